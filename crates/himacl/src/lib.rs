@@ -1,0 +1,28 @@
+//! Pair two huge sets of embeddings one to one, and learn the map between them.
+//!
+//! Layers, lowest first; a module uses only lower ones:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`error`], [`files`], [`interrupt`] | the crate's error, atomic files and output folders, Ctrl-C |
+//! | [`data`] | embeddings on disk: npy, safetensors, clip-retrieval folders |
+//! | [`map`] | maps T between the two spaces: linear (closed form), residual MLP |
+//! | [`eval`] | retrieval and pairing metrics |
+//! | [`align`] | initial alignment: shared space, or a few known pairs |
+//! | [`objective`], [`train`] | losses, optimiser, schedule, EMA, checkpoints, the loop |
+//! | [`report`] | summary.json |
+//! | [`cli`] | the command line |
+
+pub mod align;
+pub mod cli;
+pub mod data;
+pub mod error;
+pub mod eval;
+pub mod files;
+pub mod interrupt;
+pub mod map;
+pub mod objective;
+pub mod report;
+pub mod train;
+
+pub use error::Error;

@@ -1,0 +1,141 @@
+//! The one error type of the crate: every variant says what was expected, what was found and where.
+
+use std::fmt;
+
+/// Which of the two supports a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The source support `x`.
+    X,
+    /// The target support `y`.
+    Y,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::X => "x",
+            Self::Y => "y",
+        })
+    }
+}
+
+/// Why a problem, a parameter set or a coupling was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A support is not a matrix.
+    #[error("support `{side}` has shape {shape:?}, expected two dimensions (points, coordinates)")]
+    NotAMatrix {
+        /// The side in question.
+        side: Side,
+        /// The shape found.
+        shape: Vec<usize>,
+    },
+    /// A support has no points or no coordinates.
+    #[error("support `{side}` is empty: {points} points of {dimension} coordinates")]
+    EmptySupport {
+        /// The side in question.
+        side: Side,
+        /// Number of rows.
+        points: usize,
+        /// Number of columns.
+        dimension: usize,
+    },
+    /// More points than a `u32` index can name.
+    #[error("support `{side}` has {points} points, at most {limit} are supported")]
+    TooManyPoints {
+        /// The side in question.
+        side: Side,
+        /// Number of rows.
+        points: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The two supports live in spaces of different dimension.
+    #[error(
+        "support `x` has {x} coordinates and support `y` has {y}: the cost needs the same space\n\
+         hint: map one side into the other's space first (`himacl train` learns such a map)"
+    )]
+    DimensionMismatch {
+        /// Coordinates of x.
+        x: usize,
+        /// Coordinates of y.
+        y: usize,
+    },
+    /// A coordinate is NaN or infinite.
+    #[error("support `{side}` has the value `{value}` at row {row}, column {column}: coordinates must be finite\nhint: drop or mend that row")]
+    NotFinite {
+        /// The side in question.
+        side: Side,
+        /// Row of the first offending value.
+        row: usize,
+        /// Column of the first offending value.
+        column: usize,
+        /// The value.
+        value: f32,
+    },
+    /// The cosine distance of a zero vector is undefined.
+    #[error("support `{side}` has a zero vector at row {row}: the cosine distance is undefined there\nhint: drop that row, or use another cost")]
+    ZeroVector {
+        /// The side in question.
+        side: Side,
+        /// The row.
+        row: usize,
+    },
+    /// A target index lies outside the other support.
+    #[error("entry {position} of the permutation is {value}, expected an index below {limit}")]
+    IndexOutOfRange {
+        /// Position in the permutation.
+        position: usize,
+        /// The value found there.
+        value: u32,
+        /// Number of points of the other side.
+        limit: usize,
+    },
+    /// A target index occurs twice.
+    #[error("index {value} occurs twice in the permutation, at entries {first} and {second}")]
+    RepeatedIndex {
+        /// The repeated value.
+        value: u32,
+        /// First position.
+        first: usize,
+        /// Second position.
+        second: usize,
+    },
+    /// Not every point of the smaller side is matched.
+    #[error("the permutation matches {found} pairs, expected {expected} (all points of the smaller side)")]
+    WrongPairCount {
+        /// Pairs found.
+        found: usize,
+        /// Pairs expected.
+        expected: usize,
+    },
+    /// A warm start belongs to another problem.
+    #[error("the warm start pairs {warm_x} with {warm_y} points, the problem has {x} and {y}")]
+    WarmStartMismatch {
+        /// x points of the warm start.
+        warm_x: usize,
+        /// y points of the warm start.
+        warm_y: usize,
+        /// x points of the problem.
+        x: usize,
+        /// y points of the problem.
+        y: usize,
+    },
+    /// A parameter is outside its range.
+    #[error("parameter `{name}` is {value}, expected {expected}")]
+    Parameter {
+        /// Name of the field.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// The interface was asked to stop before any coupling existed.
+    #[error("interrupted before a first coupling existed")]
+    Interrupted,
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+}

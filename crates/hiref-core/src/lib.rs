@@ -1,0 +1,17 @@
+//! Global optimal transport as a bijection, at million scale, by hierarchical refinement.
+
+pub mod cost;
+pub mod coupling;
+pub mod error;
+pub mod geometry;
+pub mod problem;
+pub mod progress;
+pub mod refine;
+pub mod rng;
+
+pub use cost::CostKind;
+pub use coupling::{Permutation, UNMATCHED, mean_cost};
+pub use error::{Error, Side};
+pub use problem::Problem;
+pub use progress::{Event, Observer, Phase};
+pub use refine::{Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, SweepReport, Termination};

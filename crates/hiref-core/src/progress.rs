@@ -1,0 +1,61 @@
+//! Events that a solver emits while it works; the library itself prints nothing.
+
+use crate::refine::{LevelReport, SweepReport};
+use serde::{Deserialize, Serialize};
+
+/// A stage of a solve, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Hierarchical splitting; progress counts points split, over all levels.
+    Split,
+    /// Exact assignment inside the leaves; progress counts pairs.
+    Leaves,
+    /// Polish sweeps; progress counts pairs, over the sweeps planned so far.
+    Polish,
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A phase begins; `total` is in the phase's own unit.
+    PhaseStarted {
+        /// The phase.
+        phase: Phase,
+        /// Work it will do.
+        total: u64,
+    },
+    /// Work was done in a phase since the last such event.
+    Advanced {
+        /// The phase.
+        phase: Phase,
+        /// Additional work done.
+        work: u64,
+    },
+    /// A phase ended.
+    PhaseFinished {
+        /// The phase.
+        phase: Phase,
+        /// Its wall time.
+        seconds: f64,
+    },
+    /// A level of the hierarchy is split.
+    LevelFinished(LevelReport),
+    /// A polish sweep ended.
+    SweepFinished(SweepReport),
+}
+
+/// Receives the events of a solve; may be called from several threads at once.
+pub trait Observer: Sync {
+    /// Takes note of one event.
+    fn on_event(&self, event: &Event);
+    /// Asked between units of work: a solver stops at the next safe point once this is true.
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+/// Ignores every event.
+impl Observer for () {
+    fn on_event(&self, _event: &Event) {}
+}
