@@ -83,10 +83,10 @@ fn run(
             pairing
         }
     };
-    let exact = warm_start.is_none() && levels.is_empty();
+    let one_leaf = warm_start.is_none() && levels.is_empty();
     let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline };
-    let (sweeps, termination) = if exact {
-        (Vec::new(), Termination::Converged)
+    let (sweeps, termination, exact) = if one_leaf {
+        (Vec::new(), Termination::Converged, true)
     } else {
         let mean_cost = mean_cost(problem, &pairing.to_permutation(supports.num_x()));
         timed(Phase::Polish, &mut seconds.polish, observer, |_| polisher.run(&mut pairing, mean_cost))
