@@ -156,7 +156,7 @@ fn settings_out_of_range() {
         (&["--cost", "l2"], &["unknown cost `l2`", "sqeuclidean, euclidean, cosine, neg-dot"]),
         (&["--quality", "perfect"], &["fast, balanced, best"]),
         (&["--time-limit", "0"], &["`time_limit` is 0, expected a positive number of seconds"]),
-        (&["--max-memory", "-1"], &["--max-memory"]),
+        (&["--max-memory", "0"], &["--max-memory"]),
         (&["--max-memory", "0.01"], &["GiB of memory, --max-memory allows 0.01 GiB"]),
         (&["--threads", "0"], &["--threads"]),
         (&["--device", "gpu"], &["expected auto, cpu, cuda or cuda:N"]),
