@@ -110,6 +110,9 @@ impl Printer {
     }
 
     /// Starts showing the progress of `total` units of work, called `name`; ends when the task is dropped.
+    ///
+    /// # Panics
+    /// Never: the bar's template is a constant.
     pub fn task(&self, name: &str, unit: &str, total: u64) -> Task {
         let style = ProgressStyle::with_template(
             "{prefix:>10} [{bar:32}] {human_pos}/{human_len} {unit} {per_sec} {eta} left {msg}",

@@ -72,7 +72,7 @@ pub fn read_npy_u32(path: &Path) -> Result<Vec<u32>, Error> {
 /// # Panics
 /// If the shape's product is not the number of values.
 pub fn write_npy_f32(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
-    write(path, "<f4", values, shape, |value| value.to_le_bytes())
+    write(path, "<f4", values, shape, f32::to_le_bytes)
 }
 
 /// Writes values of the given shape as f16, row-major, atomically; rounds to nearest.
