@@ -174,6 +174,14 @@ impl Task {
         }
     }
 
+    /// Adds `work` units to what is to be done.
+    pub fn extend(&self, work: u64) {
+        self.bar.inc_length(work);
+        if let Some(json) = &self.json {
+            json.total.fetch_add(work, Ordering::Relaxed);
+        }
+    }
+
     /// Shows a short remark beside the bar, a loss for example.
     pub fn remark(&self, remark: &str) {
         self.bar.set_message(remark.to_owned());
@@ -284,6 +292,7 @@ mod tests {
         });
         assert_eq!(task.bar.position(), 40);
         task.set_total(80);
-        assert_eq!(task.bar.length(), Some(80));
+        task.extend(20);
+        assert_eq!(task.bar.length(), Some(100));
     }
 }
