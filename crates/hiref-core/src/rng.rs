@@ -31,7 +31,8 @@ mod tests {
     fn a_stream_is_named_by_its_whole_path() {
         let first = |path: &[u64]| stream(7, path).next_u64();
         assert_eq!(first(&[1, 2]), first(&[1, 2]));
-        let all = [first(&[]), first(&[1]), first(&[1, 2]), first(&[2, 1]), first(&[1, 2, 0]), stream(8, &[1, 2]).next_u64()];
+        let all =
+            [first(&[]), first(&[1]), first(&[1, 2]), first(&[2, 1]), first(&[1, 2, 0]), stream(8, &[1, 2]).next_u64()];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b), "stream {i} repeats");
         }

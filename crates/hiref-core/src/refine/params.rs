@@ -94,7 +94,9 @@ impl HirefParams {
     /// # Errors
     /// [`Error::Parameter`] naming the first field outside its range.
     pub fn check(self) -> Result<Hiref, Error> {
-        let rule = |ok: bool, name, value: String, expected| if ok { Ok(()) } else { Err(Error::Parameter { name, value, expected }) };
+        let rule = |ok: bool, name, value: String, expected| {
+            if ok { Ok(()) } else { Err(Error::Parameter { name, value, expected }) }
+        };
         rule(self.max_rank >= 2, "max_rank", self.max_rank.to_string(), "at least 2")?;
         rule(self.leaf_size >= 2, "leaf_size", self.leaf_size.to_string(), "at least 2")?;
         if let Some(size) = self.polish_block_size {

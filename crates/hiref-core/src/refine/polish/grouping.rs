@@ -24,7 +24,7 @@ pub(crate) struct Grouping {
 ///
 /// Optimal displacement paths of the squared Euclidean cost do not cross, so pairs whose paths come close at some time t
 /// are those that may gain from an exchange. Each node of the tree cuts along the difference of two random members, which
-/// follows the local shape of the data. O(m (k + log(m / block_size)) sketch) time, O(m sketch) memory.
+/// follows the local shape of the data. Time `O(m (k + log(m / block_size)) p)`, memory O(m p), for sketches of p coordinates.
 pub(crate) fn group_pairs(
     geometry: &InnerProductGeometry,
     dimension: usize,
@@ -116,7 +116,10 @@ impl Tree<'_> {
         members.iter_mut().zip(positions).for_each(|(member, (_, i))| *member = i);
         let (low, high) = members.split_at_mut(middle);
         if low.len() + high.len() > SEQUENTIAL {
-            rayon::join(|| self.cut(low, blocks.start..cut, 2 * node), || self.cut(high, cut..blocks.end, 2 * node + 1));
+            rayon::join(
+                || self.cut(low, blocks.start..cut, 2 * node),
+                || self.cut(high, cut..blocks.end, 2 * node + 1),
+            );
         } else {
             self.cut(low, blocks.start..cut, 2 * node);
             self.cut(high, cut..blocks.end, 2 * node + 1);
@@ -129,6 +132,10 @@ impl Tree<'_> {
         let mut member = || self.key(members[rng.random_range(0..members.len())]);
         let (a, b) = (member(), member());
         let difference: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
-        if difference.iter().any(|&d| d != 0.0) { difference } else { a.iter().map(|_| rng.sample(StandardNormal)).collect() }
+        if difference.iter().any(|&d| d != 0.0) {
+            difference
+        } else {
+            a.iter().map(|_| rng.sample(StandardNormal)).collect()
+        }
     }
 }

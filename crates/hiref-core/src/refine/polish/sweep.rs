@@ -71,7 +71,8 @@ impl Polisher<'_> {
     ) {
         let started = Instant::now();
         self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: pairing.y_of_x.len() as u64 });
-        let change = solve_blocks(self.supports, pairing, &grouping.order, &grouping.offsets, true, Phase::Polish, self);
+        let change =
+            solve_blocks(self.supports, pairing, &grouping.order, &grouping.offsets, true, Phase::Polish, self);
         let mean_cost = costs[costs.len() - 1] + change / self.supports.num_x() as f64;
         costs.push(mean_cost);
         let sweep = reports.len() + 1;
