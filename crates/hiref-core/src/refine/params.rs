@@ -24,6 +24,7 @@ pub(crate) struct Effort {
     pub(crate) block_size: usize,
     /// Sweeps stop once the gain still to be expected is below this share of the mean cost.
     pub(crate) tolerance: f64,
+    pub(crate) min_sweeps: usize,
     pub(crate) max_sweeps: usize,
     /// Problems of at most this many points a side end with one exact solve of everything.
     pub(crate) exact_limit: usize,
@@ -32,9 +33,13 @@ pub(crate) struct Effort {
 impl Quality {
     fn effort(self) -> Effort {
         match self {
-            Self::Fast => Effort { block_size: 256, tolerance: 0.02, max_sweeps: 4, exact_limit: 256 },
-            Self::Balanced => Effort { block_size: 256, tolerance: 0.003, max_sweeps: 96, exact_limit: 1024 },
-            Self::Best => Effort { block_size: 1024, tolerance: 0.0003, max_sweeps: 512, exact_limit: 4096 },
+            Self::Fast => Effort { block_size: 256, tolerance: 0.02, min_sweeps: 2, max_sweeps: 4, exact_limit: 256 },
+            Self::Balanced => {
+                Effort { block_size: 256, tolerance: 0.002, min_sweeps: 6, max_sweeps: 128, exact_limit: 1024 }
+            }
+            Self::Best => {
+                Effort { block_size: 1024, tolerance: 0.0002, min_sweeps: 12, max_sweeps: 1024, exact_limit: 4096 }
+            }
         }
     }
 }

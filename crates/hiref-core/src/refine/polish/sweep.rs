@@ -40,7 +40,9 @@ impl Polisher<'_> {
         let len = pairing.y_of_x.len();
         let mut costs = vec![mean_cost];
         let mut termination = Termination::Converged;
-        while expected_gain(&costs) > effort.tolerance * costs[costs.len() - 1].abs() {
+        while reports.len() < effort.min_sweeps
+            || expected_gain(&costs) > effort.tolerance * costs[costs.len() - 1].abs()
+        {
             let sweep = reports.len() + 1;
             if let Some(stop) = self.stop().or((sweep > effort.max_sweeps).then_some(Termination::MaxIterations)) {
                 termination = stop;
