@@ -17,6 +17,7 @@ pub(crate) struct CostTile {
     column_terms: Vec<f64>,
     product: Vec<f64>,
     row_extent: Vec<f64>,
+    row_gap: Vec<f64>,
 }
 
 impl CostTile {
@@ -30,7 +31,7 @@ impl CostTile {
         y: impl Iterator<Item = &'a [f32]> + Clone,
     ) {
         let normalize = cost == CostKind::Cosine;
-        let reference = trimmed_mean(dimension, normalize, x.clone().flatten());
+        let reference = trimmed_mean(dimension, normalize, &x.clone().flatten());
         // All costs but the inner products are those of the points as seen from the reference; for the inner products
         // the x side alone is shifted, which is the subtraction of the column term.
         let shift_y = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
@@ -53,6 +54,7 @@ impl CostTile {
         }
         self.multiply(size, dimension);
         self.row_extent.clear();
+        self.row_gap.clear();
         for (i, (row, x)) in self.product.chunks_exact_mut(size).zip(x).enumerate() {
             if x.is_none() {
                 row.iter_mut().zip(&self.column_terms).for_each(|(value, term)| *value = -term);
@@ -71,12 +73,17 @@ impl CostTile {
                 }
             }
             let diagonal = row[i];
-            let mut extent = 0.0_f64;
-            for value in row {
+            let (mut extent, mut gap) = (0.0_f64, f64::INFINITY);
+            row[i] = f64::NAN;
+            for value in row.iter_mut() {
                 *value -= diagonal;
-                extent = extent.max(value.abs());
+                let size = value.abs();
+                extent = if size > extent { size } else { extent };
+                gap = if size < gap { size } else { gap };
             }
+            row[i] = 0.0;
             self.row_extent.push(extent);
+            self.row_gap.push(if gap.is_finite() { gap } else { 0.0 });
         }
     }
 
@@ -85,14 +92,25 @@ impl CostTile {
         &self.column_terms
     }
 
-    /// Whether f32 holds the tile well enough: no row is so much coarser than the ordinary one that its rounding would
-    /// decide between candidates of ordinary rows.
+    /// Whether f32 holds the tile well enough: the rounding of its largest entry is far below the difference that an
+    /// ordinary row sees between its partner and the nearest alternative.
     pub(crate) fn fits_f32(&mut self) -> bool {
-        const LARGEST_RATIO: f64 = 1e4;
+        const SHARE: f64 = 0.01;
         let largest = self.row_extent.iter().copied().fold(0.0, f64::max);
-        let middle = self.row_extent.len() / 2;
-        let (_, median, _) = self.row_extent.select_nth_unstable_by(middle, f64::total_cmp);
-        largest <= LARGEST_RATIO * *median
+        let middle = self.row_gap.len() / 2;
+        let (_, median, _) = self.row_gap.select_nth_unstable_by(middle, f64::total_cmp);
+        largest * f64::from(f32::EPSILON) <= SHARE * *median
+    }
+
+    /// One entry.
+    pub(crate) fn at(&self, i: usize, j: usize) -> f64 {
+        self.product[i * self.y_norms.len() + j]
+    }
+
+    /// The change of the block's cost if row i goes to `columns[i]` instead of column i, in f64.
+    pub(crate) fn change(&self, columns: &[u32]) -> f64 {
+        // The row terms are the diagonal's, and the column terms cancel over a permutation.
+        self.product.chunks_exact(columns.len()).zip(columns).map(|(row, &j)| row[j as usize]).sum()
     }
 
     /// Writes the tile into `matrix`, rounded to its type.
@@ -143,7 +161,7 @@ impl CostTile {
 /// The mean of the half of the rows that lie closest to the mean of all, `(d,)`; the origin if there are none.
 ///
 /// Without the trimming one far outlier would move the reference away from every ordinary point.
-fn trimmed_mean<'a>(dimension: usize, normalize: bool, rows: impl Iterator<Item = &'a [f32]> + Clone) -> Vec<f64> {
+fn trimmed_mean<'a>(dimension: usize, normalize: bool, rows: &(impl Iterator<Item = &'a [f32]> + Clone)) -> Vec<f64> {
     let scaled = |row: &'a [f32]| {
         let norm = || row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         let scale = if normalize { norm().recip() } else { 1.0 };

@@ -78,20 +78,34 @@ impl Pairing {
     }
 }
 
-/// What solving one block found.
+/// What solving one block found, for each of its pairs.
 struct Solved {
-    x: Vec<u32>,
-    y_of_x: Vec<u32>,
-    g: Vec<f64>,
-    shadow: Vec<u32>,
+    pairs: Vec<SolvedPair>,
     /// Change of the block's total cost, at most 0.
     change: f64,
 }
 
-/// Re-pairs the x points of each block among the block's own partners, exactly, and updates prices. `order` lists x indices, block b
-/// being `order[offsets[b]..offsets[b + 1]]`. With `warm`, the present prices are the start and the present pairing is kept where
-/// it is optimal. Returns the change of the total cost, at most 0. Blocks are independent and run in parallel; stops early, with
-/// the blocks done so far applied, when the observer asks.
+struct SolvedPair {
+    x: u32,
+    y: u32,
+    g: f64,
+    /// For a stand-in, the real x point that comes closest to taking its y.
+    shadow: Option<u32>,
+}
+
+/// What a round over all blocks did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Change of the total cost, at most 0.
+    pub(crate) change: f64,
+    /// Whether every block was solved; not if the observer asked to stop.
+    pub(crate) complete: bool,
+}
+
+/// Re-pairs the x points of each block among the block's own partners, exactly, and updates prices. `order` lists x indices,
+/// block b being `order[offsets[b]..offsets[b + 1]]`. With `warm`, the present prices are the start and the present pairing is
+/// kept where it is optimal. Blocks are independent and run in parallel; stops early, with the blocks done so far applied,
+/// when the observer asks.
 pub(crate) fn solve_blocks(
     supports: Supports<'_>,
     pairing: &mut Pairing,
@@ -100,7 +114,7 @@ pub(crate) fn solve_blocks(
     warm: bool,
     phase: Phase,
     observer: &dyn Observer,
-) -> f64 {
+) -> Outcome {
     let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
     let present = &*pairing;
     let solved: Vec<Option<Solved>> = blocks
@@ -115,70 +129,29 @@ pub(crate) fn solve_blocks(
         })
         .collect();
     let n = supports.num_x();
-    let mut change = 0.0;
+    let mut outcome = Outcome { change: 0.0, complete: true };
     for (block, solved) in solved.into_iter().enumerate() {
-        let Some(solved) = solved else { continue };
-        change += solved.change;
-        let mut shadows = solved.shadow.into_iter();
-        for ((&i, j), g) in solved.x.iter().zip(solved.y_of_x).zip(solved.g) {
-            pairing.y_of_x[i as usize] = j;
-            pairing.g[j as usize] = g;
-            pairing.block[j as usize] = block as u32;
-            if i as usize >= n
-                && let Some(shadow) = shadows.next()
-            {
-                pairing.shadow[i as usize - n] = shadow;
+        let Some(solved) = solved else {
+            outcome.complete = false;
+            continue;
+        };
+        outcome.change += solved.change;
+        for SolvedPair { x, y, g, shadow } in solved.pairs {
+            pairing.y_of_x[x as usize] = y;
+            pairing.g[y as usize] = g;
+            pairing.block[y as usize] = block as u32;
+            if let Some(shadow) = shadow {
+                pairing.shadow[x as usize - n] = shadow;
             }
         }
     }
-    change
-}
-
-#[derive(Default)]
-struct Workspace {
-    tile: CostTile,
-    single: Precision<f32>,
-    double: Precision<f64>,
-}
-
-#[derive(Default)]
-struct Precision<T> {
-    matrix: CostMatrix<T>,
-    solver: AssignmentSolver<T>,
-}
-
-impl Workspace {
-    fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> Solved {
-        let mut block = Block::new(pairing, x);
-        self.tile.compute(
-            supports.cost,
-            supports.dimension,
-            block.x.iter().map(|&i| supports.x_row(i)),
-            block.y.iter().map(|&j| supports.y_row(j)),
-        );
-        for (g, term) in block.g.iter_mut().zip(self.tile.column_terms()) {
-            *g -= term;
-        }
-        let mut solved = if self.tile.fits_f32() {
-            self.tile.write(&mut self.single.matrix);
-            self.single.assign(supports, pairing, block, warm)
-        } else {
-            self.tile.write(&mut self.double.matrix);
-            self.double.assign(supports, pairing, block, warm)
-        };
-        for (g, term) in solved.g.iter_mut().zip(self.tile.column_terms()) {
-            *g += term;
-        }
-        solved
-    }
+    outcome
 }
 
 /// The pairs of a block, sorted by the block of their last solve.
 struct Block {
     x: Vec<u32>,
     y: Vec<u32>,
-    /// Prices of the y points, `(s,)`.
-    g: Vec<f64>,
     /// Where pairs of one earlier block begin, and the end.
     parts: Vec<usize>,
 }
@@ -190,59 +163,92 @@ impl Block {
         let mut x = x.to_vec();
         x.sort_by_key(|&i| part(i));
         let y: Vec<u32> = x.iter().map(|&i| partner(i)).collect();
-        let g = y.iter().map(|&j| pairing.g[j as usize]).collect();
         let mut parts: Vec<usize> = (0..x.len()).filter(|&k| k == 0 || part(x[k]) != part(x[k - 1])).collect();
         parts.push(x.len());
-        Self { x, y, g, parts }
+        Self { x, y, parts }
     }
 }
 
-impl<T: Scalar> Precision<T> {
-    fn assign(&mut self, supports: Supports<'_>, pairing: &Pairing, block: Block, warm: bool) -> Solved {
-        let Block { x, y, mut g, parts } = block;
-        let mean = |g: &mut dyn Iterator<Item = f64>| g.sum::<f64>() / y.len() as f64;
-        let old_mean = mean(&mut g.iter().copied());
-        g.iter_mut().for_each(|g| *g -= old_mean);
-        let matrix = &self.matrix;
-        let solution = if warm {
-            align_parts(matrix, &mut g, &parts);
-            self.solver.solve_warm(matrix, g.iter().map(|&g| T::from_f64(g)))
+#[derive(Default)]
+struct Workspace {
+    tile: CostTile,
+    single: Precision<f32>,
+    double: Precision<f64>,
+}
+
+impl Workspace {
+    fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> Solved {
+        let Block { x, y, parts } = Block::new(pairing, x);
+        self.tile.compute(
+            supports.cost,
+            supports.dimension,
+            x.iter().map(|&i| supports.x_row(i)),
+            y.iter().map(|&j| supports.y_row(j)),
+        );
+        let terms = self.tile.column_terms();
+        let old_g: Vec<f64> = y.iter().zip(terms).map(|(&j, term)| pairing.g[j as usize] - term).collect();
+        let old_mean = mean(&old_g);
+        let start: Vec<f64> = old_g.iter().map(|g| g - old_mean).collect();
+        let (mut columns, mut g) = if self.tile.fits_f32() {
+            self.single.assign(&self.tile, start, &parts, warm)
         } else {
-            self.solver.solve(matrix)
+            self.double.assign(&self.tile, start, &parts, warm)
         };
-        let columns = solution.column_of_row;
+        let mut change = self.tile.change(&columns);
+        if change > 0.0 {
+            // The rounding of the solve chose between candidates that it cannot tell apart: keep what there is.
+            change = 0.0;
+            columns = (0..x.len() as u32).collect();
+        }
         // Prices are defined up to a constant; keeping the mean keeps neighbouring blocks close to each other.
-        let shift = old_mean - mean(&mut solution.g.iter().map(|g| g.to_f64()));
-        let n = supports.num_x() as u32;
-        let mut change = 0.0;
-        let mut shadow = Vec::new();
-        for (row, (&i, &column)) in x.iter().zip(columns).enumerate() {
-            change += matrix.at(row, column as usize).to_f64();
-            if i >= n {
-                let closest = (0..x.len())
-                    .filter(|&other| x[other] < n)
-                    .map(|other| {
-                        let own = columns[other] as usize;
-                        let slack = matrix.at(other, column as usize).to_f64() - matrix.at(other, own).to_f64()
-                            + solution.g[own].to_f64();
-                        (slack, x[other])
-                    })
-                    .min_by(|a, b| a.0.total_cmp(&b.0));
-                shadow.push(closest.map_or(pairing.shadow[(i - n) as usize], |(_, x)| x));
+        let shift = old_mean - mean(&g);
+        g.iter_mut().for_each(|g| *g += shift);
+        let pairs = x.iter().zip(&columns).map(|(&x_index, &column)| {
+            let column = column as usize;
+            let shadow = supports.x_row(x_index).is_none().then(|| self.shadow(supports, &x, &columns, &g, column));
+            SolvedPair {
+                x: x_index,
+                y: y[column],
+                g: g[column] + self.tile.column_terms()[column],
+                shadow: shadow.flatten(),
             }
-        }
-        // Prices stay in the order of the tile's columns; partners are listed in the same order.
-        let mut row_of_column = vec![0_u32; y.len()];
-        for (row, &column) in columns.iter().enumerate() {
-            row_of_column[column as usize] = row as u32;
-        }
-        Solved {
-            g: solution.g.iter().map(|g| g.to_f64() + shift).collect(),
-            x: row_of_column.iter().map(|&row| x[row as usize]).collect(),
-            y_of_x: y,
-            shadow,
-            change,
-        }
+        });
+        Solved { pairs: pairs.collect(), change }
+    }
+
+    /// The real x point of the block that has the least reduced cost with `column`.
+    fn shadow(&self, supports: Supports<'_>, x: &[u32], columns: &[u32], g: &[f64], column: usize) -> Option<u32> {
+        let slack = |row: usize| {
+            let own = columns[row] as usize;
+            self.tile.at(row, column) - self.tile.at(row, own) + g[own]
+        };
+        let real = (0..x.len()).filter(|&row| supports.x_row(x[row]).is_some());
+        real.map(|row| (slack(row), x[row])).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, x)| x)
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The assignment of a tile rounded to one floating type.
+#[derive(Default)]
+struct Precision<T> {
+    matrix: CostMatrix<T>,
+    solver: AssignmentSolver<T>,
+}
+
+impl<T: Scalar> Precision<T> {
+    /// The column of each row and the column potentials.
+    fn assign(&mut self, tile: &CostTile, mut g: Vec<f64>, parts: &[usize], warm: bool) -> (Vec<u32>, Vec<f64>) {
+        tile.write(&mut self.matrix);
+        let solution = if warm {
+            align_parts(&self.matrix, &mut g, parts);
+            self.solver.solve_warm(&self.matrix, g.iter().map(|&g| T::from_f64(g)))
+        } else {
+            self.solver.solve(&self.matrix)
+        };
+        (solution.column_of_row.to_vec(), solution.g.iter().map(|g| g.to_f64()).collect())
     }
 }
 

@@ -62,13 +62,18 @@ fn run(
     warm_start: Option<&Permutation>,
     observer: &dyn Observer,
 ) -> Result<HirefOutput, Error> {
-    let deadline = params.time_limit.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    // A limit too far away for the clock is none.
+    let deadline = params
+        .time_limit
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .and_then(|limit| Instant::now().checked_add(limit));
     let geometry = InnerProductGeometry::new(problem);
     let (x, y) = (problem.x().rows(), problem.y().rows());
     let supports =
         Supports { x: x.as_slice(), y: y.as_slice(), dimension: problem.x().dimension(), cost: problem.cost() };
     let mut seconds = PhaseSeconds::default();
     let mut levels = Vec::new();
+    let mut leaves_complete = true;
     let mut pairing = if let Some(warm) = warm_start {
         Pairing::from_permutation(warm)
     } else {
@@ -78,21 +83,17 @@ fn run(
         let mut pairing = Pairing::from_partition(&partition, supports.num_x());
         timed(Phase::Leaves, &mut seconds.leaves, observer, || {
             observer.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: supports.num_y() as u64 });
-            solve_blocks(
-                supports,
-                &mut pairing,
-                &partition.x_order,
-                &partition.offsets,
-                false,
-                Phase::Leaves,
-                observer,
-            );
+            let Partition { x_order, offsets, .. } = &partition;
+            let outcome = solve_blocks(supports, &mut pairing, x_order, offsets, false, Phase::Leaves, observer);
+            leaves_complete = outcome.complete;
         });
         pairing
     };
     let one_leaf = warm_start.is_none() && levels.is_empty();
     let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline };
-    let (sweeps, termination, exact) = if one_leaf {
+    let (sweeps, termination, exact) = if !leaves_complete {
+        (Vec::new(), Termination::Interrupted, false)
+    } else if one_leaf {
         (Vec::new(), Termination::Converged, true)
     } else {
         let mean_cost = mean_cost(problem, &pairing.to_permutation(supports.num_x()));

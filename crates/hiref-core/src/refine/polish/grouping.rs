@@ -20,11 +20,11 @@ pub(crate) struct Grouping {
 }
 
 /// Groups the pairs of a pairing into blocks of at most `block_size` by a random tree on points `(1 - t_i) x_i + t_i y_π(i)`,
-/// with t_i drawn for each pair and sweep: somewhere on its path, or at one of the ends.
+/// with `t_i` drawn for each pair and sweep: somewhere on its path, or at one of the ends.
 ///
 /// Pairs that may gain from an exchange have paths that meet. Optimal paths of the squared Euclidean cost could only meet
 /// at the same time t; those of the Euclidean cost overlap along common rays, at different times. Measured (16 blocks of 256
-/// out of 4096, squared Euclidean d = 2, 16, 64 and Euclidean d = 2, 64), drawing t_i for each pair reaches the same cost as
+/// out of 4096, squared Euclidean d = 2, 16, 64 and Euclidean d = 2, 64), drawing `t_i` for each pair reaches the same cost as
 /// one t for all in about half the sweeps, and in a fifth on the Euclidean half-moon. Each node of the tree cuts along the difference of two random members, which
 /// follows the local shape of the data. Time `O(m (k + log(m / block_size)) p)`, memory O(m p), for sketches of p coordinates.
 pub(crate) fn group_pairs(

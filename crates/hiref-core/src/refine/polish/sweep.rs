@@ -39,30 +39,32 @@ impl Polisher<'_> {
         let mut reports: Vec<SweepReport> = Vec::new();
         let len = pairing.y_of_x.len();
         let mut costs = vec![mean_cost];
-        let mut termination = Termination::Converged;
-        while reports.len() < effort.min_sweeps
-            || expected_gain(&costs) > effort.tolerance * costs[costs.len() - 1].abs()
-        {
+        let stopped = loop {
             let sweep = reports.len() + 1;
-            if let Some(stop) = self.stop().or((sweep > effort.max_sweeps).then_some(Termination::MaxIterations)) {
-                termination = stop;
-                break;
+            if sweep > effort.min_sweeps && expected_gain(&costs) <= effort.tolerance * costs[costs.len() - 1].abs() {
+                break None;
+            }
+            if sweep > effort.max_sweeps {
+                break Some(Termination::MaxIterations);
             }
             let seed = self.params.seed;
             let grouping =
                 group_pairs(self.geometry, self.supports.dimension, pairing, effort.block_size, seed, sweep as u64);
-            self.sweep(pairing, &grouping, effort.block_size, &mut costs, &mut reports);
+            if let Some(stop) = self.sweep(pairing, &grouping, effort.block_size, &mut costs, &mut reports) {
+                return (reports, stop, false);
+            }
+        };
+        if len > effort.exact_limit {
+            return (reports, stopped.unwrap_or(Termination::Converged), false);
         }
-        let exact = len <= effort.exact_limit && self.stop().is_none();
-        if exact {
-            let everything = Grouping { order: (0..len as u32).collect(), offsets: vec![0, len] };
-            self.sweep(pairing, &everything, len, &mut costs, &mut reports);
-            termination = Termination::Converged;
+        let everything = Grouping { order: (0..len as u32).collect(), offsets: vec![0, len] };
+        match self.sweep(pairing, &everything, len, &mut costs, &mut reports) {
+            Some(stop) => (reports, stop, false),
+            None => (reports, Termination::Converged, true),
         }
-        (reports, termination, exact)
     }
 
-    /// Re-pairs every block of a grouping, exactly.
+    /// Re-pairs every block of a grouping, exactly; says why if it was cut short.
     fn sweep(
         &self,
         pairing: &mut Pairing,
@@ -70,25 +72,19 @@ impl Polisher<'_> {
         block_size: usize,
         costs: &mut Vec<f64>,
         reports: &mut Vec<SweepReport>,
-    ) {
+    ) -> Option<Termination> {
         let started = Instant::now();
         self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: pairing.y_of_x.len() as u64 });
-        let change =
+        let outcome =
             solve_blocks(self.supports, pairing, &grouping.order, &grouping.offsets, true, Phase::Polish, self);
-        let mean_cost = costs[costs.len() - 1] + change / self.supports.num_x() as f64;
+        let mean_cost = costs[costs.len() - 1] + outcome.change / self.supports.num_x() as f64;
         costs.push(mean_cost);
         let sweep = reports.len() + 1;
         let report = SweepReport { sweep, block_size, mean_cost, seconds: started.elapsed().as_secs_f64() };
         self.observer.on_event(&Event::SweepFinished(report.clone()));
         reports.push(report);
-    }
-
-    fn stop(&self) -> Option<Termination> {
-        if self.past_deadline() {
-            Some(Termination::TimeLimit)
-        } else {
-            self.observer.should_stop().then_some(Termination::Interrupted)
-        }
+        let reason = if self.past_deadline() { Termination::TimeLimit } else { Termination::Interrupted };
+        (!outcome.complete).then_some(reason)
     }
 }
 
