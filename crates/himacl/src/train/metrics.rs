@@ -1,0 +1,89 @@
+//! `metrics.jsonl`: one JSON object a line, appended while a run goes on.
+
+use serde_json::{Map, Value};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::Path;
+
+/// The log of one run.
+#[derive(Debug)]
+pub struct MetricsLog {
+    file: File,
+    bytes: u64,
+}
+
+impl MetricsLog {
+    /// Opens the log and cuts it back to its first `bytes` bytes, to the end of a whole line: what was logged after the
+    /// checkpoint that a run resumes from is about to be logged again.
+    ///
+    /// # Errors
+    /// A file that cannot be opened or cut.
+    pub fn open(path: &Path, bytes: u64) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut whole = 0;
+        let mut reader = BufReader::new(&file);
+        let mut line = Vec::new();
+        while whole < bytes {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line)? as u64;
+            if length == 0 || line.last() != Some(&b'\n') || whole + length > bytes {
+                break;
+            }
+            whole += length;
+        }
+        file.set_len(whole)?;
+        file.seek(SeekFrom::End(0))?;
+        Ok(Self { file, bytes: whole })
+    }
+
+    /// Appends one line.
+    ///
+    /// # Errors
+    /// A write that fails.
+    pub fn append(&mut self, record: Map<String, Value>) -> io::Result<()> {
+        let mut line = Value::Object(record).to_string();
+        line.push('\n');
+        // One write a line, so that a reader never sees half of one.
+        self.file.write_all(line.as_bytes())?;
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    /// Length so far, after everything has reached the disk.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn sync(&mut self) -> io::Result<u64> {
+        self.file.sync_data()?;
+        Ok(self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn record(step: u64) -> Map<String, Value> {
+        Map::from_iter([("step".to_owned(), Value::from(step))])
+    }
+
+    #[test]
+    fn a_resumed_log_has_each_line_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut log = MetricsLog::open(&path, 0).unwrap();
+        log.append(record(1)).unwrap();
+        let bytes = log.sync().unwrap();
+        log.append(record(2)).unwrap();
+        drop(log);
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"step\": 3, \"lo").unwrap();
+        let mut log = MetricsLog::open(&path, bytes).unwrap();
+        log.append(record(2)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":2}\n");
+        // A file shorter than the checkpoint remembers loses only its torn line.
+        fs::write(&path, "{\"step\":1}\n{\"st").unwrap();
+        drop(MetricsLog::open(&path, 1000).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n");
+    }
+}

@@ -1,0 +1,129 @@
+//! The tensors that training changes.
+
+use crate::map::{Tensors, TwoWayMap};
+use candle_core::backprop::GradStore;
+use candle_core::{Result, Tensor, Var};
+use std::collections::BTreeMap;
+
+/// Trainable variables by name, in a fixed order, and the map that is made of them.
+#[derive(Debug)]
+pub struct Parameters {
+    variables: BTreeMap<String, Var>,
+    map: TwoWayMap,
+}
+
+/// Gradients by the name of their variable.
+pub type Gradients = BTreeMap<String, Tensor>;
+
+impl Parameters {
+    /// Copies the parameters of `map` into variables, except those whose name starts with one of `frozen`.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn new(map: &TwoWayMap, frozen: &[&str]) -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        let mut tensors = map.tensors();
+        for (name, tensor) in &mut tensors {
+            if frozen.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let variable = Var::from_tensor(&tensor.detach())?;
+            *tensor = variable.as_tensor().clone();
+            variables.insert(name.clone(), variable);
+        }
+        Ok(Self { variables, map: TwoWayMap::from_tensors(&tensors)? })
+    }
+
+    /// The variables by name.
+    pub fn variables(&self) -> &BTreeMap<String, Var> {
+        &self.variables
+    }
+
+    /// The map made of the variables: it changes as they do, and gradients flow through it.
+    pub fn map(&self) -> &TwoWayMap {
+        &self.map
+    }
+
+    /// The gradient of each variable, taken out of `store`.
+    ///
+    /// # Errors
+    /// A variable that the loss does not depend on: an operation without a backward pass lost its gradient.
+    pub fn gradients(&self, store: &mut GradStore) -> Result<Gradients> {
+        self.variables
+            .iter()
+            .map(|(name, variable)| match store.remove(variable) {
+                Some(gradient) => Ok((name.clone(), gradient)),
+                None => candle_core::bail!("the loss has no gradient in `{name}`"),
+            })
+            .collect()
+    }
+
+    /// A copy of the variables' values that later steps leave alone.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn values(&self) -> Result<Tensors> {
+        self.variables.iter().map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().copy()?))).collect()
+    }
+
+    /// Sets every variable to the tensor of its name.
+    ///
+    /// # Errors
+    /// A missing tensor or another shape.
+    pub fn set(&self, values: &Tensors) -> Result<()> {
+        for (name, variable) in &self.variables {
+            match values.get(name) {
+                Some(value) => variable.set(value)?,
+                None => candle_core::bail!("no value for the parameter `{name}`"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The map with `values` in place of the variables, detached from them.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn map_with(&self, values: &Tensors) -> Result<TwoWayMap> {
+        let mut tensors = self.map.tensors();
+        for (name, value) in values {
+            tensors.insert(name.clone(), value.clone());
+        }
+        TwoWayMap::from_tensors(&tensors)
+    }
+}
+
+/// Scales `gradients` so that their joint Euclidean norm is at most `limit`; returns the norm before.
+///
+/// # Errors
+/// A failed tensor operation.
+pub fn clip_by_norm(gradients: &mut Gradients, limit: Option<f64>) -> Result<f64> {
+    let mut sum = 0.0;
+    for gradient in gradients.values() {
+        sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    }
+    let norm = sum.sqrt();
+    if let Some(limit) = limit.filter(|&limit| norm > limit) {
+        for gradient in gradients.values_mut() {
+            *gradient = (&*gradient * (limit / norm))?;
+        }
+    }
+    Ok(norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn clipping_keeps_the_direction() {
+        let gradient = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+        let mut gradients = Gradients::from([("a".into(), gradient(&[3.0])), ("b".into(), gradient(&[0.0, 4.0]))]);
+        assert_eq!(clip_by_norm(&mut gradients, Some(10.0)).unwrap(), 5.0);
+        assert_eq!(gradients["a"].to_vec1::<f32>().unwrap(), [3.0]);
+        assert_eq!(clip_by_norm(&mut gradients, Some(1.0)).unwrap(), 5.0);
+        assert!((gradients["b"].to_vec1::<f32>().unwrap()[1] - 0.8).abs() < 1e-6);
+        assert!((clip_by_norm(&mut gradients, None).unwrap() - 1.0).abs() < 1e-6);
+    }
+}
