@@ -8,6 +8,7 @@ pub mod problem;
 pub mod progress;
 pub mod refine;
 pub mod rng;
+pub mod solver;
 
 pub use cost::CostKind;
 pub use coupling::{Permutation, UNMATCHED, mean_cost};

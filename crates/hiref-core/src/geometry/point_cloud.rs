@@ -3,7 +3,7 @@
 use crate::error::{Error, Side};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
-use std::sync::RwLockReadGuard;
+use std::ops::Deref;
 
 /// Points as rows, `(n, d)`, f32, contiguous; on any device, with a view from the host.
 #[derive(Debug, Clone)]
@@ -50,7 +50,7 @@ impl PointCloud {
     /// The points as seen from the host; holds a read lock on the tensor's memory.
     pub fn rows(&self) -> HostRows<'_> {
         let (storage, layout) = self.host.storage_and_layout();
-        HostRows { storage, offset: layout.start_offset(), num_points: self.num_points, dimension: self.dimension }
+        HostRows { storage: Box::new(storage), offset: layout.start_offset(), num_points: self.num_points, dimension: self.dimension }
     }
 
     /// Refuses NaN and infinite coordinates, naming the first.
@@ -75,7 +75,7 @@ impl PointCloud {
 
 /// The rows of a [`PointCloud`] in host memory.
 pub struct HostRows<'a> {
-    storage: RwLockReadGuard<'a, Storage>,
+    storage: Box<dyn Deref<Target = Storage> + 'a>,
     offset: usize,
     num_points: usize,
     dimension: usize,
@@ -87,7 +87,7 @@ impl HostRows<'_> {
     /// # Panics
     /// Never: the cloud's constructor put f32 values on the CPU.
     pub fn as_slice(&self) -> &[f32] {
-        let Storage::Cpu(CpuStorage::F32(values)) = &*self.storage else {
+        let Storage::Cpu(CpuStorage::F32(values)) = &**self.storage else {
             unreachable!("a point cloud keeps an f32 copy on the host");
         };
         &values[self.offset..self.offset + self.num_points * self.dimension]

@@ -1,0 +1,3 @@
+//! Solvers for one block.
+
+pub mod assignment;
