@@ -6,6 +6,7 @@ mod two_way;
 
 pub use linear::LinearMap;
 pub use residual_mlp::ResidualMlp;
+pub(crate) use two_way::unit_rows;
 pub use two_way::TwoWayMap;
 
 use candle_core::{Result, Tensor, bail};

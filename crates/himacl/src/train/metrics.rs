@@ -1,13 +1,15 @@
 //! `metrics.jsonl`: one JSON object a line, appended while a run goes on.
 
+use crate::error::Error;
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The log of one run.
 #[derive(Debug)]
 pub struct MetricsLog {
+    path: PathBuf,
     file: File,
     bytes: u64,
 }
@@ -18,7 +20,11 @@ impl MetricsLog {
     ///
     /// # Errors
     /// A file that cannot be opened or cut.
-    pub fn open(path: &Path, bytes: u64) -> io::Result<Self> {
+    pub fn open(path: &Path, bytes: u64) -> Result<Self, Error> {
+        Self::open_and_cut(path, bytes).map_err(Error::io("open", path))
+    }
+
+    fn open_and_cut(path: &Path, bytes: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut whole = 0;
         let mut reader = BufReader::new(&file);
@@ -33,18 +39,18 @@ impl MetricsLog {
         }
         file.set_len(whole)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { file, bytes: whole })
+        Ok(Self { path: path.to_path_buf(), file, bytes: whole })
     }
 
     /// Appends one line.
     ///
     /// # Errors
     /// A write that fails.
-    pub fn append(&mut self, record: Map<String, Value>) -> io::Result<()> {
+    pub fn append(&mut self, record: Map<String, Value>) -> Result<(), Error> {
         let mut line = Value::Object(record).to_string();
         line.push('\n');
         // One write a line, so that a reader never sees half of one.
-        self.file.write_all(line.as_bytes())?;
+        self.file.write_all(line.as_bytes()).map_err(Error::io("write", &self.path))?;
         self.bytes += line.len() as u64;
         Ok(())
     }
@@ -53,8 +59,8 @@ impl MetricsLog {
     ///
     /// # Errors
     /// A disk that fails.
-    pub fn sync(&mut self) -> io::Result<u64> {
-        self.file.sync_data()?;
+    pub fn sync(&mut self) -> Result<u64, Error> {
+        self.file.sync_data().map_err(Error::io("write", &self.path))?;
         Ok(self.bytes)
     }
 }

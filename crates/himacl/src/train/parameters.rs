@@ -93,17 +93,17 @@ impl Parameters {
     }
 }
 
-/// Scales `gradients` so that their joint Euclidean norm is at most `limit`; returns the norm before.
+/// Scales `gradients` so that their joint Euclidean norm is at most `limit` (0 = no limit); returns the norm before.
 ///
 /// # Errors
 /// A failed tensor operation.
-pub fn clip_by_norm(gradients: &mut Gradients, limit: Option<f64>) -> Result<f64> {
+pub fn clip_by_norm(gradients: &mut Gradients, limit: f64) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients.values() {
         sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
     }
     let norm = sum.sqrt();
-    if let Some(limit) = limit.filter(|&limit| norm > limit) {
+    if limit > 0.0 && norm > limit {
         for gradient in gradients.values_mut() {
             *gradient = (&*gradient * (limit / norm))?;
         }
@@ -120,10 +120,10 @@ mod tests {
     fn clipping_keeps_the_direction() {
         let gradient = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
         let mut gradients = Gradients::from([("a".into(), gradient(&[3.0])), ("b".into(), gradient(&[0.0, 4.0]))]);
-        assert_eq!(clip_by_norm(&mut gradients, Some(10.0)).unwrap(), 5.0);
+        assert_eq!(clip_by_norm(&mut gradients, 10.0).unwrap(), 5.0);
         assert_eq!(gradients["a"].to_vec1::<f32>().unwrap(), [3.0]);
-        assert_eq!(clip_by_norm(&mut gradients, Some(1.0)).unwrap(), 5.0);
+        assert_eq!(clip_by_norm(&mut gradients, 1.0).unwrap(), 5.0);
         assert!((gradients["b"].to_vec1::<f32>().unwrap()[1] - 0.8).abs() < 1e-6);
-        assert!((clip_by_norm(&mut gradients, None).unwrap() - 1.0).abs() < 1e-6);
+        assert!((clip_by_norm(&mut gradients, 0.0).unwrap() - 1.0).abs() < 1e-6);
     }
 }

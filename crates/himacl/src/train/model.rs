@@ -1,0 +1,93 @@
+//! What a finished run leaves behind: the maps and the spaces in which they work.
+
+use super::stand_in::Space;
+use crate::error::Error;
+use crate::map::{Tensors, TwoWayMap};
+use candle_core::{Device, Tensor};
+use std::fs;
+use std::path::Path;
+
+/// The file of a run folder that holds the tensors.
+const TENSORS: &str = "map.safetensors";
+/// The file that describes them.
+const DESCRIPTION: &str = "map.json";
+
+/// The maps between two spaces of embeddings, with the preparation of each side.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// Prepares source embeddings.
+    pub source: Space,
+    /// Prepares target embeddings.
+    pub target: Space,
+    /// Maps prepared sources to prepared targets, and back where there is a map back.
+    pub map: TwoWayMap,
+}
+
+impl Model {
+    /// Both sides, `(n, d)` and `(m, e)`, in joint coordinates whose inner products are the scores.
+    ///
+    /// # Errors
+    /// Rows of other dimensions than those trained on.
+    pub fn joint(&self, source: &Tensor, target: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        self.map.joint(&self.source.apply(source)?, &self.target.apply(target)?)
+    }
+
+    /// Every tensor by name: `source.*`, `target.*`, `forward.*`, `backward.*`.
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = self.map.tensors();
+        for (side, space) in [("source", &self.source), ("target", &self.target)] {
+            tensors.extend(space.tensors().into_iter().map(|(name, tensor)| (format!("{side}.{name}"), tensor)));
+        }
+        tensors
+    }
+
+    /// The inverse of [`Model::tensors`].
+    ///
+    /// # Errors
+    /// A missing tensor.
+    pub fn from_tensors(tensors: &Tensors) -> candle_core::Result<Self> {
+        let side = |prefix: &str| -> Tensors {
+            tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))).collect()
+        };
+        Ok(Self {
+            source: Space::from_tensors(&side("source."))?,
+            target: Space::from_tensors(&side("target."))?,
+            map: TwoWayMap::from_tensors(tensors)?,
+        })
+    }
+
+    /// Writes `map.safetensors` and `map.json` into a run folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        let tensors = self.tensors();
+        let shapes: serde_json::Map<String, serde_json::Value> =
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().into())).collect();
+        let description = serde_json::json!({
+            "format": 1,
+            "kind": self.map.forward.kind(),
+            "inverse": self.map.backward.is_some(),
+            "tensors": shapes,
+        });
+        let bytes = super::checkpoint::encode(&tensors)?;
+        let path = folder.join(TENSORS);
+        fs::write(&path, bytes).map_err(Error::io("write", &path))?;
+        let path = folder.join(DESCRIPTION);
+        fs::write(&path, format!("{description:#}\n")).map_err(Error::io("write", &path))
+    }
+
+    /// Reads the model of a finished run.
+    ///
+    /// # Errors
+    /// A folder without a finished run, or a damaged file.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
+        let path = folder.join(TENSORS);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let mut tensors = super::checkpoint::decode(&bytes)?;
+        for tensor in tensors.values_mut() {
+            *tensor = tensor.to_device(device)?;
+        }
+        Ok(Self::from_tensors(&tensors)?)
+    }
+}
