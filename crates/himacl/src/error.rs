@@ -334,6 +334,23 @@ pub enum Error {
     /// A regime that needs anchors got none.
     #[error("alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"shared-space\"")]
     NoAnchors,
+    /// A folder that no training run made.
+    #[error("`{}` is not the folder of a training run (it has no config.toml)\nhint: --force only replaces earlier runs", .0.display())]
+    NotARun(PathBuf),
+    /// A run without a map back.
+    #[error("the run `{}` has no map back\nhint: train it with map.inverse = true", .0.display())]
+    NoInverse(PathBuf),
+    /// A run without held-out pairs.
+    #[error("the run `{}` held no pairs out\nhint: name pairs to evaluate on with --data SOURCE TARGET", .0.display())]
+    NothingHeldOut(PathBuf),
+    /// A training run that is not finished, or several in one folder.
+    #[error("`{}` holds no finished run (no map.safetensors)\nhint: {hint}", path.display())]
+    NoFinishedRun {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        hint: String,
+    },
 }
 
 impl Error {

@@ -1,1 +1,5 @@
-//! See the crate's table of modules.
+//! summary.json.
+
+mod train_summary;
+
+pub use train_summary::{ProblemSummary, RunSummary, TrainSummary};

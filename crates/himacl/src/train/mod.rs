@@ -27,7 +27,7 @@ pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{AlignmentMode, Anchors, MAIN_PROBLEM, Problem, Recipe, RecipeError, RecipeFile};
-pub use run::{ALL_PAIRS, ANCHORS_ONLY, Dataset, RunReport, run};
+pub use run::{ALL_PAIRS, ANCHORS_ONLY, Dataset, RunReport, evaluate, held_out, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};

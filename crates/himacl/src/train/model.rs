@@ -2,7 +2,7 @@
 
 use super::stand_in::Space;
 use crate::error::Error;
-use crate::map::{Tensors, TwoWayMap};
+use crate::map::{Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use std::fs;
 use std::path::Path;
@@ -30,6 +30,23 @@ impl Model {
     /// Rows of other dimensions than those trained on.
     pub fn joint(&self, source: &Tensor, target: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
         self.map.joint(&self.source.apply(source)?, &self.target.apply(target)?)
+    }
+
+    /// Maps source rows, `(n, d)`, to unit rows of the target's space, `(n, k)`.
+    ///
+    /// # Errors
+    /// Rows of another dimension than those trained on.
+    pub fn forward(&self, source: &Tensor) -> candle_core::Result<Tensor> {
+        unit_rows(&self.map.forward.apply(&self.source.apply(source)?)?)
+    }
+
+    /// Maps target rows, `(m, e)`, to unit rows of the source's space, `(m, k)`, where there is a map back.
+    ///
+    /// # Errors
+    /// Rows of another dimension than those trained on.
+    pub fn backward(&self, target: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let Some(map) = &self.map.backward else { return Ok(None) };
+        unit_rows(&map.apply(&self.target.apply(target)?)?).map(Some)
     }
 
     /// Every tensor by name: `source.*`, `target.*`, `forward.*`, `backward.*`.
@@ -83,6 +100,9 @@ impl Model {
     /// A folder without a finished run, or a damaged file.
     pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
         let path = folder.join(TENSORS);
+        if !path.is_file() {
+            return Err(no_finished_run(folder));
+        }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
         let mut tensors = super::checkpoint::decode(&bytes)?;
         for tensor in tensors.values_mut() {
@@ -90,4 +110,20 @@ impl Model {
         }
         Ok(Self::from_tensors(&tensors)?)
     }
+}
+
+/// Says what to do about a folder without a map.
+fn no_finished_run(folder: &Path) -> Error {
+    let inner = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders
+    };
+    let runs = inner(folder).into_iter().flat_map(|problem| inner(&problem)).find(|run| run.join(TENSORS).is_file());
+    let hint = match runs {
+        Some(run) => format!("name one of its runs, such as `{}`", run.display()),
+        None => "finish it with `himacl train --resume`".to_owned(),
+    };
+    Error::NoFinishedRun { path: folder.to_path_buf(), hint }
 }

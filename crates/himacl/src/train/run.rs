@@ -64,12 +64,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     seconds.insert("align".to_owned(), started.elapsed().as_secs_f64());
 
     let (x, y) = (alignment.source.apply(&source)?, alignment.target.apply(&target)?);
-    let held_out = match &data.evaluation {
-        Some((source, target)) => Some((source.clone(), target.clone())),
-        None if split.held_out.is_empty() => None,
-        None => Some((rows(&data.source, &split.held_out)?, rows(&data.target, &split.held_out)?)),
-    };
-    let held_out = match held_out {
+    let held_out = match held_out(recipe, data)? {
         Some((source, target)) => Some((alignment.source.apply(&source)?, alignment.target.apply(&target)?)),
         None => None,
     };
@@ -130,6 +125,42 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     Ok(Some(RunReport { metrics, seconds, counts }))
+}
+
+/// The pairs that a recipe keeps for evaluation: `(h, d)` and `(h, e)`, row i belongs to row i.
+///
+/// # Errors
+/// A recipe that does not fit the data.
+pub fn held_out(recipe: &Recipe, data: &Dataset) -> Result<Option<(Tensor, Tensor)>, Error> {
+    if data.evaluation.is_some() {
+        return Ok(data.evaluation.clone());
+    }
+    let rows = split_of(recipe, data)?.held_out;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let rows = Tensor::new(rows, data.source.device())?;
+    Ok(Some((data.source.index_select(&rows, 0)?, data.target.index_select(&rows, 0)?)))
+}
+
+/// Retrieval figures of a model on pairs, of which row i of one side belongs to row i of the other.
+///
+/// # Errors
+/// Rows of other dimensions than those trained on.
+pub fn evaluate(model: &Model, source: &Tensor, target: &Tensor, csls_neighbours: usize) -> Result<Metrics, Error> {
+    retrieval(&model.map, &model.source.apply(source)?, &model.target.apply(target)?, csls_neighbours)
+}
+
+/// The recipe of a run folder.
+///
+/// # Errors
+/// A folder without a run, or with another file of that name.
+pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
+    let path = folder.join("config.toml");
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let mut table: toml::Table = toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
+    table.remove("variants");
+    toml::Value::Table(table).try_into().map_err(|source| Error::Config { path, source })
 }
 
 /// The map that training starts from: the closed form, inside a residual network where the recipe wants one.

@@ -1,0 +1,63 @@
+//! `himacl apply`: map embeddings with a finished run.
+
+use crate::cli::{Context, ExitStatus};
+use crate::data;
+use crate::error::Error;
+use crate::train::Model;
+use clap::Args;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl apply --run runs/my --input images.npy --output mapped.npy
+  himacl apply --run runs/my --input captions.npy --output prepared.npy --prepare-only";
+
+/// Map embeddings by a finished run.
+///
+/// Mapped rows live in the space in which the run compared both sides (centred, projected, unit length). To search them
+/// in embeddings of the other side, bring these into the same space with --prepare-only; then inner products are scores.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ApplyArgs {
+    /// The run's folder.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+
+    /// The embeddings: source rows, or target rows with --inverse.
+    #[arg(long, value_name = "EMBEDDINGS")]
+    input: PathBuf,
+
+    /// Where the mapped embeddings go, in the layout of the input.
+    #[arg(long, short, value_name = "EMBEDDINGS")]
+    output: PathBuf,
+
+    /// Map target rows to the source side.
+    #[arg(long)]
+    inverse: bool,
+
+    /// Do not map: the input is already of the side that others are mapped to, and only has to be comparable.
+    #[arg(long)]
+    prepare_only: bool,
+
+    /// Overwrite the output.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Error> {
+    if args.output.exists() && !args.force {
+        return Err(Error::OutputFileExists(args.output.clone()));
+    }
+    let model = Model::load(&args.run, &context.device)?;
+    let rows = data::load_matrix(&args.input, &context.device)?;
+    let mapped = match (args.inverse, args.prepare_only) {
+        (false, false) => model.forward(&rows)?,
+        (true, false) => model.backward(&rows)?.ok_or_else(|| Error::NoInverse(args.run.clone()))?,
+        (false, true) => model.target.apply(&rows)?,
+        (true, true) => model.source.apply(&rows)?,
+    };
+    data::save_matrix(&args.output, &mapped)?;
+    context.printer.result(&format!("{} rows of {} coordinates: {}", mapped.dims()[0], mapped.dims()[1], args.output.display()));
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,198 @@
+//! `himacl train`: align, train and evaluate by a recipe.
+
+use crate::cli::table;
+use crate::cli::{Context, ExitStatus, TrainProgress};
+use crate::data;
+use crate::error::Error;
+use crate::report::{RunSummary, TrainSummary};
+use crate::train::{self, Dataset, Problem, Recipe, RecipeFile};
+use clap::Args;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl train --config models/recipes/quickstart.toml
+  himacl train --config my.toml --set train.epochs=50 --set data.anchors=20 --set output.dir=runs/few-anchors
+  himacl train --config my.toml --resume";
+
+const CONFIG: &str = "config.toml";
+const SUMMARY: &str = "summary.json";
+
+/// Learn the map between two sets of embeddings.
+///
+/// Writes a run folder: config.toml (the resolved recipe), metrics.jsonl, checkpoints, couplings, map.safetensors,
+/// map.json and summary.json. With several seeds or variants each run has a folder PROBLEM/seed-N of its own.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrainArgs {
+    /// The recipe.
+    #[arg(long, short, value_name = "RECIPE.toml")]
+    config: PathBuf,
+
+    /// Change a key of the recipe, such as train.epochs=3; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    /// Go on with an interrupted run; the result is that of a run that was never interrupted.
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+
+    /// Replace an earlier run in the output folder.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let started = Instant::now();
+    let file = RecipeFile::read(&args.config, &args.set, context.seed)?;
+    let folder = output_folder(args, &file, context)?;
+    if args.resume {
+        check_same_recipe(&folder, &file)?;
+    }
+    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+    write(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
+    context.printer.info(&format!("run folder: {}", folder.display()));
+
+    let jobs: Vec<(&Problem, u64)> =
+        file.problems.iter().flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed))).collect();
+    let mut datasets = HashMap::new();
+    let mut runs = Vec::new();
+    for (position, &(problem, seed)) in jobs.iter().enumerate() {
+        let run_folder = match jobs.len() {
+            1 => folder.clone(),
+            _ => folder.join(&problem.name).join(format!("seed-{seed}")),
+        };
+        let title = format!("{} seed {seed} ({}/{})", problem.name, position + 1, jobs.len());
+        let recipe = problem.recipe.with_seed(seed);
+        let Some(summary) = one_run(&recipe, &run_folder, &title, &mut datasets, context)? else {
+            context.printer.warn(&format!("interrupted; `himacl train --config {} --resume` goes on", args.config.display()));
+            return Ok(ExitStatus::Partial);
+        };
+        runs.push((problem.name.clone(), seed, summary));
+    }
+
+    let summary = TrainSummary::new(&runs, started.elapsed().as_secs_f64(), context.device_name());
+    if jobs.len() > 1 {
+        write(&folder.join(SUMMARY), &json(&summary)?)?;
+    }
+    context.printer.result(&table::training(&summary));
+    context.printer.result(&format!("summary: {}", folder.join(SUMMARY).display()));
+    Ok(ExitStatus::Done)
+}
+
+type Datasets = HashMap<(PathBuf, PathBuf), Dataset>;
+
+/// One problem with one seed; `None` when interrupted. A run that is finished already is only read.
+fn one_run(
+    recipe: &Recipe,
+    folder: &Path,
+    title: &str,
+    datasets: &mut Datasets,
+    context: &Context,
+) -> Result<Option<RunSummary>, Error> {
+    let summary_path = folder.join(SUMMARY);
+    if let Ok(text) = fs::read_to_string(&summary_path) {
+        return serde_json::from_str(&text).map(Some).map_err(|source| Error::Json { path: summary_path, source });
+    }
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    write(&folder.join(CONFIG), &toml::to_string(recipe)?)?;
+    let key = (recipe.data.source.clone(), recipe.data.target.clone());
+    if !datasets.contains_key(&key) {
+        datasets.insert(key.clone(), data::load_dataset(recipe, &context.device)?);
+    }
+    let progress = TrainProgress::new(&context.printer, title);
+    let Some(report) = train::run(recipe, &datasets[&key], folder, &progress)? else { return Ok(None) };
+    let summary = RunSummary::new(recipe.train.seed, report, context.device_name());
+    write(&summary_path, &json(&summary)?)?;
+    Ok(Some(summary))
+}
+
+/// Where this run goes: the folder asked for, or the recipe's own under `runs/`, numbered so that nothing is overwritten.
+fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Result<PathBuf, Error> {
+    let is_used = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let replace = |folder: PathBuf| -> Result<PathBuf, Error> {
+        // Only what an earlier run made is replaced: a mistyped path must not cost somebody's files.
+        if is_used(&folder) && !folder.join(CONFIG).is_file() {
+            return Err(Error::NotARun(folder));
+        }
+        match fs::remove_dir_all(&folder) {
+            Err(error) if folder.exists() => Err(Error::io("remove", &folder)(error)),
+            _ => Ok(folder),
+        }
+    };
+    if let Some(folder) = file.problems[0].recipe.output.dir.clone() {
+        return match (is_used(&folder), args.force) {
+            (true, true) => replace(folder),
+            (true, false) if !args.resume => Err(Error::OutputExists(folder)),
+            _ => Ok(folder),
+        };
+    }
+    let stem = args.config.file_stem().unwrap_or_default().to_string_lossy();
+    let numbered = |number: usize| match number {
+        1 => Path::new("runs").join(&*stem),
+        _ => Path::new("runs").join(format!("{stem}-{number}")),
+    };
+    if args.force {
+        return replace(numbered(1));
+    }
+    let free = (1..).find(|&number| !is_used(&numbered(number))).expect("numbers do not end");
+    if args.resume {
+        return Ok(numbered((free - 1).max(1)));
+    }
+    if free > 1 {
+        let last = numbered(free - 1);
+        let state = if last.join(SUMMARY).is_file() { "holds a finished run" } else { "holds an unfinished run (--resume goes on with it)" };
+        context.printer.info(&format!("{} {state}; --force would replace {}", last.display(), numbered(1).display()));
+    }
+    Ok(numbered(free))
+}
+
+/// Refuses to go on with a run that was made by another recipe.
+fn check_same_recipe(folder: &Path, file: &RecipeFile) -> Result<(), Error> {
+    let path = folder.join(CONFIG);
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
+    let was: toml::Table = toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
+    match first_difference(&was, &file.resolved, "") {
+        None => Ok(()),
+        Some((key, was, now)) => Err(Error::ResumeMismatch { path, key, was, now }),
+    }
+}
+
+fn first_difference(was: &toml::Table, now: &toml::Table, prefix: &str) -> Option<(String, String, String)> {
+    let show = |value: Option<&toml::Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
+    let mut keys: Vec<&String> = was.keys().chain(now.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.into_iter().find_map(|key| {
+        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match (was.get(key), now.get(key)) {
+            (Some(toml::Value::Table(was)), Some(toml::Value::Table(now))) => first_difference(was, now, &name),
+            _ if name == "output" || name == "output.dir" => None,
+            (was, now) if was == now => None,
+            (was, now) => Some((name, show(was), show(now))),
+        }
+    })
+}
+
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| text + "\n").map_err(|source| Error::Json { path: SUMMARY.into(), source })
+}
+
+/// Makes an output folder, which must be empty or `force` given.
+pub(crate) fn prepare_folder(folder: &Path, force: bool) -> Result<(), Error> {
+    if !force && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::OutputExists(folder.to_path_buf()));
+    }
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))
+}
+
+/// Writes a small file whole or not at all.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
+    let partial = path.with_extension("partial");
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(Error::io("write", path))
+}
