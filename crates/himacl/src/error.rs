@@ -331,6 +331,14 @@ pub enum Error {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A file of known pairs that cannot be read.
+    #[error("anchors `{}` cannot be read: {source}\nhint: expected a .npy file of integers, one row (source row, target row) for each known pair", path.display())]
+    Anchors {
+        /// The anchors' file.
+        path: PathBuf,
+        /// The reader's answer.
+        source: candle_core::Error,
+    },
     /// A regime that needs anchors got none.
     #[error("alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"shared-space\"")]
     NoAnchors,

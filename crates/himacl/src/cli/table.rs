@@ -1,6 +1,6 @@
 //! The tables that commands end with.
 
-use crate::report::{ProblemSummary, TrainSummary};
+use crate::report::{ProblemSummary, RunReport, TrainSummary};
 use crate::train::{ALL_PAIRS, ANCHORS_ONLY, MAIN_PROBLEM, Metrics};
 use std::fmt::Write;
 
@@ -20,13 +20,16 @@ const WIDTH: usize = 14;
 const NAME_WIDTH: usize = 22;
 
 /// Everything that a training command found: one block a problem.
-pub(crate) fn training(summary: &TrainSummary) -> String {
+pub(crate) fn training(summary: &TrainSummary, report: &RunReport) -> String {
     let mut text = problem(MAIN_PROBLEM, &summary.main);
     for (name, variant) in &summary.variants {
         text.push('\n');
         text.push_str(&problem(name, variant));
     }
-    let _ = write!(text, "\ntook {:.1} s, peak memory {:.2} GiB", summary.seconds["total"], summary.peak_rss_bytes as f64 / f64::from(1 << 30));
+    let _ = write!(text, "\ntook {:.1} s", report.total_seconds);
+    if let Some(bytes) = report.peak_rss_bytes {
+        let _ = write!(text, ", peak memory {:.2} GiB", bytes as f64 / f64::from(1 << 30));
+    }
     text
 }
 

@@ -42,10 +42,7 @@ pub fn couple(
         ..HirefParams::default()
     }
     .check()?;
-    let output = match solver.solve(&problem, warm_start.filter(|_| section.warm_start), observer) {
-        Err(hiref_core::Error::Interrupted) if !observer.should_stop() => super::stand_in::solve(&problem),
-        output => output?,
-    };
+    let output = solver.solve(&problem, warm_start.filter(|_| section.warm_start), observer)?;
     let (x, y) = (problem.x(), problem.y());
     let (x_rows, y_rows) = (x.rows(), y.rows());
     let row = |rows: &[f32], index: usize| -> Vec<f32> { rows[index * x.dimension()..][..x.dimension()].to_vec() };

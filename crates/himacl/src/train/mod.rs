@@ -5,6 +5,7 @@
 
 mod checkpoint;
 mod couple;
+mod dataset;
 mod ema;
 mod metrics;
 mod model;
@@ -20,6 +21,7 @@ mod state;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progress};
 pub use couple::{Coupled, couple};
+pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;
 pub use metrics::MetricsLog;
 pub use model::Model;
@@ -27,7 +29,7 @@ pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{AlignmentMode, Anchors, MAIN_PROBLEM, Problem, Recipe, RecipeError, RecipeFile};
-pub use run::{ALL_PAIRS, ANCHORS_ONLY, Dataset, RunReport, evaluate, held_out, recipe_of_run, run};
+pub use run::{ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};

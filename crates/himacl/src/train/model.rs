@@ -2,6 +2,7 @@
 
 use super::stand_in::Space;
 use crate::error::Error;
+use crate::files::{write_atomic, write_text};
 use crate::map::{Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use std::fs;
@@ -88,10 +89,8 @@ impl Model {
             "tensors": shapes,
         });
         let bytes = super::checkpoint::encode(&tensors)?;
-        let path = folder.join(TENSORS);
-        fs::write(&path, bytes).map_err(Error::io("write", &path))?;
-        let path = folder.join(DESCRIPTION);
-        fs::write(&path, format!("{description:#}\n")).map_err(Error::io("write", &path))
+        write_atomic(&folder.join(TENSORS), |file| file.write_all(&bytes))?;
+        write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))
     }
 
     /// Reads the model of a finished run.

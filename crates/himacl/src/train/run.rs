@@ -1,6 +1,7 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
 use super::checkpoint::{decode, encode};
+use super::dataset::Dataset;
 use super::model::Model;
 use super::pairs::Coupling;
 use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
@@ -9,10 +10,11 @@ use super::stand_in::{self, Alignment, Space};
 use super::state::Task;
 use super::{Metrics, Trained, Watch, couple, train};
 use crate::error::Error;
+use crate::files::write_atomic;
 use crate::map::{Map, ResidualMlp, Tensors, TwoWayMap};
 use crate::objective::{Objective, Regression};
 use candle_core::{Device, Tensor};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Instant;
@@ -22,28 +24,15 @@ pub const ANCHORS_ONLY: &str = "anchors_only";
 /// Prefix of the figures of the map fitted on all true pairs.
 pub const ALL_PAIRS: &str = "all_pairs";
 
-/// The embeddings of a problem.
-#[derive(Debug, Clone)]
-pub struct Dataset {
-    /// `(n, d)`, f32.
-    pub source: Tensor,
-    /// `(m, e)`, f32.
-    pub target: Tensor,
-    /// Known pairs by row, where they come from a file.
-    pub anchors: Vec<(u32, u32)>,
-    /// Paired rows to evaluate on, where they come from files.
-    pub evaluation: Option<(Tensor, Tensor)>,
-}
-
 /// What a run found.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RunReport {
+#[derive(Debug, Clone)]
+pub struct Outcome {
     /// Figures by name, such as `image_to_text_R@10` and `anchors_only.foscttm`.
     pub metrics: Metrics,
     /// Wall time of each phase: align, train, evaluate.
-    pub seconds: Metrics,
+    pub seconds: Vec<(&'static str, f64)>,
     /// Source items trained on, target items, known pairs, held-out items.
-    pub counts: std::collections::BTreeMap<String, usize>,
+    pub counts: BTreeMap<String, usize>,
 }
 
 /// Aligns, trains and evaluates, in `folder`, which exists; goes on where an earlier call was interrupted.
@@ -52,16 +41,16 @@ pub struct RunReport {
 ///
 /// # Errors
 /// A recipe that does not fit the data; whatever alignment and training refuse; files that cannot be written.
-pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) -> Result<Option<RunReport>, Error> {
+pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) -> Result<Option<Outcome>, Error> {
     let split = split_of(recipe, data)?;
     let device = data.source.device().clone();
     let rows = |tensor: &Tensor, rows: &[u32]| tensor.index_select(&Tensor::new(rows, &device)?, 0);
     let (source, target) = (rows(&data.source, &split.source)?, rows(&data.target, &split.target)?);
-    let mut seconds = Metrics::new();
+    let mut seconds = Vec::new();
 
     let started = Instant::now();
     let Some(alignment) = alignment_of(recipe, &source, &target, &split, folder, watch)? else { return Ok(None) };
-    seconds.insert("align".to_owned(), started.elapsed().as_secs_f64());
+    seconds.push(("align", started.elapsed().as_secs_f64()));
 
     let (x, y) = (alignment.source.apply(&source)?, alignment.target.apply(&target)?);
     let held_out = match held_out(recipe, data)? {
@@ -91,7 +80,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     if last.interrupted {
         return Ok(None);
     }
-    seconds.insert("train".to_owned(), started.elapsed().as_secs_f64());
+    seconds.push(("train", started.elapsed().as_secs_f64()));
 
     let started = Instant::now();
     let mut metrics = evaluate(&map)?;
@@ -111,10 +100,10 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         }
         metrics.extend(figures.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)));
     }
-    seconds.insert("evaluate".to_owned(), started.elapsed().as_secs_f64());
+    seconds.push(("evaluate", started.elapsed().as_secs_f64()));
 
     let couplings = folder.join("couplings");
-    fs::create_dir_all(&couplings).map_err(Error::io("create", &couplings))?;
+    fs::create_dir_all(&couplings).map_err(Error::io("make folder", &couplings))?;
     write_coupling(&couplings.join("final.safetensors"), &split, &task.free, &last.coupling)?;
     Model { source: alignment.source, target: alignment.target, map }.save(folder)?;
     let counts = [
@@ -124,7 +113,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         ("held_out", held_out.map_or(0, |(x, _)| x.dims()[0])),
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    Ok(Some(RunReport { metrics, seconds, counts }))
+    Ok(Some(Outcome { metrics, seconds, counts }))
 }
 
 /// The pairs that a recipe keeps for evaluation: `(h, d)` and `(h, e)`, row i belongs to row i.
@@ -245,8 +234,7 @@ fn alignment_of(
         return Ok(None);
     }
     let bytes = encode(&alignment_tensors(&alignment)?)?;
-    let partial = path.with_extension("partial");
-    fs::write(&partial, bytes).and_then(|()| fs::rename(&partial, &path)).map_err(Error::io("write", &path))?;
+    write_atomic(&path, |file| file.write_all(&bytes))?;
     Ok(Some(alignment))
 }
 
@@ -322,5 +310,6 @@ fn write_coupling(path: &Path, split: &Split, free: &(Vec<u32>, Vec<u32>), coupl
         ("target_row".to_owned(), column(target)?),
         ("confidence".to_owned(), Tensor::new(confidence, &Device::Cpu)?),
     ]);
-    fs::write(path, encode(&tensors)?).map_err(Error::io("write", path))
+    let bytes = encode(&tensors)?;
+    write_atomic(path, |file| file.write_all(&bytes))
 }

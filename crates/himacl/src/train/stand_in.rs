@@ -130,20 +130,3 @@ pub fn retrieval(x: &Tensor, y: &Tensor, csls: usize) -> Result<Metrics> {
 pub fn nearest(x: &Tensor, y: &Tensor) -> Result<Vec<u32>> {
     x.matmul(&y.t()?)?.argmax(1)?.to_vec1()
 }
-
-pub fn solve(problem: &hiref_core::Problem) -> hiref_core::HirefOutput {
-    use hiref_core::solver::assignment::{AssignmentSolver, CostMatrix};
-    let (x, y, d) = (problem.x().rows(), problem.y().rows(), problem.x().dimension());
-    let n = problem.x().num_points();
-    let mut cost = CostMatrix::<f64>::default();
-    cost.resize(n);
-    for (i, row) in cost.rows_mut().enumerate() {
-        for j in 0..n {
-            row[j] = problem.cost().between(&x.as_slice()[i * d..][..d], &y.as_slice()[j * d..][..d]);
-        }
-    }
-    let mut solver = AssignmentSolver::default();
-    let permutation = hiref_core::Permutation::new(solver.solve(&cost).column_of_row.to_vec(), n).unwrap();
-    let mean_cost = hiref_core::mean_cost(problem, &permutation);
-    hiref_core::HirefOutput { permutation, mean_cost, exact: true, levels: vec![], sweeps: vec![], seconds: Default::default(), termination: hiref_core::Termination::Converged }
-}

@@ -1,8 +1,9 @@
 //! `himacl apply`: map embeddings with a finished run.
 
 use crate::cli::{Context, ExitStatus};
-use crate::data;
+use crate::data::{Embeddings, write_like};
 use crate::error::Error;
+use crate::files::{Existing, check_output_file};
 use crate::train::Model;
 use clap::Args;
 use std::path::PathBuf;
@@ -27,6 +28,10 @@ pub(crate) struct ApplyArgs {
     #[arg(long, value_name = "EMBEDDINGS")]
     input: PathBuf,
 
+    /// The tensor to take from the input, where it is a .safetensors file with several, or img_emb or text_emb of a folder.
+    #[arg(long, value_name = "NAME")]
+    input_key: Option<String>,
+
     /// Where the mapped embeddings go, in the layout of the input.
     #[arg(long, short, value_name = "EMBEDDINGS")]
     output: PathBuf,
@@ -46,18 +51,17 @@ pub(crate) struct ApplyArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Error> {
-    if args.output.exists() && !args.force {
-        return Err(Error::OutputFileExists(args.output.clone()));
-    }
+    check_output_file(&args.output, Existing::from_flags(args.force, false))?;
     let model = Model::load(&args.run, &context.device)?;
-    let rows = data::load_matrix(&args.input, &context.device)?;
+    let input = Embeddings::open(&args.input, args.input_key.as_deref())?;
+    let rows = input.to_tensor(&context.device)?;
     let mapped = match (args.inverse, args.prepare_only) {
         (false, false) => model.forward(&rows)?,
         (true, false) => model.backward(&rows)?.ok_or_else(|| Error::NoInverse(args.run.clone()))?,
         (false, true) => model.target.apply(&rows)?,
         (true, true) => model.source.apply(&rows)?,
     };
-    data::save_matrix(&args.output, &mapped)?;
+    write_like(&input, &mapped, &args.output)?;
     context.printer.result(&format!("{} rows of {} coordinates: {}", mapped.dims()[0], mapped.dims()[1], args.output.display()));
     Ok(ExitStatus::Done)
 }

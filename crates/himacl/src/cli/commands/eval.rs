@@ -2,11 +2,13 @@
 
 use crate::cli::table;
 use crate::cli::{Context, ExitStatus};
-use crate::data;
 use crate::error::Error;
-use crate::train::{self, Metrics, Model};
+use crate::files::{Existing, OutputDir};
+use crate::report::{Recorder, WithReport, write_config, write_summary};
+use crate::train::{self, Dataset, Metrics, Model};
 use clap::Args;
-use std::path::PathBuf;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,46 +38,38 @@ pub(crate) struct EvalArgs {
     force: bool,
 }
 
+/// What was evaluated, and how it did.
+#[derive(Debug, Serialize)]
+struct Evaluation<'a> {
+    run: &'a Path,
+    pairs: usize,
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let recorder = Recorder::start(context.device_name(), context.threads);
+    let existing = Existing::from_flags(args.force, false);
+    let output = args.output.as_deref().map(|folder| OutputDir::check(folder, existing)).transpose()?;
     let recipe = train::recipe_of_run(&args.run)?;
     let model = Model::load(&args.run, &context.device)?;
     let (source, target) = match args.data.as_deref() {
-        Some([source_path, target_path]) => {
-            let (source, target) =
-                (data::load_matrix(source_path, &context.device)?, data::load_matrix(target_path, &context.device)?);
-            let (source_rows, target_rows) = (source.dims()[0], target.dims()[0]);
-            if source_rows != target_rows {
-                return Err(Error::NotPaired {
-                    source_path: source_path.clone(),
-                    source_rows,
-                    target_path: target_path.clone(),
-                    target_rows,
-                    why: "row i of one belongs to row i of the other",
-                });
-            }
-            (source, target)
-        }
-        _ => train::held_out(&recipe, &data::load_dataset(&recipe, &context.device)?)?
+        Some([source, target]) => train::read_pairs((source, None), (target, None), &context.device)?,
+        _ => train::held_out(&recipe, &Dataset::load(&recipe, &context.device)?)?
             .ok_or_else(|| Error::NothingHeldOut(args.run.clone()))?,
     };
     let metrics = train::evaluate(&model, &source, &target, recipe.eval.csls_neighbours)?;
-    let mut summary = serde_json::json!({
-        "himacl": env!("CARGO_PKG_VERSION"),
-        "run": args.run,
-        "device": context.device_name(),
-        "pairs": source.dims()[0],
-    });
-    if let Some(fields) = summary.as_object_mut() {
-        fields.extend(metrics.iter().map(|(name, &value)| (name.clone(), value.into())));
-    }
+    let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
+    let summary = WithReport { report: recorder.report(), found: &evaluation };
     context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics, &Metrics::new()));
-    let text = format!("{summary:#}");
-    if let Some(folder) = &args.output {
-        super::train::prepare_folder(folder, args.force)?;
-        super::train::write(&folder.join("config.toml"), &toml::to_string(&recipe)?)?;
-        super::train::write(&folder.join("summary.json"), &format!("{text}\n"))?;
+    if let Some(mut output) = output {
+        output.create()?;
+        write_config(&output, &recipe)?;
+        write_summary(&output, &summary)?;
     }
+    let text = serde_json::to_string_pretty(&summary);
+    let text = text.map_err(|source| Error::Json { path: "summary.json".into(), source })?;
     context.printer.result(&text);
     Ok(ExitStatus::Done)
 }

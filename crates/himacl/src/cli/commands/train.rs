@@ -2,15 +2,15 @@
 
 use crate::cli::table;
 use crate::cli::{Context, ExitStatus, TrainProgress};
-use crate::data;
 use crate::error::Error;
-use crate::report::{RunSummary, TrainSummary};
+use crate::files::write_text;
+use crate::report::{Recorder, RunFigures, TrainSummary, WithReport};
 use crate::train::{self, Dataset, Problem, Recipe, RecipeFile};
 use clap::Args;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,14 +47,14 @@ pub(crate) struct TrainArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let started = Instant::now();
+    let mut recorder = Recorder::start(context.device_name(), context.threads);
     let file = RecipeFile::read(&args.config, &args.set, context.seed)?;
     let folder = output_folder(args, &file, context)?;
     if args.resume {
         check_same_recipe(&folder, &file)?;
     }
-    fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-    write(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
+    fs::create_dir_all(&folder).map_err(Error::io("make folder", &folder))?;
+    write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
     context.printer.info(&format!("run folder: {}", folder.display()));
 
     let jobs: Vec<(&Problem, u64)> =
@@ -68,18 +68,20 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         };
         let title = format!("{} seed {seed} ({}/{})", problem.name, position + 1, jobs.len());
         let recipe = problem.recipe.with_seed(seed);
-        let Some(summary) = one_run(&recipe, &run_folder, &title, &mut datasets, context)? else {
+        let Some(figures) = one_run(&recipe, &run_folder, &title, &mut datasets, &mut recorder, context)? else {
             context.printer.warn(&format!("interrupted; `himacl train --config {} --resume` goes on", args.config.display()));
             return Ok(ExitStatus::Partial);
         };
-        runs.push((problem.name.clone(), seed, summary));
+        runs.push((problem.name.clone(), figures));
     }
 
-    let summary = TrainSummary::new(&runs, started.elapsed().as_secs_f64(), context.device_name());
+    let summary = TrainSummary::new(&runs);
+    let report = recorder.report();
     if jobs.len() > 1 {
-        write(&folder.join(SUMMARY), &json(&summary)?)?;
+        let path = folder.join(SUMMARY);
+        write_text(&path, &json(&WithReport { report: report.clone(), found: &summary }, &path)?)?;
     }
-    context.printer.result(&table::training(&summary));
+    context.printer.result(&table::training(&summary, &report));
     context.printer.result(&format!("summary: {}", folder.join(SUMMARY).display()));
     Ok(ExitStatus::Done)
 }
@@ -92,23 +94,30 @@ fn one_run(
     folder: &Path,
     title: &str,
     datasets: &mut Datasets,
+    recorder: &mut Recorder,
     context: &Context,
-) -> Result<Option<RunSummary>, Error> {
+) -> Result<Option<RunFigures>, Error> {
     let summary_path = folder.join(SUMMARY);
     if let Ok(text) = fs::read_to_string(&summary_path) {
-        return serde_json::from_str(&text).map(Some).map_err(|source| Error::Json { path: summary_path, source });
+        return RunFigures::read(&text).map(Some).map_err(|source| Error::Json { path: summary_path, source });
     }
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    write(&folder.join(CONFIG), &toml::to_string(recipe)?)?;
+    fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
+    write_text(&folder.join(CONFIG), &toml::to_string(recipe)?)?;
     let key = (recipe.data.source.clone(), recipe.data.target.clone());
     if !datasets.contains_key(&key) {
-        datasets.insert(key.clone(), data::load_dataset(recipe, &context.device)?);
+        datasets.insert(key.clone(), Dataset::load(recipe, &context.device)?);
     }
+    let mut own = Recorder::start(context.device_name(), context.threads);
     let progress = TrainProgress::new(&context.printer, title);
-    let Some(report) = train::run(recipe, &datasets[&key], folder, &progress)? else { return Ok(None) };
-    let summary = RunSummary::new(recipe.train.seed, report, context.device_name());
-    write(&summary_path, &json(&summary)?)?;
-    Ok(Some(summary))
+    let Some(outcome) = train::run(recipe, &datasets[&key], folder, &progress)? else { return Ok(None) };
+    for &(phase, seconds) in &outcome.seconds {
+        own.note(phase, Some(seconds));
+        recorder.note(phase, Some(seconds));
+    }
+    let figures = RunFigures::new(recipe.train.seed, outcome);
+    // Last of all, since its presence tells that the rest is complete.
+    write_text(&summary_path, &json(&WithReport { report: own.report(), found: &figures }, &summary_path)?)?;
+    Ok(Some(figures))
 }
 
 /// Where this run goes: the folder asked for, or the recipe's own under `runs/`, numbered so that nothing is overwritten.
@@ -178,21 +187,7 @@ fn first_difference(was: &toml::Table, now: &toml::Table, prefix: &str) -> Optio
     })
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value);
-    text.map(|text| text + "\n").map_err(|source| Error::Json { path: SUMMARY.into(), source })
-}
-
-/// Makes an output folder, which must be empty or `force` given.
-pub(crate) fn prepare_folder(folder: &Path, force: bool) -> Result<(), Error> {
-    if !force && fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::OutputExists(folder.to_path_buf()));
-    }
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))
-}
-
-/// Writes a small file whole or not at all.
-pub(crate) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
-    fs::write(&partial, text).and_then(|()| fs::rename(&partial, path)).map_err(Error::io("write", path))
+    text.map(|text| text + "\n").map_err(|source| Error::Json { path: path.to_path_buf(), source })
 }
