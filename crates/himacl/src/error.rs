@@ -233,7 +233,9 @@ pub enum Error {
         source: hiref_core::Error,
     },
     /// More points than the exact solver takes.
-    #[error("the exact solver takes at most {limit} points a side, this problem has {n} and {m}\nhint: use --solver hiref")]
+    #[error(
+        "the exact solver takes at most {limit} points a side, this problem has {n} and {m}\nhint: use --solver hiref"
+    )]
     TooLargeForExact {
         /// The limit.
         limit: usize,
@@ -251,7 +253,9 @@ pub enum Error {
         limit: u64,
     },
     /// The device asked for cannot be had.
-    #[error("device `{requested}` is not available: {reason}\nhint: use --device cpu, or --device auto to fall back by itself")]
+    #[error(
+        "device `{requested}` is not available: {reason}\nhint: use --device cpu, or --device auto to fall back by itself"
+    )]
     Device {
         /// What was asked for.
         requested: String,
@@ -382,7 +386,9 @@ pub enum NpyProblem {
     #[error("the header has no valid `{0}`")]
     Header(&'static str),
     /// Column-major data.
-    #[error("the array is in Fortran (column-major) order, expected C order\nhint: save numpy.ascontiguousarray(array)")]
+    #[error(
+        "the array is in Fortran (column-major) order, expected C order\nhint: save numpy.ascontiguousarray(array)"
+    )]
     FortranOrder,
     /// Elements of another type.
     #[error("the elements have type `{got}`, expected {expected}")]
@@ -457,7 +463,11 @@ mod tests {
     fn messages_say_what_where_and_what_to_do() {
         let error = Error::NotFinite { path: "a.npy".into(), rows: vec![3, 7], total: 9, column: 1, value: f32::NAN };
         let text = error.to_string();
-        assert!(text.starts_with("`a.npy` has 9 rows with NaN or infinite coordinates, the first: 3, 7, ...; row 3 has NaN"));
+        assert!(
+            text.starts_with(
+                "`a.npy` has 9 rows with NaN or infinite coordinates, the first: 3, 7, ...; row 3 has NaN"
+            )
+        );
         assert!(text.contains("\nhint: "));
 
         let full = Error::io("write", Path::new("/dev/full"))(io::ErrorKind::StorageFull.into()).to_string();

@@ -67,8 +67,12 @@ impl OutputDir {
     /// # Errors
     /// [`Error::Io`].
     pub fn create(&mut self) -> Result<(), Error> {
-        let missing: Vec<PathBuf> =
-            self.path.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).map(Path::to_path_buf).collect();
+        let missing: Vec<PathBuf> = self
+            .path
+            .ancestors()
+            .take_while(|part| !part.as_os_str().is_empty() && !part.exists())
+            .map(Path::to_path_buf)
+            .collect();
         fs::create_dir_all(&self.path).map_err(Error::io("make folder", &self.path))?;
         self.made = missing;
         Ok(())

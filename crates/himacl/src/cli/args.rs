@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn seeds_fit_into_toml() {
-        let parse = |seed: &str| Cli::try_parse_from(["himacl", "pair", "--x", "a", "--y", "b", "-o", "c", "--seed", seed]);
+        let parse =
+            |seed: &str| Cli::try_parse_from(["himacl", "pair", "--x", "a", "--y", "b", "-o", "c", "--seed", seed]);
         assert_eq!(parse("9223372036854775807").unwrap().global.seed, Some(i64::MAX as u64));
         assert!(parse("9223372036854775808").is_err());
     }

@@ -209,7 +209,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         let values = [1.0, -2.5, 0.0, 65504.0, 3.0, 0.125];
-        for (element, write) in [(ElementType::F32, write_npy_f32 as fn(_, _, _) -> _), (ElementType::F16, write_npy_f16)] {
+        for (element, write) in
+            [(ElementType::F32, write_npy_f32 as fn(_, _, _) -> _), (ElementType::F16, write_npy_f16)]
+        {
             write(&path, &values, &[3, 2]).unwrap();
             let rows = open_matrix(&path).unwrap();
             assert_eq!((rows.rows, rows.dimension, rows.element, rows.offset % 64), (3, 2, element, 0));

@@ -11,8 +11,8 @@ use std::path::Path;
 /// Opens the tensor `key`, or the only matrix there is; returns its name too.
 pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(MappedRows, String), Error> {
     let map = map_file(path)?;
-    let file = SafeTensors::deserialize(&map)
-        .map_err(|source| Error::Safetensors { path: path.to_path_buf(), source })?;
+    let file =
+        SafeTensors::deserialize(&map).map_err(|source| Error::Safetensors { path: path.to_path_buf(), source })?;
     let mut available: Vec<String> = file.names().into_iter().map(ToOwned::to_owned).collect();
     available.sort();
     let matrices = || available.iter().filter(|name| file.tensor(name).is_ok_and(|view| view.shape().len() == 2));

@@ -91,7 +91,8 @@ impl PairConfig {
     /// indices for each point, and the cost matrix of one block for each thread.
     pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize) -> u64 {
         let points = (n + m) as u64;
-        let block = self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
+        let block =
+            self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
         let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
         BASE_BYTES + points * (2 * 4 * d as u64 + BYTES_PER_POINT) + blocks * 4 * block * block
     }
@@ -117,10 +118,8 @@ impl PairConfig {
         let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
         let ending: Ending =
             serde_json::from_str(&text).map_err(|source| Error::Json { path: summary_path.clone(), source })?;
-        let open = matches!(
-            ending.termination,
-            hiref_core::Termination::Interrupted | hiref_core::Termination::TimeLimit
-        );
+        let open =
+            matches!(ending.termination, hiref_core::Termination::Interrupted | hiref_core::Termination::TimeLimit);
         Ok(if open { Resume::GoOn } else { Resume::Finished })
     }
 }

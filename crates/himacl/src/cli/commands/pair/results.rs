@@ -146,9 +146,8 @@ fn costs(problem: &Problem, x_index: &[u32], y_index: &[u32]) -> Vec<f32> {
     let d = problem.x().dimension();
     let (x, y) = (problem.x().rows(), problem.y().rows());
     let (x, y) = (x.as_slice(), y.as_slice());
-    let cost = |(&i, &j): (&u32, &u32)| {
-        problem.cost().between(&x[i as usize * d..][..d], &y[j as usize * d..][..d]) as f32
-    };
+    let cost =
+        |(&i, &j): (&u32, &u32)| problem.cost().between(&x[i as usize * d..][..d], &y[j as usize * d..][..d]) as f32;
     x_index.par_iter().zip(y_index).map(cost).collect()
 }
 
@@ -171,9 +170,8 @@ fn pairs_schema(metadata: &[Option<Metadata>; 2]) -> Schema {
         let kind = if name == "cost" { DataType::Float32 } else { DataType::UInt32 };
         Arc::new(Field::new(name, kind, false))
     });
-    let named = sides.iter().zip(["x_", "y_"]).flat_map(|(fields, prefix)| {
-        fields.iter().map(move |field| (field, prefix))
-    });
+    let named =
+        sides.iter().zip(["x_", "y_"]).flat_map(|(fields, prefix)| fields.iter().map(move |field| (field, prefix)));
     let named = named.map(|(field, prefix)| Arc::new(field.as_ref().clone().with_name(unique(field.name(), prefix))));
     Schema::new(own.chain(named).collect::<Vec<_>>())
 }
