@@ -1,10 +1,14 @@
-//! `metrics.jsonl`: one JSON object a line, appended while a run goes on.
+//! `metrics.jsonl`: one JSON object a line, appended while a run goes on, and the same numbers for TensorBoard.
 
+use super::tensorboard::EventFile;
 use crate::error::Error;
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+/// The TensorBoard file beside the log.
+const EVENTS: &str = "events.out.tfevents.0.himacl";
 
 /// The log of one run.
 #[derive(Debug)]
@@ -12,11 +16,13 @@ pub struct MetricsLog {
     path: PathBuf,
     file: File,
     bytes: u64,
+    events: EventFile,
 }
 
 impl MetricsLog {
     /// Opens the log and cuts it back to its first `bytes` bytes, to the end of a whole line: what was logged after the
-    /// checkpoint that a run resumes from is about to be logged again.
+    /// checkpoint that a run resumes from is about to be logged again. The TensorBoard file is written anew from what is
+    /// left.
     ///
     /// # Errors
     /// A file that cannot be opened or cut.
@@ -26,6 +32,7 @@ impl MetricsLog {
 
     fn open_and_cut(path: &Path, bytes: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut events = EventFile::create(&path.with_file_name(EVENTS))?;
         let mut whole = 0;
         let mut reader = BufReader::new(&file);
         let mut line = Vec::new();
@@ -36,10 +43,13 @@ impl MetricsLog {
                 break;
             }
             whole += length;
+            if let Ok(record) = serde_json::from_slice(&line) {
+                append_scalars(&mut events, &record)?;
+            }
         }
         file.set_len(whole)?;
         file.seek(SeekFrom::End(0))?;
-        Ok(Self { path: path.to_path_buf(), file, bytes: whole })
+        Ok(Self { path: path.to_path_buf(), file, bytes: whole, events })
     }
 
     /// Appends one line.
@@ -47,6 +57,7 @@ impl MetricsLog {
     /// # Errors
     /// A write that fails.
     pub fn append(&mut self, record: Map<String, Value>) -> Result<(), Error> {
+        append_scalars(&mut self.events, &record).map_err(Error::io("write", &self.path))?;
         let mut line = Value::Object(record).to_string();
         line.push('\n');
         // One write a line, so that a reader never sees half of one.
@@ -63,6 +74,14 @@ impl MetricsLog {
         self.file.sync_data().map_err(Error::io("write", &self.path))?;
         Ok(self.bytes)
     }
+}
+
+/// Adds the numbers of a record, those of inner objects too, at the record's step.
+fn append_scalars(events: &mut EventFile, record: &Map<String, Value>) -> io::Result<()> {
+    let step = record.get("step").and_then(Value::as_u64).unwrap_or_default();
+    let inner = record.values().filter_map(Value::as_object).flatten();
+    let numbers = record.iter().chain(inner).filter_map(|(name, value)| Some((name.as_str(), value.as_f64()?)));
+    events.append(step, numbers.filter(|(name, _)| *name != "step"))
 }
 
 #[cfg(test)]

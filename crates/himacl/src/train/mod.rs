@@ -18,6 +18,7 @@ mod schedule;
 mod split;
 mod stand_in;
 mod state;
+mod tensorboard;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progress};
 pub use couple::{Coupled, couple};
@@ -110,7 +111,9 @@ pub fn train(
 
             let loss = loss.to_scalar::<f32>()?;
             state.advance(loss);
-            state.log(json!({"loss": loss, "learning_rate": rate, "gradient_norm": norm}))?;
+            if is_due(state.progress.step, recipe.train.log_every) {
+                state.log(json!({"loss": loss, "learning_rate": rate, "gradient_norm": norm}))?;
+            }
             watch.on_step(state.progress.step, total, f64::from(loss));
             let stop = watch.should_stop();
             if stop || is_due(state.progress.step, recipe.checkpoint.every_steps) {
@@ -123,7 +126,7 @@ pub fn train(
 
         let loss = state.finish_epoch(batches.len());
         let epoch = state.progress.epoch;
-        let mut figures = Metrics::from([("loss".to_owned(), loss)]);
+        let mut figures = Metrics::from([("epoch_loss".to_owned(), loss)]);
         if is_due(epoch, recipe.eval.every) {
             figures.extend(evaluate(&state.averaged_map()?)?);
         }

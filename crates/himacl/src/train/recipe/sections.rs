@@ -215,11 +215,13 @@ pub struct TrainSection {
     pub seeds: Vec<u64>,
     /// Decay of the moving average of the parameters, which is the map that is kept; 0 = none.
     pub ema: f64,
+    /// Steps between two lines of `metrics.jsonl`; 0 = only the epochs.
+    pub log_every: u64,
 }
 
 impl Default for TrainSection {
     fn default() -> Self {
-        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), ema: 0.999 }
+        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), ema: 0.999, log_every: 10 }
     }
 }
 
@@ -255,13 +257,13 @@ pub struct CheckpointSection {
     pub every_epochs: u64,
     /// The last checkpoints that are kept, beside the best.
     pub keep: usize,
-    /// The metric that says which checkpoint is best: `loss` (mean of the epoch), or one of those of `[eval]`.
+    /// The metric that says which checkpoint is best: `epoch_loss`, or one of those of `[eval]`.
     pub best_metric: String,
 }
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self { every_steps: 0, every_epochs: 5, keep: 2, best_metric: "loss".to_owned() }
+        Self { every_steps: 0, every_epochs: 5, keep: 2, best_metric: "epoch_loss".to_owned() }
     }
 }
 
