@@ -6,8 +6,10 @@ use super::commands::pair::PairArgs;
 use super::commands::train::TrainArgs;
 use super::device::DeviceChoice;
 use super::printer::{LogLevel, ProgressMode};
+use crate::files::Existing;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default().bold());
@@ -63,6 +65,29 @@ pub(crate) struct GlobalArgs {
     /// Least severe log messages to show on stderr.
     #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t)]
     pub(crate) log_level: LogLevel,
+}
+
+/// Arguments of every command that writes a folder of results.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArgs {
+    /// Folder for the results.
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// Write into an existing folder, overwriting its results.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Go on with an interrupted run in the output folder, with the same settings.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+impl OutputArgs {
+    /// What the flags say about existing output.
+    pub(crate) fn existing(&self) -> Existing {
+        Existing::from_flags(self.force, self.resume)
+    }
 }
 
 #[cfg(test)]

@@ -110,6 +110,9 @@ impl Printer {
     }
 
     /// Starts showing the progress of `total` units of work, called `name`; ends when the task is dropped.
+    ///
+    /// # Panics
+    /// Never: the bar's template is a constant.
     pub fn task(&self, name: &str, unit: &str, total: u64) -> Task {
         let style = ProgressStyle::with_template(
             "{prefix:>10} [{bar:32}] {human_pos}/{human_len} {unit} {per_sec} {eta} left {msg}",
@@ -168,6 +171,14 @@ impl Task {
         self.bar.set_length(total);
         if let Some(json) = &self.json {
             json.total.store(total, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds `work` units to what is to be done.
+    pub fn extend(&self, work: u64) {
+        self.bar.inc_length(work);
+        if let Some(json) = &self.json {
+            json.total.fetch_add(work, Ordering::Relaxed);
         }
     }
 
@@ -281,6 +292,7 @@ mod tests {
         });
         assert_eq!(task.bar.position(), 40);
         task.set_total(80);
-        assert_eq!(task.bar.length(), Some(80));
+        task.extend(20);
+        assert_eq!(task.bar.length(), Some(100));
     }
 }

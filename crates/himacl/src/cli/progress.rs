@@ -44,8 +44,12 @@ impl Observer for SolveProgress<'_> {
                     Phase::Leaves => ("leaves", "pairs"),
                     Phase::Polish => ("polish", "pairs"),
                 };
-                let task = self.printer.task(name, unit, *total);
-                self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push((*phase, task));
+                let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+                // A phase that starts again, as each polish sweep does, is planned longer than it was.
+                match tasks.iter().find(|(running, _)| running == phase) {
+                    Some((_, task)) => task.extend(*total),
+                    None => tasks.push((*phase, self.printer.task(name, unit, *total))),
+                }
             }
             Event::Advanced { phase, work } => self.with_task(*phase, |task| task.advance(*work)),
             Event::PhaseFinished { phase, seconds } => {
@@ -76,6 +80,7 @@ mod tests {
         let progress = SolveProgress::new(&printer);
         progress.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: 4 });
         progress.on_event(&Event::Advanced { phase: Phase::Leaves, work: 4 });
+        progress.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: 2 });
         progress.on_event(&Event::Advanced { phase: Phase::Polish, work: 4 });
         assert_eq!(progress.tasks.lock().unwrap().len(), 1);
         progress.on_event(&Event::PhaseFinished { phase: Phase::Leaves, seconds: 0.1 });

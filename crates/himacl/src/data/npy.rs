@@ -72,7 +72,7 @@ pub fn read_npy_u32(path: &Path) -> Result<Vec<u32>, Error> {
 /// # Panics
 /// If the shape's product is not the number of values.
 pub fn write_npy_f32(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
-    write(path, "<f4", values, shape, |value| value.to_le_bytes())
+    write(path, "<f4", values, shape, f32::to_le_bytes)
 }
 
 /// Writes values of the given shape as f16, row-major, atomically; rounds to nearest.
@@ -83,12 +83,20 @@ pub fn write_npy_f32(path: &Path, values: &[f32], shape: &[usize]) -> Result<(),
 /// # Panics
 /// If the shape's product is not the number of values.
 pub fn write_npy_f16(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
-    if let Some(at) = values.iter().position(|&value| value.is_finite() && !f16::from_f32(value).is_finite()) {
-        let width = shape.last().copied().unwrap_or(1).max(1);
-        let (row, column, value) = (at / width, at % width, values[at]);
-        return Err(Error::Overflow { path: path.to_path_buf(), row, column, value, format: "float16" });
-    }
+    check_f16(path, values, shape.last().copied().unwrap_or(1))?;
     write(path, "<f2", values, shape, |value| f16::from_f32(value).to_le_bytes())
+}
+
+/// Refuses values that f16 would turn into infinities.
+pub(crate) fn check_f16(path: &Path, values: &[f32], dimension: usize) -> Result<(), Error> {
+    let overflows = |&value: &f32| value.is_finite() && !f16::from_f32(value).is_finite();
+    match values.iter().position(overflows) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, column, value) = (at / dimension, at % dimension, values[at]);
+            Err(Error::Overflow { path: path.to_path_buf(), row, column, value, format: "float16" })
+        }
+    }
 }
 
 /// Writes u32 values of one dimension, atomically.

@@ -1,5 +1,6 @@
 //! Embeddings in .safetensors files: one matrix, or the one named by a key.
 
+use super::npy::check_f16;
 use super::rows::{ElementType, MappedRows, map_file};
 use crate::error::Error;
 use crate::files::write_atomic;
@@ -50,6 +51,9 @@ pub(crate) fn write_matrix(
     values: &[f32],
     dimension: usize,
 ) -> Result<(), Error> {
+    if element == ElementType::F16 {
+        check_f16(path, values, dimension)?;
+    }
     let (dtype, bytes): (_, Vec<u8>) = match element {
         ElementType::F16 => (Dtype::F16, values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
         ElementType::Bf16 => (Dtype::BF16, values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect()),

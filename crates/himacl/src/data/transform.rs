@@ -36,7 +36,9 @@ pub fn center(values: &mut [f32], dimension: usize) -> Vec<f32> {
 pub fn normalize_rows(values: &mut [f32], dimension: usize) -> Result<(), usize> {
     let zero = values.par_chunks_mut(dimension).enumerate().filter_map(|(index, row)| {
         let norm = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+        for value in row.iter_mut() {
+            *value = (f64::from(*value) / norm) as f32;
+        }
         (norm == 0.0).then_some(index)
     });
     zero.min().map_or(Ok(()), Err)

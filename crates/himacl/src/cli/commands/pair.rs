@@ -3,10 +3,11 @@
 mod config;
 mod results;
 
+use crate::cli::args::OutputArgs;
 use crate::cli::{Context, ExitStatus, SolveProgress};
 use crate::data::{Embeddings, center, normalize_rows, read_npy_u32};
 use crate::error::Error;
-use crate::files::{Existing, OutputDir};
+use crate::files::OutputDir;
 use crate::report::{Recorder, available_memory};
 use candle_core::Tensor;
 use clap::{Args, ValueEnum};
@@ -31,9 +32,9 @@ Examples:
 ///
 /// With as many x as y rows the result is a bijection; otherwise every row of the smaller side gets a partner of its own.
 ///
-/// X and Y are .npy files (float16, float32 or float64; C order), .safetensors files, or clip-retrieval folders
-/// (img_emb/ or text_emb/ shards). The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
-/// for none), pairs.parquet (x_index, y_index, cost and both sides' metadata), config.toml and summary.json.
+/// X and Y are .npy files (float16, float32 or float64; C order), .safetensors files, or clip-retrieval folders (shards
+/// in `img_emb/` or `text_emb/`). The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
+/// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
 ///
 /// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
 /// at once.
@@ -48,7 +49,7 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "PATH")]
     y: PathBuf,
 
-    /// The tensor to take from X, where it is a .safetensors file with several, or img_emb or text_emb of a folder.
+    /// The tensor to take from X, where it is a .safetensors file with several, or `img_emb` or `text_emb` of a folder.
     #[arg(long, value_name = "NAME")]
     x_key: Option<String>,
 
@@ -56,9 +57,8 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "NAME")]
     y_key: Option<String>,
 
-    /// Folder for the results.
-    #[arg(long, short, value_name = "DIR")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
 
     /// What a pair costs: sqeuclidean, euclidean, cosine or neg-dot.
     #[arg(long, default_value_t, value_name = "COST")]
@@ -91,14 +91,6 @@ pub(crate) struct PairArgs {
     /// Refuse to start if the run is estimated to need more memory than this many GiB.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
-
-    /// Write into an existing folder, overwriting its results.
-    #[arg(long)]
-    force: bool,
-
-    /// Go on with an interrupted run in the output folder: start from its permutation, with the same settings.
-    #[arg(long)]
-    resume: bool,
 }
 
 /// How much work to spend.
@@ -140,8 +132,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     let mut recorder = Recorder::start(context.device_name(), context.threads);
 
     // All that can be refused is refused before work starts or anything is written.
-    let existing = Existing::from_flags(args.force, args.resume);
-    let mut output = OutputDir::check(&args.output, existing)?;
+    let mut output = OutputDir::check(&args.output.output, args.output.existing())?;
     let x = Embeddings::open(&args.x, args.x_key.as_deref())?;
     let y = Embeddings::open(&args.y, args.y_key.as_deref())?;
     if x.dimension() != y.dimension() {
@@ -157,7 +148,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     check_memory(args.max_memory, config.memory_estimate(n, m, d), context)?;
     let warm_start = match &args.warm_start {
         Some(path) => Some(read_permutation(path, n, m)?),
-        None if args.resume => match config.resume_state(&output)? {
+        None if args.output.resume => match config.resume_state(&output)? {
             config::Resume::Finished => {
                 printer.result(&format!("`{}` is finished already", output.path().display()));
                 return Ok(ExitStatus::Done);

@@ -14,7 +14,9 @@ const BASE_BYTES: u64 = 64 << 20;
 /// Bytes of indices and sums that the solver keeps for each point.
 const BYTES_PER_POINT: u64 = 96;
 /// A block that is paired exactly has at most this many points unless the settings say more.
-const ORDINARY_BLOCK: usize = 2048;
+const ORDINARY_BLOCK: usize = 1024;
+/// Copies of the points in f32: as mapped, as loaded, in the solver's coordinates, and gathered for one level.
+const COPIES: u64 = 4;
 
 /// Settings that may change between an interrupted run and its resumption.
 const FREE_KEYS: [&str; 5] = ["device", "threads", "max_memory", "warm_start", "hiref.time_limit"];
@@ -87,14 +89,14 @@ impl PairConfig {
         })
     }
 
-    /// Bytes that the run will need at most, roughly: the points twice in f32 (as given, and in the solver's order),
-    /// indices for each point, and the cost matrix of one block for each thread.
+    /// Bytes that the run will need at most, roughly: some copies of the points, indices for each of them, and the cost
+    /// matrix of one block for each thread.
     pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize) -> u64 {
         let points = (n + m) as u64;
         let block =
             self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
         let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
-        BASE_BYTES + points * (2 * 4 * d as u64 + BYTES_PER_POINT) + blocks * 4 * block * block
+        BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT) + blocks * 4 * block * block
     }
 
     /// Looks at what an earlier run left in the output folder.
