@@ -1,10 +1,12 @@
 //! Maps T from one embedding space to the other: linear, or linear plus a residual network.
 
+mod decomposition;
 mod linear;
 mod residual_mlp;
 mod two_way;
 
-pub use linear::LinearMap;
+pub use decomposition::DecompositionError;
+pub use linear::{FitError, LinearMap};
 pub use residual_mlp::ResidualMlp;
 pub use two_way::TwoWayMap;
 

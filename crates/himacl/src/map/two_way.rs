@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn joint_inner_products_are_mean_cosines() {
-        let tensor = |values: &[[f32; 2]]| Tensor::new(values, &Device::Cpu).unwrap();
+        let tensor = |values: &[[f32; 2]]| Tensor::from_iter(values.iter().flatten().copied(), &Device::Cpu).and_then(|flat| flat.reshape((values.len(), 2))).unwrap();
         let bias = Tensor::new(&[0f32, 0.0], &Device::Cpu).unwrap();
         let forward = Map::Linear(LinearMap { weight: tensor(&[[0.0, 2.0], [2.0, 0.0]]), bias: bias.clone() });
         let backward = Map::Linear(LinearMap { weight: tensor(&[[1.0, 0.0], [0.0, 1.0]]), bias });
