@@ -4,10 +4,13 @@ pub mod cost;
 pub mod coupling;
 pub mod error;
 pub mod geometry;
+mod math;
+mod ops;
 pub mod problem;
 pub mod progress;
 pub mod refine;
 pub mod rng;
+pub mod schedule;
 pub mod solver;
 
 pub use cost::CostKind;

@@ -47,6 +47,11 @@ impl Problem {
         &self.y
     }
 
+    /// The same problem seen from the other side; shares the points.
+    pub(crate) fn turned(&self) -> Self {
+        Self { x: self.y.clone(), y: self.x.clone(), cost: self.cost }
+    }
+
     /// The cost.
     pub fn cost(&self) -> CostKind {
         self.cost

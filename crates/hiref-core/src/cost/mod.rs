@@ -1,5 +1,9 @@
 //! The costs c(x, y) that a coupling minimises.
 
+mod tile;
+
+pub(crate) use tile::CostTile;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

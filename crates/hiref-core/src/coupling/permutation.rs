@@ -49,6 +49,17 @@ impl Permutation {
         Ok(Self { y_of_x, num_y })
     }
 
+    /// The pairing made by a solver whose moves only exchange partners.
+    ///
+    /// # Panics
+    /// If the indices are not distinct after all: a fault of the solver, never of its input.
+    pub(crate) fn of_distinct(y_of_x: Vec<u32>, num_y: usize) -> Self {
+        match Self::new(y_of_x, num_y) {
+            Ok(permutation) => permutation,
+            Err(fault) => unreachable!("exchanging partners keeps a pairing one to one: {fault}"),
+        }
+    }
+
     /// Pairs index i with index i.
     pub fn identity(n: usize) -> Self {
         Self { y_of_x: (0..n as u32).collect(), num_y: n }

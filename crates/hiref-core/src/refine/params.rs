@@ -1,6 +1,6 @@
 //! What a user can set.
 
-use super::Hiref;
+use super::solve::Hiref;
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
@@ -66,6 +66,6 @@ impl HirefParams {
         if let Some(limit) = self.time_limit {
             rule(limit > 0.0, "time_limit", limit.to_string(), "a positive number of seconds")?;
         }
-        Ok(Hiref { params: self })
+        Ok(Hiref::new(self))
     }
 }

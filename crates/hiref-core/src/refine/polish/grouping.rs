@@ -1,0 +1,134 @@
+//! Blocks of pairs that lie close to each other along their displacement.
+
+use crate::geometry::InnerProductGeometry;
+use crate::refine::block_solver::Pairing;
+use crate::rng::stream;
+use rand::Rng;
+use rand_distr::StandardNormal;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Coordinates in which pairs are grouped: more are projected at random to this many, afresh for each sweep.
+const SKETCH_DIMENSION: usize = 16;
+/// Below this many pairs a subtree is not worth a task of its own.
+const SEQUENTIAL: usize = 4096;
+
+/// Blocks of x indices: block b is `order[offsets[b]..offsets[b + 1]]`.
+pub(crate) struct Grouping {
+    pub(crate) order: Vec<u32>,
+    pub(crate) offsets: Vec<usize>,
+}
+
+/// Groups the pairs of a pairing into blocks of at most `block_size` by a random tree on the points
+/// `(1 - t) x_i + t y_π(i)`, for a t drawn from the middle of [0, 1].
+///
+/// Optimal displacement paths of the squared Euclidean cost do not cross, so pairs whose paths come close at some time t
+/// are those that may gain from an exchange. Each node of the tree cuts along the difference of two random members, which
+/// follows the local shape of the data. O(m (k + log(m / block_size)) sketch) time, O(m sketch) memory.
+pub(crate) fn group_pairs(
+    geometry: &InnerProductGeometry,
+    dimension: usize,
+    pairing: &Pairing,
+    block_size: usize,
+    seed: u64,
+    sweep: u64,
+) -> Grouping {
+    let mut rng = stream(seed, &[1, sweep]);
+    let t: f32 = rng.random_range(0.25..0.75);
+    let (keys, width) = sketch(geometry, dimension, pairing, t, &mut rng);
+    let len = pairing.y_of_x.len();
+    let mut order: Vec<u32> = (0..len as u32).collect();
+    let blocks = len.div_ceil(block_size);
+    let offsets: Vec<usize> = (0..=blocks).map(|block| block * len / blocks).collect();
+    let tree = Tree { keys: &keys, width, offsets: &offsets, seed, sweep };
+    tree.cut(&mut order, 0..blocks, 1);
+    Grouping { order, offsets }
+}
+
+/// The points `(1 - t) x_i + t y_π(i)` of all pairs, `(m, width)`, projected where they have many coordinates.
+fn sketch(
+    geometry: &InnerProductGeometry,
+    dimension: usize,
+    pairing: &Pairing,
+    t: f32,
+    rng: &mut impl Rng,
+) -> (Vec<f32>, usize) {
+    let width = dimension.min(SKETCH_DIMENSION);
+    let projection: Option<Vec<f32>> =
+        (dimension > SKETCH_DIMENSION).then(|| (0..dimension * width).map(|_| rng.sample(StandardNormal)).collect());
+    let n = geometry.num_x();
+    let mut keys = vec![0.0_f32; pairing.y_of_x.len() * width];
+    keys.par_chunks_exact_mut(width).enumerate().for_each_init(
+        || vec![0.0_f32; dimension],
+        |point, (i, key)| {
+            let y = geometry.y_row(pairing.y_of_x[i]);
+            let from = if i < n { i as u32 } else { pairing.shadow[i - n] };
+            let x = geometry.x_row(from).unwrap_or(y);
+            for ((p, &x), &y) in point.iter_mut().zip(x).zip(y) {
+                *p = (1.0 - t) * x + t * y;
+            }
+            match &projection {
+                None => key.copy_from_slice(point),
+                Some(projection) => {
+                    for (p, row) in point.iter().zip(projection.chunks_exact(width)) {
+                        for (k, w) in key.iter_mut().zip(row) {
+                            *k += p * w;
+                        }
+                    }
+                }
+            }
+        },
+    );
+    (keys, width)
+}
+
+struct Tree<'a> {
+    keys: &'a [f32],
+    width: usize,
+    offsets: &'a [usize],
+    seed: u64,
+    sweep: u64,
+}
+
+impl Tree<'_> {
+    fn key(&self, i: u32) -> &[f32] {
+        &self.keys[i as usize * self.width..][..self.width]
+    }
+
+    /// Orders `members`, the pairs of `blocks`, so that each block's share is close together; `node` names the place in the tree.
+    fn cut(&self, members: &mut [u32], blocks: Range<usize>, node: u64) {
+        if blocks.len() <= 1 {
+            return;
+        }
+        let cut = blocks.start + blocks.len() / 2;
+        let middle = self.offsets[cut] - self.offsets[blocks.start];
+        let direction = self.direction(members, node);
+        let position = |&i: &u32| {
+            let value = self.key(i).iter().zip(&direction).map(|(k, d)| k * d).sum::<f32>();
+            (value, i)
+        };
+        let mut positions: Vec<(f32, u32)> = if members.len() > SEQUENTIAL {
+            members.par_iter().map(position).collect()
+        } else {
+            members.iter().map(position).collect()
+        };
+        positions.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        members.iter_mut().zip(positions).for_each(|(member, (_, i))| *member = i);
+        let (low, high) = members.split_at_mut(middle);
+        if low.len() + high.len() > SEQUENTIAL {
+            rayon::join(|| self.cut(low, blocks.start..cut, 2 * node), || self.cut(high, cut..blocks.end, 2 * node + 1));
+        } else {
+            self.cut(low, blocks.start..cut, 2 * node);
+            self.cut(high, cut..blocks.end, 2 * node + 1);
+        }
+    }
+
+    /// The difference of two random members; any direction if they coincide.
+    fn direction(&self, members: &[u32], node: u64) -> Vec<f32> {
+        let mut rng = stream(self.seed, &[2, self.sweep, node]);
+        let mut member = || self.key(members[rng.random_range(0..members.len())]);
+        let (a, b) = (member(), member());
+        let difference: Vec<f32> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+        if difference.iter().any(|&d| d != 0.0) { difference } else { a.iter().map(|_| rng.sample(StandardNormal)).collect() }
+    }
+}

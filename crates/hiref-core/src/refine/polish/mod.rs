@@ -1,0 +1,6 @@
+//! Polish: regroup the pairs into blocks that cut elsewhere, and re-pair each block exactly.
+
+mod grouping;
+mod sweep;
+
+pub(crate) use sweep::Polisher;

@@ -1,0 +1,5 @@
+//! Schedules that are fixed before a solve.
+
+mod rank;
+
+pub use rank::rank_schedule;
