@@ -6,8 +6,11 @@ mod residual_mlp;
 mod two_way;
 
 pub use decomposition::DecompositionError;
+pub(crate) use decomposition::{product, symmetric_eigen};
 pub use linear::{FitError, LinearMap};
+pub(crate) use linear::{inner_products, to_tensor};
 pub use residual_mlp::ResidualMlp;
+pub(crate) use two_way::unit_rows;
 pub use two_way::TwoWayMap;
 
 use candle_core::{Result, Tensor, bail};
