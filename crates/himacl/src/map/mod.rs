@@ -1,10 +1,14 @@
 //! Maps T from one embedding space to the other: linear, or linear plus a residual network.
 
+mod decomposition;
 mod linear;
 mod residual_mlp;
 mod two_way;
 
-pub use linear::LinearMap;
+pub use decomposition::DecompositionError;
+pub(crate) use decomposition::{product, symmetric_eigen};
+pub use linear::{FitError, LinearMap};
+pub(crate) use linear::{inner_products, to_tensor};
 pub use residual_mlp::ResidualMlp;
 pub(crate) use two_way::unit_rows;
 pub use two_way::TwoWayMap;
