@@ -133,7 +133,7 @@ fn a_planted_linear_map_is_found() {
     let json = problem.succeed(&["eval", "--run", "runs/recipe", "--data", "x.npy", "y.npy"]);
     assert!(figure(&serde_json::from_str(&json).unwrap(), "image_to_text_R@10") > 0.9);
 
-    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"]);
+    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy", "--prepared"]);
     problem.succeed(&["apply", "--run", "runs/recipe", "--input", "y.npy", "--output", "prepared.npy", "--prepare-only"]);
     problem.succeed(&["apply", "--run", "runs/recipe", "--input", "y.npy", "--output", "back.npy", "--inverse"]);
     assert!(problem.fail(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"]).contains("--force"));

@@ -289,6 +289,12 @@ pub enum Error {
         /// The parser's answer.
         source: serde_json::Error,
     },
+    /// An alignment was refused.
+    #[error(transparent)]
+    Align(#[from] crate::align::AlignError),
+    /// A map cannot be fitted.
+    #[error(transparent)]
+    Fit(#[from] crate::map::FitError),
     /// A recipe was refused.
     #[error(transparent)]
     Recipe(#[from] crate::train::RecipeError),

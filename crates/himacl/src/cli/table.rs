@@ -1,7 +1,7 @@
 //! The tables that commands end with.
 
 use crate::report::{ProblemSummary, RunReport, TrainSummary};
-use crate::train::{ALL_PAIRS, ANCHORS_ONLY, MAIN_PROBLEM, Metrics};
+use crate::train::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, MAIN_PROBLEM, Metrics};
 use std::fmt::Write;
 
 /// Columns of the retrieval table: heading, figure, decimals.
@@ -67,7 +67,12 @@ fn problem(name: &str, summary: &ProblemSummary) -> String {
         if seeds.len() > 1 { format!("mean ± standard deviation over seeds {seeds:?}") } else { format!("seed {}", seeds[0]) }
     );
     if metrics.contains_key("foscttm") {
-        let rows = [("anchors only (ridge)", ANCHORS_ONLY), ("HiMACL", ""), ("all pairs (ceiling)", ALL_PAIRS)];
+        let rows = [
+            ("anchors only (ridge)", ANCHORS_ONLY),
+            ("aligned, untrained", ALIGNMENT),
+            ("HiMACL", ""),
+            ("all pairs (ceiling)", ALL_PAIRS),
+        ];
         text.push_str(&retrieval(&rows, metrics, standard_deviation));
     }
     if metrics.contains_key("pairing_accuracy_bijection") {

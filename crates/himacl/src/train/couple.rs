@@ -2,10 +2,11 @@
 
 use super::pairs::Coupling;
 use super::recipe::CouplingSection;
+use crate::align::pair_confidence;
 use crate::error::Error;
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
-use hiref_core::{HirefParams, Observer, Permutation, Problem, Termination};
+use hiref_core::{Observer, Permutation, Problem, Termination};
 
 /// A coupling and its mean cost.
 #[derive(Debug, Clone)]
@@ -18,8 +19,7 @@ pub struct Coupled {
     pub interrupted: bool,
 }
 
-/// Pairs `x (n, d)` with `y (m, e)` at least total cost in the joint coordinates of `map`; a pair's confidence is minus
-/// its cost.
+/// Pairs `x (n, d)` with `y (m, e)` at least total cost in the joint coordinates of `map`.
 ///
 /// # Errors
 /// What the solver refuses.
@@ -33,23 +33,9 @@ pub fn couple(
 ) -> Result<Coupled, Error> {
     let (x, y) = map.joint(x, y)?;
     let problem = Problem::new(&x, &y, section.cost)?;
-    let solver = HirefParams {
-        quality: section.quality,
-        seed,
-        leaf_size: section.leaf_size,
-        max_rank: section.max_rank,
-        max_sweeps: section.max_sweeps,
-        ..HirefParams::default()
-    }
-    .check()?;
+    let solver = section.solver(seed).check()?;
     let output = solver.solve(&problem, warm_start.filter(|_| section.warm_start), observer)?;
-    let (x, y) = (problem.x(), problem.y());
-    let (x_rows, y_rows) = (x.rows(), y.rows());
-    let row = |rows: &[f32], index: usize| -> Vec<f32> { rows[index * x.dimension()..][..x.dimension()].to_vec() };
-    let mut confidence = vec![f32::NEG_INFINITY; x.num_points()];
-    for (i, j) in output.permutation.pairs() {
-        confidence[i] = -section.cost.between(&row(x_rows.as_slice(), i), &row(y_rows.as_slice(), j)) as f32;
-    }
+    let confidence = pair_confidence(&x, &y, &output.permutation, section.neighbours, section.reference_items, seed)?;
     let interrupted = output.termination == Termination::Interrupted;
     let coupling = Coupling { permutation: output.permutation, confidence };
     Ok(Coupled { coupling, mean_cost: output.mean_cost, interrupted })

@@ -16,7 +16,6 @@ mod recipe;
 mod run;
 mod schedule;
 mod split;
-mod stand_in;
 mod state;
 mod tensorboard;
 
@@ -30,7 +29,7 @@ pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{AlignmentMode, Anchors, MAIN_PROBLEM, Problem, Recipe, RecipeError, RecipeFile};
-pub use run::{ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
+pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};

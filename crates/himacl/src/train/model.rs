@@ -1,6 +1,6 @@
 //! What a finished run leaves behind: the maps and the spaces in which they work.
 
-use super::stand_in::Space;
+use crate::align::{Preparation, PreparedMap};
 use crate::error::Error;
 use crate::files::{write_atomic, write_text};
 use crate::map::{Tensors, TwoWayMap, unit_rows};
@@ -13,48 +13,33 @@ const TENSORS: &str = "map.safetensors";
 /// The file that describes them.
 const DESCRIPTION: &str = "map.json";
 
-/// The maps between two spaces of embeddings, with the preparation of each side.
+/// The maps of a finished run and what prepares each side, as they are kept in its folder.
 #[derive(Debug, Clone)]
-pub struct Model {
-    /// Prepares source embeddings.
-    pub source: Space,
-    /// Prepares target embeddings.
-    pub target: Space,
-    /// Maps prepared sources to prepared targets, and back where there is a map back.
-    pub map: TwoWayMap,
-}
+pub struct Model(pub PreparedMap);
 
 impl Model {
-    /// Both sides, `(n, d)` and `(m, e)`, in joint coordinates whose inner products are the scores.
-    ///
-    /// # Errors
-    /// Rows of other dimensions than those trained on.
-    pub fn joint(&self, source: &Tensor, target: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
-        self.map.joint(&self.source.apply(source)?, &self.target.apply(target)?)
-    }
-
-    /// Maps source rows, `(n, d)`, to unit rows of the target's space, `(n, k)`.
+    /// Maps source rows, `(n, d)`, to unit rows of the target's prepared space, `(n, k)`.
     ///
     /// # Errors
     /// Rows of another dimension than those trained on.
     pub fn forward(&self, source: &Tensor) -> candle_core::Result<Tensor> {
-        unit_rows(&self.map.forward.apply(&self.source.apply(source)?)?)
+        unit_rows(&self.0.map.forward.apply(&self.0.source.apply(source)?)?)
     }
 
-    /// Maps target rows, `(m, e)`, to unit rows of the source's space, `(m, k)`, where there is a map back.
+    /// Maps target rows, `(m, e)`, to unit rows of the source's prepared space, `(m, k)`, where there is a map back.
     ///
     /// # Errors
     /// Rows of another dimension than those trained on.
     pub fn backward(&self, target: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let Some(map) = &self.map.backward else { return Ok(None) };
-        unit_rows(&map.apply(&self.target.apply(target)?)?).map(Some)
+        let Some(map) = &self.0.map.backward else { return Ok(None) };
+        unit_rows(&map.apply(&self.0.target.apply(target)?)?).map(Some)
     }
 
     /// Every tensor by name: `source.*`, `target.*`, `forward.*`, `backward.*`.
     pub fn tensors(&self) -> Tensors {
-        let mut tensors = self.map.tensors();
-        for (side, space) in [("source", &self.source), ("target", &self.target)] {
-            tensors.extend(space.tensors().into_iter().map(|(name, tensor)| (format!("{side}.{name}"), tensor)));
+        let mut tensors = self.0.map.tensors();
+        for (side, preparation) in [("source", &self.0.source), ("target", &self.0.target)] {
+            tensors.extend(preparation.tensors().into_iter().map(|(name, tensor)| (format!("{side}.{name}"), tensor)));
         }
         tensors
     }
@@ -67,11 +52,11 @@ impl Model {
         let side = |prefix: &str| -> Tensors {
             tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))).collect()
         };
-        Ok(Self {
-            source: Space::from_tensors(&side("source."))?,
-            target: Space::from_tensors(&side("target."))?,
+        Ok(Self(PreparedMap {
+            source: Preparation::from_tensors(&side("source."))?,
+            target: Preparation::from_tensors(&side("target."))?,
             map: TwoWayMap::from_tensors(tensors)?,
-        })
+        }))
     }
 
     /// Writes `map.safetensors` and `map.json` into a run folder.
@@ -84,8 +69,8 @@ impl Model {
             tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().into())).collect();
         let description = serde_json::json!({
             "format": 1,
-            "kind": self.map.forward.kind(),
-            "inverse": self.map.backward.is_some(),
+            "kind": self.0.map.forward.kind(),
+            "inverse": self.0.map.backward.is_some(),
             "tensors": shapes,
         });
         let bytes = super::checkpoint::encode(&tensors)?;

@@ -6,12 +6,14 @@ use super::model::Model;
 use super::pairs::Coupling;
 use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
 use super::split::Split;
-use super::stand_in::{self, Alignment, Space};
-use super::state::Task;
-use super::{Metrics, Trained, Watch, couple, train};
+use super::state::{Task, select};
+use super::{Metrics, Trained, Watch, train};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap};
 use crate::error::Error;
-use crate::files::write_atomic;
-use crate::map::{Map, ResidualMlp, Tensors, TwoWayMap};
+use crate::files::{write_atomic, write_text};
+use hiref_core::{Permutation, UNMATCHED};
+use crate::eval::{self, RetrievalParams};
+use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap};
 use crate::objective::{Objective, Regression};
 use candle_core::{Device, Tensor};
 use std::collections::BTreeMap;
@@ -21,8 +23,13 @@ use std::time::Instant;
 
 /// Prefix of the figures of the map fitted on the anchors alone.
 pub const ANCHORS_ONLY: &str = "anchors_only";
+/// Prefix of the figures of the aligned map, before training.
+pub const ALIGNMENT: &str = "alignment";
 /// Prefix of the figures of the map fitted on all true pairs.
 pub const ALL_PAIRS: &str = "all_pairs";
+
+/// Ridge penalty of the map on all true pairs, relative to the mean square of a coordinate.
+const CEILING_PENALTY: f64 = 0.1;
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -43,9 +50,7 @@ pub struct Outcome {
 /// A recipe that does not fit the data; whatever alignment and training refuse; files that cannot be written.
 pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) -> Result<Option<Outcome>, Error> {
     let split = split_of(recipe, data)?;
-    let device = data.source.device().clone();
-    let rows = |tensor: &Tensor, rows: &[u32]| tensor.index_select(&Tensor::new(rows, &device)?, 0);
-    let (source, target) = (rows(&data.source, &split.source)?, rows(&data.target, &split.target)?);
+    let (source, target) = (select(&data.source, &split.source)?, select(&data.target, &split.target)?);
     let mut seconds = Vec::new();
 
     let started = Instant::now();
@@ -53,17 +58,19 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     seconds.push(("align", started.elapsed().as_secs_f64()));
 
     let (x, y) = (alignment.source.apply(&source)?, alignment.target.apply(&target)?);
-    let held_out = match held_out(recipe, data)? {
-        Some((source, target)) => Some((alignment.source.apply(&source)?, alignment.target.apply(&target)?)),
-        None => None,
+    let held_out = held_out(recipe, data)?;
+    let prepared = |map: &TwoWayMap| PreparedMap {
+        source: alignment.source.clone(),
+        target: alignment.target.clone(),
+        map: map.clone(),
     };
-    let evaluate = |map: &TwoWayMap| match &held_out {
+    let retrieval = |map: &PreparedMap| match &held_out {
         None => Ok(Metrics::new()),
-        Some((x, y)) => retrieval(map, x, y, recipe.eval.csls_neighbours),
+        Some((source, target)) => evaluate(map, source, target, recipe.eval.csls_neighbours),
     };
 
     let started = Instant::now();
-    let ResidualStart(map) = ResidualStart::new(recipe, &alignment.map)?;
+    let map = starting_map(recipe, &alignment.map)?;
     let ObjectiveKind::Regression = recipe.objective.kind;
     let task = Task {
         recipe,
@@ -75,7 +82,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         map: &map,
         coupling: &alignment.coupling,
     };
-    let Trained::Finished(map, _) = train(&task, folder, &evaluate, watch)? else { return Ok(None) };
+    let Trained::Finished(map, _) = train(&task, folder, &|map| retrieval(&prepared(map)), watch)? else { return Ok(None) };
     let last = task.couple(&map, Some(&alignment.coupling.permutation), watch)?;
     if last.interrupted {
         return Ok(None);
@@ -83,20 +90,21 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     seconds.push(("train", started.elapsed().as_secs_f64()));
 
     let started = Instant::now();
-    let mut metrics = evaluate(&map)?;
+    let map = prepared(&map);
+    let mut metrics = retrieval(&map)?;
     metrics.insert("coupling_cost".to_owned(), last.mean_cost);
-    metrics.extend(pairing_accuracy(&task, &map, &last.coupling, &split)?);
+    metrics.extend(pairing(&map, (&source, &target), &task.free, &split, Some(&last.coupling))?);
     let mut others = Vec::new();
-    others.extend(alignment.anchors_only.map(|map| (ANCHORS_ONLY, map)));
+    others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
+    others.push((ALIGNMENT, prepared(&alignment.map)));
     if let Some(truth) = split.truth.as_ref().filter(|_| recipe.eval.ceiling) {
-        let pairs: Vec<(u32, u32)> = (0..).zip(truth.iter().copied()).collect();
-        others.push((ALL_PAIRS, stand_in::two_way_ridge(&x, &y, &pairs, 0.1)?));
+        others.push((ALL_PAIRS, prepared(&ceiling(&x, &select(&y, truth)?)?)));
     }
     for (prefix, map) in &others {
-        let mut figures = evaluate(map)?;
-        if *prefix == ANCHORS_ONLY {
-            let coupled = task.couple(map, None, watch)?;
-            figures.extend(pairing_accuracy(&task, map, &coupled.coupling, &split)?);
+        let mut figures = retrieval(map)?;
+        if *prefix != ALL_PAIRS {
+            let coupling = Some(&alignment.coupling).filter(|_| *prefix == ALIGNMENT);
+            figures.extend(pairing(map, (&source, &target), &task.free, &split, coupling)?);
         }
         metrics.extend(figures.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)));
     }
@@ -105,12 +113,12 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let couplings = folder.join("couplings");
     fs::create_dir_all(&couplings).map_err(Error::io("make folder", &couplings))?;
     write_coupling(&couplings.join("final.safetensors"), &split, &task.free, &last.coupling)?;
-    Model { source: alignment.source, target: alignment.target, map }.save(folder)?;
+    Model(map).save(folder)?;
     let counts = [
         ("source_items", split.source.len()),
         ("target_items", split.target.len()),
         ("anchors", split.anchors.len()),
-        ("held_out", held_out.map_or(0, |(x, _)| x.dims()[0])),
+        ("held_out", held_out.map_or(0, |(source, _)| source.dims()[0])),
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     Ok(Some(Outcome { metrics, seconds, counts }))
@@ -132,12 +140,17 @@ pub fn held_out(recipe: &Recipe, data: &Dataset) -> Result<Option<(Tensor, Tenso
     Ok(Some((data.source.index_select(&rows, 0)?, data.target.index_select(&rows, 0)?)))
 }
 
-/// Retrieval figures of a model on pairs, of which row i of one side belongs to row i of the other.
+/// Retrieval figures of a map on pairs, of which row i of one side belongs to row i of the other.
 ///
 /// # Errors
 /// Rows of other dimensions than those trained on.
-pub fn evaluate(model: &Model, source: &Tensor, target: &Tensor, csls_neighbours: usize) -> Result<Metrics, Error> {
-    retrieval(&model.map, &model.source.apply(source)?, &model.target.apply(target)?, csls_neighbours)
+pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighbours: usize) -> Result<Metrics, Error> {
+    let (x, y) = map.joint(source, target)?;
+    let mut metrics: Metrics =
+        eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
+    let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
+    metrics.insert("partner_cosine".to_owned(), eval::partner_cosine(&mapped, &map.target.apply(target)?)?);
+    Ok(metrics)
 }
 
 /// The recipe of a run folder.
@@ -153,24 +166,25 @@ pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
 }
 
 /// The map that training starts from: the closed form, inside a residual network where the recipe wants one.
-struct ResidualStart(TwoWayMap);
-
-impl ResidualStart {
-    fn new(recipe: &Recipe, aligned: &TwoWayMap) -> Result<Self, Error> {
-        let section = &recipe.map;
-        let grow = |map: &Map, stream: u64| -> Result<Map, Error> {
-            match (section.kind, map) {
-                (MapKind::ResidualMlp, Map::Linear(linear)) => {
-                    let seed = recipe.train.seed.wrapping_mul(2).wrapping_add(stream);
-                    Ok(Map::ResidualMlp(ResidualMlp::around(linear.clone(), section.layers, section.width, seed)?))
-                }
-                _ => Ok(map.clone()),
+fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error> {
+    let section = &recipe.map;
+    let grow = |map: &Map, direction: u64| -> Result<Map, Error> {
+        match (section.kind, map) {
+            (MapKind::ResidualMlp, Map::Linear(linear)) => {
+                let seed = recipe.train.seed.wrapping_mul(2).wrapping_add(direction);
+                Ok(Map::ResidualMlp(ResidualMlp::around(linear.clone(), section.layers, section.width, seed)?))
             }
-        };
-        let forward = grow(&aligned.forward, 0)?;
-        let backward = aligned.backward.as_ref().filter(|_| section.inverse).map(|map| grow(map, 1)).transpose()?;
-        Ok(Self(TwoWayMap { forward, backward }))
-    }
+            _ => Ok(map.clone()),
+        }
+    };
+    let backward = aligned.backward.as_ref().filter(|_| section.inverse).map(|map| grow(map, 1)).transpose()?;
+    Ok(TwoWayMap { forward: grow(&aligned.forward, 0)?, backward })
+}
+
+/// Ridge maps both ways on all true pairs, row i of `x` with row i of `y`.
+fn ceiling(x: &Tensor, y: &Tensor) -> Result<TwoWayMap, Error> {
+    let ridge = |x, y| LinearMap::ridge(x, y, None, CEILING_PENALTY).map(Map::Linear);
+    Ok(TwoWayMap { forward: ridge(x, y)?, backward: Some(ridge(y, x)?) })
 }
 
 fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {
@@ -205,6 +219,15 @@ fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {
     Ok(Split::hiding_pairs(source_rows, held_out, anchors, recipe.train.seed))
 }
 
+/// What training starts from.
+struct Start {
+    source: Preparation,
+    target: Preparation,
+    map: TwoWayMap,
+    anchors_only: Option<PreparedMap>,
+    coupling: Coupling,
+}
+
 /// Aligns, or takes up the alignment that an interrupted run left in `folder`.
 fn alignment_of(
     recipe: &Recipe,
@@ -213,89 +236,102 @@ fn alignment_of(
     split: &Split,
     folder: &Path,
     watch: &dyn Watch,
-) -> Result<Option<Alignment>, Error> {
+) -> Result<Option<Start>, Error> {
     if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
         return Err(Error::NoAnchors);
     }
     let path = folder.join("alignment.safetensors");
     if let Ok(bytes) = fs::read(&path)
-        && let Ok(alignment) = decode(&bytes).and_then(|tensors| alignment_from(&tensors, source.device()))
+        && let Ok(start) = decode(&bytes).and_then(|tensors| Start::from_tensors(&tensors, source.device()))
     {
-        return Ok(Some(alignment));
+        return Ok(Some(start));
     }
-    let free = split.free();
-    let couple_free = |map: &TwoWayMap, x: &Tensor, y: &Tensor| {
-        let rows = |tensor: &Tensor, rows: &[u32]| tensor.index_select(&Tensor::new(rows, tensor.device())?, 0);
-        let pair = (&rows(x, &free.0)?, &rows(y, &free.1)?);
-        Ok(couple(map, pair, &recipe.coupling, recipe.train.seed, None, watch)?.coupling)
+    let aligner = recipe.align_params().check()?;
+    let aligned = match recipe.alignment.mode {
+        AlignmentMode::SharedSpace => aligner.shared_space(source, target, watch),
+        AlignmentMode::Anchors => aligner.anchors(source, target, &split.anchors, watch),
     };
-    let alignment = stand_in::align(source, target, &split.anchors, &couple_free, watch)?;
+    let aligned = match aligned {
+        Err(AlignError::Interrupted) => return Ok(None),
+        aligned => aligned?,
+    };
+    // An interrupted solver may have ended a coupling early: such an alignment is not kept.
     if watch.should_stop() {
         return Ok(None);
     }
-    let bytes = encode(&alignment_tensors(&alignment)?)?;
+    write_text(&folder.join("alignment.json"), &describe(&aligned.report))?;
+    let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
+    let coupling = match aligned.coupling {
+        Some(permutation) => Coupling { permutation, confidence: aligned.confidence },
+        None => Coupling { permutation: Permutation::new(vec![UNMATCHED; num_x], num_y)?, confidence: vec![0.0; num_x] },
+    };
+    let start = Start {
+        source: aligned.source,
+        target: aligned.target,
+        map: aligned.map,
+        anchors_only: aligned.anchors_only,
+        coupling,
+    };
+    let bytes = encode(&start.tensors()?)?;
     write_atomic(&path, |file| file.write_all(&bytes))?;
-    Ok(Some(alignment))
+    Ok(Some(start))
 }
 
-fn alignment_tensors(alignment: &Alignment) -> candle_core::Result<Tensors> {
-    let parts = [
-        ("source", alignment.source.tensors()),
-        ("target", alignment.target.tensors()),
-        ("map", alignment.map.tensors()),
-        ("anchors_only", alignment.anchors_only.as_ref().map_or_else(Tensors::new, TwoWayMap::tensors)),
-        ("coupling", alignment.coupling.tensors()?),
-    ];
-    Ok(parts
-        .into_iter()
-        .flat_map(|(part, tensors)| tensors.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor)))
-        .collect())
+fn describe(report: &AlignmentReport) -> String {
+    serde_json::to_string_pretty(report).expect("plain data serialises") + "\n"
 }
 
-fn alignment_from(tensors: &Tensors, device: &Device) -> candle_core::Result<Alignment> {
-    let part = |prefix: &str| -> candle_core::Result<Tensors> {
-        let named = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
-        named.map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
-    };
-    let anchors_only = part("anchors_only.")?;
-    Ok(Alignment {
-        source: Space::from_tensors(&part("source.")?)?,
-        target: Space::from_tensors(&part("target.")?)?,
-        map: TwoWayMap::from_tensors(&part("map.")?)?,
-        anchors_only: if anchors_only.is_empty() { None } else { Some(TwoWayMap::from_tensors(&anchors_only)?) },
-        coupling: Coupling::from_tensors(&part("coupling.")?)?,
-    })
-}
-
-/// Retrieval figures of prepared rows, of which row i of `x` belongs to row i of `y`.
-pub(crate) fn retrieval(map: &TwoWayMap, x: &Tensor, y: &Tensor, csls_neighbours: usize) -> Result<Metrics, Error> {
-    let (x_joint, y_joint) = map.joint(x, y)?;
-    let mut metrics = stand_in::retrieval(&x_joint, &y_joint, csls_neighbours)?;
-    let mapped = crate::map::unit_rows(&map.forward.apply(x)?)?;
-    let cosine = (mapped * crate::map::unit_rows(y)?)?.sum(1)?.mean(0)?.to_scalar::<f32>()?;
-    metrics.insert("partner_cosine".to_owned(), f64::from(cosine));
-    Ok(metrics)
-}
-
-/// Shares of the free source items whose partner is found by the bijection, and by their nearest neighbour.
-fn pairing_accuracy(task: &Task<'_>, map: &TwoWayMap, coupling: &Coupling, split: &Split) -> Result<Metrics, Error> {
-    let Some(truth) = &split.truth else { return Ok(Metrics::new()) };
-    let (free_x, free_y) = &task.free;
-    if free_x.is_empty() {
-        return Ok(Metrics::new());
+impl Start {
+    fn tensors(&self) -> candle_core::Result<Tensors> {
+        let mut parts = vec![
+            ("source", self.source.tensors()),
+            ("target", self.target.tensors()),
+            ("map", self.map.tensors()),
+            ("coupling", self.coupling.tensors()?),
+        ];
+        if let Some(map) = &self.anchors_only {
+            parts.push(("anchors_only", Model(map.clone()).tensors()));
+        }
+        Ok(parts
+            .into_iter()
+            .flat_map(|(part, tensors)| tensors.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor)))
+            .collect())
     }
-    let select = |tensor: &Tensor, rows: &[u32]| tensor.index_select(&Tensor::new(rows, tensor.device())?, 0);
-    let (x, y) = map.joint(&select(task.x, free_x)?, &select(task.y, free_y)?)?;
-    let nearest = stand_in::nearest(&x, &y)?;
-    let accuracy = |partner: &dyn Fn(usize) -> Option<u32>| {
-        let correct = |&at: &usize| partner(at).is_some_and(|y| free_y[y as usize] == truth[free_x[at] as usize]);
-        (0..free_x.len()).filter(correct).count() as f64 / free_x.len() as f64
-    };
-    let bijection = coupling.permutation.y_of_x();
-    Ok(Metrics::from([
-        ("pairing_accuracy_bijection".to_owned(), accuracy(&|at| Some(bijection[at]).filter(|&y| y != hiref_core::UNMATCHED))),
-        ("pairing_accuracy_nearest".to_owned(), accuracy(&|at| Some(nearest[at]))),
-    ]))
+
+    fn from_tensors(tensors: &Tensors, device: &Device) -> candle_core::Result<Self> {
+        let part = |prefix: &str| -> candle_core::Result<Tensors> {
+            let named = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
+            named.map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
+        };
+        let anchors_only = part("anchors_only.")?;
+        Ok(Self {
+            source: Preparation::from_tensors(&part("source.")?)?,
+            target: Preparation::from_tensors(&part("target.")?)?,
+            map: TwoWayMap::from_tensors(&part("map.")?)?,
+            anchors_only: if anchors_only.is_empty() { None } else { Some(Model::from_tensors(&anchors_only)?.0) },
+            coupling: Coupling::from_tensors(&part("coupling.")?)?,
+        })
+    }
+}
+
+/// Shares of the free source items whose partner is found: by the nearest neighbour, mutually, by the bijection.
+fn pairing(
+    map: &PreparedMap,
+    (source, target): (&Tensor, &Tensor),
+    free: &(Vec<u32>, Vec<u32>),
+    split: &Split,
+    coupling: Option<&Coupling>,
+) -> Result<Metrics, Error> {
+    let Some(truth) = split.truth.as_ref().filter(|_| !free.0.is_empty()) else { return Ok(Metrics::new()) };
+    let mut position = vec![0; target.dims()[0]];
+    for (at, &row) in free.1.iter().enumerate() {
+        position[row as usize] = at as u32;
+    }
+    // The partner of an anchor is its anchor, so the partners of free items are free.
+    let partners: Vec<u32> = free.0.iter().map(|&row| position[truth[row as usize] as usize]).collect();
+    let (x, y) = map.joint(&select(source, &free.0)?, &select(target, &free.1)?)?;
+    let accuracy = eval::pairing_accuracy(&x, &y, &partners, coupling.map(|coupling| &coupling.permutation))?;
+    Ok(accuracy.figures().into_iter().collect())
 }
 
 /// Writes the coupling by rows of the input files.

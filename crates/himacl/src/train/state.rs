@@ -61,7 +61,9 @@ impl Task<'_> {
     /// # Errors
     /// What the solver refuses.
     pub fn couple(&self, map: &TwoWayMap, warm_start: Option<&Permutation>, watch: &dyn Watch) -> Result<Coupled, Error> {
-        let select = |tensor: &Tensor, rows: &[u32]| tensor.index_select(&Tensor::new(rows, tensor.device())?, 0);
+        if self.free.0.is_empty() || self.free.1.is_empty() {
+            return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
+        }
         let (x, y) = (select(self.x, &self.free.0)?, select(self.y, &self.free.1)?);
         couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)
     }
@@ -70,6 +72,11 @@ impl Task<'_> {
         let share = self.recipe.objective.anchor_share;
         Pairs::new(self.anchors, &self.free, coupling, self.recipe.coupling.keep, share)
     }
+}
+
+/// The rows of `tensor` at the given positions.
+pub(super) fn select(tensor: &Tensor, rows: &[u32]) -> candle_core::Result<Tensor> {
+    tensor.index_select(&Tensor::new(rows, tensor.device())?, 0)
 }
 
 /// Everything that changes while training.

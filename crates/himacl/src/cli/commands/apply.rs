@@ -11,12 +11,13 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   himacl apply --run runs/my --input images.npy --output mapped.npy
-  himacl apply --run runs/my --input captions.npy --output prepared.npy --prepare-only";
+  himacl apply --run runs/my --input captions.npy --output back.npy --inverse";
 
 /// Map embeddings by a finished run.
 ///
-/// Mapped rows live in the space in which the run compared both sides (centred, projected, unit length). To search them
-/// in embeddings of the other side, bring these into the same space with --prepare-only; then inner products are scores.
+/// Mapped rows are unit vectors in the space of the other side's embeddings, to be compared with these by cosine. The run
+/// itself compares more sharply, in prepared spaces (centred, projected, partly whitened): --prepared writes mapped rows
+/// there, and --prepare-only brings embeddings of the other side there too.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
@@ -40,7 +41,11 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     inverse: bool,
 
-    /// Do not map: the input is already of the side that others are mapped to, and only has to be comparable.
+    /// Leave mapped rows in the prepared space.
+    #[arg(long)]
+    prepared: bool,
+
+    /// Do not map: the input is of the side that others are mapped to; bring it into the prepared space.
     #[arg(long)]
     prepare_only: bool,
 
@@ -55,11 +60,16 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
     let model = Model::load(&args.run, &context.device)?;
     let input = Embeddings::open(&args.input, args.input_key.as_deref())?;
     let rows = input.to_tensor(&context.device)?;
-    let mapped = match (args.inverse, args.prepare_only) {
+    let prepared = match (args.inverse, args.prepare_only) {
         (false, false) => model.forward(&rows)?,
         (true, false) => model.backward(&rows)?.ok_or_else(|| Error::NoInverse(args.run.clone()))?,
-        (false, true) => model.target.apply(&rows)?,
-        (true, true) => model.source.apply(&rows)?,
+        (false, true) => model.0.target.apply(&rows)?,
+        (true, true) => model.0.source.apply(&rows)?,
+    };
+    let mapped = match (args.prepared || args.prepare_only, args.inverse) {
+        (true, _) => prepared,
+        (false, false) => model.0.target.invert(&prepared)?,
+        (false, true) => model.0.source.invert(&prepared)?,
     };
     write_like(&input, &mapped, &args.output)?;
     context.printer.result(&format!("{} rows of {} coordinates: {}", mapped.dims()[0], mapped.dims()[1], args.output.display()));

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
         _ => train::held_out(&recipe, &Dataset::load(&recipe, &context.device)?)?
             .ok_or_else(|| Error::NothingHeldOut(args.run.clone()))?,
     };
-    let metrics = train::evaluate(&model, &source, &target, recipe.eval.csls_neighbours)?;
+    let metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;
     let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
     let summary = WithReport { report: recorder.report(), found: &evaluation };
     context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics, &Metrics::new()));

@@ -2,7 +2,8 @@
 
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
-use hiref_core::{CostKind, Quality};
+use crate::align::{AlignParams, Candidate, CouplingParams};
+use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -90,17 +91,43 @@ pub enum AlignmentMode {
     Anchors,
 }
 
-/// `[alignment]`: the first map and coupling.
+/// `[alignment]`: the first map and coupling. See [`AlignParams`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignmentSection {
     /// The regime.
     pub mode: AlignmentMode,
+    /// Folds of the known pairs, by which one of the candidates is chosen; below 2 the first one is taken unseen.
+    pub folds: usize,
+    /// Rounds of the loop in each fold.
+    pub selection_rounds: usize,
+    /// Ridge penalty of the map on the known pairs alone, with which results are compared.
+    pub baseline_penalty: f64,
+    /// The settings to choose from; a name and a `refinement` table each.
+    pub candidates: Vec<Candidate>,
 }
 
 impl Default for AlignmentSection {
     fn default() -> Self {
-        Self { mode: AlignmentMode::default() }
+        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, .. } = AlignParams::default();
+        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates }
+    }
+}
+
+impl Recipe {
+    /// The parameters of the alignment.
+    pub fn align_params(&self) -> AlignParams {
+        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } = self.alignment.clone();
+        let seed = self.train.seed;
+        AlignParams {
+            candidates,
+            folds,
+            selection_rounds,
+            baseline_penalty,
+            reference_items: self.coupling.reference_items,
+            coupling: CouplingParams { solver: self.coupling.solver(seed), ..CouplingParams::default() },
+            seed,
+        }
     }
 }
 
@@ -124,6 +151,10 @@ pub struct CouplingSection {
     pub max_rank: usize,
     /// Largest number of polish sweeps; chosen from the quality when absent.
     pub max_sweeps: Option<usize>,
+    /// Neighbours on which the confidence of a pair is measured.
+    pub neighbours: usize,
+    /// Items of a side among which neighbours are looked for; more are drawn from.
+    pub reference_items: usize,
 }
 
 impl Default for CouplingSection {
@@ -137,6 +168,22 @@ impl Default for CouplingSection {
             leaf_size: 256,
             max_rank: 8,
             max_sweeps: None,
+            neighbours: 10,
+            reference_items: 16384,
+        }
+    }
+}
+
+impl CouplingSection {
+    /// The solver's parameters.
+    pub fn solver(&self, seed: u64) -> HirefParams {
+        HirefParams {
+            quality: self.quality,
+            seed,
+            leaf_size: self.leaf_size,
+            max_rank: self.max_rank,
+            max_sweeps: self.max_sweeps,
+            ..HirefParams::default()
         }
     }
 }
