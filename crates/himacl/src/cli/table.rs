@@ -16,7 +16,7 @@ const COLUMNS: [(&str, &str, usize); 9] = [
     ("FOSCTTM", "foscttm", 4),
     ("cosine", "partner_cosine", 3),
 ];
-const WIDTH: usize = 14;
+const WIDTH: usize = 15;
 const NAME_WIDTH: usize = 22;
 
 /// Everything that a training command found: one block a problem.

@@ -8,7 +8,7 @@ use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
 use super::{Metrics, Trained, Watch, train};
-use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
 use crate::error::Error;
 use crate::files::{write_atomic, write_text};
 use hiref_core::{Permutation, UNMATCHED};
@@ -98,7 +98,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
     others.push((ALIGNMENT, prepared(&alignment.map)));
     if let Some(truth) = split.truth.as_ref().filter(|_| recipe.eval.ceiling) {
-        others.push((ALL_PAIRS, prepared(&ceiling(&x, &select(&y, truth)?)?)));
+        others.push((ALL_PAIRS, ceiling(recipe, &source, &select(&target, truth)?)?));
     }
     for (prefix, map) in &others {
         let mut figures = retrieval(map)?;
@@ -181,10 +181,19 @@ fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error
     Ok(TwoWayMap { forward: grow(&aligned.forward, 0)?, backward })
 }
 
-/// Ridge maps both ways on all true pairs, row i of `x` with row i of `y`.
-fn ceiling(x: &Tensor, y: &Tensor) -> Result<TwoWayMap, Error> {
+/// Ridge maps both ways on all true pairs, row i of `source` with row i of `target`, in the widest space that the
+/// alignment may use.
+fn ceiling(recipe: &Recipe, source: &Tensor, target: &Tensor) -> Result<PreparedMap, Error> {
+    let refinement = recipe.alignment.candidates.first().map(|first| first.refinement.clone()).unwrap_or_default();
+    let prepare = |side: &Tensor, name: &'static str| -> Result<Preparation, Error> {
+        let axes = PrincipalAxes::fit(side, refinement.last_dimension, recipe.train.seed, name)?;
+        Ok(Preparation::whitening(&axes, refinement.last_dimension, refinement.whitening)?)
+    };
+    let (source_side, target_side) = (prepare(source, "source")?, prepare(target, "target")?);
+    let (x, y) = (source_side.apply(source)?, target_side.apply(target)?);
     let ridge = |x, y| LinearMap::ridge(x, y, None, CEILING_PENALTY).map(Map::Linear);
-    Ok(TwoWayMap { forward: ridge(x, y)?, backward: Some(ridge(y, x)?) })
+    let map = TwoWayMap { forward: ridge(&x, &y)?, backward: Some(ridge(&y, &x)?) };
+    Ok(PreparedMap { source: source_side, target: target_side, map })
 }
 
 fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {

@@ -5,12 +5,15 @@ use crate::cli::{Context, ExitStatus, TrainProgress};
 use crate::error::Error;
 use crate::files::write_text;
 use crate::report::{Recorder, RunFigures, TrainSummary, WithReport};
-use crate::train::{self, Dataset, Problem, Recipe, RecipeFile};
+use crate::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
 use clap::Args;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -59,19 +62,27 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
 
     let jobs: Vec<(&Problem, u64)> =
         file.problems.iter().flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed))).collect();
-    let mut datasets = HashMap::new();
-    let mut runs = Vec::new();
-    for (position, &(problem, seed)) in jobs.iter().enumerate() {
+    let datasets = load_datasets(&file, context)?;
+    let work = |position: usize| {
+        let (problem, seed) = jobs[position];
         let run_folder = match jobs.len() {
             1 => folder.clone(),
             _ => folder.join(&problem.name).join(format!("seed-{seed}")),
         };
         let title = format!("{} seed {seed} ({}/{})", problem.name, position + 1, jobs.len());
-        let recipe = problem.recipe.with_seed(seed);
-        let Some(figures) = one_run(&recipe, &run_folder, &title, &mut datasets, &mut recorder, context)? else {
-            context.printer.warn(&format!("interrupted; `himacl train --config {} --resume` goes on", args.config.display()));
+        let data = &datasets[&data_key(&problem.recipe)];
+        one_run(&problem.recipe.with_seed(seed), data, &run_folder, &title, context)
+    };
+    let mut runs = Vec::new();
+    for (&(problem, _), done) in jobs.iter().zip(side_by_side(jobs.len(), file.problems[0].recipe.train.parallel_runs, &work)) {
+        let Some((figures, seconds)) = done? else {
+            let recipe = args.config.display();
+            context.printer.warn(&format!("interrupted; `himacl train --config {recipe} --resume` goes on"));
             return Ok(ExitStatus::Partial);
         };
+        for (phase, seconds) in seconds {
+            recorder.note(phase, Some(seconds));
+        }
         runs.push((problem.name.clone(), figures));
     }
 
@@ -86,38 +97,89 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     Ok(ExitStatus::Done)
 }
 
-type Datasets = HashMap<(PathBuf, PathBuf), Dataset>;
+/// What a run found and, if it was not finished before, its seconds by phase; `None` when it was interrupted.
+type Done = Option<(RunFigures, Vec<(&'static str, f64)>)>;
+type Datasets = HashMap<[Option<PathBuf>; 5], Dataset>;
+
+/// The files that a recipe's data come from.
+fn data_key(recipe: &Recipe) -> [Option<PathBuf>; 5] {
+    let anchors = match &recipe.data.anchors {
+        Anchors::File(path) => Some(path.clone()),
+        Anchors::Count(_) => None,
+    };
+    let (source, target) = (recipe.data.source.clone(), recipe.data.target.clone());
+    [Some(source), Some(target), anchors, recipe.eval.source.clone(), recipe.eval.target.clone()]
+}
+
+/// Reads the data of all problems, each once.
+fn load_datasets(file: &RecipeFile, context: &Context) -> Result<Datasets, Error> {
+    let mut datasets = Datasets::new();
+    for problem in &file.problems {
+        let key = data_key(&problem.recipe);
+        if !datasets.contains_key(&key) {
+            datasets.insert(key, Dataset::load(&problem.recipe, &context.device)?);
+        }
+    }
+    Ok(datasets)
+}
+
+/// The results of `work(0..count)`, in order, with up to `workers` at a time; after a failure or an interrupt no further
+/// one is begun.
+fn side_by_side(
+    count: usize,
+    workers: usize,
+    work: &(dyn Fn(usize) -> Result<Done, Error> + Sync),
+) -> Vec<Result<Done, Error>> {
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let results: Mutex<Vec<(usize, Result<Done, Error>)>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, count) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let position = next.fetch_add(1, Ordering::Relaxed);
+                    if position >= count {
+                        break;
+                    }
+                    let result = work(position);
+                    if !matches!(result, Ok(Some(_))) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((position, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(position, _)| *position);
+    // What was not begun counts as interrupted, unless something failed.
+    if let Some(failed) = results.iter().position(|(_, result)| result.is_err()) {
+        results.swap(0, failed);
+    }
+    let mut results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
+    results.resize_with(count, || Ok(None));
+    results
+}
 
 /// One problem with one seed; `None` when interrupted. A run that is finished already is only read.
-fn one_run(
-    recipe: &Recipe,
-    folder: &Path,
-    title: &str,
-    datasets: &mut Datasets,
-    recorder: &mut Recorder,
-    context: &Context,
-) -> Result<Option<RunFigures>, Error> {
+fn one_run(recipe: &Recipe, data: &Dataset, folder: &Path, title: &str, context: &Context) -> Result<Done, Error> {
     let summary_path = folder.join(SUMMARY);
     if let Ok(text) = fs::read_to_string(&summary_path) {
-        return RunFigures::read(&text).map(Some).map_err(|source| Error::Json { path: summary_path, source });
+        let figures = RunFigures::read(&text).map_err(|source| Error::Json { path: summary_path, source })?;
+        return Ok(Some((figures, Vec::new())));
     }
     fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
     write_text(&folder.join(CONFIG), &toml::to_string(recipe)?)?;
-    let key = (recipe.data.source.clone(), recipe.data.target.clone());
-    if !datasets.contains_key(&key) {
-        datasets.insert(key.clone(), Dataset::load(recipe, &context.device)?);
-    }
-    let mut own = Recorder::start(context.device_name(), context.threads);
+    let mut recorder = Recorder::start(context.device_name(), context.threads);
     let progress = TrainProgress::new(&context.printer, title);
-    let Some(outcome) = train::run(recipe, &datasets[&key], folder, &progress)? else { return Ok(None) };
-    for &(phase, seconds) in &outcome.seconds {
-        own.note(phase, Some(seconds));
+    let Some(outcome) = train::run(recipe, data, folder, &progress)? else { return Ok(None) };
+    let seconds = outcome.seconds.clone();
+    for &(phase, seconds) in &seconds {
         recorder.note(phase, Some(seconds));
     }
     let figures = RunFigures::new(recipe.train.seed, outcome);
     // Last of all, since its presence tells that the rest is complete.
-    write_text(&summary_path, &json(&WithReport { report: own.report(), found: &figures }, &summary_path)?)?;
-    Ok(Some(figures))
+    write_text(&summary_path, &json(&WithReport { report: recorder.report(), found: &figures }, &summary_path)?)?;
+    Ok(Some((figures, seconds)))
 }
 
 /// Where this run goes: the folder asked for, or the recipe's own under `runs/`, numbered so that nothing is overwritten.

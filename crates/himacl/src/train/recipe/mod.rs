@@ -6,10 +6,7 @@
 
 mod sections;
 
-pub use sections::{
-    AlignmentMode, AlignmentSection, Anchors, CheckpointSection, CouplingSection, DataSection, EvalSection, MapKind,
-    MapSection, ObjectiveKind, ObjectiveSection, OutputSection, Recipe, TrainSection,
-};
+pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Recipe};
 
 use std::fs;
 use std::io;
@@ -193,6 +190,7 @@ impl Recipe {
         rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
         rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
         rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
+        rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
         rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
         rule(checkpoint.keep >= 1, "checkpoint.keep", &checkpoint.keep, "at least 1")
     }

@@ -260,6 +260,8 @@ pub struct TrainSection {
     pub seed: u64,
     /// Train once with each of these seeds instead; figures are then means and standard deviations.
     pub seeds: Vec<u64>,
+    /// Runs (seeds and variants) at a time; more than one pays where a single run cannot keep all cores busy.
+    pub parallel_runs: usize,
     /// Decay of the moving average of the parameters, which is the map that is kept; 0 = none.
     pub ema: f64,
     /// Steps between two lines of `metrics.jsonl`; 0 = only the epochs.
@@ -268,7 +270,7 @@ pub struct TrainSection {
 
 impl Default for TrainSection {
     fn default() -> Self {
-        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), ema: 0.999, log_every: 10 }
+        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), parallel_runs: 1, ema: 0.999, log_every: 10 }
     }
 }
 
