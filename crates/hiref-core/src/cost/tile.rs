@@ -5,7 +5,7 @@ use crate::solver::assignment::{CostMatrix, Scalar};
 
 /// Builds the cost matrix of a block in f64, reusing its memory.
 ///
-/// What it holds is `c(x_i, y_j)` less a column term `c(x̄, y_j)`, x̄ the mean of the block's x points, and less a row term that
+/// What it holds is `c(x_i, y_j)` less a column term `c(x̄, y_j)`, x̄ a centre of the block's x points, and less a row term that
 /// makes the diagonal zero: assignments do not change, and what remains are the differences between candidates, which
 /// survive the rounding to f32 however far apart the two sides are.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl CostTile {
         y: impl Iterator<Item = &'a [f32]> + Clone,
     ) {
         let normalize = cost == CostKind::Cosine;
-        let reference = centre_of(dimension, normalize, x.clone().flatten());
+        let reference = trimmed_mean(dimension, normalize, x.clone().flatten());
         // All costs but the inner products are those of the points as seen from the reference; for the inner products
         // the x side alone is shifted, which is the subtraction of the column term.
         let shift_y = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
@@ -65,7 +65,9 @@ impl CostTile {
                             *value = (x_norm + y_norm - 2.0 * *value).max(0.0).sqrt() - term;
                         }
                     }
-                    CostKind::Cosine | CostKind::NegativeInnerProduct => row.iter_mut().for_each(|value| *value *= -1.0),
+                    CostKind::Cosine | CostKind::NegativeInnerProduct => {
+                        row.iter_mut().for_each(|value| *value *= -1.0);
+                    }
                 }
             }
             let diagonal = row[i];
@@ -138,20 +140,35 @@ impl CostTile {
     }
 }
 
-/// The mean of some rows, `(d,)`; the origin if there are none.
-fn centre_of<'a>(dimension: usize, normalize: bool, rows: impl Iterator<Item = &'a [f32]>) -> Vec<f64> {
-    let mut centre = vec![0.0; dimension];
-    let mut count = 0_usize;
-    for row in rows {
+/// The mean of the half of the rows that lie closest to the mean of all, `(d,)`; the origin if there are none.
+///
+/// Without the trimming one far outlier would move the reference away from every ordinary point.
+fn trimmed_mean<'a>(dimension: usize, normalize: bool, rows: impl Iterator<Item = &'a [f32]> + Clone) -> Vec<f64> {
+    let scaled = |row: &'a [f32]| {
         let norm = || row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
         let scale = if normalize { norm().recip() } else { 1.0 };
-        for (c, &v) in centre.iter_mut().zip(row) {
-            *c += f64::from(v) * scale;
+        row.iter().map(move |&v| f64::from(v) * scale)
+    };
+    let mean_where = |keep: &dyn Fn(usize) -> bool| {
+        let mut mean = vec![0.0; dimension];
+        let mut count = 0_usize;
+        for (_, row) in rows.clone().enumerate().filter(|&(i, _)| keep(i)) {
+            mean.iter_mut().zip(scaled(row)).for_each(|(m, v)| *m += v);
+            count += 1;
         }
-        count += 1;
+        mean.iter_mut().for_each(|m| *m /= count.max(1) as f64);
+        mean
+    };
+    let mean = mean_where(&|_| true);
+    let distances: Vec<f64> =
+        rows.clone().map(|row| scaled(row).zip(&mean).map(|(v, m)| (v - m) * (v - m)).sum()).collect();
+    let mut sorted = distances.clone();
+    if sorted.is_empty() {
+        return mean;
     }
-    centre.iter_mut().for_each(|c| *c /= count.max(1) as f64);
-    centre
+    let middle = sorted.len() / 2;
+    let (_, &mut median, _) = sorted.select_nth_unstable_by(middle, f64::total_cmp);
+    mean_where(&|i| distances[i] <= median)
 }
 
 /// Subtracts the mean row.

@@ -124,10 +124,10 @@ pub(crate) fn solve_blocks(
             pairing.y_of_x[i as usize] = j;
             pairing.g[j as usize] = g;
             pairing.block[j as usize] = block as u32;
-            if i as usize >= n {
-                if let Some(shadow) = shadows.next() {
-                    pairing.shadow[i as usize - n] = shadow;
-                }
+            if i as usize >= n
+                && let Some(shadow) = shadows.next()
+            {
+                pairing.shadow[i as usize - n] = shadow;
             }
         }
     }
@@ -261,12 +261,11 @@ fn align_parts<T: Scalar>(matrix: &CostMatrix<T>, g: &mut [f64], parts: &[usize]
     let mut slack = vec![f64::INFINITY; count * count];
     let rounded: Vec<T> = g.iter().map(|&g| T::from_f64(g)).collect();
     for a in 0..count {
-        for i in parts[a]..parts[a + 1] {
+        for (i, own) in (parts[a]..).zip(&g[parts[a]..parts[a + 1]]) {
             for b in 0..count {
-                let range = parts[b]..parts[b + 1];
-                let least = matrix.least_reduced_cost(i, &rounded, range);
+                let least = matrix.least_reduced_cost(i, &rounded, parts[b]..parts[b + 1]);
                 // The diagonal of the tile is zero, so f_i = -g_i.
-                slack[a * count + b] = slack[a * count + b].min(least.to_f64() + g[i]);
+                slack[a * count + b] = slack[a * count + b].min(least.to_f64() + own);
             }
         }
     }

@@ -229,8 +229,14 @@ impl<T: Scalar> AssignmentSolver<T> {
         let mut row = free_row;
         let mut offset = T::ZERO;
         let (sink, reached) = loop {
-            let least =
-                relax(cost.padded_row(row as usize), &self.masked_g, offset, row, &mut self.distance, &mut self.predecessor);
+            let least = relax(
+                cost.padded_row(row as usize),
+                &self.masked_g,
+                offset,
+                row,
+                &mut self.distance,
+                &mut self.predecessor,
+            );
             let column = position_of(&self.distance, least);
             let next_row = self.row_of_column[column];
             if next_row == FREE {
