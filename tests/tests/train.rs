@@ -134,9 +134,22 @@ fn a_planted_linear_map_is_found() {
     assert!(figure(&serde_json::from_str(&json).unwrap(), "image_to_text_R@10") > 0.9);
 
     problem.succeed(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy", "--prepared"]);
-    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "y.npy", "--output", "prepared.npy", "--prepare-only"]);
+    problem.succeed(&[
+        "apply",
+        "--run",
+        "runs/recipe",
+        "--input",
+        "y.npy",
+        "--output",
+        "prepared.npy",
+        "--prepare-only",
+    ]);
     problem.succeed(&["apply", "--run", "runs/recipe", "--input", "y.npy", "--output", "back.npy", "--inverse"]);
-    assert!(problem.fail(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"]).contains("--force"));
+    assert!(
+        problem
+            .fail(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"])
+            .contains("--force")
+    );
     let rows = |name: &str| {
         let input = Embeddings::open(&problem.path(name), None).unwrap();
         assert_eq!(input.num_rows(), 240);
@@ -194,7 +207,15 @@ fn mistakes_are_named() {
 fn seeds_and_variants_are_reported_together() {
     let recipe = format!("{RECIPE}\n[variants.back]\n'data.source' = 'y.npy'\n'data.target' = 'x.npy'\n");
     let problem = Problem::new(120, &recipe);
-    let table = problem.succeed(&["train", "--config", "recipe.toml", "--set", "train.seeds=[3, 4]", "--set", "output.dir=out"]);
+    let table = problem.succeed(&[
+        "train",
+        "--config",
+        "recipe.toml",
+        "--set",
+        "train.seeds=[3, 4]",
+        "--set",
+        "output.dir=out",
+    ]);
     assert!(table.contains("back") && table.contains('±'), "{table}");
     let summary = problem.json("out/summary.json");
     let each = |run: &str| figure(&problem.json(&format!("out/{run}/summary.json")), "foscttm");
@@ -232,7 +253,8 @@ fn a_killed_run_ends_with_the_same_bits() {
     let problem = Problem::new(240, RECIPE);
     let train = |folder: &str, more: &[&str]| {
         let output = format!("output.dir={folder}");
-        let mut command = problem.command(&["train", "--config", "recipe.toml", "--set", "train.epochs=60", "--set", &output]);
+        let mut command =
+            problem.command(&["train", "--config", "recipe.toml", "--set", "train.epochs=60", "--set", &output]);
         command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
@@ -296,7 +318,15 @@ fn a_damaged_checkpoint_is_passed_over() {
 fn the_number_of_threads_changes_nothing() {
     let problem = Problem::new(240, RECIPE);
     for threads in ["1", "2"] {
-        problem.succeed(&["train", "--config", "recipe.toml", "--threads", threads, "--set", &format!("output.dir=threads-{threads}")]);
+        problem.succeed(&[
+            "train",
+            "--config",
+            "recipe.toml",
+            "--threads",
+            threads,
+            "--set",
+            &format!("output.dir=threads-{threads}"),
+        ]);
     }
     assert_same_run(&problem, "threads-1", "threads-2");
 }

@@ -350,7 +350,9 @@ pub enum Error {
         source: candle_core::Error,
     },
     /// A regime that needs anchors got none.
-    #[error("alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"shared-space\"")]
+    #[error(
+        "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"shared-space\""
+    )]
     NoAnchors,
     /// A folder that no training run made.
     #[error("`{}` is not the folder of a training run (it has no config.toml)\nhint: --force only replaces earlier runs", .0.display())]

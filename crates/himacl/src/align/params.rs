@@ -67,7 +67,12 @@ impl RefinementParams {
         rule(above_zero(self.penalty), "penalty", self.penalty, positive)?;
         rule(self.rounds >= 1, "rounds", self.rounds, "at least 1")?;
         rule(unit(self.first_share), "first_share", self.first_share, share)?;
-        rule(unit(self.anchor_share) && self.anchor_share < 1.0, "anchor_share", self.anchor_share, "a share in [0, 1)")?;
+        rule(
+            unit(self.anchor_share) && self.anchor_share < 1.0,
+            "anchor_share",
+            self.anchor_share,
+            "a share in [0, 1)",
+        )?;
         rule(self.neighbours >= 1, "neighbours", self.neighbours, "at least 1")?;
         rule(self.candidates >= 1, "candidates", self.candidates, "at least 1")?;
         rule(above_zero(self.temperature), "temperature", self.temperature, positive)?;

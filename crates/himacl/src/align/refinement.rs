@@ -106,7 +106,8 @@ pub(crate) fn refine(
         let (hard_x, hard_y) = (select(&free_x, &pairs_x)?, select(&free_y, &pairs_y)?);
         let soft_y = softened(&joint, &y_means, params, &pairs_x, &free_y, &hard_y)?;
         let soft_x = softened(&joint.swapped(), &x_means, params, &pairs_y, &free_x, &hard_x)?;
-        let with_anchors = |pairs: &Tensor, side: &Tensor, anchors: &[u32]| Tensor::cat(&[&select(side, anchors)?, pairs], 0);
+        let with_anchors =
+            |pairs: &Tensor, side: &Tensor, anchors: &[u32]| Tensor::cat(&[&select(side, anchors)?, pairs], 0);
         let weights = weights(sides.anchors.len(), believed.len(), params.anchor_share);
         let (inputs_x, inputs_y) = (with_anchors(&hard_x, &x, &anchors_x)?, with_anchors(&hard_y, &y, &anchors_y)?);
         let (targets_x, targets_y) = (with_anchors(&soft_x, &x, &anchors_x)?, with_anchors(&soft_y, &y, &anchors_y)?);

@@ -35,7 +35,8 @@ pub(crate) fn training(summary: &TrainSummary, report: &RunReport) -> String {
 
 /// The figures of one map: `name` heads its row.
 pub(crate) fn retrieval(rows: &[(&str, &str)], metrics: &Metrics, deviation: &Metrics) -> String {
-    let mut text = format!("{:NAME_WIDTH$}{:^w3$}{:^w3$}\n", "", "source to target", "target to source", w3 = 3 * WIDTH);
+    let mut text =
+        format!("{:NAME_WIDTH$}{:^w3$}{:^w3$}\n", "", "source to target", "target to source", w3 = 3 * WIDTH);
     let _ = write!(text, "{:NAME_WIDTH$}", "");
     for (heading, _, _) in COLUMNS {
         let _ = write!(text, "{heading:>WIDTH$}");
@@ -64,7 +65,11 @@ fn problem(name: &str, summary: &ProblemSummary) -> String {
         count("target_items"),
         count("anchors"),
         count("held_out"),
-        if seeds.len() > 1 { format!("mean ± standard deviation over seeds {seeds:?}") } else { format!("seed {}", seeds[0]) }
+        if seeds.len() > 1 {
+            format!("mean ± standard deviation over seeds {seeds:?}")
+        } else {
+            format!("seed {}", seeds[0])
+        }
     );
     if metrics.contains_key("foscttm") {
         let rows = [

@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn means_and_deviations_over_seeds() {
-        let runs = [("main".to_owned(), run(0, 1.0)), ("main".to_owned(), run(1, 3.0)), ("text".to_owned(), run(0, 5.0))];
+        let runs =
+            [("main".to_owned(), run(0, 1.0)), ("main".to_owned(), run(1, 3.0)), ("text".to_owned(), run(0, 5.0))];
         let summary = serde_json::to_value(TrainSummary::new(&runs)).unwrap();
         assert_eq!(summary["foscttm"], 2.0);
         assert_eq!(summary["standard_deviation"]["foscttm"], 2f64.sqrt());

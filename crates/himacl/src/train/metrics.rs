@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one JSON object a line, appended while a run goes on, and the same numbers for TensorBoard.
+//! `metrics.jsonl`: one JSON object a line, appended while a run goes on, and the same numbers for `TensorBoard`.
 
 use super::tensorboard::EventFile;
 use crate::error::Error;
@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// The TensorBoard file beside the log.
+/// The `TensorBoard` file beside the log.
 const EVENTS: &str = "events.out.tfevents.0.himacl";
 
 /// The log of one run.
@@ -21,7 +21,7 @@ pub struct MetricsLog {
 
 impl MetricsLog {
     /// Opens the log and cuts it back to its first `bytes` bytes, to the end of a whole line: what was logged after the
-    /// checkpoint that a run resumes from is about to be logged again. The TensorBoard file is written anew from what is
+    /// checkpoint that a run resumes from is about to be logged again. The `TensorBoard` file is written anew from what is
     /// left.
     ///
     /// # Errors

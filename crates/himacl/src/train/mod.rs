@@ -94,7 +94,9 @@ pub fn train(
             }
             let churn = churn(&state.coupling, &coupled.coupling);
             state.recouple(task, coupled.coupling);
-            state.log(json!({"coupling": state.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}))?;
+            state.log(
+                json!({"coupling": state.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}),
+            )?;
         }
 
         let order = state.pairs.order(recipe.train.seed, state.progress.epoch);
@@ -176,6 +178,9 @@ mod tests {
     #[test]
     fn a_coupling_is_due_once() {
         let at = |epoch, coupling| recoupling_is_due(&Progress { epoch, coupling, ..Progress::default() }, 2);
-        assert_eq!([at(0, 0), at(1, 0), at(2, 0), at(2, 1), at(3, 1), at(4, 1)], [false, false, true, false, false, true]);
+        assert_eq!(
+            [at(0, 0), at(1, 0), at(2, 0), at(2, 1), at(3, 1), at(4, 1)],
+            [false, false, true, false, false, true]
+        );
     }
 }

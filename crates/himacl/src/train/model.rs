@@ -50,7 +50,10 @@ impl Model {
     /// A missing tensor.
     pub fn from_tensors(tensors: &Tensors) -> candle_core::Result<Self> {
         let side = |prefix: &str| -> Tensors {
-            tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))).collect()
+            tensors
+                .iter()
+                .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
+                .collect()
         };
         Ok(Self(PreparedMap {
             source: Preparation::from_tensors(&side("source."))?,

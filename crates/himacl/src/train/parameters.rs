@@ -64,7 +64,10 @@ impl Parameters {
     /// # Errors
     /// A failed tensor operation.
     pub fn values(&self) -> Result<Tensors> {
-        self.variables.iter().map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().copy()?))).collect()
+        self.variables
+            .iter()
+            .map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().copy()?)))
+            .collect()
     }
 
     /// Sets every variable to the tensor of its name.
@@ -131,7 +134,9 @@ mod tests {
 
     #[test]
     fn gradients_do_not_keep_their_graph() {
-        let tensor = |values: &[f32], columns| Tensor::from_slice(values, (values.len() / columns, columns), &Device::Cpu).unwrap();
+        let tensor = |values: &[f32], columns| {
+            Tensor::from_slice(values, (values.len() / columns, columns), &Device::Cpu).unwrap()
+        };
         let bias = Tensor::new(&[0f32, 0.0], &Device::Cpu).unwrap();
         let linear = LinearMap { weight: tensor(&[1.0, 2.0, 3.0, 4.0], 2), bias };
         let forward = Map::ResidualMlp(ResidualMlp::around(linear, 1, 3, 0).unwrap());

@@ -10,12 +10,12 @@ use super::state::{Task, select};
 use super::{Metrics, Trained, Watch, train};
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
 use crate::error::Error;
-use crate::files::{write_atomic, write_text};
-use hiref_core::{Permutation, UNMATCHED};
 use crate::eval::{self, RetrievalParams};
+use crate::files::{write_atomic, write_text};
 use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap};
 use crate::objective::{Objective, Regression};
 use candle_core::{Device, Tensor};
+use hiref_core::{Permutation, UNMATCHED};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -82,7 +82,9 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         map: &map,
         coupling: &alignment.coupling,
     };
-    let Trained::Finished(map, _) = train(&task, folder, &|map| retrieval(&prepared(map)), watch)? else { return Ok(None) };
+    let Trained::Finished(map, _) = train(&task, folder, &|map| retrieval(&prepared(map)), watch)? else {
+        return Ok(None);
+    };
     let last = task.couple(&map, Some(&alignment.coupling.permutation), watch)?;
     if last.interrupted {
         return Ok(None);
@@ -160,7 +162,8 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
 pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
     let path = folder.join("config.toml");
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let mut table: toml::Table = toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
+    let mut table: toml::Table =
+        toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
     table.remove("variants");
     toml::Value::Table(table).try_into().map_err(|source| Error::Config { path, source })
 }
@@ -272,7 +275,9 @@ fn alignment_of(
     let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
     let coupling = match aligned.coupling {
         Some(permutation) => Coupling { permutation, confidence: aligned.confidence },
-        None => Coupling { permutation: Permutation::new(vec![UNMATCHED; num_x], num_y)?, confidence: vec![0.0; num_x] },
+        None => {
+            Coupling { permutation: Permutation::new(vec![UNMATCHED; num_x], num_y)?, confidence: vec![0.0; num_x] }
+        }
     };
     let start = Start {
         source: aligned.source,
@@ -303,13 +308,16 @@ impl Start {
         }
         Ok(parts
             .into_iter()
-            .flat_map(|(part, tensors)| tensors.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor)))
+            .flat_map(|(part, tensors)| {
+                tensors.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor))
+            })
             .collect())
     }
 
     fn from_tensors(tensors: &Tensors, device: &Device) -> candle_core::Result<Self> {
         let part = |prefix: &str| -> candle_core::Result<Tensors> {
-            let named = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
+            let named =
+                tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
             named.map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
         };
         let anchors_only = part("anchors_only.")?;

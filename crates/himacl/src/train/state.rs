@@ -50,7 +50,8 @@ impl Task<'_> {
         let (rows, partners, weight) = pairs.batch(batch, self.x.device())?;
         let x = self.x.index_select(&rows, 0)?; // (b, d)
         let y = self.y.index_select(&partners, 0)?; // (b, e)
-        let forward = self.objective.loss(&Batch { predicted: &map.forward.apply(&x)?, target: &y, weight: &weight })?;
+        let forward =
+            self.objective.loss(&Batch { predicted: &map.forward.apply(&x)?, target: &y, weight: &weight })?;
         let Some(back) = &map.backward else { return Ok(forward) };
         let backward = self.objective.loss(&Batch { predicted: &back.apply(&y)?, target: &x, weight: &weight })?;
         Ok(((forward + backward)? * 0.5)?)
@@ -60,7 +61,12 @@ impl Task<'_> {
     ///
     /// # Errors
     /// What the solver refuses.
-    pub fn couple(&self, map: &TwoWayMap, warm_start: Option<&Permutation>, watch: &dyn Watch) -> Result<Coupled, Error> {
+    pub fn couple(
+        &self,
+        map: &TwoWayMap,
+        warm_start: Option<&Permutation>,
+        watch: &dyn Watch,
+    ) -> Result<Coupled, Error> {
         if self.free.0.is_empty() || self.free.1.is_empty() {
             return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
         }
@@ -105,8 +111,7 @@ impl TrainState {
     /// Files that cannot be read; a checkpoint of another map.
     pub fn new_or_resumed(task: &Task<'_>, folder: &Path, watch: &dyn Watch) -> Result<Self, Error> {
         let recipe = task.recipe;
-        let frozen: &[&str] =
-            if recipe.map.freeze_linear { &["forward.linear.", "backward.linear."] } else { &[] };
+        let frozen: &[&str] = if recipe.map.freeze_linear { &["forward.linear.", "backward.linear."] } else { &[] };
         let parameters = Parameters::new(task.map, frozen)?;
         let mut optimizer = AdamW::new(recipe.optimizer.clone(), &parameters)?;
         let mut ema = Ema::new(recipe.train.ema, &parameters)?;
@@ -118,7 +123,11 @@ impl TrainState {
         let mut progress = Progress::default();
         let mut coupling = task.coupling.clone();
         if let Some(checkpoint) = found {
-            watch.note(&format!("resuming at step {}, epoch {}", checkpoint.progress.step, checkpoint.progress.epoch + 1));
+            watch.note(&format!(
+                "resuming at step {}, epoch {}",
+                checkpoint.progress.step,
+                checkpoint.progress.epoch + 1
+            ));
             progress = checkpoint.progress;
             parameters.set(&checkpoint.map)?;
             optimizer.restore(&checkpoint.optimizer, progress.step)?;

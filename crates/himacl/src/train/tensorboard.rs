@@ -1,4 +1,4 @@
-//! `events.out.tfevents.*`: scalars in TensorBoard's own file format.
+//! `events.out.tfevents.*`: scalars in `TensorBoard`'s own file format.
 //!
 //! A file is a sequence of records (length, checksum of the length, data, checksum of the data), each holding an `Event`
 //! protocol buffer; only the few fields that scalars need are written here.
@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The version that TensorBoard expects in the first record.
+/// The version that `TensorBoard` expects in the first record.
 const FILE_VERSION: &str = "brain.Event:2";
 
 /// A file of scalars.
@@ -127,7 +127,8 @@ mod tests {
         assert_eq!(second.len(), length + 16);
         let data = &second[12..12 + length];
         // After the time (9 bytes): step 300 as a varint, then summary { value { tag: "loss", simple_value: 0.5 } }.
-        let expected = [&[0x10, 0xac, 0x02, 0x2a, 13, 0x0a, 11, 0x0a, 4][..], b"loss", &[0x15], &0.5f32.to_le_bytes()].concat();
+        let expected =
+            [&[0x10, 0xac, 0x02, 0x2a, 13, 0x0a, 11, 0x0a, 4][..], b"loss", &[0x15], &0.5f32.to_le_bytes()].concat();
         assert_eq!(data[9..], expected);
         assert_eq!(second[12 + length..], masked_checksum(data).to_le_bytes());
     }

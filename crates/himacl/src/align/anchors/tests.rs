@@ -62,7 +62,8 @@ fn a_planted_rotation_is_found_from_few_pairs() {
         let (x, y) = map.joint(&x, &paired).unwrap();
         retrieval(&x, &y, RetrievalParams::default()).unwrap().source_to_target.at_1
     };
-    let (loop_found, baseline) = (evaluate(&alignment.prepared_map()), evaluate(alignment.anchors_only.as_ref().unwrap()));
+    let (loop_found, baseline) =
+        (evaluate(&alignment.prepared_map()), evaluate(alignment.anchors_only.as_ref().unwrap()));
     assert!(loop_found > 0.95 && loop_found > baseline + 0.1, "{loop_found} against {baseline}");
 }
 

@@ -19,6 +19,7 @@ Examples:
 /// itself compares more sharply, in prepared spaces (centred, projected, partly whitened): --prepared writes mapped rows
 /// there, and --prepare-only brings embeddings of the other side there too.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "command line flags")]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ApplyArgs {
     /// The run's folder.
@@ -29,7 +30,7 @@ pub(crate) struct ApplyArgs {
     #[arg(long, value_name = "EMBEDDINGS")]
     input: PathBuf,
 
-    /// The tensor to take from the input, where it is a .safetensors file with several, or img_emb or text_emb of a folder.
+    /// The tensor to take from the input, where it is a .safetensors file with several, or `img_emb` or `text_emb` of a folder.
     #[arg(long, value_name = "NAME")]
     input_key: Option<String>,
 
@@ -72,6 +73,11 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
         (false, true) => model.0.source.invert(&prepared)?,
     };
     write_like(&input, &mapped, &args.output)?;
-    context.printer.result(&format!("{} rows of {} coordinates: {}", mapped.dims()[0], mapped.dims()[1], args.output.display()));
+    context.printer.result(&format!(
+        "{} rows of {} coordinates: {}",
+        mapped.dims()[0],
+        mapped.dims()[1],
+        args.output.display()
+    ));
     Ok(ExitStatus::Done)
 }

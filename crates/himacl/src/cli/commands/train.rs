@@ -60,8 +60,11 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
     context.printer.info(&format!("run folder: {}", folder.display()));
 
-    let jobs: Vec<(&Problem, u64)> =
-        file.problems.iter().flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed))).collect();
+    let jobs: Vec<(&Problem, u64)> = file
+        .problems
+        .iter()
+        .flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed)))
+        .collect();
     let datasets = load_datasets(&file, context)?;
     let work = |position: usize| {
         let (problem, seed) = jobs[position];
@@ -74,7 +77,9 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         one_run(&problem.recipe.with_seed(seed), data, &run_folder, &title, context)
     };
     let mut runs = Vec::new();
-    for (&(problem, _), done) in jobs.iter().zip(side_by_side(jobs.len(), file.problems[0].recipe.train.parallel_runs, &work)) {
+    for (&(problem, _), done) in
+        jobs.iter().zip(side_by_side(jobs.len(), file.problems[0].recipe.train.parallel_runs, &work))
+    {
         let Some((figures, seconds)) = done? else {
             let recipe = args.config.display();
             context.printer.warn(&format!("interrupted; `himacl train --config {recipe} --resume` goes on"));
@@ -210,13 +215,17 @@ fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Resu
     if args.force {
         return replace(numbered(1));
     }
-    let free = (1..).find(|&number| !is_used(&numbered(number))).expect("numbers do not end");
+    let free = (1..usize::MAX).find(|&number| !is_used(&numbered(number))).expect("numbers do not end");
     if args.resume {
         return Ok(numbered((free - 1).max(1)));
     }
     if free > 1 {
         let last = numbered(free - 1);
-        let state = if last.join(SUMMARY).is_file() { "holds a finished run" } else { "holds an unfinished run (--resume goes on with it)" };
+        let state = if last.join(SUMMARY).is_file() {
+            "holds a finished run"
+        } else {
+            "holds an unfinished run (--resume goes on with it)"
+        };
         context.printer.info(&format!("{} {state}; --force would replace {}", last.display(), numbered(1).display()));
     }
     Ok(numbered(free))

@@ -117,7 +117,8 @@ impl Default for AlignmentSection {
 impl Recipe {
     /// The parameters of the alignment.
     pub fn align_params(&self) -> AlignParams {
-        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } = self.alignment.clone();
+        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } =
+            self.alignment.clone();
         let seed = self.train.seed;
         AlignParams {
             candidates,
