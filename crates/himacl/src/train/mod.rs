@@ -28,7 +28,10 @@ pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
-pub use recipe::{AlignmentMode, Anchors, MAIN_PROBLEM, Problem, Recipe, RecipeError, RecipeFile};
+pub use recipe::{
+    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Problem, Recipe, RecipeError,
+    RecipeFile,
+};
 pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;

@@ -9,6 +9,7 @@ use crate::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
 use clap::Args;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -120,9 +121,8 @@ fn data_key(recipe: &Recipe) -> [Option<PathBuf>; 5] {
 fn load_datasets(file: &RecipeFile, context: &Context) -> Result<Datasets, Error> {
     let mut datasets = Datasets::new();
     for problem in &file.problems {
-        let key = data_key(&problem.recipe);
-        if !datasets.contains_key(&key) {
-            datasets.insert(key, Dataset::load(&problem.recipe, &context.device)?);
+        if let Entry::Vacant(entry) = datasets.entry(data_key(&problem.recipe)) {
+            entry.insert(Dataset::load(&problem.recipe, &context.device)?);
         }
     }
     Ok(datasets)
