@@ -289,6 +289,88 @@ pub enum Error {
         /// The parser's answer.
         source: serde_json::Error,
     },
+    /// An alignment was refused.
+    #[error(transparent)]
+    Align(#[from] crate::align::AlignError),
+    /// A map cannot be fitted.
+    #[error(transparent)]
+    Fit(#[from] crate::map::FitError),
+    /// A recipe was refused.
+    #[error(transparent)]
+    Recipe(#[from] crate::train::RecipeError),
+    /// A checkpoint cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::train::CheckpointError),
+    /// A recipe asks for more items than the data has.
+    #[error("`{key}` asks for {asked} items, but there are only {available} {of}")]
+    TooFewItems {
+        /// The recipe's key.
+        key: &'static str,
+        /// How many it asks for.
+        asked: usize,
+        /// How many there are.
+        available: usize,
+        /// Of what.
+        of: &'static str,
+    },
+    /// Two sides that should correspond row by row do not.
+    #[error("`{}` has {source_rows} rows and `{}` has {target_rows}: {why}, so both need the same number", source_path.display(), target_path.display())]
+    NotPaired {
+        /// The source side.
+        source_path: PathBuf,
+        /// Its rows.
+        source_rows: usize,
+        /// The target side.
+        target_path: PathBuf,
+        /// Its rows.
+        target_rows: usize,
+        /// Why they must correspond.
+        why: &'static str,
+    },
+    /// Known pairs that do not fit the data.
+    #[error("anchor {position} of `{}` pairs rows {source_row} and {target_row}: {problem}", path.display())]
+    Anchor {
+        /// The anchors' file.
+        path: PathBuf,
+        /// Its row.
+        position: usize,
+        /// The source row named there.
+        source_row: i64,
+        /// The target row named there.
+        target_row: i64,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A file of known pairs that cannot be read.
+    #[error("anchors `{}` cannot be read: {source}\nhint: expected a .npy file of integers, one row (source row, target row) for each known pair", path.display())]
+    Anchors {
+        /// The anchors' file.
+        path: PathBuf,
+        /// The reader's answer.
+        source: candle_core::Error,
+    },
+    /// A regime that needs anchors got none.
+    #[error(
+        "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"shared-space\""
+    )]
+    NoAnchors,
+    /// A folder that no training run made.
+    #[error("`{}` is not the folder of a training run (it has no config.toml)\nhint: --force only replaces earlier runs", .0.display())]
+    NotARun(PathBuf),
+    /// A run without a map back.
+    #[error("the run `{}` has no map back\nhint: train it with map.inverse = true", .0.display())]
+    NoInverse(PathBuf),
+    /// A run without held-out pairs.
+    #[error("the run `{}` held no pairs out\nhint: name pairs to evaluate on with --data SOURCE TARGET", .0.display())]
+    NothingHeldOut(PathBuf),
+    /// A training run that is not finished, or several in one folder.
+    #[error("`{}` holds no finished run (no map.safetensors)\nhint: {hint}", path.display())]
+    NoFinishedRun {
+        /// The folder.
+        path: PathBuf,
+        /// What to do.
+        hint: String,
+    },
 }
 
 impl Error {

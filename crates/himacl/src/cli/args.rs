@@ -1,6 +1,9 @@
 //! The arguments that all commands share, and the list of commands.
 
+use super::commands::apply::ApplyArgs;
+use super::commands::eval::EvalArgs;
 use super::commands::pair::PairArgs;
+use super::commands::train::TrainArgs;
 use super::device::DeviceChoice;
 use super::printer::{LogLevel, ProgressMode};
 use crate::files::Existing;
@@ -25,6 +28,9 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Pair(PairArgs),
+    Train(TrainArgs),
+    Eval(EvalArgs),
+    Apply(ApplyArgs),
 }
 
 /// Arguments of every command.

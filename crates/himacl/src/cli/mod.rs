@@ -6,14 +6,17 @@ mod context;
 mod device;
 mod printer;
 mod progress;
+mod table;
+mod train_progress;
 
 pub use context::Context;
 pub use printer::{Printer, ProgressMode, Task};
 pub use progress::SolveProgress;
+pub use train_progress::TrainProgress;
 
 use args::{Cli, Command};
 use clap::Parser;
-use commands::pair;
+use commands::{apply, eval, pair, train};
 use std::process::ExitCode;
 
 use crate::error::Error;
@@ -49,5 +52,8 @@ fn run(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
     let context = Context::new(&cli.global, printer)?;
     match &cli.command {
         Command::Pair(args) => pair::run(args, &context),
+        Command::Train(args) => train::run(args, &context),
+        Command::Eval(args) => eval::run(args, &context),
+        Command::Apply(args) => apply::run(args, &context),
     }
 }

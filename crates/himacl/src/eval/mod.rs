@@ -1,1 +1,12 @@
-//! See the crate's table of modules.
+//! Metrics of a map or a pairing on items whose true partners are known.
+//!
+//! Everything is read off tiles of the score matrix: memory never grows with n · m.
+
+mod pairing;
+mod retrieval;
+mod scores;
+
+pub use pairing::{PairingAccuracy, pairing_accuracy, partner_cosine};
+pub use retrieval::{Recall, RetrievalMetrics, RetrievalParams, retrieval};
+pub(crate) use retrieval::{corrections, ranks};
+pub(crate) use scores::{Best, Scores, with_host_values};

@@ -1,1 +1,142 @@
-//! See the crate's table of modules.
+//! Maps T from one embedding space to the other: linear, or linear plus a residual network.
+
+mod decomposition;
+mod linear;
+mod residual_mlp;
+mod two_way;
+
+pub use decomposition::DecompositionError;
+pub(crate) use decomposition::{product, symmetric_eigen};
+pub use linear::{FitError, LinearMap};
+pub(crate) use linear::{inner_products, to_tensor};
+pub use residual_mlp::ResidualMlp;
+pub use two_way::TwoWayMap;
+pub(crate) use two_way::unit_rows;
+
+use candle_core::{Result, Tensor, bail};
+use std::collections::BTreeMap;
+
+/// Tensors by name, in a fixed order.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// A map between two embedding spaces, of any kind.
+///
+/// Its parameters are named tensors: [`Map::tensors`] takes them out and [`Map::from_tensors`] rebuilds the map around
+/// others of the same names, which is how training, the moving average, checkpoints and files share one architecture.
+#[derive(Debug, Clone)]
+pub enum Map {
+    /// `x W + b`
+    Linear(LinearMap),
+    /// `x W + b + N(x)`
+    ResidualMlp(ResidualMlp),
+}
+
+impl Map {
+    /// The kind's name in recipes and files.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Linear(_) => "linear",
+            Self::ResidualMlp(_) => "residual-mlp",
+        }
+    }
+
+    /// Maps the rows of `x`, `(n, d)`, to `(n, e)`.
+    ///
+    /// # Errors
+    /// Rows of another dimension than d.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Linear(map) => map.apply(x),
+            Self::ResidualMlp(map) => map.apply(x),
+        }
+    }
+
+    /// The parameters: `linear.weight`, `linear.bias`, `hidden.0.weight`, ..., `output.bias`.
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = Tensors::new();
+        let mut insert = |name: &str, layer: &LinearMap| {
+            tensors.insert(format!("{name}.weight"), layer.weight.clone());
+            tensors.insert(format!("{name}.bias"), layer.bias.clone());
+        };
+        match self {
+            Self::Linear(map) => insert("linear", map),
+            Self::ResidualMlp(map) => {
+                insert("linear", &map.linear);
+                for (index, layer) in map.hidden.iter().enumerate() {
+                    insert(&format!("hidden.{index}"), layer);
+                }
+                insert("output", &map.output);
+            }
+        }
+        tensors
+    }
+
+    /// The map whose parameters are `tensors`; their names tell its kind.
+    ///
+    /// # Errors
+    /// A missing tensor, or shapes that do not follow one another.
+    pub fn from_tensors(tensors: &Tensors) -> Result<Self> {
+        let layer = |name: &str| -> Result<LinearMap> {
+            let tensor = |part: &str| match tensors.get(&format!("{name}.{part}")) {
+                Some(tensor) => Ok(tensor.clone()),
+                None => bail!("the map has no tensor `{name}.{part}`"),
+            };
+            let (weight, bias) = (tensor("weight")?, tensor("bias")?);
+            let (_, outputs) = weight.dims2()?;
+            if bias.dims() != [outputs] {
+                bail!("`{name}.bias` has shape {:?}, expected [{outputs}]", bias.dims());
+            }
+            Ok(LinearMap { weight, bias })
+        };
+        let linear = layer("linear")?;
+        if !tensors.contains_key("output.weight") {
+            return Ok(Self::Linear(linear));
+        }
+        let depth = (0..usize::MAX).take_while(|index| tensors.contains_key(&format!("hidden.{index}.weight"))).count();
+        let hidden = (0..depth).map(|index| layer(&format!("hidden.{index}"))).collect::<Result<Vec<_>>>()?;
+        Ok(Self::ResidualMlp(ResidualMlp { linear, hidden, output: layer("output")? }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Var};
+
+    fn some_map() -> Map {
+        let linear = LinearMap {
+            weight: Tensor::new(&[[1f32, 2.0], [0.5, -1.0], [0.25, 0.0]], &Device::Cpu).unwrap(),
+            bias: Tensor::new(&[0.1f32, -0.1], &Device::Cpu).unwrap(),
+        };
+        Map::ResidualMlp(ResidualMlp::around(linear, 2, 4, 3).unwrap())
+    }
+
+    #[test]
+    fn tensors_rebuild_the_map() {
+        let map = some_map();
+        let again = Map::from_tensors(&map.tensors()).unwrap();
+        assert_eq!((again.kind(), again.tensors().len()), ("residual-mlp", 8));
+        let mut missing = map.tensors();
+        missing.remove("output.bias");
+        assert!(Map::from_tensors(&missing).unwrap_err().to_string().contains("output.bias"));
+    }
+
+    #[test]
+    fn every_trainable_variable_gets_a_gradient() {
+        // Away from the zero initialisation, where the hidden layers rightly have zero gradients.
+        let vars: BTreeMap<String, Var> = some_map()
+            .tensors()
+            .into_iter()
+            .map(|(name, tensor)| (name, Var::from_tensor(&(tensor + 0.1).unwrap()).unwrap()))
+            .collect();
+        let map = Map::from_tensors(&vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
+            .unwrap();
+        let x = Tensor::new(&[[1f32, -2.0, 0.5], [0.3, 0.1, 0.7]], &Device::Cpu).unwrap();
+        let gradients = map.apply(&x).unwrap().sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        for (name, var) in &vars {
+            let gradient = gradients.get(var).unwrap_or_else(|| panic!("`{name}` has no gradient"));
+            let size = gradient.abs().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(size > 0.0, "`{name}` has a zero gradient");
+        }
+    }
+}

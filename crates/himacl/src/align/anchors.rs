@@ -1,0 +1,161 @@
+//! A map from a few known pairs and many unpaired items.
+
+use super::confidence::{confidence, pair_scores};
+use super::coupler::Coupler;
+use super::error::AlignError;
+use super::output::{Alignment, AlignmentReport};
+use super::params::Aligner;
+use super::preparation::{Preparation, PreparedMap};
+use super::principal_axes::PrincipalAxes;
+use super::refinement::{Sides, joint, refine, ridge_both_ways, select};
+use super::selection::cross_validate;
+use candle_core::Tensor;
+use hiref_core::Observer;
+
+/// The least number of known pairs.
+const FEWEST_ANCHORS: usize = 2;
+
+impl Aligner {
+    /// Grows a map between two spaces from known pairs `anchors`, (source index, target index), and unpaired items.
+    ///
+    /// Each side is reduced to its principal axes, partly whitened, unit length. Ridge maps both ways start from the
+    /// known pairs in a few dimensions. Each round then couples the free items one to one by the mean of both
+    /// directions' cosines (an inner product of joint coordinates, so that the global solver does it at any size),
+    /// believes the pairs that stand out most from their neighbourhoods, refits on them and on the known pairs, and
+    /// looks at more dimensions. Which setting is used, or none, is chosen by cross-validation over the known pairs.
+    ///
+    /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for c candidates, f folds and r rounds
+    /// about (c f + 1) r couplings of n with m items in up to 512 coordinates, and as many passes over
+    /// (n + m) · `reference_items` scores. *Determinism*: same bits for the same seed, whatever the number of threads.
+    ///
+    /// References: [CLRDJ18] Conneau et al., "Word translation without parallel data", 2018; [ALA18] Artetxe, Labaka,
+    /// Agirre, "A robust self-learning method for fully unsupervised cross-lingual mappings of word embeddings", 2018.
+    /// We differ in the coupling, which is one to one and global, in the growing share of believed pairs and growing
+    /// dimension, and in softened targets.
+    ///
+    /// # Errors
+    /// Embeddings that are empty or not finite; fewer than two known pairs, or pairs that repeat or name no item;
+    /// [`AlignError::Interrupted`] once the observer asks to stop.
+    pub fn anchors(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        anchors: &[(u32, u32)],
+        observer: &dyn Observer,
+    ) -> Result<Alignment, AlignError> {
+        let params = &self.params;
+        let largest = params.candidates.iter().map(|candidate| candidate.refinement.last_dimension).max().unwrap_or(1);
+        let source_axes = PrincipalAxes::fit(source, largest, params.seed, "source")?;
+        let target_axes = PrincipalAxes::fit(target, largest, params.seed, "target")?;
+        check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
+        let prepared = |dimension: usize, whitening: f64| -> candle_core::Result<_> {
+            let source = Preparation::whitening(&source_axes, dimension, whitening)?;
+            Ok((source, Preparation::whitening(&target_axes, dimension, whitening)?))
+        };
+        let coordinates = params
+            .candidates
+            .iter()
+            .map(|candidate| {
+                let (x, y) = prepared(candidate.refinement.last_dimension, candidate.refinement.whitening)?;
+                Ok((x.coordinates(source)?, y.coordinates(target)?))
+            })
+            .collect::<candle_core::Result<Vec<_>>>()?;
+
+        let selection = cross_validate(params, &coordinates, anchors, observer)?.unwrap_or_default();
+        let best = (0..selection.len())
+            .min_by(|&a, &b| selection[a].mean_log_rank.total_cmp(&selection[b].mean_log_rank))
+            .unwrap_or(0);
+        let best_start = (0..selection.len()).min_by(|&a, &b| {
+            selection[a].anchors_only_mean_log_rank.total_cmp(&selection[b].anchors_only_mean_log_rank)
+        });
+        // The loop has to earn its place: where no setting beats the known pairs alone, they alone decide.
+        let fallback =
+            best_start.filter(|&start| selection[start].anchors_only_mean_log_rank <= selection[best].mean_log_rank);
+
+        let chosen = fallback.unwrap_or(best);
+        let refinement = &params.candidates[chosen].refinement;
+        let (x, y) = &coordinates[chosen];
+        let sides = Sides { x, y, anchors };
+        let reference = (params.reference_items, params.seed);
+        let mut coupler = Coupler::new(&params.coupling, observer);
+        let rounds = if fallback.is_some() { 0 } else { refinement.rounds };
+        let refined = refine(&sides, refinement, rounds, reference, &mut coupler)?;
+        let (map, dimension) = if fallback.is_some() {
+            (refined.start, refinement.first_dimension)
+        } else {
+            (refined.map, refinement.last_dimension)
+        };
+
+        let view = sides.view(dimension)?;
+        let joint = joint(&map, (&view.0, &view.1), &sides.free()?, reference)?;
+        let (coupling, trust) = if joint.sides().0.dim(0)? == 0 || joint.sides().1.dim(0)? == 0 {
+            (None, Vec::new())
+        } else {
+            let coupling = coupler.couple(&joint)?;
+            let (x_means, y_means) = joint.neighbourhoods(refinement.neighbours)?;
+            let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
+            (Some(coupling), trust)
+        };
+        let (source_preparation, target_preparation) = prepared(dimension, refinement.whitening)?;
+        Ok(Alignment {
+            source: source_preparation,
+            target: target_preparation,
+            map,
+            coupling,
+            confidence: trust,
+            anchors_only: Some(anchors_only(source, target, anchors, params.baseline_penalty)?),
+            report: AlignmentReport {
+                chosen: if fallback.is_some() {
+                    "anchors-only".to_owned()
+                } else {
+                    params.candidates[chosen].name.clone()
+                },
+                dimension: view.0.dim(1)?,
+                selection,
+                rounds: refined.rounds,
+            },
+        })
+    }
+}
+
+/// Ridge maps both ways on the known pairs alone, on centred unit embeddings: what any alignment has to beat.
+///
+/// *Shapes*: `source (n, d)`, `target (m, e)`; all rows are used for the means. *Complexity*: O((n + m) (d + e)) and one
+/// solve per direction.
+///
+/// # Errors
+/// As [`Aligner::anchors`].
+pub fn anchors_only(
+    source: &Tensor,
+    target: &Tensor,
+    anchors: &[(u32, u32)],
+    penalty: f64,
+) -> Result<PreparedMap, AlignError> {
+    let (x, y) = (Preparation::centring(source, "source")?, Preparation::centring(target, "target")?);
+    check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
+    let (i, j): (Vec<u32>, Vec<u32>) = anchors.iter().copied().unzip();
+    let map = ridge_both_ways(&x.apply(&select(source, &i)?)?, &y.apply(&select(target, &j)?)?, None, penalty)?;
+    Ok(PreparedMap { source: x, target: y, map })
+}
+
+fn check_anchors(anchors: &[(u32, u32)], num_source: usize, num_target: usize) -> Result<(), AlignError> {
+    if anchors.len() < FEWEST_ANCHORS {
+        return Err(AlignError::TooFewAnchors { got: anchors.len(), expected: FEWEST_ANCHORS });
+    }
+    let check = |side: &'static str, limit: usize, of: fn(&(u32, u32)) -> u32| {
+        let mut seen = vec![None; limit];
+        for (position, value) in anchors.iter().map(of).enumerate() {
+            let slot =
+                seen.get_mut(value as usize).ok_or(AlignError::AnchorOutOfRange { position, side, value, limit })?;
+            if let Some(first) = slot.replace(position) {
+                return Err(AlignError::RepeatedAnchor { side, value, first, second: position });
+            }
+        }
+        Ok(())
+    };
+    check("source", num_source, |pair| pair.0)?;
+    check("target", num_target, |pair| pair.1)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+use super::*;
+use crate::align::{AlignParams, Candidate, RefinementParams};
+use crate::eval::{RetrievalParams, retrieval};
+use candle_core::Device;
+use hiref_core::{Event, rng};
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, StandardNormal};
+
+const ITEMS: usize = 400;
+const DIMENSION: usize = 12;
+
+/// Points of falling variance, a rotated copy of them with noise in another order, and where each went.
+fn planted(noise: f32) -> (Tensor, Tensor, Vec<u32>) {
+    let mut generator = rng::stream(4, &[]);
+    let mut normal = |count: usize| -> Vec<f32> { (0..count).map(|_| StandardNormal.sample(&mut generator)).collect() };
+    let mut values = normal(ITEMS * DIMENSION);
+    for (at, value) in values.iter_mut().enumerate() {
+        // Squares are not symmetric about zero, so no reflection looks like the truth.
+        *value = (*value + 0.4 * *value * *value) / (1.0 + 0.3 * (at % DIMENSION) as f32);
+    }
+    let x = Tensor::from_vec(values, (ITEMS, DIMENSION), &Device::Cpu).unwrap();
+    let other = Tensor::from_vec(normal(DIMENSION * DIMENSION), (DIMENSION, DIMENSION), &Device::Cpu).unwrap();
+    let eye = Tensor::eye(DIMENSION, candle_core::DType::F32, &Device::Cpu).unwrap();
+    let rotation = crate::map::LinearMap::procrustes(&eye, &other, None).unwrap();
+    let spread = Tensor::from_vec(normal(ITEMS * DIMENSION), (ITEMS, DIMENSION), &Device::Cpu).unwrap();
+    let y = (rotation.apply(&x).unwrap() + (spread * f64::from(noise)).unwrap()).unwrap();
+    let mut order: Vec<u32> = (0..ITEMS as u32).collect();
+    order.shuffle(&mut generator);
+    let mut truth = vec![0; ITEMS];
+    order.iter().enumerate().for_each(|(at, &item)| truth[item as usize] = at as u32);
+    (x, select(&y, &order).unwrap(), truth)
+}
+
+fn params() -> AlignParams {
+    let refinement = RefinementParams { first_dimension: 4, last_dimension: DIMENSION, ..RefinementParams::sharp() };
+    AlignParams { candidates: vec![Candidate { name: "small".to_owned(), refinement }], ..AlignParams::default() }
+}
+
+fn anchors(truth: &[u32], count: u32) -> Vec<(u32, u32)> {
+    (0..count).map(|i| (i, truth[i as usize])).collect()
+}
+
+fn accuracy(alignment: &Alignment, truth: &[u32], anchors: &[(u32, u32)]) -> f64 {
+    let free_x: Vec<u32> = (0..ITEMS as u32).filter(|i| anchors.iter().all(|pair| pair.0 != *i)).collect();
+    let free_y: Vec<u32> = (0..ITEMS as u32).filter(|j| anchors.iter().all(|pair| pair.1 != *j)).collect();
+    let coupling = alignment.coupling.as_ref().unwrap();
+    let hits = coupling.pairs().filter(|&(i, j)| truth[free_x[i] as usize] == free_y[j]).count();
+    hits as f64 / free_x.len() as f64
+}
+
+#[test]
+fn a_planted_rotation_is_found_from_few_pairs() {
+    let (x, y, truth) = planted(0.05);
+    let known = anchors(&truth, 10);
+    let alignment = params().check().unwrap().anchors(&x, &y, &known, &()).unwrap();
+    assert_eq!(alignment.report.chosen, "small");
+    assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (12, DIMENSION));
+    let found = accuracy(&alignment, &truth, &known);
+    assert!(found > 0.9, "pairing accuracy {found}");
+    let paired = select(&y, &truth).unwrap();
+    let evaluate = |map: &PreparedMap| {
+        let (x, y) = map.joint(&x, &paired).unwrap();
+        retrieval(&x, &y, RetrievalParams::default()).unwrap().source_to_target.at_1
+    };
+    let (loop_found, baseline) =
+        (evaluate(&alignment.prepared_map()), evaluate(alignment.anchors_only.as_ref().unwrap()));
+    assert!(loop_found > 0.95 && loop_found > baseline + 0.1, "{loop_found} against {baseline}");
+}
+
+#[test]
+fn unrelated_sides_fall_back_or_at_least_say_so() {
+    let (x, _, truth) = planted(0.05);
+    let (_, y, _) = planted(50.0);
+    let alignment = params().check().unwrap().anchors(&x, &y, &anchors(&truth, 20), &()).unwrap();
+    let report = &alignment.report.selection[0];
+    // Chance is about ln(n / e).
+    assert!(report.mean_log_rank > 4.0 && report.anchors_only_mean_log_rank > 4.0, "{report:?}");
+    let falls_back = report.anchors_only_mean_log_rank <= report.mean_log_rank;
+    assert_eq!(alignment.report.chosen == "anchors-only", falls_back);
+    assert_eq!(alignment.report.dimension, if falls_back { 4 } else { DIMENSION });
+}
+
+#[test]
+fn sides_of_different_sizes_are_coupled() {
+    let (x, y, truth) = planted(0.05);
+    let known = anchors(&truth, 10);
+    let fewer = x.narrow(0, 0, 300).unwrap();
+    let alignment = params().check().unwrap().anchors(&fewer, &y, &known, &()).unwrap();
+    let coupling = alignment.coupling.unwrap();
+    assert_eq!((coupling.num_x(), coupling.num_y(), coupling.num_pairs()), (290, 390, 290));
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let (x, y, truth) = planted(0.2);
+    let weights = |threads: usize| -> Vec<u32> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let known = anchors(&truth, 10);
+        let alignment = pool.install(|| params().check().unwrap().anchors(&x, &y, &known, &()).unwrap());
+        let tensors = alignment.map.tensors();
+        tensors.values().flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect()
+    };
+    assert_eq!(weights(1), weights(3));
+}
+
+#[test]
+fn each_rule_has_its_error() {
+    let (x, y, _) = planted(0.1);
+    let refused = |known: &[(u32, u32)]| params().check().unwrap().anchors(&x, &y, known, &()).unwrap_err();
+    assert!(matches!(refused(&[(0, 0)]), AlignError::TooFewAnchors { got: 1, expected: 2 }));
+    let outside = refused(&[(0, 0), (1, 400)]);
+    assert!(matches!(outside, AlignError::AnchorOutOfRange { position: 1, side: "target", value: 400, limit: 400 }));
+    let repeated = refused(&[(0, 0), (0, 1)]);
+    assert!(matches!(repeated, AlignError::RepeatedAnchor { side: "source", value: 0, first: 0, second: 1 }));
+    let broken = (&x * f64::NAN).unwrap();
+    let refused = params().check().unwrap().anchors(&broken, &y, &[(0, 0), (1, 1)], &());
+    assert!(matches!(refused, Err(AlignError::Embeddings { side: "source", .. })));
+}
+
+#[test]
+fn all_pairs_known_leaves_nothing_to_couple() {
+    let (x, y, truth) = planted(0.05);
+    let alignment = params().check().unwrap().anchors(&x, &y, &anchors(&truth, ITEMS as u32), &()).unwrap();
+    assert!(alignment.coupling.is_none() && alignment.confidence.is_empty());
+}
+
+struct Impatient;
+
+impl Observer for Impatient {
+    fn on_event(&self, _event: &Event) {}
+    fn should_stop(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn it_stops_when_asked() {
+    let (x, y, truth) = planted(0.05);
+    let stopped = params().check().unwrap().anchors(&x, &y, &anchors(&truth, 10), &Impatient);
+    assert!(matches!(stopped, Err(AlignError::Interrupted)));
+}

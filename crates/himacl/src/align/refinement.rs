@@ -1,0 +1,206 @@
+//! The loop that grows a map from a few known pairs: couple, believe the surest, refit, look at more dimensions.
+
+use super::confidence::{Joint, Softening, confidence, pair_scores, surest};
+use super::coupler::Coupler;
+use super::error::AlignError;
+use super::params::RefinementParams;
+use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
+use candle_core::{Result, Tensor};
+use hiref_core::Permutation;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// One round of the loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundReport {
+    /// Round, from 1.
+    pub round: usize,
+    /// Principal dimensions in which the round coupled.
+    pub dimension: usize,
+    /// Share of the coupled pairs that were believed.
+    pub share: f64,
+    /// Mean score of the coupled pairs, a mean of cosines; comparable only between rounds of one dimension.
+    pub matched_score: f64,
+    /// Share of the free source items that changed their partner; 1 in the first round.
+    pub moved: f64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// The whitened coordinates of both sides, of falling variance, and the known pairs.
+pub(crate) struct Sides<'a> {
+    /// `(n, k)`.
+    pub(crate) x: &'a Tensor,
+    /// `(m, k)`.
+    pub(crate) y: &'a Tensor,
+    /// Known pairs (x index, y index).
+    pub(crate) anchors: &'a [(u32, u32)],
+}
+
+/// The items that no known pair names, by rising index.
+pub(crate) struct Free {
+    pub(crate) x: Vec<u32>,
+    pub(crate) y: Vec<u32>,
+}
+
+/// What the loop found.
+pub(crate) struct Refined {
+    /// From the known pairs alone, in the first dimension.
+    pub(crate) start: TwoWayMap,
+    /// In the last dimension.
+    pub(crate) map: TwoWayMap,
+    /// The rounds.
+    pub(crate) rounds: Vec<RoundReport>,
+}
+
+impl Sides<'_> {
+    /// Unit rows of the first `dimension` coordinates of both sides.
+    pub(crate) fn view(&self, dimension: usize) -> Result<(Tensor, Tensor)> {
+        let view = |side: &Tensor| unit_rows(&side.narrow(1, 0, dimension.min(side.dim(1)?))?.contiguous()?);
+        Ok((view(self.x)?, view(self.y)?))
+    }
+
+    /// The items that no known pair names.
+    pub(crate) fn free(&self) -> Result<Free> {
+        let without = |count: usize, taken: &dyn Fn(&(u32, u32)) -> u32| {
+            let mut free = vec![true; count];
+            self.anchors.iter().for_each(|pair| free[taken(pair) as usize] = false);
+            (0..count as u32).filter(|&at| free[at as usize]).collect()
+        };
+        Ok(Free { x: without(self.x.dim(0)?, &|pair| pair.0), y: without(self.y.dim(0)?, &|pair| pair.1) })
+    }
+}
+
+/// Runs `rounds` rounds of the loop.
+pub(crate) fn refine(
+    sides: &Sides<'_>,
+    params: &RefinementParams,
+    rounds: usize,
+    reference: (usize, u64),
+    coupler: &mut Coupler<'_>,
+) -> std::result::Result<Refined, AlignError> {
+    let free = sides.free()?;
+    let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
+    let (mut x, mut y) = sides.view(params.first_dimension)?;
+    let start = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
+    let (mut map, mut last, mut reports) = (start.clone(), None::<Permutation>, Vec::new());
+    if free.x.is_empty() || free.y.is_empty() {
+        let (x, y) = sides.view(params.last_dimension)?;
+        map = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
+        return Ok(Refined { start, map, rounds: reports });
+    }
+    for round in 0..rounds {
+        let started = Instant::now();
+        let joint = joint(&map, (&x, &y), &free, reference)?;
+        let coupling = coupler.couple(&joint)?;
+        let scores = pair_scores(&joint, &coupling)?;
+        let (x_means, y_means) = joint.neighbourhoods(params.neighbours)?;
+        let progress = round as f64 / (rounds - 1).max(1) as f64;
+        let share = params.first_share + (1.0 - params.first_share) * progress;
+        let believed = surest(&coupling, &confidence(&scores, &coupling, &x_means, &y_means), share);
+
+        let dimension = x.dim(1)?;
+        (x, y) = sides.view(grown(params, round + 1, rounds))?;
+        let (free_x, free_y) = (select(&x, &free.x)?, select(&y, &free.y)?);
+        let (pairs_x, pairs_y): (Vec<u32>, Vec<u32>) = believed.iter().map(|&(i, j)| (i as u32, j as u32)).unzip();
+        let (hard_x, hard_y) = (select(&free_x, &pairs_x)?, select(&free_y, &pairs_y)?);
+        let soft_y = softened(&joint, &y_means, params, &pairs_x, &free_y, &hard_y)?;
+        let soft_x = softened(&joint.swapped(), &x_means, params, &pairs_y, &free_x, &hard_x)?;
+        let with_anchors =
+            |pairs: &Tensor, side: &Tensor, anchors: &[u32]| Tensor::cat(&[&select(side, anchors)?, pairs], 0);
+        let weights = weights(sides.anchors.len(), believed.len(), params.anchor_share);
+        let (inputs_x, inputs_y) = (with_anchors(&hard_x, &x, &anchors_x)?, with_anchors(&hard_y, &y, &anchors_y)?);
+        let (targets_x, targets_y) = (with_anchors(&soft_x, &x, &anchors_x)?, with_anchors(&soft_y, &y, &anchors_y)?);
+        let forward = LinearMap::ridge(&inputs_x, &targets_y, Some(&weights), params.penalty)?;
+        let backward = LinearMap::ridge(&inputs_y, &targets_x, Some(&weights), params.penalty)?;
+        map = TwoWayMap { forward: Map::Linear(forward), backward: Some(Map::Linear(backward)) };
+
+        let matched: f64 = coupling.pairs().map(|(i, _)| f64::from(scores[i])).sum();
+        let stayed = last.as_ref().map_or(0, |last| {
+            last.y_of_x().iter().zip(coupling.y_of_x()).filter(|(before, now)| before == now).count()
+        });
+        reports.push(RoundReport {
+            round: round + 1,
+            dimension,
+            share,
+            matched_score: matched / coupling.num_pairs() as f64,
+            moved: 1.0 - stayed as f64 / free.x.len() as f64,
+            seconds: started.elapsed().as_secs_f64(),
+        });
+        last = Some(coupling);
+    }
+    Ok(Refined { start, map, rounds: reports })
+}
+
+/// The free items in the joint coordinates of `map`.
+pub(crate) fn joint(map: &TwoWayMap, view: (&Tensor, &Tensor), free: &Free, reference: (usize, u64)) -> Result<Joint> {
+    let (x, y) = map.joint(&select(view.0, &free.x)?, &select(view.1, &free.y)?)?;
+    Joint::new(&x, &y, reference.0, reference.1)
+}
+
+/// Ridge maps from x to y and from y to x on paired rows.
+pub(crate) fn ridge_both_ways(
+    x: &Tensor,
+    y: &Tensor,
+    weights: Option<&[f32]>,
+    penalty: f64,
+) -> std::result::Result<TwoWayMap, AlignError> {
+    let forward = Map::Linear(LinearMap::ridge(x, y, weights, penalty)?);
+    let backward = Map::Linear(LinearMap::ridge(y, x, weights, penalty)?);
+    Ok(TwoWayMap { forward, backward: Some(backward) })
+}
+
+/// The chosen rows.
+pub(crate) fn select(rows: &Tensor, chosen: &[u32]) -> Result<Tensor> {
+    rows.index_select(&Tensor::new(chosen, rows.device())?, 0)
+}
+
+/// Principal dimensions after `round` of `rounds` rounds.
+fn grown(params: &RefinementParams, round: usize, rounds: usize) -> usize {
+    let (first, last) = (params.first_dimension as f64, params.last_dimension as f64);
+    (first * (last / first).powf(round as f64 / rounds as f64)).round() as usize
+}
+
+/// Weights of the known pairs, which share `anchor_share`, and of the coupled ones, which share the rest.
+fn weights(anchors: usize, coupled: usize, anchor_share: f64) -> Vec<f32> {
+    let each = |share: f64, count: usize| (share / count.max(1) as f64) as f32;
+    let mut weights = vec![each(anchor_share, anchors); anchors];
+    weights.resize(anchors + coupled, each(1.0 - anchor_share, coupled));
+    weights
+}
+
+/// Targets of the x items `chosen`: their partners' rows, `hard`, drawn towards the mean of their best candidates.
+fn softened(
+    joint: &Joint,
+    y_means: &[f32],
+    params: &RefinementParams,
+    chosen: &[u32],
+    values: &Tensor,
+    hard: &Tensor,
+) -> Result<Tensor> {
+    if params.softness == 0.0 {
+        return Ok(hard.clone());
+    }
+    let softening = Softening { candidates: params.candidates, temperature: params.temperature };
+    let soft = joint.soft_targets(y_means, softening, values)?;
+    let width = values.dim(1)?;
+    let soft = Tensor::from_vec(soft, joint.sides().0.dim(0)? * width, values.device())?.reshape(((), width))?;
+    (hard * (1.0 - params.softness))? + (select(&soft, chosen)? * params.softness)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dimensions_grow_from_first_to_last() {
+        let params = RefinementParams { first_dimension: 4, last_dimension: 64, ..RefinementParams::default() };
+        let grown: Vec<usize> = (0..=4).map(|round| grown(&params, round, 4)).collect();
+        assert_eq!(grown, [4, 8, 16, 32, 64]);
+    }
+
+    #[test]
+    fn weights_share_one() {
+        assert_eq!(weights(2, 3, 0.25), [0.125, 0.125, 0.25, 0.25, 0.25]);
+    }
+}

@@ -1,0 +1,103 @@
+//! A linear map plus a small network that learns what the linear map misses.
+
+use super::LinearMap;
+use candle_core::{D, Result, Tensor};
+use hiref_core::rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// Added to the mean square before the division, so that a zero row stays finite.
+const NORM_EPSILON: f64 = 1e-6;
+
+/// `T(x) = x W + b + N(x) / √e`, with N a network of k hidden GELU layers on `x` scaled to unit root mean square.
+///
+/// The output layer of N starts at zero, so that training starts exactly at the linear map. The factor `1/√e` gives N's
+/// outputs the size of the coordinates of unit vectors, which keeps the steps of an adaptive optimiser in proportion.
+/// Only operations with a backward pass are used: Candle's fused norms drop gradients without a word.
+#[derive(Debug, Clone)]
+pub struct ResidualMlp {
+    /// The linear path, d to e.
+    pub linear: LinearMap,
+    /// The hidden layers: d to h, then h to h.
+    pub hidden: Vec<LinearMap>,
+    /// The output layer, h to e.
+    pub output: LinearMap,
+}
+
+impl ResidualMlp {
+    /// A network of `layers` hidden layers of `width` units around `linear`, drawn from the stream `[seed, "map"]`.
+    ///
+    /// Hidden weights are normal with variance 2 / inputs, biases and the output layer are zero: T(x) = x W + b.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn around(linear: LinearMap, layers: usize, width: usize, seed: u64) -> Result<Self> {
+        let (inputs, outputs) = linear.weight.dims2()?;
+        let device = linear.weight.device();
+        let dtype = linear.weight.dtype();
+        let zeros = |size: usize| Tensor::zeros(size, dtype, device);
+        let mut hidden = Vec::with_capacity(layers);
+        for layer in 0..layers {
+            let fan_in = if layer == 0 { inputs } else { width };
+            // Candle's own CPU generator cannot be seeded.
+            let mut generator = rng::stream(seed, &[INITIAL_WEIGHTS, layer as u64]);
+            let scale = (2.0 / fan_in as f32).sqrt();
+            let values = (0..fan_in * width).map(|_| {
+                let value: f32 = StandardNormal.sample(&mut generator);
+                scale * value
+            });
+            let weight = Tensor::from_iter(values, device)?.reshape((fan_in, width))?.to_dtype(dtype)?;
+            hidden.push(LinearMap { weight, bias: zeros(width)? });
+        }
+        let last = if layers == 0 { inputs } else { width };
+        let output = LinearMap { weight: Tensor::zeros((last, outputs), dtype, device)?, bias: zeros(outputs)? };
+        Ok(Self { linear, hidden, output })
+    }
+
+    /// Maps the rows of `x`, `(n, d)`, to `(n, e)`; differentiable in every tensor of the map.
+    ///
+    /// # Errors
+    /// Rows of another dimension than d.
+    pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?; // (n, 1)
+        let mut features = x.broadcast_div(&(mean_square + NORM_EPSILON)?.sqrt()?)?; // (n, d)
+        for layer in &self.hidden {
+            features = layer.apply(&features)?.gelu_erf()?; // (n, h)
+        }
+        let scale = 1.0 / (self.output.bias.elem_count() as f64).sqrt();
+        self.linear.apply(x)? + (self.output.apply(&features)? * scale)? // (n, e)
+    }
+}
+
+/// Names the stream of the initial weights.
+const INITIAL_WEIGHTS: u64 = 0x006d_6170;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    fn identity(d: usize) -> LinearMap {
+        let device = Device::Cpu;
+        LinearMap {
+            weight: Tensor::eye(d, DType::F32, &device).unwrap(),
+            bias: Tensor::zeros(d, DType::F32, &device).unwrap(),
+        }
+    }
+
+    #[test]
+    fn it_starts_at_its_linear_path() {
+        let x = Tensor::new(&[[1f32, -2.0, 0.5], [0.0, 0.0, 0.0]], &Device::Cpu).unwrap();
+        let map = ResidualMlp::around(identity(3), 2, 5, 7).unwrap();
+        assert_eq!(map.apply(&x).unwrap().to_vec2::<f32>().unwrap(), x.to_vec2::<f32>().unwrap());
+    }
+
+    #[test]
+    fn the_seed_decides_the_weights() {
+        let weights = |seed| {
+            let map = ResidualMlp::around(identity(3), 1, 4, seed).unwrap();
+            map.hidden[0].weight.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        assert_eq!(weights(1), weights(1));
+        assert_ne!(weights(1), weights(2));
+    }
+}

@@ -1,0 +1,364 @@
+//! Recipes: TOML files that say everything about a training run.
+//!
+//! A recipe goes through these steps: parse; resolve its paths against its own folder; apply `--set` (whose paths are
+//! those of the shell); check every key against the known ones; fill in defaults; check ranges. `[variants.NAME]` tables
+//! change dotted keys of the recipe and give further problems that run beside the main one.
+
+mod sections;
+
+pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Recipe};
+
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use toml::{Table, Value};
+
+/// Keys whose strings are paths of inputs.
+const PATH_KEYS: [&str; 5] = ["data.source", "data.target", "data.anchors", "eval.source", "eval.target"];
+const VARIANTS: &str = "variants";
+/// The name of the problem that the recipe itself describes, beside its variants.
+pub const MAIN_PROBLEM: &str = "main";
+
+/// Why a recipe was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RecipeError {
+    /// The file cannot be read.
+    #[error("cannot read recipe `{}`: {source}", path.display())]
+    Read {
+        /// The recipe.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The file is not TOML.
+    #[error("recipe `{}` is not valid TOML: {source}", path.display())]
+    Syntax {
+        /// The recipe.
+        path: PathBuf,
+        /// The parser's answer, with line and column.
+        source: toml::de::Error,
+    },
+    /// A key that does not exist.
+    #[error("unknown key `{key}` in {place}\nhint: did you mean `{nearest}`?")]
+    UnknownKey {
+        /// The key, dotted.
+        key: String,
+        /// Where it stands.
+        place: String,
+        /// The existing key that looks most like it.
+        nearest: String,
+    },
+    /// A value of the wrong type.
+    #[error("{place}: {problem}")]
+    Type {
+        /// Where it stands.
+        place: String,
+        /// Key, value and what was expected.
+        problem: String,
+    },
+    /// A value outside its range.
+    #[error("`{key}` is {value}, expected {expected} ({place})")]
+    Range {
+        /// The key, dotted.
+        key: &'static str,
+        /// The value found.
+        value: String,
+        /// What is allowed.
+        expected: &'static str,
+        /// Where it stands.
+        place: String,
+    },
+    /// `--set` without a key and a value.
+    #[error("`--set {argument}` is not of the form key=value\nhint: for example --set train.epochs=3")]
+    Override {
+        /// The argument.
+        argument: String,
+    },
+}
+
+/// One of the problems of a recipe.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// [`MAIN_PROBLEM`] or the variant's name.
+    pub name: String,
+    /// What to do.
+    pub recipe: Recipe,
+}
+
+/// A recipe file with its variants, resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecipeFile {
+    /// The problems, the main one first.
+    pub problems: Vec<Problem>,
+    /// Everything as one table, as it is written beside the results.
+    pub resolved: Table,
+}
+
+impl RecipeFile {
+    /// Reads the recipe at `path` with the `overrides` (`key=value`) and, where given, the seed of `--seed`.
+    ///
+    /// # Errors
+    /// One [`RecipeError`] per rule; unknown keys name the nearest known one.
+    ///
+    /// # Panics
+    /// Never: a recipe always serialises to a table.
+    pub fn read(path: &Path, overrides: &[String], seed: Option<u64>) -> Result<Self, RecipeError> {
+        let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
+        let mut table: Table =
+            toml::from_str(&text).map_err(|source| RecipeError::Syntax { path: path.to_path_buf(), source })?;
+        let mut variants = take_variants(&mut table);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        resolve_paths(&mut table, folder);
+        for (_, variant) in &mut variants {
+            resolve_paths(variant, folder);
+        }
+
+        let mut changes = Table::new();
+        for argument in overrides {
+            apply_override(&mut changes, argument)?;
+        }
+        if let Some(seed) = seed {
+            insert_dotted(&mut changes, "train.seed", Value::Integer(seed.cast_signed()));
+            insert_dotted(&mut changes, "train.seeds", Value::Array(Vec::new()));
+        }
+        let no_variants = changes.get(VARIANTS).and_then(Value::as_table).is_some_and(Table::is_empty);
+        let variant_changes = take_variants(&mut changes);
+        if no_variants {
+            variants.clear();
+        }
+        resolve_paths(&mut changes, Path::new(""));
+        merge(&mut table, changes);
+        for (name, mut change) in variant_changes {
+            resolve_paths(&mut change, Path::new(""));
+            match variants.iter_mut().find(|(existing, _)| *existing == name) {
+                Some((_, variant)) => merge(variant, change),
+                None => variants.push((name, change)),
+            }
+        }
+
+        let place = format!("recipe `{}`", path.display());
+        let mut problems = vec![Problem { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
+        for (name, variant) in &variants {
+            let mut whole = table.clone();
+            merge(&mut whole, variant.clone());
+            let place = format!("[variants.{name}] of {place}");
+            problems.push(Problem { name: name.clone(), recipe: checked(&whole, &place)? });
+        }
+        let mut resolved = Table::try_from(&problems[0].recipe).expect("a recipe is a table");
+        if !variants.is_empty() {
+            let named = variants.into_iter().map(|(name, table)| (name, Value::Table(table))).collect();
+            resolved.insert(VARIANTS.to_owned(), Value::Table(named));
+        }
+        Ok(Self { problems, resolved })
+    }
+}
+
+impl Recipe {
+    /// The seeds to train with, at least one.
+    pub fn seeds(&self) -> Vec<u64> {
+        if self.train.seeds.is_empty() { vec![self.train.seed] } else { self.train.seeds.clone() }
+    }
+
+    /// The recipe of one of its seeds.
+    #[must_use]
+    pub fn with_seed(&self, seed: u64) -> Self {
+        let mut one = self.clone();
+        one.train.seed = seed;
+        one.train.seeds.clear();
+        one
+    }
+
+    fn check(&self, place: &str) -> Result<(), RecipeError> {
+        let rule = |ok: bool, key, value: &dyn std::fmt::Display, expected| {
+            let error = || RecipeError::Range { key, value: value.to_string(), expected, place: place.to_owned() };
+            if ok { Ok(()) } else { Err(error()) }
+        };
+        let share = |value: f64| (0.0..=1.0).contains(&value);
+        let Self { data, coupling, map, objective, optimizer, schedule, train, checkpoint, .. } = self;
+        for (key, path) in [("data.source", &data.source), ("data.target", &data.target)] {
+            rule(
+                !path.as_os_str().is_empty(),
+                key,
+                &"missing",
+                "a .npy or .safetensors file or a clip-retrieval folder",
+            )?;
+        }
+        rule(data.held_out >= 0.0, "data.held_out", &data.held_out, "a count, or a share below 1")?;
+        rule(coupling.keep > 0.0 && coupling.keep <= 1.0, "coupling.keep", &coupling.keep, "a share in (0, 1]")?;
+        rule(coupling.leaf_size >= 2, "coupling.leaf_size", &coupling.leaf_size, "at least 2")?;
+        rule(coupling.max_rank >= 2, "coupling.max_rank", &coupling.max_rank, "at least 2")?;
+        rule(map.width >= 1, "map.width", &map.width, "at least 1")?;
+        rule(share(objective.cosine_share), "objective.cosine_share", &objective.cosine_share, "a share in [0, 1]")?;
+        rule(share(objective.anchor_share), "objective.anchor_share", &objective.anchor_share, "a share in [0, 1]")?;
+        let rate = optimizer.learning_rate;
+        rule(rate >= 0.0 && rate.is_finite(), "optimizer.learning_rate", &rate, "a finite number, at least 0")?;
+        rule((0.0..1.0).contains(&optimizer.beta1), "optimizer.beta1", &optimizer.beta1, "a number in [0, 1)")?;
+        rule((0.0..1.0).contains(&optimizer.beta2), "optimizer.beta2", &optimizer.beta2, "a number in [0, 1)")?;
+        rule(optimizer.clip_norm >= 0.0, "optimizer.clip_norm", &optimizer.clip_norm, "at least 0 (0 = never)")?;
+        rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
+        rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
+        rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
+        rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
+        rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
+        rule(checkpoint.keep >= 1, "checkpoint.keep", &checkpoint.keep, "at least 1")
+    }
+}
+
+/// Checks the keys, the types and the ranges of a whole recipe.
+fn checked(table: &Table, place: &str) -> Result<Recipe, RecipeError> {
+    let known = known_keys();
+    let mut unknown = None;
+    walk(table, "", &mut |key, value| {
+        let is_section = known.iter().any(|known| known.starts_with(&format!("{key}.")));
+        let fits = if is_section { value.is_table() } else { known.iter().any(|known| known == key) };
+        if !fits && unknown.is_none() {
+            unknown = Some(key.to_owned());
+        }
+        is_section
+    });
+    if let Some(key) = unknown {
+        let nearest = nearest(&key, &known).to_owned();
+        return Err(RecipeError::UnknownKey { key, place: place.to_owned(), nearest });
+    }
+    let recipe: Recipe = Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
+        RecipeError::Type { place: place.to_owned(), problem: error.to_string().trim_end().replace('\n', " ") }
+    })?;
+    recipe.check(place)?;
+    Ok(recipe)
+}
+
+/// Every key of a recipe, dotted.
+fn known_keys() -> Vec<String> {
+    // JSON, not TOML: it shows absent options too.
+    let recipe = serde_json::to_value(Recipe::default()).expect("plain data serialises");
+    let mut keys = Vec::new();
+    for (section, fields) in recipe.as_object().expect("a recipe is an object") {
+        let fields = fields.as_object().expect("every section is an object");
+        keys.extend(fields.keys().map(|field| format!("{section}.{field}")));
+    }
+    keys
+}
+
+/// Visits every entry by its dotted key; goes into tables where the visitor says so.
+fn walk(table: &Table, prefix: &str, visit: &mut dyn FnMut(&str, &Value) -> bool) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        if visit(&key, value)
+            && let Value::Table(inner) = value
+        {
+            walk(inner, &key, visit);
+        }
+    }
+}
+
+/// The known key that takes the fewest edits; a key in another section whose last part fits counts as close.
+fn nearest<'a>(key: &str, known: &'a [String]) -> &'a str {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    let distance = |candidate: &String| {
+        let whole = edit_distance(key, candidate);
+        let leaf = edit_distance(&last(key), &last(candidate)) + 1;
+        (whole.min(leaf), whole)
+    };
+    known.iter().min_by_key(|candidate| distance(candidate)).map_or("", String::as_str)
+}
+
+/// Levenshtein distance: insertions, deletions and substitutions of characters.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Takes `[variants.*]` out of a table, with dotted keys spread into tables.
+fn take_variants(table: &mut Table) -> Vec<(String, Table)> {
+    let Some(Value::Table(variants)) = table.remove(VARIANTS) else { return Vec::new() };
+    variants
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let Value::Table(entries) = value else { return None };
+            let mut nested = Table::new();
+            for (key, value) in entries {
+                let mut one = Table::new();
+                insert_dotted(&mut one, &key, value);
+                merge(&mut nested, one);
+            }
+            Some((name, nested))
+        })
+        .collect()
+}
+
+fn apply_override(changes: &mut Table, argument: &str) -> Result<(), RecipeError> {
+    let wrong = || RecipeError::Override { argument: argument.to_owned() };
+    let (key, text) = argument.split_once('=').ok_or_else(wrong)?;
+    let (key, text) = (key.trim(), text.trim());
+    if key.is_empty() || key.split('.').any(str::is_empty) {
+        return Err(wrong());
+    }
+    // What does not read as a TOML value is a string without its quotes.
+    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok().and_then(|mut table| table.remove("value"));
+    insert_dotted(changes, key, parsed.unwrap_or_else(|| Value::String(text.to_owned())));
+    Ok(())
+}
+
+fn insert_dotted(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => drop(table.insert(key.to_owned(), value)),
+        Some((section, rest)) => {
+            let inner = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if !inner.is_table() {
+                *inner = Value::Table(Table::new());
+            }
+            if let Value::Table(inner) = inner {
+                insert_dotted(inner, rest, value);
+            }
+        }
+    }
+}
+
+/// Lays `changes` over `table`, key by key.
+fn merge(table: &mut Table, changes: Table) {
+    for (key, value) in changes {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => drop(table.insert(key, value)),
+        }
+    }
+}
+
+/// Makes the input paths of a table absolute; relative ones start at `folder`.
+fn resolve_paths(table: &mut Table, folder: &Path) {
+    for key in PATH_KEYS {
+        let (section, field) = key.split_once('.').expect("path keys have two parts");
+        let value = table.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.get_mut(field));
+        if let Some(Value::String(path)) = value
+            && let Ok(absolute) = std::path::absolute(folder.join(&*path))
+        {
+            *path = without_dots(&absolute).to_string_lossy().into_owned();
+        }
+    }
+}
+
+/// The path without `.` and `..`, by its text alone.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => drop(clean.pop()),
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests;

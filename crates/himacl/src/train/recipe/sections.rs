@@ -1,0 +1,326 @@
+//! The sections of a recipe, with their defaults.
+
+use super::super::optimizer::AdamWParams;
+use super::super::schedule::ScheduleParams;
+use crate::align::{AlignParams, Candidate, CouplingParams};
+use hiref_core::{CostKind, HirefParams, Quality};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// One training problem, fully resolved: every default filled in, every path absolute.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// What is to be paired.
+    pub data: DataSection,
+    /// How the first map is found.
+    pub alignment: AlignmentSection,
+    /// How the coupling is recomputed while training.
+    pub coupling: CouplingSection,
+    /// The map that is trained.
+    pub map: MapSection,
+    /// What training minimises.
+    pub objective: ObjectiveSection,
+    /// The optimiser.
+    pub optimizer: AdamWParams,
+    /// The learning rate over time.
+    pub schedule: ScheduleParams,
+    /// Length and batches.
+    pub train: TrainSection,
+    /// Evaluation.
+    pub eval: EvalSection,
+    /// Checkpoints.
+    pub checkpoint: CheckpointSection,
+    /// Where results go.
+    pub output: OutputSection,
+}
+
+/// `[data]`: the two sides.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// Source embeddings: .npy, .safetensors or a clip-retrieval folder.
+    pub source: PathBuf,
+    /// Target embeddings.
+    pub target: PathBuf,
+    /// Tensor of the source file (safetensors) or side of its folder (`img_emb`, `text_emb`).
+    pub source_key: Option<String>,
+    /// The same for the target.
+    pub target_key: Option<String>,
+    /// Row i of the source belongs to row i of the target; training must not know: the pairing of the training items is
+    /// hidden by a seeded permutation, except for the anchors, and the held-out items are used for evaluation only.
+    pub hide_pairs: bool,
+    /// The known pairs: how many of the training items (with `hide_pairs`), or a .npy file of rows (source, target).
+    pub anchors: Anchors,
+    /// Items held out for evaluation (with `hide_pairs`): a count, or a share below 1.
+    pub held_out: f64,
+}
+
+/// The known pairs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Anchors {
+    /// This many of the training items, drawn by the seed.
+    Count(usize),
+    /// A .npy file, `(k, 2)`, unsigned integers: source row, target row.
+    File(PathBuf),
+}
+
+impl Default for DataSection {
+    fn default() -> Self {
+        Self {
+            source: PathBuf::new(),
+            target: PathBuf::new(),
+            source_key: None,
+            target_key: None,
+            hide_pairs: false,
+            anchors: Anchors::Count(0),
+            held_out: 0.0,
+        }
+    }
+}
+
+/// The regime a problem is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlignmentMode {
+    /// Both sides already live in one space, as the two towers of CLIP do.
+    SharedSpace,
+    /// A few known pairs.
+    #[default]
+    Anchors,
+}
+
+/// `[alignment]`: the first map and coupling. See [`AlignParams`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlignmentSection {
+    /// The regime.
+    pub mode: AlignmentMode,
+    /// Folds of the known pairs, by which one of the candidates is chosen; below 2 the first one is taken unseen.
+    pub folds: usize,
+    /// Rounds of the loop in each fold.
+    pub selection_rounds: usize,
+    /// Ridge penalty of the map on the known pairs alone, with which results are compared.
+    pub baseline_penalty: f64,
+    /// The settings to choose from; a name and a `refinement` table each.
+    pub candidates: Vec<Candidate>,
+}
+
+impl Default for AlignmentSection {
+    fn default() -> Self {
+        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, .. } = AlignParams::default();
+        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates }
+    }
+}
+
+impl Recipe {
+    /// The parameters of the alignment.
+    pub fn align_params(&self) -> AlignParams {
+        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } =
+            self.alignment.clone();
+        let seed = self.train.seed;
+        AlignParams {
+            candidates,
+            folds,
+            selection_rounds,
+            baseline_penalty,
+            reference_items: self.coupling.reference_items,
+            coupling: CouplingParams { solver: self.coupling.solver(seed), ..CouplingParams::default() },
+            seed,
+        }
+    }
+}
+
+/// `[coupling]`: how the coupling is recomputed in the mapped space while training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CouplingSection {
+    /// Epochs between two couplings; 0 = keep the first one.
+    pub recompute_every: u64,
+    /// Cost between mapped source and target.
+    pub cost: CostKind,
+    /// How much work a coupling may cost.
+    pub quality: Quality,
+    /// Start each coupling from the one before.
+    pub warm_start: bool,
+    /// The share of coupled pairs used, those closest in the mapped space, in (0, 1].
+    pub keep: f64,
+    /// Largest block that is paired exactly.
+    pub leaf_size: usize,
+    /// Largest rank of one split.
+    pub max_rank: usize,
+    /// Largest number of polish sweeps; chosen from the quality when absent.
+    pub max_sweeps: Option<usize>,
+    /// Neighbours on which the confidence of a pair is measured.
+    pub neighbours: usize,
+    /// Items of a side among which neighbours are looked for; more are drawn from.
+    pub reference_items: usize,
+}
+
+impl Default for CouplingSection {
+    fn default() -> Self {
+        Self {
+            recompute_every: 5,
+            cost: CostKind::NegativeInnerProduct,
+            quality: Quality::default(),
+            warm_start: true,
+            keep: 1.0,
+            leaf_size: 256,
+            max_rank: 8,
+            max_sweeps: None,
+            neighbours: 10,
+            reference_items: 16384,
+        }
+    }
+}
+
+impl CouplingSection {
+    /// The solver's parameters.
+    pub fn solver(&self, seed: u64) -> HirefParams {
+        HirefParams {
+            quality: self.quality,
+            seed,
+            leaf_size: self.leaf_size,
+            max_rank: self.max_rank,
+            max_sweeps: self.max_sweeps,
+            ..HirefParams::default()
+        }
+    }
+}
+
+/// The kind of map.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MapKind {
+    /// `x W + b`
+    Linear,
+    /// `x W + b + N(x)`
+    #[default]
+    ResidualMlp,
+}
+
+/// `[map]`: the map that is trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MapSection {
+    /// linear or residual-mlp.
+    pub kind: MapKind,
+    /// Hidden layers of the residual network.
+    pub layers: usize,
+    /// Units of each hidden layer.
+    pub width: usize,
+    /// Keep the linear path at its closed form and train the network only.
+    pub freeze_linear: bool,
+    /// Train a map back as well; scores are then the mean of both directions' cosines.
+    pub inverse: bool,
+}
+
+impl Default for MapSection {
+    fn default() -> Self {
+        Self { kind: MapKind::default(), layers: 3, width: 512, freeze_linear: false, inverse: true }
+    }
+}
+
+/// The kind of objective.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ObjectiveKind {
+    /// Bring each mapped source to its partner.
+    #[default]
+    Regression,
+}
+
+/// `[objective]`: what training minimises.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObjectiveSection {
+    /// regression.
+    pub kind: ObjectiveKind,
+    /// Share of the cosine term; the rest is the squared distance.
+    pub cosine_share: f64,
+    /// Share of the total weight that the anchors get; the coupled pairs share the rest.
+    pub anchor_share: f64,
+}
+
+impl Default for ObjectiveSection {
+    fn default() -> Self {
+        Self { kind: ObjectiveKind::default(), cosine_share: 0.5, anchor_share: 0.3 }
+    }
+}
+
+/// `[train]`: length and batches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSection {
+    /// Passes over the pairs.
+    pub epochs: u64,
+    /// Pairs per step.
+    pub batch_size: usize,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Train once with each of these seeds instead; figures are then means and standard deviations.
+    pub seeds: Vec<u64>,
+    /// Runs (seeds and variants) at a time; more than one pays where a single run cannot keep all cores busy.
+    pub parallel_runs: usize,
+    /// Decay of the moving average of the parameters, which is the map that is kept; 0 = none.
+    pub ema: f64,
+    /// Steps between two lines of `metrics.jsonl`; 0 = only the epochs.
+    pub log_every: u64,
+}
+
+impl Default for TrainSection {
+    fn default() -> Self {
+        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), parallel_runs: 1, ema: 0.999, log_every: 10 }
+    }
+}
+
+/// `[eval]`: evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalSection {
+    /// Paired evaluation embeddings, source side; without `hide_pairs`.
+    pub source: Option<PathBuf>,
+    /// The target side: row i belongs to row i of the source side.
+    pub target: Option<PathBuf>,
+    /// Epochs between two evaluations while training; 0 = at the end only.
+    pub every: u64,
+    /// Neighbours of the cross-domain similarity scaling of retrieval scores; 0 = none.
+    pub csls_neighbours: usize,
+    /// With `hide_pairs`: also report a ridge map fitted on all true pairs, the ceiling.
+    pub ceiling: bool,
+}
+
+impl Default for EvalSection {
+    fn default() -> Self {
+        Self { source: None, target: None, every: 0, csls_neighbours: 10, ceiling: true }
+    }
+}
+
+/// `[checkpoint]`: what is kept on the way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointSection {
+    /// Steps between two checkpoints; 0 = at the end of epochs only.
+    pub every_steps: u64,
+    /// Epochs between two checkpoints; 0 = by steps only.
+    pub every_epochs: u64,
+    /// The last checkpoints that are kept, beside the best.
+    pub keep: usize,
+    /// The metric that says which checkpoint is best: `epoch_loss`, or one of those of `[eval]`.
+    pub best_metric: String,
+}
+
+impl Default for CheckpointSection {
+    fn default() -> Self {
+        Self { every_steps: 0, every_epochs: 5, keep: 2, best_metric: "epoch_loss".to_owned() }
+    }
+}
+
+/// `[output]`: where results go.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputSection {
+    /// The run's folder, against the working directory; `runs/RECIPE` when absent, or the first free `runs/RECIPE-2`, ...
+    pub dir: Option<PathBuf>,
+}

@@ -1,0 +1,95 @@
+use super::*;
+
+const MINIMAL: &str = "[data]\nsource = 'x.npy'\ntarget = '../y.npy'\n";
+
+fn read(text: &str, overrides: &[&str]) -> Result<RecipeFile, RecipeError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recipe.toml");
+    fs::write(&path, text).unwrap();
+    let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+    RecipeFile::read(&path, &overrides, None)
+}
+
+fn message(text: &str, overrides: &[&str]) -> String {
+    read(text, overrides).unwrap_err().to_string()
+}
+
+#[test]
+fn paths_are_resolved_against_their_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recipe.toml");
+    fs::write(&path, MINIMAL).unwrap();
+    let recipe = RecipeFile::read(&path, &[], None).unwrap().problems.remove(0).recipe;
+    assert_eq!(recipe.data.source, folder.path().join("x.npy"));
+    assert_eq!(recipe.data.target, folder.path().parent().unwrap().join("y.npy"));
+    let recipe = RecipeFile::read(&path, &["data.source=z.npy".to_owned()], None).unwrap().problems.remove(0).recipe;
+    assert_eq!(recipe.data.source, std::env::current_dir().unwrap().join("z.npy"));
+}
+
+#[test]
+fn unknown_keys_name_the_nearest() {
+    let with = |line: &str| format!("{MINIMAL}{line}");
+    let error = message(&with("[optimizer]\nlerning_rate = 1"), &[]);
+    assert!(
+        error.contains("`optimizer.lerning_rate`") && error.contains("did you mean `optimizer.learning_rate`?"),
+        "{error}"
+    );
+    let error = message(&with("[train]\nlearning_rate = 1"), &[]);
+    assert!(error.contains("did you mean `optimizer.learning_rate`?"), "{error}");
+    let error = message(&with("[optimiser]\nbeta1 = 0.5"), &[]);
+    assert!(error.contains("`optimiser`") && error.contains("`optimizer."), "{error}");
+    let error = message(MINIMAL, &["train.epoch=3"]);
+    assert!(error.contains("did you mean `train.epochs`?"), "{error}");
+    let error = message(&with("[variants.text]\n'data.taget' = 'z.npy'"), &[]);
+    assert!(error.contains("[variants.text]") && error.contains("did you mean `data.target`?"), "{error}");
+}
+
+#[test]
+fn wrong_types_and_ranges_name_their_key() {
+    let error = message(MINIMAL, &["train.epochs=many"]);
+    assert!(error.contains("epochs") && error.contains("many"), "{error}");
+    let error = message(MINIMAL, &["train.batch_size=0"]);
+    assert!(error.contains("`train.batch_size` is 0, expected at least 1"), "{error}");
+    assert!(message("[train]\nepochs = 1", &[]).contains("`data.source` is missing"));
+    assert!(message(MINIMAL, &["train.epochs"]).contains("key=value"));
+    assert!(message("[data", &[]).contains("not valid TOML"));
+    let error = message(MINIMAL, &["alignment.mode=anchor"]);
+    assert!(error.contains("anchors") && error.contains("shared-space"), "{error}");
+}
+
+#[test]
+fn variants_change_the_recipe() {
+    let text = format!(
+        "{MINIMAL}[train]\nseeds = [0, 1]\n[variants.text]\n'data.target' = 'z.npy'\n'train.epochs' = 3\nmap.layers = 1\n"
+    );
+    let file = read(&text, &["train.batch_size=7"]).unwrap();
+    assert_eq!(file.problems.len(), 2);
+    let variant = &file.problems[1];
+    assert_eq!((variant.name.as_str(), variant.recipe.train.epochs, variant.recipe.map.layers), ("text", 3, 1));
+    assert!(variant.recipe.data.target.ends_with("z.npy"));
+    assert_eq!((variant.recipe.train.batch_size, variant.recipe.seeds()), (7, vec![0, 1]));
+    assert_eq!(read(&text, &["variants={}"]).unwrap().problems.len(), 1);
+    assert_eq!(read(&text, &["variants.text.train.epochs=9"]).unwrap().problems[1].recipe.train.epochs, 9);
+}
+
+#[test]
+fn the_resolved_recipe_reads_back() {
+    let file = read(&format!("{MINIMAL}[variants.text]\n'data.target' = 'z.npy'\n"), &["data.anchors=5"]).unwrap();
+    assert_eq!(read(&toml::to_string(&file.resolved).unwrap(), &[]).unwrap(), file);
+}
+
+#[test]
+fn the_command_line_seed_replaces_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("recipe.toml");
+    fs::write(&path, format!("{MINIMAL}[train]\nseeds = [0, 1]\n")).unwrap();
+    let file = RecipeFile::read(&path, &[], Some(5)).unwrap();
+    assert_eq!(file.problems[0].recipe.seeds(), [5]);
+}
+
+#[test]
+fn edit_distances() {
+    for (a, b, expected) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("ab", "ba", 2)] {
+        assert_eq!(edit_distance(a, b), expected);
+    }
+}
