@@ -2,7 +2,7 @@
 
 mod support;
 
-use hiref_core::{CostKind, HirefParams, Quality};
+use hiref_core::{CostKind, HirefParams};
 use support::{fixture, solve};
 
 struct Golden {
@@ -40,12 +40,4 @@ fn balanced_is_within_one_percent() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
-}
-
-#[test]
-fn best_is_exact_where_the_limit_allows() {
-    let Golden { name, n, m, cost, optimum } = golden().swap_remove(0);
-    let output = solve(&fixture(&name, n, m), cost, HirefParams { quality: Quality::Best, ..HirefParams::default() });
-    assert!(output.exact);
-    assert!((output.mean_cost / optimum - 1.0).abs() < 1e-5, "{} instead of {optimum}", output.mean_cost);
 }
