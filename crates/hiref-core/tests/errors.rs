@@ -56,7 +56,7 @@ fn values_that_are_not_finite() {
         let mut rows = vec![1.0; 30];
         rows[17] = bad;
         rows[25] = f32::NAN;
-        let error = refused(&matrix(&vec![1.0; 30], 3), &matrix(&rows, 3), CostKind::default());
+        let error = refused(&matrix(&[1.0; 30], 3), &matrix(&rows, 3), CostKind::default());
         let Error::NotFinite { side: Side::Y, row: 5, column: 2, value } = error else { panic!("{error}") };
         assert_eq!(value.to_bits(), bad.to_bits());
     }

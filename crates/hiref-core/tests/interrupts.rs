@@ -128,17 +128,18 @@ fn stopping_in_each_phase_of_a_larger_problem() {
     }
 }
 
+/// Listens only; never says stop.
+struct Listen<'a>(&'a StopIn);
+impl Observer for Listen<'_> {
+    fn on_event(&self, event: &Event) {
+        self.0.on_event(event);
+    }
+}
+
 #[test]
 fn events_tell_the_whole_story_in_order() {
     let instance = problems::mixture(3000, 3000, 4, 1);
     let observer = StopIn { phase: Phase::Split, begun: AtomicBool::new(false), events: Mutex::default() };
-    /// Listens only.
-    struct Listen<'a>(&'a StopIn);
-    impl Observer for Listen<'_> {
-        fn on_event(&self, event: &Event) {
-            self.0.on_event(event);
-        }
-    }
     let params = HirefParams { max_sweeps: Some(3), exact_limit: Some(0), ..HirefParams::default() };
     let output = params
         .check()

@@ -112,7 +112,10 @@ fn shuffled(rows: &[f32], d: usize, rng: &mut StdRng) -> (Vec<f32>, Vec<u32>) {
 pub fn planted(n: usize, m: usize, d: usize, seed: u64) -> Instance {
     let mut rng = StdRng::seed_from_u64(seed);
     let sites = n.max(m);
-    let side = (1..).find(|side: &usize| side.pow(d as u32) >= sites).expect("some lattice is large enough");
+    let mut side = 1_usize;
+    while side.pow(d as u32) < sites {
+        side += 1;
+    }
     let mut order: Vec<usize> = (0..sites).collect();
     order.shuffle(&mut rng);
     let site = |of: usize, k: usize| (of / side.pow(k as u32) % side) as f32;
@@ -130,6 +133,9 @@ pub fn planted(n: usize, m: usize, d: usize, seed: u64) -> Instance {
 
 /// A permutation with a gap under every cost: evenly spaced unit vectors on a random great circle of d >= 2 dimensions, y
 /// turned by at most a tenth of the spacing.
+///
+/// # Panics
+/// If d < 2.
 pub fn planted_on_circle(n: usize, m: usize, d: usize, seed: u64) -> Instance {
     assert!(d >= 2, "a circle needs two dimensions");
     let mut rng = StdRng::seed_from_u64(seed);
@@ -152,6 +158,9 @@ pub fn planted_on_circle(n: usize, m: usize, d: usize, seed: u64) -> Instance {
 }
 
 /// Every site of [`planted_on_circle`] holds `copies` equal points, on both sides.
+///
+/// # Panics
+/// If d < 2.
 pub fn duplicates(sites: usize, copies: usize, d: usize, seed: u64) -> Instance {
     let once = planted_on_circle(sites, sites, d, seed);
     let mut rng = StdRng::seed_from_u64(seed ^ 1);
@@ -228,6 +237,9 @@ pub fn convex_gradient(n: usize, d: usize, seed: u64) -> Instance {
 }
 
 /// [`planted`] with one more pair of partners, far away: `offset` along every coordinate.
+///
+/// # Panics
+/// Never: the optimum of a planted problem is known.
 pub fn outlier_pair(n: usize, d: usize, offset: f32, seed: u64) -> Instance {
     let near = planted(n - 1, n - 1, d, seed);
     let mut rng = StdRng::seed_from_u64(seed ^ 1);
@@ -290,7 +302,9 @@ fn normal(rng: &mut StdRng, count: usize) -> Vec<f64> {
 
 fn unit(vector: &mut [f64]) {
     let norm = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
-    vector.iter_mut().for_each(|v| *v /= norm);
+    for v in vector {
+        *v /= norm;
+    }
 }
 
 #[cfg(test)]
