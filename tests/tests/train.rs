@@ -164,11 +164,11 @@ fn a_planted_linear_map_is_found() {
 
 #[test]
 fn nothing_is_overwritten_by_accident() {
-    let problem = Problem::new(60, RECIPE);
     fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
         let short = ["train", "--config", "recipe.toml", "--set", "train.epochs=1", "--set", "data.anchors=10"];
         [&short[..], more].concat()
     }
+    let problem = Problem::new(60, RECIPE);
     problem.succeed(&train(&[]));
     let first = problem.bytes("runs/recipe/map.safetensors");
     problem.succeed(&train(&["--seed", "9"])); // beside it

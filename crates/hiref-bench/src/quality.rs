@@ -15,7 +15,7 @@ use std::path::PathBuf;
 pub(crate) struct QualityArgs {
     #[command(flatten)]
     report: ReportArgs,
-    /// Folder with exact.json and the sets it names, NAME_x.npy and NAME_y.npy.
+    /// Folder with exact.json and the sets it names, `NAME_x.npy` and `NAME_y.npy`.
     #[arg(long, value_name = "DIR", default_value = "tests/fixtures")]
     fixtures: PathBuf,
     /// Only sets whose name contains this.
@@ -33,8 +33,8 @@ pub(crate) fn run(args: &QualityArgs) -> anyhow::Result<()> {
     let exact: serde_json::Map<String, Value> = serde_json::from_str(&text)?;
     let mut report = Report::create(&args.report)?;
     for (name, facts) in exact.iter().filter(|(name, _)| name.contains(&args.only)) {
-        let read = |side: &str| {
-            Embeddings::open(&args.fixtures.join(format!("{name}_{side}.npy")), None)?.to_tensor(&Device::Cpu)
+        let read = |side: &str| -> anyhow::Result<Tensor> {
+            Ok(Embeddings::open(&args.fixtures.join(format!("{name}_{side}.npy")), None)?.to_tensor(&Device::Cpu)?)
         };
         let (x, y) = (read("x")?, read("y")?);
         for cost in CostKind::ALL {

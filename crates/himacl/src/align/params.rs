@@ -153,7 +153,12 @@ impl AlignParams {
     }
 }
 
-fn rule(holds: bool, name: &'static str, value: impl ToString, expected: &'static str) -> Result<(), AlignError> {
+fn rule(
+    holds: bool,
+    name: &'static str,
+    value: impl ToString + Copy,
+    expected: &'static str,
+) -> Result<(), AlignError> {
     if holds { Ok(()) } else { Err(AlignError::Parameter { name, value: value.to_string(), expected }) }
 }
 
