@@ -69,8 +69,8 @@ impl Aligner {
             selection[a].anchors_only_mean_log_rank.total_cmp(&selection[b].anchors_only_mean_log_rank)
         });
         // The loop has to earn its place: where no setting beats the known pairs alone, they alone decide.
-        let fallback = best_start
-            .filter(|&start| selection[start].anchors_only_mean_log_rank <= selection[best].mean_log_rank);
+        let fallback =
+            best_start.filter(|&start| selection[start].anchors_only_mean_log_rank <= selection[best].mean_log_rank);
 
         let chosen = fallback.unwrap_or(best);
         let refinement = &params.candidates[chosen].refinement;
@@ -105,7 +105,11 @@ impl Aligner {
             confidence: trust,
             anchors_only: Some(anchors_only(source, target, anchors, params.baseline_penalty)?),
             report: AlignmentReport {
-                chosen: if fallback.is_some() { "anchors-only".to_owned() } else { params.candidates[chosen].name.clone() },
+                chosen: if fallback.is_some() {
+                    "anchors-only".to_owned()
+                } else {
+                    params.candidates[chosen].name.clone()
+                },
                 dimension: view.0.dim(1)?,
                 selection,
                 rounds: refined.rounds,
@@ -141,9 +145,8 @@ fn check_anchors(anchors: &[(u32, u32)], num_source: usize, num_target: usize) -
     let check = |side: &'static str, limit: usize, of: fn(&(u32, u32)) -> u32| {
         let mut seen = vec![None; limit];
         for (position, value) in anchors.iter().map(of).enumerate() {
-            let slot = seen
-                .get_mut(value as usize)
-                .ok_or(AlignError::AnchorOutOfRange { position, side, value, limit })?;
+            let slot =
+                seen.get_mut(value as usize).ok_or(AlignError::AnchorOutOfRange { position, side, value, limit })?;
             if let Some(first) = slot.replace(position) {
                 return Err(AlignError::RepeatedAnchor { side, value, first, second: position });
             }

@@ -49,7 +49,9 @@ pub enum AlignError {
         second: usize,
     },
     /// Embeddings that are empty or not finite.
-    #[error("the {side} embeddings have shape {shape:?} and a mean square of {mean_square}, expected rows of finite numbers that are not all zero")]
+    #[error(
+        "the {side} embeddings have shape {shape:?} and a mean square of {mean_square}, expected rows of finite numbers that are not all zero"
+    )]
     Embeddings {
         /// `source` or `target`.
         side: &'static str,

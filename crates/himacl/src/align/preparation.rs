@@ -49,7 +49,8 @@ impl Preparation {
     pub fn whitening(axes: &PrincipalAxes, dimension: usize, power: f64) -> Result<Self> {
         let dimension = dimension.clamp(1, axes.len());
         let scales = &axes.whitening_scales(power)[..dimension];
-        let square: f64 = scales.iter().zip(&axes.deviations).map(|(scale, deviation)| (scale * deviation).powi(2)).sum();
+        let square: f64 =
+            scales.iter().zip(&axes.deviations).map(|(scale, deviation)| (scale * deviation).powi(2)).sum();
         let scales = Tensor::from_iter(scales.iter().map(|&scale| scale as f32), axes.mean.device())?; // (k,)
         let scaled = axes.axes.narrow(1, 0, dimension)?.broadcast_mul(&scales)?; // (d, k)
         let length = scalar(square.sqrt(), &axes.mean)?;

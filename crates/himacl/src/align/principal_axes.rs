@@ -48,7 +48,12 @@ impl PrincipalAxes {
     ///
     /// # Errors
     /// Embeddings that are empty, not finite or all equal.
-    pub fn fit(embeddings: &Tensor, num_axes: usize, seed: u64, side: &'static str) -> std::result::Result<Self, AlignError> {
+    pub fn fit(
+        embeddings: &Tensor,
+        num_axes: usize,
+        seed: u64,
+        side: &'static str,
+    ) -> std::result::Result<Self, AlignError> {
         let unit = checked_unit_rows(embeddings, side)?; // (n, d)
         let (n, d) = unit.dims2()?;
         let mean = mean_row(&unit)?;
@@ -67,7 +72,11 @@ impl PrincipalAxes {
         };
         let kept = variances.iter().take(wanted).take_while(|&&v| v > LEAST_VARIANCE * variances[0]).count();
         if kept == 0 {
-            return Err(AlignError::Embeddings { side, shape: embeddings.dims().to_vec(), mean_square: radius * radius });
+            return Err(AlignError::Embeddings {
+                side,
+                shape: embeddings.dims().to_vec(),
+                mean_square: radius * radius,
+            });
         }
         let axes = Mat::from_fn(d, kept, |i, j| axes[(i, j)]);
         let deviations = variances[..kept].iter().map(|variance| variance.sqrt()).collect();
@@ -119,7 +128,11 @@ pub(crate) fn mean_square(rows: &Tensor) -> Result<f64> {
 }
 
 /// The `count` leading eigenpairs of a covariance by subspace iteration.
-fn leading_axes(covariance: &Mat<f64>, count: usize, seed: u64) -> std::result::Result<(Vec<f64>, Mat<f64>), AlignError> {
+fn leading_axes(
+    covariance: &Mat<f64>,
+    count: usize,
+    seed: u64,
+) -> std::result::Result<(Vec<f64>, Mat<f64>), AlignError> {
     let d = covariance.nrows();
     let mut generator = rng::stream(seed, &[START]);
     let mut basis = Mat::from_fn(d, count, |_, _| StandardNormal.sample(&mut generator));
@@ -181,7 +194,10 @@ mod tests {
         let axes = PrincipalAxes::fit(&rows.unwrap(), 3, 0, "source").unwrap();
         assert_eq!((axes.len(), axes.is_empty()), (2, false));
         let equal = Tensor::ones((4, 3), DType::F32, &Device::Cpu).unwrap();
-        assert!(matches!(PrincipalAxes::fit(&equal, 3, 0, "target"), Err(AlignError::Embeddings { side: "target", .. })));
+        assert!(matches!(
+            PrincipalAxes::fit(&equal, 3, 0, "target"),
+            Err(AlignError::Embeddings { side: "target", .. })
+        ));
         let broken = (equal * f64::NAN).unwrap();
         assert!(PrincipalAxes::fit(&broken, 3, 0, "source").is_err());
     }

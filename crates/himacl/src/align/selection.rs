@@ -46,8 +46,9 @@ pub(crate) fn cross_validate(
     }
     let mut shuffled = anchors.to_vec();
     shuffled.shuffle(&mut rng::stream(params.seed, &[FOLDS]));
-    let tasks: Vec<(usize, usize)> =
-        (0..params.candidates.len()).flat_map(|candidate| (0..params.folds).map(move |fold| (candidate, fold))).collect();
+    let tasks: Vec<(usize, usize)> = (0..params.candidates.len())
+        .flat_map(|candidate| (0..params.folds).map(move |fold| (candidate, fold)))
+        .collect();
     let run = |&(candidate, fold): &(usize, usize)| {
         let part = |hidden: bool| {
             let fits = move |at: &usize| (at % params.folds == fold) == hidden;

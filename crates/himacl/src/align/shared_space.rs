@@ -22,7 +22,12 @@ impl Aligner {
     /// # Errors
     /// Sides of different dimensions; embeddings that are empty or not finite; [`AlignError::Interrupted`] once the
     /// observer asks to stop.
-    pub fn shared_space(&self, source: &Tensor, target: &Tensor, observer: &dyn Observer) -> Result<Alignment, AlignError> {
+    pub fn shared_space(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        observer: &dyn Observer,
+    ) -> Result<Alignment, AlignError> {
         let params = &self.params;
         let (x, y) = (Preparation::centring(source, "source")?, Preparation::centring(target, "target")?);
         let (source_dimension, target_dimension) = (x.dimension(), y.dimension());
@@ -34,12 +39,24 @@ impl Aligner {
         let (source_joint, target_joint) = map.joint(&x.apply(source)?, &y.apply(target)?)?;
         let joint = Joint::new(&source_joint, &target_joint, params.reference_items, params.seed)?;
         let coupling = Coupler::new(&params.coupling, observer).couple(&joint)?;
-        let neighbours = params.candidates.first().map_or(RefinementParams::default().neighbours, |c| c.refinement.neighbours);
+        let neighbours =
+            params.candidates.first().map_or(RefinementParams::default().neighbours, |c| c.refinement.neighbours);
         let (x_means, y_means) = joint.neighbourhoods(neighbours)?;
         let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
-        let report =
-            AlignmentReport { chosen: "shared-space".to_owned(), dimension: source_dimension, ..AlignmentReport::default() };
-        Ok(Alignment { source: x, target: y, map, coupling: Some(coupling), confidence: trust, anchors_only: None, report })
+        let report = AlignmentReport {
+            chosen: "shared-space".to_owned(),
+            dimension: source_dimension,
+            ..AlignmentReport::default()
+        };
+        Ok(Alignment {
+            source: x,
+            target: y,
+            map,
+            coupling: Some(coupling),
+            confidence: trust,
+            anchors_only: None,
+            report,
+        })
     }
 }
 
@@ -56,11 +73,14 @@ mod tests {
         let (n, d) = (60, 8);
         let values: Vec<f32> = (0..n * d).map(|_| generator.random_range(-1.0..1.0)).collect();
         let x = Tensor::from_vec(values, (n, d), &Device::Cpu).unwrap();
-        let gap = |sign: f32| Tensor::from_vec((0..d).map(|j| sign * j as f32 / 8.0).collect::<Vec<_>>(), (1, d), &Device::Cpu);
+        let gap = |sign: f32| {
+            Tensor::from_vec((0..d).map(|j| sign * j as f32 / 8.0).collect::<Vec<_>>(), (1, d), &Device::Cpu)
+        };
         let order: Vec<u32> = (0..n as u32).map(|i| (i * 7 + 3) % n as u32).collect();
         let source = crate::map::unit_rows(&x).unwrap();
         let y = source.index_select(&Tensor::new(order.as_slice(), &Device::Cpu).unwrap(), 0).unwrap();
-        let (source, target) = (source.broadcast_add(&gap(0.2).unwrap()).unwrap(), y.broadcast_add(&gap(-0.2).unwrap()).unwrap());
+        let (source, target) =
+            (source.broadcast_add(&gap(0.2).unwrap()).unwrap(), y.broadcast_add(&gap(-0.2).unwrap()).unwrap());
         let aligner = AlignParams::default().check().unwrap();
         let alignment = aligner.shared_space(&source, &target, &()).unwrap();
         assert_eq!(alignment.coupling.unwrap().inverse().y_of_x(), order);

@@ -213,7 +213,8 @@ mod tests {
     fn swapping_the_sides_swaps_the_directions() {
         let x = Tensor::new(&[[1f32, 0.2], [0.3, 1.0], [0.9, -0.5]], &Device::Cpu).unwrap();
         let y = Tensor::new(&[[0.1f32, 0.2], [1.3, 1.0], [0.4, -0.5]], &Device::Cpu).unwrap();
-        let (one, other) = (retrieval(&x, &y, RetrievalParams::default()), retrieval(&y, &x, RetrievalParams::default()));
+        let (one, other) =
+            (retrieval(&x, &y, RetrievalParams::default()), retrieval(&y, &x, RetrievalParams::default()));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!((one.source_to_target, one.foscttm), (other.target_to_source, other.foscttm));
         let names: Vec<String> = one.figures().into_iter().map(|figure| figure.0).collect();

@@ -31,7 +31,11 @@ pub(crate) fn solve_positive_definite(mut gram: Mat<f64>, mut right: Mat<f64>) -
     llt::factor::cholesky_in_place(gram.as_mut(), Default::default(), Par::Seq, stack, Default::default())
         .map_err(|_| failed)?;
     llt::solve::solve_in_place(gram.as_ref(), right.as_mut(), Par::Seq, MemStack::new(&mut []));
-    if right.col_iter().flat_map(|column| column.iter()).all(|value| value.is_finite()) { Ok(right) } else { Err(failed) }
+    if right.col_iter().flat_map(|column| column.iter()).all(|value| value.is_finite()) {
+        Ok(right)
+    } else {
+        Err(failed)
+    }
 }
 
 /// Eigenvalues, falling, `(k,)`, and eigenvectors as columns, `(k, k)`, of a symmetric matrix; O(k³).
@@ -88,7 +92,8 @@ fn all_finite(matrix: &Mat<f64>) -> bool {
 /// Flips columns so that the entry of largest size is positive.
 fn with_positive_peaks(mut vectors: Mat<f64>) -> Mat<f64> {
     for column in vectors.col_iter_mut() {
-        let peak = column.rb().iter().copied().fold(0.0f64, |peak, value| if value.abs() > peak.abs() { value } else { peak });
+        let peak =
+            column.rb().iter().copied().fold(0.0f64, |peak, value| if value.abs() > peak.abs() { value } else { peak });
         if peak < 0.0 {
             column.iter_mut().for_each(|value| *value = -*value);
         }

@@ -30,7 +30,9 @@ pub enum FitError {
         expected: usize,
     },
     /// No pair, or no weight on any.
-    #[error("a map needs pairs with finite weights, not negative, that sum to more than zero; got {pairs} pairs with total {total}")]
+    #[error(
+        "a map needs pairs with finite weights, not negative, that sum to more than zero; got {pairs} pairs with total {total}"
+    )]
     Weights {
         /// Number of pairs.
         pairs: usize,
@@ -224,7 +226,8 @@ mod tests {
             let weights = (Tensor::from_vec(weights, (n, 1), &Device::Cpu).unwrap() / f64::from(total)).unwrap();
             let residual = (x.matmul(&map.weight).unwrap() - &y).unwrap().broadcast_mul(&weights).unwrap();
             let gradient = x.t().unwrap().matmul(&residual).unwrap();
-            let squares = x.sqr().unwrap().broadcast_mul(&weights).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+            let squares =
+                x.sqr().unwrap().broadcast_mul(&weights).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
             let lambda = 0.3 * f64::from(squares) / d as f64;
             let penalty = (&map.weight * lambda).unwrap();
             assert!(largest_difference(&gradient, &penalty.neg().unwrap()) < 2e-6, "{n} rows, {d} columns");

@@ -10,8 +10,8 @@ pub(crate) use decomposition::{product, symmetric_eigen};
 pub use linear::{FitError, LinearMap};
 pub(crate) use linear::{inner_products, to_tensor};
 pub use residual_mlp::ResidualMlp;
-pub(crate) use two_way::unit_rows;
 pub use two_way::TwoWayMap;
+pub(crate) use two_way::unit_rows;
 
 use candle_core::{Result, Tensor, bail};
 use std::collections::BTreeMap;
@@ -129,7 +129,8 @@ mod tests {
             .into_iter()
             .map(|(name, tensor)| (name, Var::from_tensor(&(tensor + 0.1).unwrap()).unwrap()))
             .collect();
-        let map = Map::from_tensors(&vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect()).unwrap();
+        let map = Map::from_tensors(&vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect())
+            .unwrap();
         let x = Tensor::new(&[[1f32, -2.0, 0.5], [0.3, 0.1, 0.7]], &Device::Cpu).unwrap();
         let gradients = map.apply(&x).unwrap().sqr().unwrap().sum_all().unwrap().backward().unwrap();
         for (name, var) in &vars {

@@ -51,7 +51,7 @@ fn accuracy(alignment: &Alignment, truth: &[u32], anchors: &[(u32, u32)]) -> f64
 #[test]
 fn a_planted_rotation_is_found_from_few_pairs() {
     let (x, y, truth) = planted(0.05);
-    let known = anchors(&truth, 10);
+    let known = anchors(&truth, 6);
     let alignment = params().check().unwrap().anchors(&x, &y, &known, &()).unwrap();
     assert_eq!(alignment.report.chosen, "small");
     assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (12, DIMENSION));
@@ -62,7 +62,8 @@ fn a_planted_rotation_is_found_from_few_pairs() {
         let (x, y) = map.joint(&x, &paired).unwrap();
         retrieval(&x, &y, RetrievalParams::default()).unwrap().source_to_target.at_1
     };
-    let (loop_found, baseline) = (evaluate(&alignment.prepared_map()), evaluate(alignment.anchors_only.as_ref().unwrap()));
+    let (loop_found, baseline) =
+        (evaluate(&alignment.prepared_map()), evaluate(alignment.anchors_only.as_ref().unwrap()));
     assert!(loop_found > 0.95 && loop_found > baseline + 0.1, "{loop_found} against {baseline}");
 }
 
