@@ -114,7 +114,7 @@ pub(crate) struct Softening {
 /// they cancel in a one-to-one coupling: they matter for what is believed of it, not for the coupling itself.
 ///
 /// *Shapes*: joint coordinates `x (n, k)`, `y (m, k)` ([`TwoWayMap::joint`](crate::map::TwoWayMap::joint)); the answer
-/// `(n,)`. *Complexity*: O((n + m) k · min(max(n, m), reference_items)) time, one tile of rows in memory.
+/// `(n,)`. *Complexity*: O((n + m) k · min(max(n, m), `reference_items`)) time, one tile of rows in memory.
 /// *Determinism*: same bits for the same seed, which draws the reference items of sides larger than `reference_items`.
 ///
 /// ```

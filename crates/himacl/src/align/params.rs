@@ -3,6 +3,7 @@
 use super::coupler::CouplingParams;
 use super::error::AlignError;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// One setting of the loop that grows a map from a few known pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,7 +138,7 @@ impl Default for AlignParams {
                 candidate("diffuse", RefinementParams::diffuse()),
             ],
             folds: 2,
-            selection_rounds: 8,
+            selection_rounds: 6,
             baseline_penalty: 1.0,
             reference_items: 16384,
             coupling: CouplingParams::default(),
@@ -163,7 +164,7 @@ impl AlignParams {
     }
 }
 
-fn rule(holds: bool, name: &'static str, value: impl ToString, expected: &'static str) -> Result<(), AlignError> {
+fn rule(holds: bool, name: &'static str, value: impl Display, expected: &'static str) -> Result<(), AlignError> {
     if holds { Ok(()) } else { Err(AlignError::Parameter { name, value: value.to_string(), expected }) }
 }
 

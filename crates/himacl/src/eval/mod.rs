@@ -7,6 +7,6 @@ mod retrieval;
 mod scores;
 
 pub use pairing::{PairingAccuracy, pairing_accuracy, partner_cosine};
+pub(crate) use retrieval::ranks;
 pub use retrieval::{Recall, RetrievalMetrics, RetrievalParams, retrieval};
-pub(crate) use retrieval::{corrections, ranks};
 pub(crate) use scores::{Best, Scores, with_host_values};

@@ -123,7 +123,7 @@ pub fn retrieval(x: &Tensor, y: &Tensor, params: RetrievalParams) -> Result<Retr
 }
 
 /// The mean of the `neighbours` largest entries of each row, or zeros.
-pub(crate) fn corrections(scores: &Scores, neighbours: usize) -> Result<Vec<f32>> {
+fn corrections(scores: &Scores, neighbours: usize) -> Result<Vec<f32>> {
     if neighbours == 0 { Ok(vec![0.0; scores.shape().0]) } else { scores.top_means(neighbours) }
 }
 
@@ -154,7 +154,9 @@ fn recall(ranks: &[(f64, u32)], gallery: usize) -> Recall {
     let mut sorted: Vec<f64> = ranks.iter().map(|entry| entry.0).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let mut is_nearest = vec![false; gallery];
-    ranks.iter().for_each(|entry| is_nearest[entry.1 as usize] = true);
+    for entry in ranks {
+        is_nearest[entry.1 as usize] = true;
+    }
     Recall {
         at_1: within(1.0),
         at_5: within(5.0),
@@ -184,7 +186,7 @@ mod tests {
         let (rows, columns) = (metrics.source_to_target, metrics.target_to_source);
         assert_eq!((rows.at_1, rows.at_5, rows.mean_rank, rows.median_rank), (0.25, 1.0, 2.5, 2.5));
         assert_eq!((columns.at_1, columns.mean_rank, columns.median_rank), (0.5, 2.0, 1.5));
-        assert_eq!(metrics.foscttm, (1.5 / 3.0 + 1.0 / 3.0) / 2.0);
+        assert_eq!(metrics.foscttm, f64::midpoint(1.5 / 3.0, 1.0 / 3.0));
         // Every row's best is column 0.
         assert_eq!(rows.distinct_nearest, 0.25);
     }
