@@ -63,7 +63,9 @@ pub enum Error {
         y: usize,
     },
     /// A coordinate is NaN or infinite.
-    #[error("support `{side}` has the value `{value}` at row {row}, column {column}: coordinates must be finite\nhint: drop or mend that row")]
+    #[error(
+        "support `{side}` has the value `{value}` at row {row}, column {column}: coordinates must be finite\nhint: drop or mend that row"
+    )]
     NotFinite {
         /// The side in question.
         side: Side,
@@ -75,7 +77,9 @@ pub enum Error {
         value: f32,
     },
     /// The cosine distance of a zero vector is undefined.
-    #[error("support `{side}` has a zero vector at row {row}: the cosine distance is undefined there\nhint: drop that row, or use another cost")]
+    #[error(
+        "support `{side}` has a zero vector at row {row}: the cosine distance is undefined there\nhint: drop that row, or use another cost"
+    )]
     ZeroVector {
         /// The side in question.
         side: Side,

@@ -14,6 +14,11 @@ pub fn stream(seed: u64, path: &[u64]) -> StdRng {
     StdRng::seed_from_u64(state)
 }
 
+/// A number in [0, 1) for each index, without a generator of its own.
+pub(crate) fn unit(seed: u64, index: u64) -> f32 {
+    (split_mix(seed ^ split_mix(index)) >> 40) as f32 / (1_u64 << 24) as f32
+}
+
 /// One step of `SplitMix64` (Steele, Lea, Flood 2014): a bijective scrambling of 64 bits.
 fn split_mix(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -28,10 +33,20 @@ mod tests {
     use rand::RngCore;
 
     #[test]
+    fn unit_numbers_fill_the_interval_evenly() {
+        let mut bins = [0; 10];
+        for index in 0..100_000 {
+            bins[(unit(3, index) * 10.0) as usize] += 1;
+        }
+        assert!(bins.iter().all(|&count: &i32| (count - 10_000).abs() < 500), "{bins:?}");
+    }
+
+    #[test]
     fn a_stream_is_named_by_its_whole_path() {
         let first = |path: &[u64]| stream(7, path).next_u64();
         assert_eq!(first(&[1, 2]), first(&[1, 2]));
-        let all = [first(&[]), first(&[1]), first(&[1, 2]), first(&[2, 1]), first(&[1, 2, 0]), stream(8, &[1, 2]).next_u64()];
+        let all =
+            [first(&[]), first(&[1]), first(&[1, 2]), first(&[2, 1]), first(&[1, 2, 0]), stream(8, &[1, 2]).next_u64()];
         for (i, a) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|b| a != b), "stream {i} repeats");
         }

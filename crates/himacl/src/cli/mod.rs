@@ -1,8 +1,59 @@
 //! The command line: arguments -> resolved settings -> one file per command -> exit status.
 
+mod args;
+mod commands;
+mod context;
+mod device;
+mod printer;
+mod progress;
+mod table;
+mod train_progress;
+
+pub use context::Context;
+pub use printer::{Printer, ProgressMode, Task};
+pub use progress::SolveProgress;
+pub use train_progress::TrainProgress;
+
+use args::{Cli, Command};
+use clap::Parser;
+use commands::{apply, eval, pair, train};
 use std::process::ExitCode;
 
+use crate::error::Error;
+
+/// How a command that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Done: status 0.
+    Done,
+    /// Finished, but not within what was asked (interrupted, for example): status 1.
+    Partial,
+}
+
 /// Runs the command line of this process.
+///
+/// The exit status is 0 when done, 1 when finished but not within what was asked, 2 on an error (message on stderr).
 pub fn main() -> ExitCode {
-    ExitCode::from(2)
+    let cli = Cli::parse();
+    let printer = Printer::new(cli.global.progress, cli.global.quiet);
+    printer.install_log(cli.global.log_level);
+    match run(&cli, printer.clone()) {
+        Ok(ExitStatus::Done) => ExitCode::SUCCESS,
+        Ok(ExitStatus::Partial) => ExitCode::from(1),
+        Err(error) => {
+            printer.error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
+    crate::interrupt::install();
+    let context = Context::new(&cli.global, printer)?;
+    match &cli.command {
+        Command::Pair(args) => pair::run(args, &context),
+        Command::Train(args) => train::run(args, &context),
+        Command::Eval(args) => eval::run(args, &context),
+        Command::Apply(args) => apply::run(args, &context),
+    }
 }

@@ -92,7 +92,7 @@ impl Map {
         if !tensors.contains_key("output.weight") {
             return Ok(Self::Linear(linear));
         }
-        let depth = (0..).take_while(|index| tensors.contains_key(&format!("hidden.{index}.weight"))).count();
+        let depth = (0..usize::MAX).take_while(|index| tensors.contains_key(&format!("hidden.{index}.weight"))).count();
         let hidden = (0..depth).map(|index| layer(&format!("hidden.{index}"))).collect::<Result<Vec<_>>>()?;
         Ok(Self::ResidualMlp(ResidualMlp { linear, hidden, output: layer("output")? }))
     }

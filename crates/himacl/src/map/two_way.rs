@@ -17,7 +17,11 @@ impl TwoWayMap {
     pub fn tensors(&self) -> Tensors {
         let directions = [("forward", Some(&self.forward)), ("backward", self.backward.as_ref())];
         let named = directions.into_iter().filter_map(|(direction, map)| Some((direction, map?)));
-        named.flat_map(|(direction, map)| map.tensors().into_iter().map(move |(name, tensor)| (format!("{direction}.{name}"), tensor))).collect()
+        named
+            .flat_map(|(direction, map)| {
+                map.tensors().into_iter().map(move |(name, tensor)| (format!("{direction}.{name}"), tensor))
+            })
+            .collect()
     }
 
     /// The maps whose parameters are `tensors`.
@@ -26,7 +30,10 @@ impl TwoWayMap {
     /// A missing tensor, or shapes that do not follow one another.
     pub fn from_tensors(tensors: &Tensors) -> Result<Self> {
         let direction = |prefix: &str| -> Tensors {
-            tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone()))).collect()
+            tensors
+                .iter()
+                .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
+                .collect()
         };
         let backward = direction("backward.");
         let backward = if backward.is_empty() { None } else { Some(Map::from_tensors(&backward)?) };
@@ -68,7 +75,11 @@ mod tests {
 
     #[test]
     fn joint_inner_products_are_mean_cosines() {
-        let tensor = |values: &[[f32; 2]]| Tensor::from_iter(values.iter().flatten().copied(), &Device::Cpu).and_then(|flat| flat.reshape((values.len(), 2))).unwrap();
+        let tensor = |values: &[[f32; 2]]| {
+            Tensor::from_iter(values.iter().flatten().copied(), &Device::Cpu)
+                .and_then(|flat| flat.reshape((values.len(), 2)))
+                .unwrap()
+        };
         let bias = Tensor::new(&[0f32, 0.0], &Device::Cpu).unwrap();
         let forward = Map::Linear(LinearMap { weight: tensor(&[[0.0, 2.0], [2.0, 0.0]]), bias: bias.clone() });
         let backward = Map::Linear(LinearMap { weight: tensor(&[[1.0, 0.0], [0.0, 1.0]]), bias });

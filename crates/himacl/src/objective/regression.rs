@@ -37,7 +37,11 @@ mod tests {
 
     #[test]
     fn a_weighted_mix_by_hand() {
-        let tensor = |values: &[[f32; 2]]| Tensor::from_iter(values.iter().flatten().copied(), &Device::Cpu).and_then(|flat| flat.reshape((values.len(), 2))).unwrap();
+        let tensor = |values: &[[f32; 2]]| {
+            Tensor::from_iter(values.iter().flatten().copied(), &Device::Cpu)
+                .and_then(|flat| flat.reshape((values.len(), 2)))
+                .unwrap()
+        };
         let weight = Tensor::new(&[3f32, 1.0], &Device::Cpu).unwrap();
         let predicted = tensor(&[[1.0, 0.0], [0.0, 2.0]]);
         let target = tensor(&[[0.0, 1.0], [0.0, 1.0]]);

@@ -1,1 +1,9 @@
-//! See the crate's table of modules.
+//! The part of summary.json that every command writes, and how it is measured.
+
+mod memory;
+mod run;
+mod train_summary;
+
+pub use memory::{available_memory, peak_rss_bytes};
+pub use run::{Recorder, RunReport, Seconds, write_config, write_summary};
+pub use train_summary::{ProblemSummary, RunFigures, TrainSummary, WithReport};

@@ -116,6 +116,9 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// A file that cannot be written; the folder of that step then does not exist.
+    ///
+    /// # Panics
+    /// Never: the plain data of a checkpoint always serialise.
     pub fn save(&self, checkpoint: &Checkpoint) -> Result<PathBuf, CheckpointError> {
         let at = |path: &Path| {
             let path = path.to_path_buf();
@@ -178,7 +181,9 @@ impl CheckpointStore {
         let mut steps = Vec::new();
         for entry in entries {
             let name = entry.map_err(at)?.file_name();
-            steps.extend(name.to_str().and_then(|name| name.strip_prefix("step_")).and_then(|step| step.parse::<u64>().ok()));
+            steps.extend(
+                name.to_str().and_then(|name| name.strip_prefix("step_")).and_then(|step| step.parse::<u64>().ok()),
+            );
         }
         steps.sort_unstable();
         Ok(steps)
@@ -226,8 +231,8 @@ fn read(folder: &Path) -> Result<Checkpoint, CheckpointError> {
         }
     };
     let tensors = |name: &str| Ok::<_, CheckpointError>(decode(&checked(name)?)?);
-    let progress =
-        serde_json::from_slice(&checked("progress.json")?).map_err(|error| damaged(format!("progress.json: {error}")))?;
+    let progress = serde_json::from_slice(&checked("progress.json")?)
+        .map_err(|error| damaged(format!("progress.json: {error}")))?;
     Ok(Checkpoint {
         progress,
         map: tensors("map.safetensors")?,
@@ -241,7 +246,7 @@ fn read(folder: &Path) -> Result<Checkpoint, CheckpointError> {
 ///
 /// # Errors
 /// A failed tensor operation.
-pub fn encode(tensors: &Tensors) -> candle_core::Result<Vec<u8>> {
+pub(crate) fn encode(tensors: &Tensors) -> candle_core::Result<Vec<u8>> {
     let host = tensors
         .iter()
         .map(|(name, tensor)| Ok((name.as_str(), tensor.to_device(&Device::Cpu)?)))
@@ -253,7 +258,7 @@ pub fn encode(tensors: &Tensors) -> candle_core::Result<Vec<u8>> {
 ///
 /// # Errors
 /// Bytes that are not such a file.
-pub fn decode(bytes: &[u8]) -> candle_core::Result<Tensors> {
+pub(crate) fn decode(bytes: &[u8]) -> candle_core::Result<Tensors> {
     Ok(candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?.into_iter().collect())
 }
 
@@ -286,7 +291,15 @@ mod tests {
             Tensors::from([("linear.weight".to_owned(), tensor)])
         };
         Checkpoint {
-            progress: Progress { step, epoch: 3, batch: 1, coupling: 2, loss_sum: 0.3, metrics_bytes: 77, best: Some(Best { step: 10, value: 0.1 }) },
+            progress: Progress {
+                step,
+                epoch: 3,
+                batch: 1,
+                coupling: 2,
+                loss_sum: 0.3,
+                metrics_bytes: 77,
+                best: Some(Best { step: 10, value: 0.1 }),
+            },
             map: tensors(1.0),
             ema: tensors(2.0),
             optimizer: tensors(3.0),
@@ -329,7 +342,9 @@ mod tests {
 
     #[test]
     fn damage_is_noticed_and_the_one_before_is_used() {
-        for (name, cut) in [("ema.safetensors", true), ("optimizer.safetensors", false), ("progress.json", false), (MANIFEST, true)] {
+        for (name, cut) in
+            [("ema.safetensors", true), ("optimizer.safetensors", false), ("progress.json", false), (MANIFEST, true)]
+        {
             let folder = tempfile::tempdir().unwrap();
             let store = CheckpointStore::new(folder.path().to_path_buf(), 3);
             store.save(&checkpoint(1)).unwrap();

@@ -1,1 +1,189 @@
-//! See the crate's table of modules.
+//! Training a map on a coupling: the loop.
+//!
+//! Everything that the loop needs to go on is in a [`Checkpoint`], and everything random is a function of the seed and
+//! the counters in its [`Progress`]: a resumed run ends with the same bits as one that was never stopped.
+
+mod checkpoint;
+mod couple;
+mod dataset;
+mod ema;
+mod metrics;
+mod model;
+mod optimizer;
+mod pairs;
+mod parameters;
+mod recipe;
+mod run;
+mod schedule;
+mod split;
+mod state;
+mod tensorboard;
+
+pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progress};
+pub use couple::{Coupled, couple};
+pub use dataset::{Dataset, read_pairs};
+pub use ema::Ema;
+pub use metrics::MetricsLog;
+pub use model::Model;
+pub use optimizer::{AdamW, AdamWParams};
+pub use pairs::{Coupling, Pairs};
+pub use parameters::{Gradients, Parameters, clip_by_norm};
+pub use recipe::{
+    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Problem, Recipe, RecipeError,
+    RecipeFile,
+};
+pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
+pub use schedule::ScheduleParams;
+pub use split::Split;
+pub use state::{Task, TrainState};
+
+use crate::error::Error;
+use crate::map::TwoWayMap;
+use hiref_core::Observer;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Figures by name.
+pub type Metrics = BTreeMap<String, f64>;
+
+/// Follows a training run; also receives the events of its couplings, and says when to stop.
+pub trait Watch: Observer {
+    /// A step ended; the loss is that of its batch.
+    fn on_step(&self, step: u64, total: u64, loss: f64);
+    /// Something the user may want to know.
+    fn note(&self, message: &str);
+}
+
+/// Follows nothing.
+impl Watch for () {
+    fn on_step(&self, _step: u64, _total: u64, _loss: f64) {}
+    fn note(&self, _message: &str) {}
+}
+
+/// How a training run ended.
+#[derive(Debug)]
+pub enum Trained {
+    /// All epochs are done: the moving average of the map, and the last coupling.
+    Finished(TwoWayMap, Coupling),
+    /// It was asked to stop; a checkpoint says where.
+    Interrupted,
+}
+
+/// Trains the map of `task`, keeping checkpoints and `metrics.jsonl` in `folder`; goes on from the newest whole
+/// checkpoint where there is one.
+///
+/// `evaluate` gives the figures of a map; it is called as often as the recipe says.
+///
+/// Determinism: on the CPU, the same task gives the same bits, however often it was interrupted.
+///
+/// # Errors
+/// A file that cannot be written, what the solver refuses, a failed tensor operation.
+pub fn train(
+    task: &Task<'_>,
+    folder: &Path,
+    evaluate: &dyn Fn(&TwoWayMap) -> Result<Metrics, Error>,
+    watch: &dyn Watch,
+) -> Result<Trained, Error> {
+    let recipe = task.recipe;
+    let mut state = TrainState::new_or_resumed(task, folder, watch)?;
+    while state.progress.epoch < recipe.train.epochs {
+        if recoupling_is_due(&state.progress, recipe.coupling.recompute_every) {
+            let map = state.averaged_map()?;
+            let coupled = task.couple(&map, Some(&state.coupling.permutation), watch)?;
+            if coupled.interrupted {
+                state.save()?; // the state before the coupling, which a resumed run computes anew
+                return Ok(Trained::Interrupted);
+            }
+            let churn = churn(&state.coupling, &coupled.coupling);
+            state.recouple(task, coupled.coupling);
+            state.log(
+                json!({"coupling": state.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}),
+            )?;
+        }
+
+        let order = state.pairs.order(recipe.train.seed, state.progress.epoch);
+        let batches = batches(&order, recipe.train.batch_size);
+        let total = recipe.train.epochs * batches.len() as u64;
+        for batch in batches.iter().skip(state.progress.batch as usize) {
+            let rate = recipe.optimizer.learning_rate * recipe.schedule.factor(state.progress.step, total);
+            let loss = task.loss(state.parameters.map(), &state.pairs, batch)?;
+            let mut gradients = state.parameters.gradients(&mut loss.backward()?)?;
+            let norm = clip_by_norm(&mut gradients, recipe.optimizer.clip_norm)?;
+            state.optimizer.step(&state.parameters, &gradients, rate)?;
+            state.ema.update(&state.parameters, state.optimizer.steps())?;
+
+            let loss = loss.to_scalar::<f32>()?;
+            state.advance(loss);
+            if is_due(state.progress.step, recipe.train.log_every) {
+                state.log(json!({"loss": loss, "learning_rate": rate, "gradient_norm": norm}))?;
+            }
+            watch.on_step(state.progress.step, total, f64::from(loss));
+            let stop = watch.should_stop();
+            if stop || is_due(state.progress.step, recipe.checkpoint.every_steps) {
+                state.save()?;
+            }
+            if stop {
+                return Ok(Trained::Interrupted);
+            }
+        }
+
+        let loss = state.finish_epoch(batches.len());
+        let epoch = state.progress.epoch;
+        let mut figures = Metrics::from([("epoch_loss".to_owned(), loss)]);
+        if is_due(epoch, recipe.eval.every) {
+            figures.extend(evaluate(&state.averaged_map()?)?);
+        }
+        state.log(json!({"epoch_finished": epoch, "figures": figures}))?;
+        if is_due(epoch, recipe.checkpoint.every_epochs) || epoch == recipe.train.epochs {
+            state.note_best(&figures, &recipe.checkpoint.best_metric);
+            state.save()?;
+        }
+    }
+    Ok(Trained::Finished(state.averaged_map()?, state.coupling))
+}
+
+fn is_due(count: u64, every: u64) -> bool {
+    every > 0 && count.is_multiple_of(every)
+}
+
+/// Whether the epoch about to begin wants a coupling that has not been computed yet.
+fn recoupling_is_due(progress: &Progress, every: u64) -> bool {
+    every > 0 && progress.epoch / every > progress.coupling
+}
+
+/// Cuts an epoch into batches of at most `size` pairs, as equal as can be, so that no small rest gets a full step.
+fn batches(order: &[u32], size: usize) -> Vec<&[u32]> {
+    let count = order.len().div_ceil(size).max(1);
+    (0..count).map(|k| &order[k * order.len() / count..(k + 1) * order.len() / count]).collect()
+}
+
+/// The share of source items whose partner changed.
+fn churn(before: &Coupling, after: &Coupling) -> f64 {
+    let pairs = before.permutation.y_of_x().iter().zip(after.permutation.y_of_x());
+    let changed = pairs.filter(|(before, after)| before != after).count();
+    changed as f64 / before.permutation.num_x().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_even_and_whole() {
+        let order: Vec<u32> = (0..10).collect();
+        let sizes = |size| batches(&order, size).iter().map(|batch| batch.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(4), [3, 3, 4]);
+        assert_eq!(sizes(100), [10]);
+        assert_eq!(batches(&order, 3).concat(), order);
+    }
+
+    #[test]
+    fn a_coupling_is_due_once() {
+        let at = |epoch, coupling| recoupling_is_due(&Progress { epoch, coupling, ..Progress::default() }, 2);
+        assert_eq!(
+            [at(0, 0), at(1, 0), at(2, 0), at(2, 1), at(3, 1), at(4, 1)],
+            [false, false, true, false, false, true]
+        );
+    }
+}

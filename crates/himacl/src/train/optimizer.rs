@@ -1,4 +1,4 @@
-//! AdamW with moments that can be saved.
+//! `AdamW` with moments that can be saved.
 
 use super::parameters::{Gradients, Parameters};
 use crate::map::Tensors;

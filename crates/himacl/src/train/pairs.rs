@@ -61,7 +61,13 @@ pub struct Pairs {
 impl Pairs {
     /// The anchors, with `anchor_share` of the weight, and the most confident `keep` share of the coupling of the free
     /// items, `free`, with the rest.
-    pub fn new(anchors: &[(u32, u32)], free: &(Vec<u32>, Vec<u32>), coupling: &Coupling, keep: f64, anchor_share: f64) -> Self {
+    pub fn new(
+        anchors: &[(u32, u32)],
+        free: &(Vec<u32>, Vec<u32>),
+        coupling: &Coupling,
+        keep: f64,
+        anchor_share: f64,
+    ) -> Self {
         let mut coupled: Vec<(usize, usize)> = coupling.permutation.pairs().collect();
         let kept = (keep * coupled.len() as f64).round() as usize;
         if kept < coupled.len() {

@@ -52,7 +52,8 @@ impl Parameters {
         self.variables
             .iter()
             .map(|(name, variable)| match store.remove(variable) {
-                Some(gradient) => Ok((name.clone(), gradient)),
+                // Candle lets a gradient keep the graph that it came from; moments would then keep the graphs of all steps.
+                Some(gradient) => Ok((name.clone(), gradient.detach())),
                 None => candle_core::bail!("the loss has no gradient in `{name}`"),
             })
             .collect()
@@ -63,7 +64,10 @@ impl Parameters {
     /// # Errors
     /// A failed tensor operation.
     pub fn values(&self) -> Result<Tensors> {
-        self.variables.iter().map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().copy()?))).collect()
+        self.variables
+            .iter()
+            .map(|(name, variable)| Ok((name.clone(), variable.as_tensor().detach().copy()?)))
+            .collect()
     }
 
     /// Sets every variable to the tensor of its name.
@@ -93,17 +97,17 @@ impl Parameters {
     }
 }
 
-/// Scales `gradients` so that their joint Euclidean norm is at most `limit`; returns the norm before.
+/// Scales `gradients` so that their joint Euclidean norm is at most `limit` (0 = no limit); returns the norm before.
 ///
 /// # Errors
 /// A failed tensor operation.
-pub fn clip_by_norm(gradients: &mut Gradients, limit: Option<f64>) -> Result<f64> {
+pub fn clip_by_norm(gradients: &mut Gradients, limit: f64) -> Result<f64> {
     let mut sum = 0.0;
     for gradient in gradients.values() {
         sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
     }
     let norm = sum.sqrt();
-    if let Some(limit) = limit.filter(|&limit| norm > limit) {
+    if limit > 0.0 && norm > limit {
         for gradient in gradients.values_mut() {
             *gradient = (&*gradient * (limit / norm))?;
         }
@@ -114,16 +118,32 @@ pub fn clip_by_norm(gradients: &mut Gradients, limit: Option<f64>) -> Result<f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::map::{LinearMap, Map, ResidualMlp};
     use candle_core::Device;
 
     #[test]
     fn clipping_keeps_the_direction() {
         let gradient = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
         let mut gradients = Gradients::from([("a".into(), gradient(&[3.0])), ("b".into(), gradient(&[0.0, 4.0]))]);
-        assert_eq!(clip_by_norm(&mut gradients, Some(10.0)).unwrap(), 5.0);
+        assert_eq!(clip_by_norm(&mut gradients, 10.0).unwrap(), 5.0);
         assert_eq!(gradients["a"].to_vec1::<f32>().unwrap(), [3.0]);
-        assert_eq!(clip_by_norm(&mut gradients, Some(1.0)).unwrap(), 5.0);
+        assert_eq!(clip_by_norm(&mut gradients, 1.0).unwrap(), 5.0);
         assert!((gradients["b"].to_vec1::<f32>().unwrap()[1] - 0.8).abs() < 1e-6);
-        assert!((clip_by_norm(&mut gradients, None).unwrap() - 1.0).abs() < 1e-6);
+        assert!((clip_by_norm(&mut gradients, 0.0).unwrap() - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn gradients_do_not_keep_their_graph() {
+        let tensor = |values: &[f32], columns| {
+            Tensor::from_slice(values, (values.len() / columns, columns), &Device::Cpu).unwrap()
+        };
+        let bias = Tensor::new(&[0f32, 0.0], &Device::Cpu).unwrap();
+        let linear = LinearMap { weight: tensor(&[1.0, 2.0, 3.0, 4.0], 2), bias };
+        let forward = Map::ResidualMlp(ResidualMlp::around(linear, 1, 3, 0).unwrap());
+        let parameters = Parameters::new(&TwoWayMap { forward, backward: None }, &["forward.linear."]).unwrap();
+        let loss = parameters.map().forward.apply(&tensor(&[1.0, 0.5], 2)).unwrap().sqr().unwrap().sum_all().unwrap();
+        let gradients = parameters.gradients(&mut loss.backward().unwrap()).unwrap();
+        assert_eq!(gradients.len(), 4); // the linear path is frozen
+        assert!(gradients.values().all(|gradient| !gradient.track_op()));
     }
 }

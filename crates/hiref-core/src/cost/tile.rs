@@ -5,16 +5,19 @@ use crate::solver::assignment::{CostMatrix, Scalar};
 
 /// Builds the cost matrix of a block in f64, reusing its memory.
 ///
-/// Each row is shifted so that its diagonal entry is zero: assignments do not change, and what remains are differences
-/// between candidates, which survive the rounding to f32.
+/// What it holds is `c(x_i, y_j)` less a column term `c(x̄, y_j)`, x̄ a centre of the block's x points, and less a row term that
+/// makes the diagonal zero: assignments do not change, and what remains are the differences between candidates, which
+/// survive the rounding to f32 however far apart the two sides are.
 #[derive(Debug, Default)]
 pub(crate) struct CostTile {
     x: Vec<f64>,
     y: Vec<f64>,
     x_norms: Vec<f64>,
     y_norms: Vec<f64>,
+    column_terms: Vec<f64>,
     product: Vec<f64>,
     row_extent: Vec<f64>,
+    row_gap: Vec<f64>,
 }
 
 impl CostTile {
@@ -27,58 +30,87 @@ impl CostTile {
         x: impl Iterator<Item = Option<&'a [f32]>> + Clone,
         y: impl Iterator<Item = &'a [f32]> + Clone,
     ) {
-        let centre = match cost {
-            CostKind::SquaredEuclidean | CostKind::Euclidean => centre_of(dimension, y.clone()),
-            CostKind::Cosine | CostKind::NegativeInnerProduct => vec![0.0; dimension],
-        };
         let normalize = cost == CostKind::Cosine;
-        pack(&mut self.x, &mut self.x_norms, &centre, normalize, x.clone().map(|row| row.unwrap_or(&[])));
-        pack(&mut self.y, &mut self.y_norms, &centre, normalize, y.map(|row| row));
+        let reference = trimmed_mean(dimension, normalize, &x.clone().flatten());
+        // All costs but the inner products are those of the points as seen from the reference; for the inner products
+        // the x side alone is shifted, which is the subtraction of the column term.
+        let shift_y = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
+        pack(&mut self.x, &mut self.x_norms, &reference, normalize, x.clone().map(|row| row.unwrap_or(&[])));
+        let origin = vec![0.0; dimension];
+        pack(&mut self.y, &mut self.y_norms, if shift_y { &reference } else { &origin }, normalize, y);
         let size = self.y_norms.len();
+        self.column_terms.clear();
+        match cost {
+            CostKind::SquaredEuclidean => self.column_terms.extend(&self.y_norms),
+            CostKind::Euclidean => self.column_terms.extend(self.y_norms.iter().map(|norm| norm.sqrt())),
+            CostKind::Cosine | CostKind::NegativeInnerProduct => self.column_terms.extend(
+                self.y.chunks_exact(dimension).map(|y| -y.iter().zip(&reference).map(|(y, r)| y * r).sum::<f64>()),
+            ),
+        }
+        if cost == CostKind::SquaredEuclidean {
+            // With the column term gone only the cross term is left, and the mean of y may go too: it is the same for
+            // all entries of a row.
+            remove_mean(&mut self.y, dimension);
+        }
         self.multiply(size, dimension);
         self.row_extent.clear();
-        let rows = self.product.chunks_exact_mut(size).zip(&self.x_norms).zip(x).enumerate();
-        for (i, ((row, &x_norm), x)) in rows {
+        self.row_gap.clear();
+        for (i, (row, x)) in self.product.chunks_exact_mut(size).zip(x).enumerate() {
             if x.is_none() {
-                row.fill(0.0);
-                self.row_extent.push(0.0);
-                continue;
-            }
-            match cost {
-                CostKind::SquaredEuclidean => {
-                    for (value, y_norm) in row.iter_mut().zip(&self.y_norms) {
-                        *value = y_norm - 2.0 * *value;
+                row.iter_mut().zip(&self.column_terms).for_each(|(value, term)| *value = -term);
+            } else {
+                match cost {
+                    CostKind::SquaredEuclidean => row.iter_mut().for_each(|value| *value *= -2.0),
+                    CostKind::Euclidean => {
+                        let x_norm = self.x_norms[i];
+                        for ((value, y_norm), term) in row.iter_mut().zip(&self.y_norms).zip(&self.column_terms) {
+                            *value = (x_norm + y_norm - 2.0 * *value).max(0.0).sqrt() - term;
+                        }
                     }
-                }
-                CostKind::Euclidean => {
-                    for (value, y_norm) in row.iter_mut().zip(&self.y_norms) {
-                        *value = (x_norm + y_norm - 2.0 * *value).max(0.0).sqrt();
-                    }
-                }
-                CostKind::Cosine | CostKind::NegativeInnerProduct => {
-                    for value in row.iter_mut() {
-                        *value = -*value;
+                    CostKind::Cosine | CostKind::NegativeInnerProduct => {
+                        row.iter_mut().for_each(|value| *value *= -1.0);
                     }
                 }
             }
             let diagonal = row[i];
-            let mut extent = 0.0_f64;
-            for value in row {
+            let (mut extent, mut gap) = (0.0_f64, f64::INFINITY);
+            row[i] = f64::NAN;
+            for value in row.iter_mut() {
                 *value -= diagonal;
-                extent = extent.max(value.abs());
+                let size = value.abs();
+                extent = if size > extent { size } else { extent };
+                gap = if size < gap { size } else { gap };
             }
+            row[i] = 0.0;
             self.row_extent.push(extent);
+            self.row_gap.push(if gap.is_finite() { gap } else { 0.0 });
         }
     }
 
-    /// Whether f32 holds the tile well enough: no row is so much coarser than the ordinary one that its rounding would
-    /// decide between candidates of ordinary rows.
+    /// What was taken from each column, `(s,)`: potentials of the tile plus this are potentials of the cost.
+    pub(crate) fn column_terms(&self) -> &[f64] {
+        &self.column_terms
+    }
+
+    /// Whether f32 holds the tile well enough: the rounding of its largest entry is far below the difference that an
+    /// ordinary row sees between its partner and the nearest alternative.
     pub(crate) fn fits_f32(&mut self) -> bool {
-        const LARGEST_RATIO: f64 = 1e4;
+        const SHARE: f64 = 0.01;
         let largest = self.row_extent.iter().copied().fold(0.0, f64::max);
-        let middle = self.row_extent.len() / 2;
-        let (_, median, _) = self.row_extent.select_nth_unstable_by(middle, f64::total_cmp);
-        largest <= LARGEST_RATIO * *median
+        let middle = self.row_gap.len() / 2;
+        let (_, median, _) = self.row_gap.select_nth_unstable_by(middle, f64::total_cmp);
+        largest * f64::from(f32::EPSILON) <= SHARE * *median
+    }
+
+    /// One entry.
+    pub(crate) fn at(&self, i: usize, j: usize) -> f64 {
+        self.product[i * self.y_norms.len() + j]
+    }
+
+    /// The change of the block's cost if row i goes to `columns[i]` instead of column i, in f64.
+    pub(crate) fn change(&self, columns: &[u32]) -> f64 {
+        // The row terms are the diagonal's, and the column terms cancel over a permutation.
+        self.product.chunks_exact(columns.len()).zip(columns).map(|(row, &j)| row[j as usize]).sum()
     }
 
     /// Writes the tile into `matrix`, rounded to its type.
@@ -126,23 +158,51 @@ impl CostTile {
     }
 }
 
-/// The mean of some rows, `(d,)`.
-fn centre_of<'a>(dimension: usize, rows: impl Iterator<Item = &'a [f32]>) -> Vec<f64> {
-    let mut centre = vec![0.0; dimension];
-    let mut count = 0_usize;
-    for row in rows {
-        for (c, &v) in centre.iter_mut().zip(row) {
-            *c += f64::from(v);
+/// The mean of the half of the rows that lie closest to the mean of all, `(d,)`; the origin if there are none.
+///
+/// Without the trimming one far outlier would move the reference away from every ordinary point.
+fn trimmed_mean<'a>(dimension: usize, normalize: bool, rows: &(impl Iterator<Item = &'a [f32]> + Clone)) -> Vec<f64> {
+    let scaled = |row: &'a [f32]| {
+        let norm = || row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+        let scale = if normalize { norm().recip() } else { 1.0 };
+        row.iter().map(move |&v| f64::from(v) * scale)
+    };
+    let mean_where = |keep: &dyn Fn(usize) -> bool| {
+        let mut mean = vec![0.0; dimension];
+        let mut count = 0_usize;
+        for (_, row) in rows.clone().enumerate().filter(|&(i, _)| keep(i)) {
+            mean.iter_mut().zip(scaled(row)).for_each(|(m, v)| *m += v);
+            count += 1;
         }
-        count += 1;
+        mean.iter_mut().for_each(|m| *m /= count.max(1) as f64);
+        mean
+    };
+    let mean = mean_where(&|_| true);
+    let distances: Vec<f64> =
+        rows.clone().map(|row| scaled(row).zip(&mean).map(|(v, m)| (v - m) * (v - m)).sum()).collect();
+    let mut sorted = distances.clone();
+    if sorted.is_empty() {
+        return mean;
     }
-    for c in &mut centre {
-        *c /= count as f64;
-    }
-    centre
+    let middle = sorted.len() / 2;
+    let (_, &mut median, _) = sorted.select_nth_unstable_by(middle, f64::total_cmp);
+    mean_where(&|i| distances[i] <= median)
 }
 
-/// Widens rows to f64, centred or normalised, with their squared norms; an empty row becomes zeros.
+/// Subtracts the mean row.
+fn remove_mean(rows: &mut [f64], dimension: usize) {
+    let mut mean = vec![0.0; dimension];
+    for row in rows.chunks_exact(dimension) {
+        mean.iter_mut().zip(row).for_each(|(m, v)| *m += v);
+    }
+    let count = (rows.len() / dimension) as f64;
+    mean.iter_mut().for_each(|m| *m /= count);
+    for row in rows.chunks_exact_mut(dimension) {
+        row.iter_mut().zip(&mean).for_each(|(v, m)| *v -= m);
+    }
+}
+
+/// Widens rows to f64, normalised where asked, less `centre`, with their squared norms; an empty row becomes zeros.
 fn pack<'a>(
     values: &mut Vec<f64>,
     norms: &mut Vec<f64>,
@@ -157,15 +217,11 @@ fn pack<'a>(
         if row.is_empty() {
             values.resize(start + centre.len(), 0.0);
         } else {
-            values.extend(row.iter().zip(centre).map(|(&v, c)| f64::from(v) - c));
+            let norm = || row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+            let scale = if normalize { norm().recip() } else { 1.0 };
+            values.extend(row.iter().zip(centre).map(|(&v, c)| f64::from(v) * scale - c));
         }
-        let mut norm: f64 = values[start..].iter().map(|v| v * v).sum();
-        if normalize && norm > 0.0 {
-            let scale = norm.sqrt().recip();
-            values[start..].iter_mut().for_each(|v| *v *= scale);
-            norm = 1.0;
-        }
-        norms.push(norm);
+        norms.push(values[start..].iter().map(|v| v * v).sum());
     }
 }
 
@@ -176,21 +232,25 @@ mod tests {
     use rand::Rng;
 
     #[test]
-    fn a_tile_is_the_cost_less_its_diagonal() {
+    fn a_tile_is_the_cost_up_to_row_and_column_terms() {
         let mut rng = stream(3, &[]);
         let (size, dimension) = (9, 5);
         let mut points = || (0..size * dimension).map(|_| rng.random_range(-1.0..1.0_f32) + 3.0).collect::<Vec<f32>>();
         let (x, y) = (points(), points());
         for cost in CostKind::ALL {
-            let mut tile = CostTile::default();
-            tile.compute(cost, dimension, x.chunks_exact(dimension).map(Some), y.chunks_exact(dimension));
-            let mut matrix = CostMatrix::<f64>::default();
-            tile.write(&mut matrix);
-            for i in 0..size {
-                let c = |j: usize| cost.between(&x[i * dimension..][..dimension], &y[j * dimension..][..dimension]);
-                for j in 0..size {
-                    let (got, expected) = (matrix.at(i, j), c(j) - c(i));
-                    assert!((got - expected).abs() < 1e-12, "{cost} ({i}, {j}): {got} against {expected}");
+            for missing in [size, 4] {
+                let mut tile = CostTile::default();
+                let row = |i: usize| (i != missing).then(|| &x[i * dimension..][..dimension]);
+                tile.compute(cost, dimension, (0..size).map(row), y.chunks_exact(dimension));
+                let mut matrix = CostMatrix::<f64>::default();
+                tile.write(&mut matrix);
+                let terms = tile.column_terms();
+                for i in 0..size {
+                    let c = |j: usize| row(i).map_or(0.0, |x| cost.between(x, &y[j * dimension..][..dimension]));
+                    for j in 0..size {
+                        let (got, expected) = (matrix.at(i, j), (c(j) - terms[j]) - (c(i) - terms[i]));
+                        assert!((got - expected).abs() < 1e-12, "{cost} ({i}, {j}): {got} against {expected}");
+                    }
                 }
             }
         }

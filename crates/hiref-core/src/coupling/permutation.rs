@@ -35,7 +35,8 @@ impl Permutation {
             if value == UNMATCHED {
                 continue;
             }
-            let slot = x_of_y.get_mut(value as usize).ok_or(Error::IndexOutOfRange { position, value, limit: num_y })?;
+            let slot =
+                x_of_y.get_mut(value as usize).ok_or(Error::IndexOutOfRange { position, value, limit: num_y })?;
             if *slot != UNMATCHED {
                 return Err(Error::RepeatedIndex { value, first: *slot as usize, second: position });
             }
@@ -126,8 +127,14 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_error() {
-        assert!(matches!(Permutation::new(vec![0, 5], 2), Err(Error::IndexOutOfRange { position: 1, value: 5, limit: 2 })));
+        assert!(matches!(
+            Permutation::new(vec![0, 5], 2),
+            Err(Error::IndexOutOfRange { position: 1, value: 5, limit: 2 })
+        ));
         assert!(matches!(Permutation::new(vec![1, 1], 2), Err(Error::RepeatedIndex { value: 1, first: 0, second: 1 })));
-        assert!(matches!(Permutation::new(vec![0, UNMATCHED], 2), Err(Error::WrongPairCount { found: 1, expected: 2 })));
+        assert!(matches!(
+            Permutation::new(vec![0, UNMATCHED], 2),
+            Err(Error::WrongPairCount { found: 1, expected: 2 })
+        ));
     }
 }

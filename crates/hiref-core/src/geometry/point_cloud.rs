@@ -50,7 +50,12 @@ impl PointCloud {
     /// The points as seen from the host; holds a read lock on the tensor's memory.
     pub fn rows(&self) -> HostRows<'_> {
         let (storage, layout) = self.host.storage_and_layout();
-        HostRows { storage: Box::new(storage), offset: layout.start_offset(), num_points: self.num_points, dimension: self.dimension }
+        HostRows {
+            storage: Box::new(storage),
+            offset: layout.start_offset(),
+            num_points: self.num_points,
+            dimension: self.dimension,
+        }
     }
 
     /// Refuses NaN and infinite coordinates, naming the first.
@@ -59,7 +64,9 @@ impl PointCloud {
         let all = rows.as_slice();
         match all.par_iter().position_first(|value| !value.is_finite()) {
             None => Ok(()),
-            Some(at) => Err(Error::NotFinite { side, row: at / self.dimension, column: at % self.dimension, value: all[at] }),
+            Some(at) => {
+                Err(Error::NotFinite { side, row: at / self.dimension, column: at % self.dimension, value: all[at] })
+            }
         }
     }
 

@@ -20,7 +20,8 @@ pub(crate) fn exp_nonpositive(x: f32) -> f32 {
     let tail = tail * r + 0.5;
     let series = (tail * r + 1.0) * r + 1.0;
     // The low bits of `shifted` hold the rounded integer; moved into the exponent they are a power of two.
-    let power = f32::from_bits((shifted.to_bits().wrapping_sub(ROUND.to_bits())).wrapping_shl(23).wrapping_add(127 << 23));
+    let power =
+        f32::from_bits((shifted.to_bits().wrapping_sub(ROUND.to_bits())).wrapping_shl(23).wrapping_add(127 << 23));
     if x < -87.0 { 0.0 } else { series * power }
 }
 

@@ -43,6 +43,8 @@ pub(crate) struct Pairing {
     pub(crate) y_of_x: Vec<u32>,
     /// `(m,)`: the price of each y point, as left by the last exact solve that it was part of.
     pub(crate) g: Vec<f64>,
+    /// `(m,)`: the block of that solve; prices of one block are consistent, those of different blocks differ by a constant.
+    pub(crate) block: Vec<u32>,
     /// `(m - n,)`: for each stand-in, the real x point that came closest to its y partner; where it is looked for.
     pub(crate) shadow: Vec<u32>,
 }
@@ -67,7 +69,7 @@ impl Pairing {
 
     fn new(y_of_x: Vec<u32>, num_x: usize) -> Self {
         let len = y_of_x.len();
-        Self { y_of_x, g: vec![0.0; len], shadow: vec![UNMATCHED; len - num_x] }
+        Self { y_of_x, g: vec![0.0; len], block: vec![0; len], shadow: vec![UNMATCHED; len - num_x] }
     }
 
     /// The pairs of the real x points.
@@ -76,19 +78,34 @@ impl Pairing {
     }
 }
 
-/// What solving one block found.
+/// What solving one block found, for each of its pairs.
 struct Solved {
-    y_of_x: Vec<u32>,
-    g: Vec<f64>,
-    shadow: Vec<u32>,
+    pairs: Vec<SolvedPair>,
     /// Change of the block's total cost, at most 0.
     change: f64,
 }
 
-/// Re-pairs the x points of each block among the block's own partners, exactly, and updates prices. `order` lists x indices, block b
-/// being `order[offsets[b]..offsets[b + 1]]`. With `warm`, the present prices are the start and the present pairing is kept where
-/// it is optimal. Returns the change of the total cost, at most 0. Blocks are independent and run in parallel; stops early, with
-/// the blocks done so far applied, when the observer asks.
+struct SolvedPair {
+    x: u32,
+    y: u32,
+    g: f64,
+    /// For a stand-in, the real x point that comes closest to taking its y.
+    shadow: Option<u32>,
+}
+
+/// What a round over all blocks did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// Change of the total cost, at most 0.
+    pub(crate) change: f64,
+    /// Whether every block was solved; not if the observer asked to stop.
+    pub(crate) complete: bool,
+}
+
+/// Re-pairs the x points of each block among the block's own partners, exactly, and updates prices. `order` lists x indices,
+/// block b being `order[offsets[b]..offsets[b + 1]]`. With `warm`, the present prices are the start and the present pairing is
+/// kept where it is optimal. Blocks are independent and run in parallel; stops early, with the blocks done so far applied,
+/// when the observer asks.
 pub(crate) fn solve_blocks(
     supports: Supports<'_>,
     pairing: &mut Pairing,
@@ -97,7 +114,7 @@ pub(crate) fn solve_blocks(
     warm: bool,
     phase: Phase,
     observer: &dyn Observer,
-) -> f64 {
+) -> Outcome {
     let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
     let present = &*pairing;
     let solved: Vec<Option<Solved>> = blocks
@@ -112,93 +129,168 @@ pub(crate) fn solve_blocks(
         })
         .collect();
     let n = supports.num_x();
-    let mut change = 0.0;
-    for (x, solved) in blocks.into_iter().zip(solved) {
-        let Some(solved) = solved else { continue };
-        change += solved.change;
-        let mut shadows = solved.shadow.into_iter();
-        for ((&i, j), g) in x.iter().zip(solved.y_of_x).zip(solved.g) {
-            pairing.y_of_x[i as usize] = j;
-            pairing.g[j as usize] = g;
-            if i as usize >= n {
-                if let Some(shadow) = shadows.next() {
-                    pairing.shadow[i as usize - n] = shadow;
-                }
+    let mut outcome = Outcome { change: 0.0, complete: true };
+    for (block, solved) in solved.into_iter().enumerate() {
+        let Some(solved) = solved else {
+            outcome.complete = false;
+            continue;
+        };
+        outcome.change += solved.change;
+        for SolvedPair { x, y, g, shadow } in solved.pairs {
+            pairing.y_of_x[x as usize] = y;
+            pairing.g[y as usize] = g;
+            pairing.block[y as usize] = block as u32;
+            if let Some(shadow) = shadow {
+                pairing.shadow[x as usize - n] = shadow;
             }
         }
     }
-    change
+    outcome
+}
+
+/// The pairs of a block, sorted by the block of their last solve.
+struct Block {
+    x: Vec<u32>,
+    y: Vec<u32>,
+    /// Where pairs of one earlier block begin, and the end.
+    parts: Vec<usize>,
+}
+
+impl Block {
+    fn new(pairing: &Pairing, x: &[u32]) -> Self {
+        let partner = |i: u32| pairing.y_of_x[i as usize];
+        let part = |i: u32| pairing.block[partner(i) as usize];
+        let mut x = x.to_vec();
+        x.sort_by_key(|&i| part(i));
+        let y: Vec<u32> = x.iter().map(|&i| partner(i)).collect();
+        let mut parts: Vec<usize> = (0..x.len()).filter(|&k| k == 0 || part(x[k]) != part(x[k - 1])).collect();
+        parts.push(x.len());
+        Self { x, y, parts }
+    }
 }
 
 #[derive(Default)]
 struct Workspace {
     tile: CostTile,
-    matrix_f32: CostMatrix<f32>,
-    matrix_f64: CostMatrix<f64>,
-    solver_f32: AssignmentSolver<f32>,
-    solver_f64: AssignmentSolver<f64>,
+    single: Precision<f32>,
+    double: Precision<f64>,
 }
 
 impl Workspace {
     fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> Solved {
-        let y: Vec<u32> = x.iter().map(|&i| pairing.y_of_x[i as usize]).collect();
+        let Block { x, y, parts } = Block::new(pairing, x);
         self.tile.compute(
             supports.cost,
             supports.dimension,
             x.iter().map(|&i| supports.x_row(i)),
             y.iter().map(|&j| supports.y_row(j)),
         );
-        if self.tile.fits_f32() {
-            self.tile.write(&mut self.matrix_f32);
-            assign(&mut self.solver_f32, &self.matrix_f32, supports, pairing, x, &y, warm)
+        let terms = self.tile.column_terms();
+        let old_g: Vec<f64> = y.iter().zip(terms).map(|(&j, term)| pairing.g[j as usize] - term).collect();
+        let old_mean = mean(&old_g);
+        let start: Vec<f64> = old_g.iter().map(|g| g - old_mean).collect();
+        let (mut columns, mut g) = if self.tile.fits_f32() {
+            self.single.assign(&self.tile, start, &parts, warm)
         } else {
-            self.tile.write(&mut self.matrix_f64);
-            assign(&mut self.solver_f64, &self.matrix_f64, supports, pairing, x, &y, warm)
+            self.double.assign(&self.tile, start, &parts, warm)
+        };
+        let mut change = self.tile.change(&columns);
+        if change > 0.0 {
+            // The rounding of the solve chose between candidates that it cannot tell apart: keep what there is.
+            change = 0.0;
+            columns = (0..x.len() as u32).collect();
         }
+        // Prices are defined up to a constant; keeping the mean keeps neighbouring blocks close to each other.
+        let shift = old_mean - mean(&g);
+        g.iter_mut().for_each(|g| *g += shift);
+        let pairs = x.iter().zip(&columns).map(|(&x_index, &column)| {
+            let column = column as usize;
+            let shadow = supports.x_row(x_index).is_none().then(|| self.shadow(supports, &x, &columns, &g, column));
+            SolvedPair {
+                x: x_index,
+                y: y[column],
+                g: g[column] + self.tile.column_terms()[column],
+                shadow: shadow.flatten(),
+            }
+        });
+        Solved { pairs: pairs.collect(), change }
+    }
+
+    /// The real x point of the block that has the least reduced cost with `column`.
+    fn shadow(&self, supports: Supports<'_>, x: &[u32], columns: &[u32], g: &[f64], column: usize) -> Option<u32> {
+        let slack = |row: usize| {
+            let own = columns[row] as usize;
+            self.tile.at(row, column) - self.tile.at(row, own) + g[own]
+        };
+        let real = (0..x.len()).filter(|&row| supports.x_row(x[row]).is_some());
+        real.map(|row| (slack(row), x[row])).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, x)| x)
     }
 }
 
-fn assign<T: Scalar>(
-    solver: &mut AssignmentSolver<T>,
-    matrix: &CostMatrix<T>,
-    supports: Supports<'_>,
-    pairing: &Pairing,
-    x: &[u32],
-    y: &[u32],
-    warm: bool,
-) -> Solved {
-    let old_g = || y.iter().map(|&j| pairing.g[j as usize]);
-    // Prices are defined up to a constant; the block's mean is removed before rounding and put back after.
-    let mean = old_g().sum::<f64>() / y.len() as f64;
-    let solution = if warm {
-        solver.solve_warm(matrix, old_g().map(|g| T::from_f64(g - mean)))
-    } else {
-        solver.solve(matrix)
-    };
-    let columns = solution.column_of_row;
-    let new_mean = solution.g.iter().map(|g| g.to_f64()).sum::<f64>() / y.len() as f64;
-    let n = supports.num_x() as u32;
-    let mut change = 0.0;
-    let mut shadow = Vec::new();
-    for (row, (&i, &column)) in x.iter().zip(columns).enumerate() {
-        change += matrix.at(row, column as usize).to_f64();
-        if i >= n {
-            let closest = (0..x.len())
-                .filter(|&other| x[other] < n)
-                .map(|other| {
-                    let own = columns[other] as usize;
-                    let slack = matrix.at(other, column as usize).to_f64() - matrix.at(other, own).to_f64()
-                        + solution.g[own].to_f64();
-                    (slack, x[other])
-                })
-                .min_by(|a, b| a.0.total_cmp(&b.0));
-            shadow.push(closest.map_or(pairing.shadow[(i - n) as usize], |(_, x)| x));
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// The assignment of a tile rounded to one floating type.
+#[derive(Default)]
+struct Precision<T> {
+    matrix: CostMatrix<T>,
+    solver: AssignmentSolver<T>,
+}
+
+impl<T: Scalar> Precision<T> {
+    /// The column of each row and the column potentials.
+    fn assign(&mut self, tile: &CostTile, mut g: Vec<f64>, parts: &[usize], warm: bool) -> (Vec<u32>, Vec<f64>) {
+        tile.write(&mut self.matrix);
+        let solution = if warm {
+            align_parts(&self.matrix, &mut g, parts);
+            self.solver.solve_warm(&self.matrix, g.iter().map(|&g| T::from_f64(g)))
+        } else {
+            self.solver.solve(&self.matrix)
+        };
+        (solution.column_of_row.to_vec(), solution.g.iter().map(|g| g.to_f64()).collect())
+    }
+}
+
+/// More parts than this are left alone: their constants have been averaged over so many blocks that they agree.
+const MAX_PARTS: usize = 32;
+
+/// Shifts the prices of each part by a constant such that, where possible, the present pairing is optimal across parts.
+///
+/// Part b may rise against part a by `w_ab`, the least reduced cost of an x of a with a y of b. The shifts are the mean of the
+/// two extreme solutions of those difference constraints (shortest paths into and out of the first part). O(s²) and O(parts³).
+fn align_parts<T: Scalar>(matrix: &CostMatrix<T>, g: &mut [f64], parts: &[usize]) {
+    let count = parts.len() - 1;
+    if !(2..=MAX_PARTS).contains(&count) {
+        return;
+    }
+    let mut slack = vec![f64::INFINITY; count * count];
+    let rounded: Vec<T> = g.iter().map(|&g| T::from_f64(g)).collect();
+    for a in 0..count {
+        for (i, own) in (parts[a]..).zip(&g[parts[a]..parts[a + 1]]) {
+            for b in 0..count {
+                let least = matrix.least_reduced_cost(i, &rounded, parts[b]..parts[b + 1]);
+                // The diagonal of the tile is zero, so f_i = -g_i.
+                slack[a * count + b] = slack[a * count + b].min(least.to_f64() + own);
+            }
         }
     }
-    Solved {
-        y_of_x: columns.iter().map(|&column| y[column as usize]).collect(),
-        g: columns.iter().map(|&column| solution.g[column as usize].to_f64() - new_mean + mean).collect(),
-        shadow,
-        change,
+    let shortest = |edge: &dyn Fn(usize, usize) -> f64| {
+        let mut distance = vec![f64::INFINITY; count];
+        distance[0] = 0.0;
+        for _ in 1..count {
+            for a in 0..count {
+                for b in 1..count {
+                    distance[b] = distance[b].min(distance[a] + edge(a, b));
+                }
+            }
+        }
+        distance
+    };
+    let upper = shortest(&|a, b| slack[a * count + b]);
+    let lower = shortest(&|a, b| slack[b * count + a]);
+    for part in 0..count {
+        let shift = 0.5 * (upper[part] - lower[part]);
+        g[parts[part]..parts[part + 1]].iter_mut().for_each(|g| *g += shift);
     }
 }

@@ -66,7 +66,7 @@ pub struct HirefOutput {
     pub permutation: Permutation,
     /// Mean cost over the pairs, recomputed in f64 from the points.
     pub mean_cost: f64,
-    /// Whether the pairing is known to be optimal (one block held everything).
+    /// Whether the pairing is known to be optimal (one exact solve held everything).
     pub exact: bool,
     /// The levels of the hierarchy; empty after a warm start.
     pub levels: Vec<LevelReport>,

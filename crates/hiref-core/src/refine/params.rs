@@ -17,6 +17,33 @@ pub enum Quality {
     Best,
 }
 
+/// What a quality stands for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// Pairs per polish block.
+    pub(crate) block_size: usize,
+    /// Sweeps stop once the gain still to be expected is below this share of the mean cost.
+    pub(crate) tolerance: f64,
+    pub(crate) min_sweeps: usize,
+    pub(crate) max_sweeps: usize,
+    /// Problems of at most this many points a side end with one exact solve of everything.
+    pub(crate) exact_limit: usize,
+}
+
+impl Quality {
+    fn effort(self) -> Effort {
+        match self {
+            Self::Fast => Effort { block_size: 256, tolerance: 0.02, min_sweeps: 2, max_sweeps: 4, exact_limit: 256 },
+            Self::Balanced => {
+                Effort { block_size: 256, tolerance: 0.002, min_sweeps: 6, max_sweeps: 128, exact_limit: 1024 }
+            }
+            Self::Best => {
+                Effort { block_size: 1024, tolerance: 0.0002, min_sweeps: 12, max_sweeps: 1024, exact_limit: 4096 }
+            }
+        }
+    }
+}
+
 /// Parameters of [`Hiref`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +62,9 @@ pub struct HirefParams {
     pub polish_block_size: Option<usize>,
     /// Largest number of polish sweeps; chosen from the quality when absent.
     pub max_sweeps: Option<usize>,
+    /// Problems of at most this many points a side end with one exact solve of everything, in O(n²) memory; chosen from the
+    /// quality when absent.
+    pub exact_limit: Option<usize>,
 }
 
 impl Default for HirefParams {
@@ -47,17 +77,31 @@ impl Default for HirefParams {
             leaf_size: 256,
             polish_block_size: None,
             max_sweeps: None,
+            exact_limit: None,
         }
     }
 }
 
 impl HirefParams {
+    /// The work to spend, by quality, with what was set by hand in its place.
+    pub(crate) fn effort(&self) -> Effort {
+        let effort = self.quality.effort();
+        Effort {
+            block_size: self.polish_block_size.unwrap_or(effort.block_size),
+            max_sweeps: self.max_sweeps.unwrap_or(effort.max_sweeps),
+            exact_limit: self.exact_limit.unwrap_or(effort.exact_limit),
+            ..effort
+        }
+    }
+
     /// Checks every rule once and returns the solver.
     ///
     /// # Errors
     /// [`Error::Parameter`] naming the first field outside its range.
     pub fn check(self) -> Result<Hiref, Error> {
-        let rule = |ok: bool, name, value: String, expected| if ok { Ok(()) } else { Err(Error::Parameter { name, value, expected }) };
+        let rule = |ok: bool, name, value: String, expected| {
+            if ok { Ok(()) } else { Err(Error::Parameter { name, value, expected }) }
+        };
         rule(self.max_rank >= 2, "max_rank", self.max_rank.to_string(), "at least 2")?;
         rule(self.leaf_size >= 2, "leaf_size", self.leaf_size.to_string(), "at least 2")?;
         if let Some(size) = self.polish_block_size {

@@ -62,34 +62,42 @@ fn run(
     warm_start: Option<&Permutation>,
     observer: &dyn Observer,
 ) -> Result<HirefOutput, Error> {
-    let deadline = params.time_limit.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+    // A limit too far away for the clock is none.
+    let deadline = params
+        .time_limit
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .and_then(|limit| Instant::now().checked_add(limit));
     let geometry = InnerProductGeometry::new(problem);
     let (x, y) = (problem.x().rows(), problem.y().rows());
     let supports =
         Supports { x: x.as_slice(), y: y.as_slice(), dimension: problem.x().dimension(), cost: problem.cost() };
     let mut seconds = PhaseSeconds::default();
     let mut levels = Vec::new();
-    let mut pairing = match warm_start {
-        Some(warm) => Pairing::from_permutation(warm),
-        None => {
-            let partition = timed(Phase::Split, &mut seconds.split, observer, |observer| {
-                hierarchy(params, problem, &geometry, &mut levels, observer)
-            })?;
-            let mut pairing = Pairing::from_partition(&partition, supports.num_x());
-            timed(Phase::Leaves, &mut seconds.leaves, observer, |observer| {
-                observer.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: supports.num_y() as u64 });
-                solve_blocks(supports, &mut pairing, &partition.x_order, &partition.offsets, false, Phase::Leaves, observer);
-            });
-            pairing
-        }
+    let mut leaves_complete = true;
+    let mut pairing = if let Some(warm) = warm_start {
+        Pairing::from_permutation(warm)
+    } else {
+        let partition = timed(Phase::Split, &mut seconds.split, observer, || {
+            hierarchy(params, problem, &geometry, &mut levels, observer)
+        })?;
+        let mut pairing = Pairing::from_partition(&partition, supports.num_x());
+        timed(Phase::Leaves, &mut seconds.leaves, observer, || {
+            observer.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: supports.num_y() as u64 });
+            let Partition { x_order, offsets, .. } = &partition;
+            let outcome = solve_blocks(supports, &mut pairing, x_order, offsets, false, Phase::Leaves, observer);
+            leaves_complete = outcome.complete;
+        });
+        pairing
     };
-    let exact = warm_start.is_none() && levels.is_empty();
+    let one_leaf = warm_start.is_none() && levels.is_empty();
     let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline };
-    let (sweeps, termination) = if exact {
-        (Vec::new(), Termination::Converged)
+    let (sweeps, termination, exact) = if !leaves_complete {
+        (Vec::new(), Termination::Interrupted, false)
+    } else if one_leaf {
+        (Vec::new(), Termination::Converged, true)
     } else {
         let mean_cost = mean_cost(problem, &pairing.to_permutation(supports.num_x()));
-        timed(Phase::Polish, &mut seconds.polish, observer, |_| polisher.run(&mut pairing, mean_cost))
+        timed(Phase::Polish, &mut seconds.polish, observer, || polisher.run(&mut pairing, mean_cost))
     };
     let permutation = pairing.to_permutation(supports.num_x());
     let mean_cost = mean_cost(problem, &permutation);
@@ -97,9 +105,9 @@ fn run(
 }
 
 /// Runs one phase, measuring it and telling the observer of its end.
-fn timed<R>(phase: Phase, seconds: &mut f64, observer: &dyn Observer, work: impl FnOnce(&dyn Observer) -> R) -> R {
+fn timed<R>(phase: Phase, seconds: &mut f64, observer: &dyn Observer, work: impl FnOnce() -> R) -> R {
     let started = Instant::now();
-    let result = work(observer);
+    let result = work();
     *seconds = started.elapsed().as_secs_f64();
     observer.on_event(&Event::PhaseFinished { phase, seconds: *seconds });
     result

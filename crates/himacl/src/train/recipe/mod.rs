@@ -6,10 +6,7 @@
 
 mod sections;
 
-pub use sections::{
-    AlignmentMode, AlignmentSection, Anchors, CheckpointSection, CouplingSection, DataSection, EvalSection, MapKind,
-    MapSection, ObjectiveKind, ObjectiveSection, OutputSection, Recipe, TrainSection,
-};
+pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Recipe};
 
 use std::fs;
 use std::io;
@@ -102,6 +99,9 @@ impl RecipeFile {
     ///
     /// # Errors
     /// One [`RecipeError`] per rule; unknown keys name the nearest known one.
+    ///
+    /// # Panics
+    /// Never: a recipe always serialises to a table.
     pub fn read(path: &Path, overrides: &[String], seed: Option<u64>) -> Result<Self, RecipeError> {
         let text = fs::read_to_string(path).map_err(|source| RecipeError::Read { path: path.to_path_buf(), source })?;
         let mut table: Table =
@@ -176,7 +176,12 @@ impl Recipe {
         let share = |value: f64| (0.0..=1.0).contains(&value);
         let Self { data, coupling, map, objective, optimizer, schedule, train, checkpoint, .. } = self;
         for (key, path) in [("data.source", &data.source), ("data.target", &data.target)] {
-            rule(!path.as_os_str().is_empty(), key, &"missing", "a .npy or .safetensors file or a clip-retrieval folder")?;
+            rule(
+                !path.as_os_str().is_empty(),
+                key,
+                &"missing",
+                "a .npy or .safetensors file or a clip-retrieval folder",
+            )?;
         }
         rule(data.held_out >= 0.0, "data.held_out", &data.held_out, "a count, or a share below 1")?;
         rule(coupling.keep > 0.0 && coupling.keep <= 1.0, "coupling.keep", &coupling.keep, "a share in (0, 1]")?;
@@ -193,6 +198,7 @@ impl Recipe {
         rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
         rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
         rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
+        rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
         rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
         rule(checkpoint.keep >= 1, "checkpoint.keep", &checkpoint.keep, "at least 1")
     }
@@ -214,9 +220,9 @@ fn checked(table: &Table, place: &str) -> Result<Recipe, RecipeError> {
         let nearest = nearest(&key, &known).to_owned();
         return Err(RecipeError::UnknownKey { key, place: place.to_owned(), nearest });
     }
-    let recipe: Recipe = Value::Table(table.clone())
-        .try_into()
-        .map_err(|error: toml::de::Error| RecipeError::Type { place: place.to_owned(), problem: error.to_string().trim_end().replace('\n', " ") })?;
+    let recipe: Recipe = Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
+        RecipeError::Type { place: place.to_owned(), problem: error.to_string().trim_end().replace('\n', " ") }
+    })?;
     recipe.check(place)?;
     Ok(recipe)
 }

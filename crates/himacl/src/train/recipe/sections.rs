@@ -2,7 +2,8 @@
 
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
-use hiref_core::{CostKind, Quality};
+use crate::align::{AlignParams, Candidate, CouplingParams};
+use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -90,17 +91,44 @@ pub enum AlignmentMode {
     Anchors,
 }
 
-/// `[alignment]`: the first map and coupling.
+/// `[alignment]`: the first map and coupling. See [`AlignParams`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlignmentSection {
     /// The regime.
     pub mode: AlignmentMode,
+    /// Folds of the known pairs, by which one of the candidates is chosen; below 2 the first one is taken unseen.
+    pub folds: usize,
+    /// Rounds of the loop in each fold.
+    pub selection_rounds: usize,
+    /// Ridge penalty of the map on the known pairs alone, with which results are compared.
+    pub baseline_penalty: f64,
+    /// The settings to choose from; a name and a `refinement` table each.
+    pub candidates: Vec<Candidate>,
 }
 
 impl Default for AlignmentSection {
     fn default() -> Self {
-        Self { mode: AlignmentMode::default() }
+        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, .. } = AlignParams::default();
+        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates }
+    }
+}
+
+impl Recipe {
+    /// The parameters of the alignment.
+    pub fn align_params(&self) -> AlignParams {
+        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } =
+            self.alignment.clone();
+        let seed = self.train.seed;
+        AlignParams {
+            candidates,
+            folds,
+            selection_rounds,
+            baseline_penalty,
+            reference_items: self.coupling.reference_items,
+            coupling: CouplingParams { solver: self.coupling.solver(seed), ..CouplingParams::default() },
+            seed,
+        }
     }
 }
 
@@ -124,6 +152,10 @@ pub struct CouplingSection {
     pub max_rank: usize,
     /// Largest number of polish sweeps; chosen from the quality when absent.
     pub max_sweeps: Option<usize>,
+    /// Neighbours on which the confidence of a pair is measured.
+    pub neighbours: usize,
+    /// Items of a side among which neighbours are looked for; more are drawn from.
+    pub reference_items: usize,
 }
 
 impl Default for CouplingSection {
@@ -137,6 +169,22 @@ impl Default for CouplingSection {
             leaf_size: 256,
             max_rank: 8,
             max_sweeps: None,
+            neighbours: 10,
+            reference_items: 16384,
+        }
+    }
+}
+
+impl CouplingSection {
+    /// The solver's parameters.
+    pub fn solver(&self, seed: u64) -> HirefParams {
+        HirefParams {
+            quality: self.quality,
+            seed,
+            leaf_size: self.leaf_size,
+            max_rank: self.max_rank,
+            max_sweeps: self.max_sweeps,
+            ..HirefParams::default()
         }
     }
 }
@@ -213,13 +261,17 @@ pub struct TrainSection {
     pub seed: u64,
     /// Train once with each of these seeds instead; figures are then means and standard deviations.
     pub seeds: Vec<u64>,
+    /// Runs (seeds and variants) at a time; more than one pays where a single run cannot keep all cores busy.
+    pub parallel_runs: usize,
     /// Decay of the moving average of the parameters, which is the map that is kept; 0 = none.
     pub ema: f64,
+    /// Steps between two lines of `metrics.jsonl`; 0 = only the epochs.
+    pub log_every: u64,
 }
 
 impl Default for TrainSection {
     fn default() -> Self {
-        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), ema: 0.999 }
+        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), parallel_runs: 1, ema: 0.999, log_every: 10 }
     }
 }
 
@@ -255,13 +307,13 @@ pub struct CheckpointSection {
     pub every_epochs: u64,
     /// The last checkpoints that are kept, beside the best.
     pub keep: usize,
-    /// The metric that says which checkpoint is best: `loss` (mean of the epoch), or one of those of `[eval]`.
+    /// The metric that says which checkpoint is best: `epoch_loss`, or one of those of `[eval]`.
     pub best_metric: String,
 }
 
 impl Default for CheckpointSection {
     fn default() -> Self {
-        Self { every_steps: 0, every_epochs: 5, keep: 2, best_metric: "loss".to_owned() }
+        Self { every_steps: 0, every_epochs: 5, keep: 2, best_metric: "epoch_loss".to_owned() }
     }
 }
 

@@ -30,7 +30,10 @@ fn paths_are_resolved_against_their_origin() {
 fn unknown_keys_name_the_nearest() {
     let with = |line: &str| format!("{MINIMAL}{line}");
     let error = message(&with("[optimizer]\nlerning_rate = 1"), &[]);
-    assert!(error.contains("`optimizer.lerning_rate`") && error.contains("did you mean `optimizer.learning_rate`?"), "{error}");
+    assert!(
+        error.contains("`optimizer.lerning_rate`") && error.contains("did you mean `optimizer.learning_rate`?"),
+        "{error}"
+    );
     let error = message(&with("[train]\nlearning_rate = 1"), &[]);
     assert!(error.contains("did you mean `optimizer.learning_rate`?"), "{error}");
     let error = message(&with("[optimiser]\nbeta1 = 0.5"), &[]);
@@ -56,7 +59,9 @@ fn wrong_types_and_ranges_name_their_key() {
 
 #[test]
 fn variants_change_the_recipe() {
-    let text = format!("{MINIMAL}[train]\nseeds = [0, 1]\n[variants.text]\n'data.target' = 'z.npy'\n'train.epochs' = 3\nmap.layers = 1\n");
+    let text = format!(
+        "{MINIMAL}[train]\nseeds = [0, 1]\n[variants.text]\n'data.target' = 'z.npy'\n'train.epochs' = 3\nmap.layers = 1\n"
+    );
     let file = read(&text, &["train.batch_size=7"]).unwrap();
     assert_eq!(file.problems.len(), 2);
     let variant = &file.problems[1];

@@ -27,7 +27,8 @@ pub(super) fn mirror_step(log_q: &[f32], gain: &[f32], rank: usize, size: usize,
 
 /// `logits = log_q + step * gain / max|gain|`.
 fn add_scaled(logits: &mut [f32], log_q: &[f32], gain: &[f32], step: f32) {
-    let largest = gain.par_chunks(CHUNK).map(|chunk| chunk.iter().fold(0.0, |m: f32, g| m.max(g.abs()))).reduce(|| 0.0, f32::max);
+    let largest =
+        gain.par_chunks(CHUNK).map(|chunk| chunk.iter().fold(0.0, |m: f32, g| m.max(g.abs()))).reduce(|| 0.0, f32::max);
     let scale = if largest > 0.0 { step / largest } else { 0.0 };
     logits.par_chunks_mut(CHUNK).zip(log_q.par_chunks(CHUNK).zip(gain.par_chunks(CHUNK))).for_each(|(out, (l, g))| {
         for ((out, l), g) in out.iter_mut().zip(l).zip(g) {
@@ -54,15 +55,17 @@ fn project(logits: &mut [f32], factor: &mut [f32], rank: usize, size: usize) {
 
 /// Writes `log softmax(logits + prices)` and its exponential for every point.
 fn write_factor(logits: &mut [f32], factor: &mut [f32], size: usize, prices: &[f32]) {
-    let tasks: Vec<(Vec<&mut [f32]>, Vec<&mut [f32]>)> = {
-        let mut rows: Vec<_> = logits.chunks_exact_mut(size).map(|row| row.chunks_mut(CHUNK)).collect();
-        let mut out: Vec<_> = factor.chunks_exact_mut(size).map(|row| row.chunks_mut(CHUNK)).collect();
-        (0..size.div_ceil(CHUNK))
-            .map(|_| {
-                (rows.iter_mut().filter_map(Iterator::next).collect(), out.iter_mut().filter_map(Iterator::next).collect())
-            })
-            .collect()
-    };
+    // Task t owns chunk t of every cluster's row.
+    let mut logits: Vec<_> = logits.chunks_exact_mut(size).map(|row| row.chunks_mut(CHUNK)).collect();
+    let mut factor: Vec<_> = factor.chunks_exact_mut(size).map(|row| row.chunks_mut(CHUNK)).collect();
+    let tasks: Vec<_> = (0..size.div_ceil(CHUNK))
+        .map(|_| -> (Vec<_>, Vec<_>) {
+            (
+                logits.iter_mut().filter_map(Iterator::next).collect(),
+                factor.iter_mut().filter_map(Iterator::next).collect(),
+            )
+        })
+        .collect();
     tasks.into_par_iter().for_each(|(mut logits, mut factor)| {
         pulp::Arch::new().dispatch(
             #[inline(always)]
@@ -183,7 +186,8 @@ impl Moments {
         let total = |lanes: &[f32; LANES]| lanes.iter().map(|&v| f64::from(v)).sum::<f64>();
         let sums = sums.iter().map(total).collect();
         let upper: Vec<f64> = products.iter().map(total).collect();
-        let products = (0..rank * rank).map(|at| upper[(at / rank).min(at % rank) * rank + (at / rank).max(at % rank)]).collect();
+        let products =
+            (0..rank * rank).map(|at| upper[(at / rank).min(at % rank) * rank + (at / rank).max(at % rank)]).collect();
         Self { sums, products }
     }
 

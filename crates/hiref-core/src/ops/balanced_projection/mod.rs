@@ -66,7 +66,7 @@ mod tests {
         let largest = gain.abs()?.max_keepdim(D::Minus1)?.max_keepdim(1)?;
         let logits = (log_q + (gain.broadcast_div(&largest)? * step)?)?;
         let mut prices = Tensor::zeros((log_q.dim(0)?, rank, 1), candle_core::DType::F32, log_q.device())?;
-        for _ in 0..3000 {
+        for _ in 0..300 {
             let priced = logits.broadcast_add(&prices)?;
             let rows = priced.log_sum_exp(1)?.unsqueeze(1)?;
             let q = priced.broadcast_sub(&rows)?.exp()?;

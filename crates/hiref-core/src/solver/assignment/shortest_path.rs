@@ -37,9 +37,15 @@ impl<T: Scalar> CostMatrix<T> {
         self.values.chunks_mut(self.stride.max(1)).map(move |row| &mut row[..size])
     }
 
-    /// All rows with their padding, `(size, stride)`.
-    pub(crate) fn padded_rows_mut(&mut self) -> (&mut [T], usize) {
-        (&mut self.values, self.stride)
+    /// The least `c_ij - g_j` of row i over a range of columns.
+    pub fn least_reduced_cost(&self, i: usize, g: &[T], columns: std::ops::Range<usize>) -> T {
+        let row = &self.values[i * self.stride..][columns.clone()];
+        let mut least = T::INFINITY;
+        for (&c, &g) in row.iter().zip(&g[columns]) {
+            let value = c - g;
+            least = if value < least { value } else { least };
+        }
+        least
     }
 
     /// One entry.
@@ -223,8 +229,14 @@ impl<T: Scalar> AssignmentSolver<T> {
         let mut row = free_row;
         let mut offset = T::ZERO;
         let (sink, reached) = loop {
-            let least =
-                relax(cost.padded_row(row as usize), &self.masked_g, offset, row, &mut self.distance, &mut self.predecessor);
+            let least = relax(
+                cost.padded_row(row as usize),
+                &self.masked_g,
+                offset,
+                row,
+                &mut self.distance,
+                &mut self.predecessor,
+            );
             let column = position_of(&self.distance, least);
             let next_row = self.row_of_column[column];
             if next_row == FREE {

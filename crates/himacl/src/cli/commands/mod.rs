@@ -1,0 +1,6 @@
+//! One file per command: its arguments, its resolved settings, and `run`.
+
+pub(crate) mod apply;
+pub(crate) mod eval;
+pub(crate) mod pair;
+pub(crate) mod train;

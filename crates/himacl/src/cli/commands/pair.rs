@@ -1,0 +1,232 @@
+//! `himacl pair`: the global coupling of two sets.
+
+mod config;
+mod results;
+
+use crate::cli::args::OutputArgs;
+use crate::cli::{Context, ExitStatus, SolveProgress};
+use crate::data::{Embeddings, center, normalize_rows, read_npy_u32};
+use crate::error::Error;
+use crate::files::OutputDir;
+use crate::report::{Recorder, available_memory};
+use candle_core::Tensor;
+use clap::{Args, ValueEnum};
+use config::PairConfig;
+use hiref_core::{CostKind, Permutation, Problem, Termination};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The largest side that `--solver exact` takes: the cost matrix of one block is held in memory, 4 bytes an entry.
+const EXACT_LIMIT: usize = 16_384;
+
+const EXAMPLES: &str = "\
+Examples:
+  Pair two sets of the same space:
+    himacl pair --x images.npy --y captions.npy --output pairs
+  Pair the images and captions of a clip-retrieval folder, each side centred, with the metadata of both in pairs.parquet:
+    himacl pair --x laion/img_emb --y laion/text_emb --center --normalize --quality best -o pairs
+  Improve an earlier result for ten more minutes:
+    himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better";
+
+/// Pair two sets of embeddings one to one, at the least total cost.
+///
+/// With as many x as y rows the result is a bijection; otherwise every row of the smaller side gets a partner of its own.
+///
+/// X and Y are .npy files (float16, float32 or float64; C order), .safetensors files, or clip-retrieval folders (shards
+/// in `img_emb/` or `text_emb/`). The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
+/// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
+///
+/// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
+/// at once.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct PairArgs {
+    /// The source set.
+    #[arg(long, value_name = "PATH")]
+    x: PathBuf,
+
+    /// The target set.
+    #[arg(long, value_name = "PATH")]
+    y: PathBuf,
+
+    /// The tensor to take from X, where it is a .safetensors file with several, or `img_emb` or `text_emb` of a folder.
+    #[arg(long, value_name = "NAME")]
+    x_key: Option<String>,
+
+    /// As --x-key, for Y.
+    #[arg(long, value_name = "NAME")]
+    y_key: Option<String>,
+
+    #[command(flatten)]
+    output: OutputArgs,
+
+    /// What a pair costs: sqeuclidean, euclidean, cosine or neg-dot.
+    #[arg(long, default_value_t, value_name = "COST")]
+    cost: CostKind,
+
+    /// How much work to spend.
+    #[arg(long, value_enum, default_value_t)]
+    quality: Quality,
+
+    /// How the coupling is found.
+    #[arg(long, value_enum, default_value_t)]
+    solver: Solver,
+
+    /// Stop improving after this many seconds; the first coupling is always finished.
+    #[arg(long, value_name = "SECONDS")]
+    time_limit: Option<f64>,
+
+    /// Subtract each side's mean first: it removes the gap between the modalities of a shared space.
+    #[arg(long)]
+    center: bool,
+
+    /// Scale each row to unit length first (after centring).
+    #[arg(long)]
+    normalize: bool,
+
+    /// Start from the permutation.npy of an earlier run on the same rows.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    warm_start: Option<PathBuf>,
+
+    /// Refuse to start if the run is estimated to need more memory than this many GiB.
+    #[arg(long, value_name = "GIB", value_parser = positive)]
+    max_memory: Option<f64>,
+}
+
+/// How much work to spend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Quality {
+    /// Splits, leaves and a few sweeps.
+    Fast,
+    /// Within 1% of the optimum on ordinary data.
+    #[default]
+    Balanced,
+    /// Keeps improving until sweeps stop paying; exact where n allows.
+    Best,
+}
+
+/// How the coupling is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Solver {
+    /// Hierarchical refinement, for sets of any size.
+    #[default]
+    Hiref,
+    /// One exact assignment, for at most 16384 points a side.
+    Exact,
+}
+
+impl From<Quality> for hiref_core::Quality {
+    fn from(quality: Quality) -> Self {
+        match quality {
+            Quality::Fast => Self::Fast,
+            Quality::Balanced => Self::Balanced,
+            Quality::Best => Self::Best,
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let printer = &context.printer;
+    let mut recorder = Recorder::start(context.device_name(), context.threads);
+
+    // All that can be refused is refused before work starts or anything is written.
+    let mut output = OutputDir::check(&args.output.output, args.output.existing())?;
+    let x = Embeddings::open(&args.x, args.x_key.as_deref())?;
+    let y = Embeddings::open(&args.y, args.y_key.as_deref())?;
+    if x.dimension() != y.dimension() {
+        let (x_path, y_path) = (args.x.clone(), args.y.clone());
+        return Err(Error::DimensionMismatch { x_path, x: x.dimension(), y_path, y: y.dimension() });
+    }
+    let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
+    let config = PairConfig::new(args, context, n.max(m))?;
+    let solver = config.hiref.clone().check()?;
+    if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
+        return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
+    }
+    check_memory(args.max_memory, config.memory_estimate(n, m, d), context)?;
+    let warm_start = match &args.warm_start {
+        Some(path) => Some(read_permutation(path, n, m)?),
+        None if args.output.resume => match config.resume_state(&output)? {
+            config::Resume::Finished => {
+                printer.result(&format!("`{}` is finished already", output.path().display()));
+                return Ok(ExitStatus::Done);
+            }
+            config::Resume::GoOn => Some(read_permutation(output.path(), n, m)?),
+            config::Resume::StartOver => None,
+        },
+        None => None,
+    };
+    let problem = recorder.time("load", || {
+        let x = prepare(&x, args, context)?;
+        let y = prepare(&y, args, context)?;
+        Ok::<_, Error>(Problem::new(&x, &y, args.cost)?)
+    })?;
+    output.create()?;
+
+    printer.info(&format!(
+        "pairing {n} x with {m} y points of {d} coordinates, cost {}, on {} with {} threads",
+        args.cost,
+        context.device_name(),
+        context.threads
+    ));
+    let solved = solver.solve(&problem, warm_start.as_ref(), &SolveProgress::new(printer))?;
+    for (phase, seconds) in
+        [("split", solved.seconds.split), ("leaves", solved.seconds.leaves), ("polish", solved.seconds.polish)]
+    {
+        recorder.note(phase, Some(seconds));
+    }
+    recorder.note("certify", None);
+    recorder.time("write", || results::write(&output, &config, &problem, &solved, [&x, &y]))?;
+    results::write_summary(&output, &config, &problem, &solved, &recorder)?;
+
+    printer.result(&results::describe(&problem, &solved, output.path()));
+    Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
+}
+
+/// Loads one side, `(n, d)`, and centres and normalises it as asked.
+fn prepare(side: &Embeddings, args: &PairArgs, context: &Context) -> Result<Tensor, Error> {
+    let mut values = side.to_vec()?;
+    if args.center {
+        center(&mut values, side.dimension());
+    }
+    if args.normalize {
+        let zero = |row| Error::ZeroRow { path: side.path().to_path_buf(), row, centered: args.center };
+        normalize_rows(&mut values, side.dimension()).map_err(zero)?;
+    }
+    Ok(Tensor::from_vec(values, (side.num_rows(), side.dimension()), &context.device)?)
+}
+
+/// Reads the pairing of an earlier run from its folder (or the file itself).
+fn read_permutation(path: &Path, n: usize, m: usize) -> Result<Permutation, Error> {
+    let path = if path.is_dir() { path.join(results::PERMUTATION) } else { path.to_path_buf() };
+    let y_of_x = read_npy_u32(&path)?;
+    if y_of_x.len() != n {
+        return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: n });
+    }
+    Permutation::new(y_of_x, m).map_err(|source| Error::WarmStart { path, source })
+}
+
+fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Result<(), Error> {
+    let limit = max_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
+    if let Some(limit) = limit.filter(|&limit| estimate > limit) {
+        return Err(Error::Memory { estimate, limit });
+    }
+    if limit.is_none()
+        && let Some(available) = available_memory().filter(|&available| estimate > available)
+    {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        context.printer.warn(&format!(
+            "this run needs about {:.1} GiB of memory, {:.1} GiB are available",
+            gib(estimate),
+            gib(available)
+        ));
+    }
+    Ok(())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if value.is_finite() && value > 0.0 { Ok(value) } else { Err("expected a positive number".to_owned()) }
+}

@@ -1,0 +1,162 @@
+//! The resolved settings of one run, as config.toml keeps them.
+
+use super::{PairArgs, Solver, results};
+use crate::cli::Context;
+use crate::error::Error;
+use crate::files::OutputDir;
+use hiref_core::{CostKind, HirefParams};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bytes that the program itself takes.
+const BASE_BYTES: u64 = 64 << 20;
+/// Bytes of indices and sums that the solver keeps for each point.
+const BYTES_PER_POINT: u64 = 96;
+/// A block that is paired exactly has at most this many points unless the settings say more.
+const ORDINARY_BLOCK: usize = 1024;
+/// Copies of the points in f32: as mapped, as loaded, in the solver's coordinates, and gathered for one level.
+const COPIES: u64 = 4;
+
+/// Settings that may change between an interrupted run and its resumption.
+const FREE_KEYS: [&str; 5] = ["device", "threads", "max_memory", "warm_start", "hiref.time_limit"];
+
+/// Everything that a run depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PairConfig {
+    pub(super) command: String,
+    pub(super) x: PathBuf,
+    pub(super) y: PathBuf,
+    pub(super) x_key: Option<String>,
+    pub(super) y_key: Option<String>,
+    pub(super) cost: CostKind,
+    pub(super) solver: Solver,
+    pub(super) center: bool,
+    pub(super) normalize: bool,
+    pub(super) warm_start: Option<PathBuf>,
+    pub(super) max_memory: Option<f64>,
+    pub(super) device: String,
+    pub(super) threads: usize,
+    pub(super) hiref: HirefParams,
+}
+
+/// What `--resume` finds in the output folder.
+pub(super) enum Resume {
+    /// Nothing to go on with.
+    StartOver,
+    /// An interrupted run.
+    GoOn,
+    /// A finished run.
+    Finished,
+}
+
+/// The part of an earlier summary.json that tells how it ended.
+#[derive(Deserialize)]
+struct Ending {
+    termination: hiref_core::Termination,
+}
+
+impl PairConfig {
+    /// Resolves the arguments; `largest_side` is max(n, m).
+    pub(super) fn new(args: &PairArgs, context: &Context, largest_side: usize) -> Result<Self, Error> {
+        let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
+        let mut hiref = HirefParams {
+            quality: args.quality.into(),
+            seed: context.seed.unwrap_or(0),
+            time_limit: args.time_limit,
+            ..HirefParams::default()
+        };
+        if args.solver == Solver::Exact {
+            // One leaf that holds everything.
+            hiref.leaf_size = largest_side.max(2);
+        }
+        Ok(Self {
+            command: "pair".to_owned(),
+            x: absolute(&args.x)?,
+            y: absolute(&args.y)?,
+            x_key: args.x_key.clone(),
+            y_key: args.y_key.clone(),
+            cost: args.cost,
+            solver: args.solver,
+            center: args.center,
+            normalize: args.normalize,
+            warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
+            max_memory: args.max_memory,
+            device: context.device_name(),
+            threads: context.threads,
+            hiref,
+        })
+    }
+
+    /// Bytes that the run will need at most, roughly: some copies of the points, indices for each of them, and the cost
+    /// matrix of one block for each thread.
+    pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize) -> u64 {
+        let points = (n + m) as u64;
+        let block =
+            self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
+        let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
+        BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT) + blocks * 4 * block * block
+    }
+
+    /// Looks at what an earlier run left in the output folder.
+    ///
+    /// # Errors
+    /// [`Error::ResumeMismatch`] where that run had other settings; unreadable files.
+    pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
+        let (config_path, summary_path) = (output.file("config.toml"), output.file("summary.json"));
+        if !config_path.is_file() || !output.file(results::PERMUTATION).is_file() {
+            return Ok(Resume::StartOver);
+        }
+        let text = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
+        let config = |source| Error::Config { path: config_path.clone(), source };
+        let (earlier, now) = (toml::from_str(&text).map_err(config)?, toml::Table::try_from(self)?);
+        if let Some((key, was, now)) = first_difference(&earlier, &now, "") {
+            return Err(Error::ResumeMismatch { path: config_path, key, was, now });
+        }
+        if !summary_path.is_file() {
+            return Ok(Resume::GoOn);
+        }
+        let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
+        let ending: Ending =
+            serde_json::from_str(&text).map_err(|source| Error::Json { path: summary_path.clone(), source })?;
+        let open =
+            matches!(ending.termination, hiref_core::Termination::Interrupted | hiref_core::Termination::TimeLimit);
+        Ok(if open { Resume::GoOn } else { Resume::Finished })
+    }
+}
+
+/// The first setting, in alphabetical order, that differs and may not.
+fn first_difference(earlier: &toml::Table, now: &toml::Table, prefix: &str) -> Option<(String, String, String)> {
+    let keys: std::collections::BTreeSet<&String> = earlier.keys().chain(now.keys()).collect();
+    keys.into_iter().find_map(|key| {
+        let name = format!("{prefix}{key}");
+        match (earlier.get(key), now.get(key)) {
+            _ if FREE_KEYS.contains(&name.as_str()) => None,
+            (Some(toml::Value::Table(earlier)), Some(toml::Value::Table(now))) => {
+                first_difference(earlier, now, &format!("{name}."))
+            }
+            (was, is) if was == is => None,
+            (was, is) => {
+                let text = |value: Option<&toml::Value>| value.map_or("nothing".to_owned(), ToString::to_string);
+                Some((name, text(was), text(is)))
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_settings_that_matter_are_compared() {
+        let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+        let earlier = table("cost = 'cosine'\nthreads = 2\n[hiref]\nseed = 1\ntime_limit = 3.0");
+        let same = table("cost = 'cosine'\nthreads = 8\n[hiref]\nseed = 1");
+        assert_eq!(first_difference(&earlier, &same, ""), None);
+        let other = table("cost = 'cosine'\n[hiref]\nseed = 2");
+        let (key, was, now) = first_difference(&earlier, &other, "").unwrap();
+        assert_eq!((key.as_str(), was.as_str(), now.as_str()), ("hiref.seed", "1", "2"));
+    }
+}

@@ -1,0 +1,40 @@
+//! What every command gets: the device, the seed, the printer.
+
+use super::args::GlobalArgs;
+use super::device::device_name;
+use super::printer::Printer;
+use crate::error::Error;
+use candle_core::Device;
+
+/// The common options, resolved, and the one way to print.
+#[derive(Debug)]
+pub struct Context {
+    /// Where tensors live.
+    pub device: Device,
+    /// `--seed`, where given.
+    pub seed: Option<u64>,
+    /// Worker threads of the global pool.
+    pub threads: usize,
+    /// The only way to print.
+    pub printer: Printer,
+}
+
+impl Context {
+    /// Opens the device and starts the worker threads.
+    pub(crate) fn new(args: &GlobalArgs, printer: Printer) -> Result<Self, Error> {
+        if let Some(threads) = args.threads.map(usize::from) {
+            let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+            built.map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
+        }
+        let (device, note) = args.device.open()?;
+        if let Some(note) = note {
+            printer.info(&note);
+        }
+        Ok(Self { device, seed: args.seed, threads: rayon::current_num_threads(), printer })
+    }
+
+    /// The device's name, as `--device` takes it.
+    pub fn device_name(&self) -> String {
+        device_name(&self.device)
+    }
+}

@@ -1,0 +1,95 @@
+//! The metadata columns that go with embeddings, one row each.
+
+use crate::error::Error;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, SchemaRef};
+use arrow_select::interleave::interleave;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Columns of a set's metadata, in the batches they were read in.
+#[derive(Debug, Clone)]
+pub struct Metadata {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    /// First row of each batch, ascending.
+    starts: Vec<usize>,
+    num_rows: usize,
+}
+
+impl Metadata {
+    /// Reads parquet files that follow one another.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`] for an unreadable file, [`Error::Columns`] where they have not all the same columns.
+    pub(crate) fn read(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
+        let Some(reference) = paths.first() else { return Ok(None) };
+        let schema = open(reference)?.schema().clone();
+        let mut all = Self { schema, batches: Vec::new(), starts: Vec::new(), num_rows: 0 };
+        for path in paths {
+            let reader = open(path)?;
+            if reader.schema().fields() != all.schema.fields() {
+                let (got, expected) = (describe(reader.schema()), describe(&all.schema));
+                return Err(Error::Columns { path: path.clone(), got, expected, reference: reference.clone() });
+            }
+            for batch in reader.with_batch_size(65_536).build().map_err(wrap(path))? {
+                let batch = batch.map_err(|error: ArrowError| wrap(path)(error.into()))?;
+                all.starts.push(all.num_rows);
+                all.num_rows += batch.num_rows();
+                all.batches.push(batch);
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    /// The columns' names and types.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// All columns of the rows given, in the order given.
+    ///
+    /// # Errors
+    /// An arrow error where the selection outgrows a column's type (2 GiB of text): select fewer rows at a time.
+    ///
+    /// # Panics
+    /// If a row lies beyond the end.
+    pub fn take(&self, rows: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let place = |&row: &u32| {
+            let row = row as usize;
+            assert!(row < self.num_rows, "row {row} of {}", self.num_rows);
+            let batch = self.starts.partition_point(|&start| start <= row) - 1;
+            (batch, row - self.starts[batch])
+        };
+        let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let column = |column: usize| {
+            let parts: Vec<&dyn Array> = self.batches.iter().map(|batch| batch.column(column).as_ref()).collect();
+            interleave(&parts, &places)
+        };
+        (0..self.schema.fields().len()).map(column).collect()
+    }
+}
+
+/// Number of rows of a parquet file, from its footer.
+pub(crate) fn count_rows(path: &Path) -> Result<usize, Error> {
+    Ok(open(path)?.metadata().file_metadata().num_rows() as usize)
+}
+
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrap(path))
+}
+
+fn wrap(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Error {
+    move |source| Error::Parquet { path: path.to_path_buf(), source }
+}
+
+fn describe(schema: &SchemaRef) -> Vec<String> {
+    schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect()
+}

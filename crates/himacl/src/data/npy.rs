@@ -1,0 +1,272 @@
+//! The .npy format: header parser, memory-mapped matrices, writers.
+
+use super::rows::{ElementType, MappedRows, map_file};
+use crate::error::{Error, NpyProblem};
+use crate::files::write_atomic;
+use half::f16;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+const SIGNATURE: &[u8; 6] = b"\x93NUMPY";
+
+/// What an npy header says.
+#[derive(Debug, PartialEq, Eq)]
+struct Header {
+    descr: String,
+    fortran_order: bool,
+    shape: Vec<usize>,
+    data_offset: usize,
+}
+
+/// Opens a matrix of f16, f32 or f64 without reading its values.
+pub(crate) fn open_matrix(path: &Path) -> Result<MappedRows, Error> {
+    let map = map_file(path)?;
+    let wrong = |problem| Error::Npy { path: path.to_path_buf(), problem };
+    let header = parse_header(&map).map_err(wrong)?;
+    let element = match header.descr.as_str() {
+        "<f2" => ElementType::F16,
+        "<f4" => ElementType::F32,
+        "<f8" => ElementType::F64,
+        _ => {
+            let expected = "little-endian float16, float32 or float64 (`<f2`, `<f4`, `<f8`)";
+            return Err(wrong(NpyProblem::ElementType { got: header.descr, expected }));
+        }
+    };
+    let &[rows, dimension] = header.shape.as_slice() else {
+        let expected = "two dimensions (rows, coordinates)";
+        return Err(wrong(NpyProblem::Shape { shape: header.shape, expected }));
+    };
+    // A single row or column is the same in either order.
+    if header.fortran_order && rows > 1 && dimension > 1 {
+        return Err(wrong(NpyProblem::FortranOrder));
+    }
+    check_length(&map, &header, element.size()).map_err(wrong)?;
+    Ok(MappedRows { path: path.to_path_buf(), map, offset: header.data_offset, element, rows, dimension })
+}
+
+/// Reads a u32 array of one dimension, `(n,)`, a stored permutation for example.
+///
+/// # Errors
+/// [`Error::Npy`] for any other content, [`Error::Io`].
+pub fn read_npy_u32(path: &Path) -> Result<Vec<u32>, Error> {
+    let map = map_file(path)?;
+    let wrong = |problem| Error::Npy { path: path.to_path_buf(), problem };
+    let header = parse_header(&map).map_err(wrong)?;
+    if header.descr != "<u4" {
+        return Err(wrong(NpyProblem::ElementType { got: header.descr, expected: "uint32 (`<u4`)" }));
+    }
+    if header.shape.len() != 1 {
+        return Err(wrong(NpyProblem::Shape { shape: header.shape, expected: "one dimension" }));
+    }
+    check_length(&map, &header, 4).map_err(wrong)?;
+    let bytes = &map[header.data_offset..][..4 * header.shape[0]];
+    Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+}
+
+/// Writes f32 values of the given shape, row-major, atomically.
+///
+/// # Errors
+/// [`Error::Io`].
+///
+/// # Panics
+/// If the shape's product is not the number of values.
+pub fn write_npy_f32(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
+    write(path, "<f4", values, shape, f32::to_le_bytes)
+}
+
+/// Writes values of the given shape as f16, row-major, atomically; rounds to nearest.
+///
+/// # Errors
+/// [`Error::Overflow`] for a value beyond the range of f16 (65504), [`Error::Io`].
+///
+/// # Panics
+/// If the shape's product is not the number of values.
+pub fn write_npy_f16(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
+    check_f16(path, values, shape.last().copied().unwrap_or(1))?;
+    write(path, "<f2", values, shape, |value| f16::from_f32(value).to_le_bytes())
+}
+
+/// Refuses values that f16 would turn into infinities.
+pub(crate) fn check_f16(path: &Path, values: &[f32], dimension: usize) -> Result<(), Error> {
+    let overflows = |&value: &f32| value.is_finite() && !f16::from_f32(value).is_finite();
+    match values.iter().position(overflows) {
+        None => Ok(()),
+        Some(at) => {
+            let (row, column, value) = (at / dimension, at % dimension, values[at]);
+            Err(Error::Overflow { path: path.to_path_buf(), row, column, value, format: "float16" })
+        }
+    }
+}
+
+/// Writes u32 values of one dimension, atomically.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_npy_u32(path: &Path, values: &[u32]) -> Result<(), Error> {
+    write(path, "<u4", values, &[values.len()], u32::to_le_bytes)
+}
+
+fn write<T: Copy, const N: usize>(
+    path: &Path,
+    descr: &str,
+    values: &[T],
+    shape: &[usize],
+    bytes: impl Fn(T) -> [u8; N],
+) -> Result<(), Error> {
+    assert_eq!(values.len(), shape.iter().product::<usize>(), "values for shape {shape:?}");
+    write_atomic(path, |out| {
+        write_header(out, descr, shape)?;
+        values.iter().try_for_each(|&value| out.write_all(&bytes(value)))
+    })
+}
+
+fn write_header(out: &mut dyn Write, descr: &str, shape: &[usize]) -> io::Result<()> {
+    let mut dimensions = String::new();
+    for size in shape {
+        let _ = write!(dimensions, "{size}, ");
+    }
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", dimensions.trim_end());
+    // Ten bytes precede the header; the data begins at a multiple of 64, after a newline.
+    let padding = 63 - (10 + header.len()) % 64;
+    header.extend(std::iter::repeat_n(' ', padding));
+    header.push('\n');
+    out.write_all(SIGNATURE)?;
+    out.write_all(&[1, 0])?;
+    out.write_all(&(header.len() as u16).to_le_bytes())?;
+    out.write_all(header.as_bytes())
+}
+
+fn check_length(bytes: &[u8], header: &Header, element_size: usize) -> Result<(), NpyProblem> {
+    let values = header.shape.iter().try_fold(element_size, |product, &size| product.checked_mul(size));
+    let expected = values.and_then(|size| size.checked_add(header.data_offset)).ok_or(NpyProblem::Header("shape"))?;
+    if bytes.len() < expected {
+        return Err(NpyProblem::Truncated { got: bytes.len() as u64, expected: expected as u64 });
+    }
+    Ok(())
+}
+
+fn parse_header(bytes: &[u8]) -> Result<Header, NpyProblem> {
+    let truncated = |expected: usize| NpyProblem::Truncated { got: bytes.len() as u64, expected: expected as u64 };
+    if !bytes.starts_with(SIGNATURE) {
+        return Err(if SIGNATURE.starts_with(bytes) { truncated(10) } else { NpyProblem::Signature });
+    }
+    let (&[major, minor], rest) = bytes[6..].split_first_chunk().ok_or(truncated(10))?;
+    let (length, start) = match (major, minor) {
+        (1, 0) => (usize::from(u16::from_le_bytes(*rest.first_chunk().ok_or(truncated(10))?)), 10),
+        (2 | 3, 0) => (u32::from_le_bytes(*rest.first_chunk().ok_or(truncated(12))?) as usize, 12),
+        _ => return Err(NpyProblem::Version(major, minor)),
+    };
+    let header = bytes.get(start..start + length).ok_or(truncated(start + length))?;
+    let header = std::str::from_utf8(header).map_err(|_| NpyProblem::Header("text"))?;
+
+    // A structured type's descr is a list, which is no number either way: it is reported as it stands.
+    let descr = field(header, "descr").ok_or(NpyProblem::Header("descr"))?;
+    let descr = match descr.strip_prefix(['\'', '"']) {
+        Some(quoted) => quoted.split(['\'', '"']).next().unwrap_or_default(),
+        None => descr.split(", 'fortran_order'").next().unwrap_or(descr).trim_end(),
+    };
+    let fortran_order = match field(header, "fortran_order") {
+        Some(value) if value.starts_with("False") => false,
+        Some(value) if value.starts_with("True") => true,
+        _ => return Err(NpyProblem::Header("fortran_order")),
+    };
+    let shape = field(header, "shape").and_then(parse_shape).ok_or(NpyProblem::Header("shape"))?;
+    Ok(Header { descr: descr.to_owned(), fortran_order, shape, data_offset: start + length })
+}
+
+/// The text after `'name':`.
+fn field<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    let quoted = [format!("'{name}'"), format!("\"{name}\"")];
+    let at = quoted.iter().find_map(|key| header.find(key.as_str()).map(|at| at + key.len()))?;
+    Some(header[at..].trim_start().strip_prefix(':')?.trim_start())
+}
+
+fn parse_shape(text: &str) -> Option<Vec<usize>> {
+    let inside = text.strip_prefix('(')?.split_once(')')?.0;
+    // Python 2 wrote long integers as `10L`.
+    let sizes = inside.split(',').map(|size| size.trim().trim_end_matches('L')).filter(|size| !size.is_empty());
+    sizes.map(|size| size.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([1, 0]);
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(data);
+        bytes
+    }
+
+    fn problem(bytes: &[u8]) -> NpyProblem {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        std::fs::write(&path, bytes).unwrap();
+        match open_matrix(&path).unwrap_err() {
+            Error::Npy { problem, .. } => problem,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let values = [1.0, -2.5, 0.0, 65504.0, 3.0, 0.125];
+        for (element, write) in
+            [(ElementType::F32, write_npy_f32 as fn(_, _, _) -> _), (ElementType::F16, write_npy_f16)]
+        {
+            write(&path, &values, &[3, 2]).unwrap();
+            let rows = open_matrix(&path).unwrap();
+            assert_eq!((rows.rows, rows.dimension, rows.element, rows.offset % 64), (3, 2, element, 0));
+            let mut read = [0.0; 6];
+            rows.decode(&mut read).unwrap();
+            assert_eq!(read, values);
+        }
+        write_npy_u32(&path, &[7, u32::MAX]).unwrap();
+        assert_eq!(read_npy_u32(&path).unwrap(), [7, u32::MAX]);
+        let error = write_npy_f16(&path, &[0.0, 1.0, 2.0, 70000.0], &[2, 2]).unwrap_err();
+        assert!(matches!(error, Error::Overflow { row: 1, column: 1, .. }));
+        assert_eq!(read_npy_u32(&path).unwrap(), [7, u32::MAX], "a refused write leaves the file alone");
+    }
+
+    #[test]
+    fn doubles_and_later_versions_are_read() {
+        let header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1, 2), }\n";
+        let mut bytes = SIGNATURE.to_vec();
+        bytes.extend([2, 0]);
+        bytes.extend((header.len() as u32).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(0.5f64.to_le_bytes());
+        bytes.extend((-4f64).to_le_bytes());
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        std::fs::write(&path, bytes).unwrap();
+        let mut read = [0.0; 2];
+        open_matrix(&path).unwrap().decode(&mut read).unwrap();
+        assert_eq!(read, [0.5, -4.0]);
+    }
+
+    #[test]
+    fn each_malformation_has_its_problem() {
+        assert_eq!(problem(b"PK\x03\x04 a zip file"), NpyProblem::Signature);
+        assert_eq!(problem(b"\x93NUMPY\x09\x00\x00\x00"), NpyProblem::Version(9, 0));
+        let good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
+        assert_eq!(problem(&file(good, &[0; 15])), NpyProblem::Truncated { got: 84, expected: 85 });
+        assert!(matches!(problem(&file(good, &[])[..40]), NpyProblem::Truncated { .. }));
+        assert_eq!(problem(&file(&good.replace("False", "True"), &[0; 16])), NpyProblem::FortranOrder);
+        assert_eq!(problem(&file(&good.replace("descr", "type"), &[0; 16])), NpyProblem::Header("descr"));
+        let huge = good.replace("(2, 2)", "(9223372036854775807, 9223372036854775807)");
+        assert_eq!(problem(&file(&huge, &[0; 16])), NpyProblem::Header("shape"));
+        let shape = problem(&file(&good.replace("(2, 2)", "(4,)"), &[0; 16]));
+        assert!(matches!(shape, NpyProblem::Shape { shape, .. } if shape == [4]));
+        for (descr, got) in [("'<i8'", "<i8"), ("'>f4'", ">f4"), ("[('a', '<f4')]", "[('a', '<f4')]")] {
+            let element = problem(&file(&good.replace("'<f4'", descr), &[0; 16]));
+            assert!(matches!(element, NpyProblem::ElementType { got: found, .. } if found == got));
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The embeddings that a recipe names.
+
+use super::recipe::{Anchors, Recipe};
+use crate::data::Embeddings;
+use crate::error::Error;
+use candle_core::{DType, Device, Tensor};
+use std::path::Path;
+
+/// The embeddings of a problem.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// `(n, d)`, f32.
+    pub source: Tensor,
+    /// `(m, e)`, f32.
+    pub target: Tensor,
+    /// Known pairs by row, where they come from a file.
+    pub anchors: Vec<(u32, u32)>,
+    /// Paired rows to evaluate on, where they come from files.
+    pub evaluation: Option<(Tensor, Tensor)>,
+}
+
+impl Dataset {
+    /// Reads everything that `recipe` names, onto `device`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or hold other things; anchors outside the data or used twice; evaluation sides of
+    /// different lengths.
+    pub fn load(recipe: &Recipe, device: &Device) -> Result<Self, Error> {
+        let section = &recipe.data;
+        let read = |path: &Path, key: Option<&str>| Embeddings::open(path, key)?.to_tensor(device);
+        let source = read(&section.source, section.source_key.as_deref())?;
+        let target = read(&section.target, section.target_key.as_deref())?;
+        let anchors = match &section.anchors {
+            Anchors::Count(_) => Vec::new(),
+            Anchors::File(path) => read_anchors(path, source.dims()[0], target.dims()[0])?,
+        };
+        let evaluation = match (&recipe.eval.source, &recipe.eval.target) {
+            (Some(source), Some(target)) => Some(read_pairs((source, None), (target, None), device)?),
+            _ => None,
+        };
+        Ok(Self { source, target, anchors, evaluation })
+    }
+}
+
+/// Reads two sets of embeddings of which row i of one belongs to row i of the other; each a path and a key.
+///
+/// # Errors
+/// Files that cannot be read; different numbers of rows.
+pub fn read_pairs(
+    (source_path, source_key): (&Path, Option<&str>),
+    (target_path, target_key): (&Path, Option<&str>),
+    device: &Device,
+) -> Result<(Tensor, Tensor), Error> {
+    let (source, target) = (Embeddings::open(source_path, source_key)?, Embeddings::open(target_path, target_key)?);
+    let (source_rows, target_rows) = (source.num_rows(), target.num_rows());
+    if source_rows != target_rows {
+        return Err(Error::NotPaired {
+            source_path: source_path.to_path_buf(),
+            source_rows,
+            target_path: target_path.to_path_buf(),
+            target_rows,
+            why: "row i of one belongs to row i of the other",
+        });
+    }
+    Ok((source.to_tensor(device)?, target.to_tensor(device)?))
+}
+
+/// Reads a .npy file of integers, `(k, 2)`: source row, target row; each row at most once.
+fn read_anchors(path: &Path, source_rows: usize, target_rows: usize) -> Result<Vec<(u32, u32)>, Error> {
+    let pairs = Tensor::read_npy(path).and_then(|pairs| pairs.to_dtype(DType::I64)?.to_vec2::<i64>());
+    let pairs = pairs.map_err(|source| Error::Anchors { path: path.to_path_buf(), source })?;
+    let mut used = [vec![false; source_rows], vec![false; target_rows]];
+    let mut anchors = Vec::with_capacity(pairs.len());
+    for (position, pair) in pairs.into_iter().enumerate() {
+        let refuse = |problem| {
+            let (source_row, target_row) = (pair[0], *pair.last().unwrap_or(&-1));
+            Error::Anchor { path: path.to_path_buf(), position, source_row, target_row, problem }
+        };
+        let &[source, target] = pair.as_slice() else { return Err(refuse("a row must hold two indices")) };
+        for (used, row) in used.iter_mut().zip([source, target]) {
+            match usize::try_from(row).ok().and_then(|row| used.get_mut(row)) {
+                None => return Err(refuse("there is no such row")),
+                Some(true) => return Err(refuse("an earlier anchor has one of these rows")),
+                Some(free) => *free = true,
+            }
+        }
+        anchors.push((source as u32, target as u32));
+    }
+    Ok(anchors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("anchors.npy");
+        let read = |pairs: &[u32]| {
+            let tensor = Tensor::from_slice(pairs, (pairs.len() / 2, 2), &Device::Cpu).unwrap();
+            tensor.write_npy(&path).unwrap();
+            read_anchors(&path, 5, 3)
+        };
+        assert_eq!(read(&[4, 0, 0, 2]).unwrap(), [(4, 0), (0, 2)]);
+        assert!(matches!(read(&[4, 0, 0, 3]), Err(Error::Anchor { position: 1, target_row: 3, .. })));
+        assert!(matches!(read(&[4, 0, 1, 0]), Err(Error::Anchor { position: 1, source_row: 1, .. })));
+    }
+}

@@ -1,0 +1,116 @@
+//! What a finished run leaves behind: the maps and the spaces in which they work.
+
+use crate::align::{Preparation, PreparedMap};
+use crate::error::Error;
+use crate::files::{write_atomic, write_text};
+use crate::map::{Tensors, TwoWayMap, unit_rows};
+use candle_core::{Device, Tensor};
+use std::fs;
+use std::path::Path;
+
+/// The file of a run folder that holds the tensors.
+const TENSORS: &str = "map.safetensors";
+/// The file that describes them.
+const DESCRIPTION: &str = "map.json";
+
+/// The maps of a finished run and what prepares each side, as they are kept in its folder.
+#[derive(Debug, Clone)]
+pub struct Model(pub PreparedMap);
+
+impl Model {
+    /// Maps source rows, `(n, d)`, to unit rows of the target's prepared space, `(n, k)`.
+    ///
+    /// # Errors
+    /// Rows of another dimension than those trained on.
+    pub fn forward(&self, source: &Tensor) -> candle_core::Result<Tensor> {
+        unit_rows(&self.0.map.forward.apply(&self.0.source.apply(source)?)?)
+    }
+
+    /// Maps target rows, `(m, e)`, to unit rows of the source's prepared space, `(m, k)`, where there is a map back.
+    ///
+    /// # Errors
+    /// Rows of another dimension than those trained on.
+    pub fn backward(&self, target: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let Some(map) = &self.0.map.backward else { return Ok(None) };
+        unit_rows(&map.apply(&self.0.target.apply(target)?)?).map(Some)
+    }
+
+    /// Every tensor by name: `source.*`, `target.*`, `forward.*`, `backward.*`.
+    pub fn tensors(&self) -> Tensors {
+        let mut tensors = self.0.map.tensors();
+        for (side, preparation) in [("source", &self.0.source), ("target", &self.0.target)] {
+            tensors.extend(preparation.tensors().into_iter().map(|(name, tensor)| (format!("{side}.{name}"), tensor)));
+        }
+        tensors
+    }
+
+    /// The inverse of [`Model::tensors`].
+    ///
+    /// # Errors
+    /// A missing tensor.
+    pub fn from_tensors(tensors: &Tensors) -> candle_core::Result<Self> {
+        let side = |prefix: &str| -> Tensors {
+            tensors
+                .iter()
+                .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
+                .collect()
+        };
+        Ok(Self(PreparedMap {
+            source: Preparation::from_tensors(&side("source."))?,
+            target: Preparation::from_tensors(&side("target."))?,
+            map: TwoWayMap::from_tensors(tensors)?,
+        }))
+    }
+
+    /// Writes `map.safetensors` and `map.json` into a run folder.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        let tensors = self.tensors();
+        let shapes: serde_json::Map<String, serde_json::Value> =
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.dims().into())).collect();
+        let description = serde_json::json!({
+            "format": 1,
+            "kind": self.0.map.forward.kind(),
+            "inverse": self.0.map.backward.is_some(),
+            "tensors": shapes,
+        });
+        let bytes = super::checkpoint::encode(&tensors)?;
+        write_atomic(&folder.join(TENSORS), |file| file.write_all(&bytes))?;
+        write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))
+    }
+
+    /// Reads the model of a finished run.
+    ///
+    /// # Errors
+    /// A folder without a finished run, or a damaged file.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, Error> {
+        let path = folder.join(TENSORS);
+        if !path.is_file() {
+            return Err(no_finished_run(folder));
+        }
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let mut tensors = super::checkpoint::decode(&bytes)?;
+        for tensor in tensors.values_mut() {
+            *tensor = tensor.to_device(device)?;
+        }
+        Ok(Self::from_tensors(&tensors)?)
+    }
+}
+
+/// Says what to do about a folder without a map.
+fn no_finished_run(folder: &Path) -> Error {
+    let inner = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders
+    };
+    let runs = inner(folder).into_iter().flat_map(|problem| inner(&problem)).find(|run| run.join(TENSORS).is_file());
+    let hint = match runs {
+        Some(run) => format!("name one of its runs, such as `{}`", run.display()),
+        None => "finish it with `himacl train --resume`".to_owned(),
+    };
+    Error::NoFinishedRun { path: folder.to_path_buf(), hint }
+}

@@ -1,0 +1,368 @@
+//! One problem with one seed, from embeddings to a finished run folder.
+
+use super::checkpoint::{decode, encode};
+use super::dataset::Dataset;
+use super::model::Model;
+use super::pairs::Coupling;
+use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
+use super::split::Split;
+use super::state::{Task, select};
+use super::{Metrics, Trained, Watch, train};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
+use crate::error::Error;
+use crate::eval::{self, RetrievalParams};
+use crate::files::{write_atomic, write_text};
+use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap};
+use crate::objective::{Objective, Regression};
+use candle_core::{Device, Tensor};
+use hiref_core::{Permutation, UNMATCHED};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+/// Prefix of the figures of the map fitted on the anchors alone.
+pub const ANCHORS_ONLY: &str = "anchors_only";
+/// Prefix of the figures of the aligned map, before training.
+pub const ALIGNMENT: &str = "alignment";
+/// Prefix of the figures of the map fitted on all true pairs.
+pub const ALL_PAIRS: &str = "all_pairs";
+
+/// Ridge penalty of the map on all true pairs, relative to the mean square of a coordinate.
+const CEILING_PENALTY: f64 = 0.1;
+
+/// What a run found.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// Figures by name, such as `image_to_text_R@10` and `anchors_only.foscttm`.
+    pub metrics: Metrics,
+    /// Wall time of each phase: align, train, evaluate.
+    pub seconds: Vec<(&'static str, f64)>,
+    /// Source items trained on, target items, known pairs, held-out items.
+    pub counts: BTreeMap<String, usize>,
+}
+
+/// Aligns, trains and evaluates, in `folder`, which exists; goes on where an earlier call was interrupted.
+///
+/// `None`: the watch asked to stop, and a later call goes on.
+///
+/// # Errors
+/// A recipe that does not fit the data; whatever alignment and training refuse; files that cannot be written.
+pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) -> Result<Option<Outcome>, Error> {
+    let split = split_of(recipe, data)?;
+    let (source, target) = (select(&data.source, &split.source)?, select(&data.target, &split.target)?);
+    let mut seconds = Vec::new();
+
+    let started = Instant::now();
+    let Some(alignment) = alignment_of(recipe, &source, &target, &split, folder, watch)? else { return Ok(None) };
+    seconds.push(("align", started.elapsed().as_secs_f64()));
+
+    let (x, y) = (alignment.source.apply(&source)?, alignment.target.apply(&target)?);
+    let held_out = held_out(recipe, data)?;
+    let prepared = |map: &TwoWayMap| PreparedMap {
+        source: alignment.source.clone(),
+        target: alignment.target.clone(),
+        map: map.clone(),
+    };
+    let retrieval = |map: &PreparedMap| match &held_out {
+        None => Ok(Metrics::new()),
+        Some((source, target)) => evaluate(map, source, target, recipe.eval.csls_neighbours),
+    };
+
+    let started = Instant::now();
+    let map = starting_map(recipe, &alignment.map)?;
+    let ObjectiveKind::Regression = recipe.objective.kind;
+    let task = Task {
+        recipe,
+        x: &x,
+        y: &y,
+        anchors: &split.anchors,
+        free: split.free(),
+        objective: Objective::Regression(Regression { cosine_share: recipe.objective.cosine_share }),
+        map: &map,
+        coupling: &alignment.coupling,
+    };
+    let Trained::Finished(map, _) = train(&task, folder, &|map| retrieval(&prepared(map)), watch)? else {
+        return Ok(None);
+    };
+    let last = task.couple(&map, Some(&alignment.coupling.permutation), watch)?;
+    if last.interrupted {
+        return Ok(None);
+    }
+    seconds.push(("train", started.elapsed().as_secs_f64()));
+
+    let started = Instant::now();
+    let map = prepared(&map);
+    let mut metrics = retrieval(&map)?;
+    metrics.insert("coupling_cost".to_owned(), last.mean_cost);
+    metrics.extend(pairing(&map, (&source, &target), &task.free, &split, Some(&last.coupling))?);
+    let mut others = Vec::new();
+    others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
+    others.push((ALIGNMENT, prepared(&alignment.map)));
+    if let Some(truth) = split.truth.as_ref().filter(|_| recipe.eval.ceiling) {
+        others.push((ALL_PAIRS, ceiling(recipe, &source, &select(&target, truth)?)?));
+    }
+    for (prefix, map) in &others {
+        let mut figures = retrieval(map)?;
+        if *prefix != ALL_PAIRS {
+            let coupling = Some(&alignment.coupling).filter(|_| *prefix == ALIGNMENT);
+            figures.extend(pairing(map, (&source, &target), &task.free, &split, coupling)?);
+        }
+        metrics.extend(figures.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)));
+    }
+    seconds.push(("evaluate", started.elapsed().as_secs_f64()));
+
+    let couplings = folder.join("couplings");
+    fs::create_dir_all(&couplings).map_err(Error::io("make folder", &couplings))?;
+    write_coupling(&couplings.join("final.safetensors"), &split, &task.free, &last.coupling)?;
+    Model(map).save(folder)?;
+    let counts = [
+        ("source_items", split.source.len()),
+        ("target_items", split.target.len()),
+        ("anchors", split.anchors.len()),
+        ("held_out", held_out.map_or(0, |(source, _)| source.dims()[0])),
+    ];
+    let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
+    Ok(Some(Outcome { metrics, seconds, counts }))
+}
+
+/// The pairs that a recipe keeps for evaluation: `(h, d)` and `(h, e)`, row i belongs to row i.
+///
+/// # Errors
+/// A recipe that does not fit the data.
+pub fn held_out(recipe: &Recipe, data: &Dataset) -> Result<Option<(Tensor, Tensor)>, Error> {
+    if data.evaluation.is_some() {
+        return Ok(data.evaluation.clone());
+    }
+    let rows = split_of(recipe, data)?.held_out;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let rows = Tensor::new(rows, data.source.device())?;
+    Ok(Some((data.source.index_select(&rows, 0)?, data.target.index_select(&rows, 0)?)))
+}
+
+/// Retrieval figures of a map on pairs, of which row i of one side belongs to row i of the other.
+///
+/// # Errors
+/// Rows of other dimensions than those trained on.
+pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighbours: usize) -> Result<Metrics, Error> {
+    let (x, y) = map.joint(source, target)?;
+    let mut metrics: Metrics =
+        eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
+    let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
+    metrics.insert("partner_cosine".to_owned(), eval::partner_cosine(&mapped, &map.target.apply(target)?)?);
+    Ok(metrics)
+}
+
+/// The recipe of a run folder.
+///
+/// # Errors
+/// A folder without a run, or with another file of that name.
+pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
+    let path = folder.join("config.toml");
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let mut table: toml::Table =
+        toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
+    table.remove("variants");
+    toml::Value::Table(table).try_into().map_err(|source| Error::Config { path, source })
+}
+
+/// The map that training starts from: the closed form, inside a residual network where the recipe wants one.
+fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error> {
+    let section = &recipe.map;
+    let grow = |map: &Map, direction: u64| -> Result<Map, Error> {
+        match (section.kind, map) {
+            (MapKind::ResidualMlp, Map::Linear(linear)) => {
+                let seed = recipe.train.seed.wrapping_mul(2).wrapping_add(direction);
+                Ok(Map::ResidualMlp(ResidualMlp::around(linear.clone(), section.layers, section.width, seed)?))
+            }
+            _ => Ok(map.clone()),
+        }
+    };
+    let backward = aligned.backward.as_ref().filter(|_| section.inverse).map(|map| grow(map, 1)).transpose()?;
+    Ok(TwoWayMap { forward: grow(&aligned.forward, 0)?, backward })
+}
+
+/// Ridge maps both ways on all true pairs, row i of `source` with row i of `target`, in the widest space that the
+/// alignment may use.
+fn ceiling(recipe: &Recipe, source: &Tensor, target: &Tensor) -> Result<PreparedMap, Error> {
+    let refinement = recipe.alignment.candidates.first().map(|first| first.refinement.clone()).unwrap_or_default();
+    let prepare = |side: &Tensor, name: &'static str| -> Result<Preparation, Error> {
+        let axes = PrincipalAxes::fit(side, refinement.last_dimension, recipe.train.seed, name)?;
+        Ok(Preparation::whitening(&axes, refinement.last_dimension, refinement.whitening)?)
+    };
+    let (source_side, target_side) = (prepare(source, "source")?, prepare(target, "target")?);
+    let (x, y) = (source_side.apply(source)?, target_side.apply(target)?);
+    let ridge = |x, y| LinearMap::ridge(x, y, None, CEILING_PENALTY).map(Map::Linear);
+    let map = TwoWayMap { forward: ridge(&x, &y)?, backward: Some(ridge(&y, &x)?) };
+    Ok(PreparedMap { source: source_side, target: target_side, map })
+}
+
+fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {
+    let section = &recipe.data;
+    let (source_rows, target_rows) = (data.source.dims()[0], data.target.dims()[0]);
+    if !section.hide_pairs {
+        return Ok(Split::of_all(source_rows, target_rows, data.anchors.clone()));
+    }
+    if source_rows != target_rows {
+        return Err(Error::NotPaired {
+            source_path: section.source.clone(),
+            source_rows,
+            target_path: section.target.clone(),
+            target_rows,
+            why: "data.hide_pairs = true takes row i of both as a pair",
+        });
+    }
+    let share = section.held_out * if section.held_out < 1.0 { source_rows as f64 } else { 1.0 };
+    let held_out = share.round() as usize;
+    let anchors = match section.anchors {
+        Anchors::Count(count) => count,
+        Anchors::File(_) => 0,
+    };
+    for (key, asked, available, of) in [
+        ("data.held_out", held_out, source_rows, "rows"),
+        ("data.anchors", anchors, source_rows.saturating_sub(held_out), "rows beside the held-out ones"),
+    ] {
+        if asked > available {
+            return Err(Error::TooFewItems { key, asked, available, of });
+        }
+    }
+    Ok(Split::hiding_pairs(source_rows, held_out, anchors, recipe.train.seed))
+}
+
+/// What training starts from.
+struct Start {
+    source: Preparation,
+    target: Preparation,
+    map: TwoWayMap,
+    anchors_only: Option<PreparedMap>,
+    coupling: Coupling,
+}
+
+/// Aligns, or takes up the alignment that an interrupted run left in `folder`.
+fn alignment_of(
+    recipe: &Recipe,
+    source: &Tensor,
+    target: &Tensor,
+    split: &Split,
+    folder: &Path,
+    watch: &dyn Watch,
+) -> Result<Option<Start>, Error> {
+    if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
+        return Err(Error::NoAnchors);
+    }
+    let path = folder.join("alignment.safetensors");
+    if let Ok(bytes) = fs::read(&path)
+        && let Ok(start) = decode(&bytes).and_then(|tensors| Start::from_tensors(&tensors, source.device()))
+    {
+        return Ok(Some(start));
+    }
+    let aligner = recipe.align_params().check()?;
+    let aligned = match recipe.alignment.mode {
+        AlignmentMode::SharedSpace => aligner.shared_space(source, target, watch),
+        AlignmentMode::Anchors => aligner.anchors(source, target, &split.anchors, watch),
+    };
+    let aligned = match aligned {
+        Err(AlignError::Interrupted) => return Ok(None),
+        aligned => aligned?,
+    };
+    // An interrupted solver may have ended a coupling early: such an alignment is not kept.
+    if watch.should_stop() {
+        return Ok(None);
+    }
+    write_text(&folder.join("alignment.json"), &describe(&aligned.report))?;
+    let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
+    let coupling = match aligned.coupling {
+        Some(permutation) => Coupling { permutation, confidence: aligned.confidence },
+        None => {
+            Coupling { permutation: Permutation::new(vec![UNMATCHED; num_x], num_y)?, confidence: vec![0.0; num_x] }
+        }
+    };
+    let start = Start {
+        source: aligned.source,
+        target: aligned.target,
+        map: aligned.map,
+        anchors_only: aligned.anchors_only,
+        coupling,
+    };
+    let bytes = encode(&start.tensors()?)?;
+    write_atomic(&path, |file| file.write_all(&bytes))?;
+    Ok(Some(start))
+}
+
+fn describe(report: &AlignmentReport) -> String {
+    serde_json::to_string_pretty(report).expect("plain data serialises") + "\n"
+}
+
+impl Start {
+    fn tensors(&self) -> candle_core::Result<Tensors> {
+        let mut parts = vec![
+            ("source", self.source.tensors()),
+            ("target", self.target.tensors()),
+            ("map", self.map.tensors()),
+            ("coupling", self.coupling.tensors()?),
+        ];
+        if let Some(map) = &self.anchors_only {
+            parts.push(("anchors_only", Model(map.clone()).tensors()));
+        }
+        Ok(parts
+            .into_iter()
+            .flat_map(|(part, tensors)| {
+                tensors.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor))
+            })
+            .collect())
+    }
+
+    fn from_tensors(tensors: &Tensors, device: &Device) -> candle_core::Result<Self> {
+        let part = |prefix: &str| -> candle_core::Result<Tensors> {
+            let named =
+                tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
+            named.map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
+        };
+        let anchors_only = part("anchors_only.")?;
+        Ok(Self {
+            source: Preparation::from_tensors(&part("source.")?)?,
+            target: Preparation::from_tensors(&part("target.")?)?,
+            map: TwoWayMap::from_tensors(&part("map.")?)?,
+            anchors_only: if anchors_only.is_empty() { None } else { Some(Model::from_tensors(&anchors_only)?.0) },
+            coupling: Coupling::from_tensors(&part("coupling.")?)?,
+        })
+    }
+}
+
+/// Shares of the free source items whose partner is found: by the nearest neighbour, mutually, by the bijection.
+fn pairing(
+    map: &PreparedMap,
+    (source, target): (&Tensor, &Tensor),
+    free: &(Vec<u32>, Vec<u32>),
+    split: &Split,
+    coupling: Option<&Coupling>,
+) -> Result<Metrics, Error> {
+    let Some(truth) = split.truth.as_ref().filter(|_| !free.0.is_empty()) else { return Ok(Metrics::new()) };
+    let mut position = vec![0; target.dims()[0]];
+    for (at, &row) in free.1.iter().enumerate() {
+        position[row as usize] = at as u32;
+    }
+    // The partner of an anchor is its anchor, so the partners of free items are free.
+    let partners: Vec<u32> = free.0.iter().map(|&row| position[truth[row as usize] as usize]).collect();
+    let (x, y) = map.joint(&select(source, &free.0)?, &select(target, &free.1)?)?;
+    let accuracy = eval::pairing_accuracy(&x, &y, &partners, coupling.map(|coupling| &coupling.permutation))?;
+    Ok(accuracy.figures().into_iter().collect())
+}
+
+/// Writes the coupling by rows of the input files.
+fn write_coupling(path: &Path, split: &Split, free: &(Vec<u32>, Vec<u32>), coupling: &Coupling) -> Result<(), Error> {
+    let pairs: Vec<(usize, usize)> = coupling.permutation.pairs().collect();
+    let column = |values: Vec<u32>| Tensor::new(values, &Device::Cpu);
+    let source = pairs.iter().map(|&(x, _)| split.source[free.0[x] as usize]).collect();
+    let target = pairs.iter().map(|&(_, y)| split.target[free.1[y] as usize]).collect();
+    let confidence: Vec<f32> = pairs.iter().map(|&(x, _)| coupling.confidence[x]).collect();
+    let tensors = Tensors::from([
+        ("source_row".to_owned(), column(source)?),
+        ("target_row".to_owned(), column(target)?),
+        ("confidence".to_owned(), Tensor::new(confidence, &Device::Cpu)?),
+    ]);
+    let bytes = encode(&tensors)?;
+    write_atomic(path, |file| file.write_all(&bytes))
+}

@@ -1,0 +1,212 @@
+//! A training run between two steps.
+
+use super::checkpoint::{Best, Checkpoint, CheckpointStore, Progress};
+use super::couple::{Coupled, couple};
+use super::ema::Ema;
+use super::metrics::MetricsLog;
+use super::optimizer::AdamW;
+use super::pairs::{Coupling, Pairs};
+use super::parameters::Parameters;
+use super::recipe::Recipe;
+use super::{Metrics, Watch};
+use crate::error::Error;
+use crate::map::TwoWayMap;
+use crate::objective::{Batch, Objective};
+use candle_core::Tensor;
+use hiref_core::Permutation;
+use serde_json::Value;
+use std::path::Path;
+
+/// Metrics for which more is better.
+const MORE_IS_BETTER: [&str; 4] = ["_R@", "cosine", "accuracy", "top"];
+
+/// What is to be trained, in the spaces in which both sides are compared.
+#[derive(Debug)]
+pub struct Task<'a> {
+    /// The settings.
+    pub recipe: &'a Recipe,
+    /// Source items, `(n, d)`.
+    pub x: &'a Tensor,
+    /// Target items, `(m, e)`.
+    pub y: &'a Tensor,
+    /// Known pairs, as rows of `x` and `y`.
+    pub anchors: &'a [(u32, u32)],
+    /// Rows of `x` and `y` that no anchor pairs.
+    pub free: (Vec<u32>, Vec<u32>),
+    /// What to minimise.
+    pub objective: Objective,
+    /// The map to start from.
+    pub map: &'a TwoWayMap,
+    /// The coupling of the free rows to start from.
+    pub coupling: &'a Coupling,
+}
+
+impl Task<'_> {
+    /// The loss of the pairs at positions `batch`, averaged over the directions that the map has.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn loss(&self, map: &TwoWayMap, pairs: &Pairs, batch: &[u32]) -> Result<Tensor, Error> {
+        let (rows, partners, weight) = pairs.batch(batch, self.x.device())?;
+        let x = self.x.index_select(&rows, 0)?; // (b, d)
+        let y = self.y.index_select(&partners, 0)?; // (b, e)
+        let forward =
+            self.objective.loss(&Batch { predicted: &map.forward.apply(&x)?, target: &y, weight: &weight })?;
+        let Some(back) = &map.backward else { return Ok(forward) };
+        let backward = self.objective.loss(&Batch { predicted: &back.apply(&y)?, target: &x, weight: &weight })?;
+        Ok(((forward + backward)? * 0.5)?)
+    }
+
+    /// Couples the free items by `map`.
+    ///
+    /// # Errors
+    /// What the solver refuses.
+    pub fn couple(
+        &self,
+        map: &TwoWayMap,
+        warm_start: Option<&Permutation>,
+        watch: &dyn Watch,
+    ) -> Result<Coupled, Error> {
+        if self.free.0.is_empty() || self.free.1.is_empty() {
+            return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
+        }
+        let (x, y) = (select(self.x, &self.free.0)?, select(self.y, &self.free.1)?);
+        couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)
+    }
+
+    fn pairs(&self, coupling: &Coupling) -> Pairs {
+        let share = self.recipe.objective.anchor_share;
+        Pairs::new(self.anchors, &self.free, coupling, self.recipe.coupling.keep, share)
+    }
+}
+
+/// The rows of `tensor` at the given positions.
+pub(super) fn select(tensor: &Tensor, rows: &[u32]) -> candle_core::Result<Tensor> {
+    tensor.index_select(&Tensor::new(rows, tensor.device())?, 0)
+}
+
+/// Everything that changes while training.
+#[derive(Debug)]
+pub struct TrainState {
+    /// Counters.
+    pub progress: Progress,
+    /// The map being trained.
+    pub parameters: Parameters,
+    /// Its optimiser.
+    pub optimizer: AdamW,
+    /// Its moving average.
+    pub ema: Ema,
+    /// The coupling in force.
+    pub coupling: Coupling,
+    /// The pairs that follow from it.
+    pub pairs: Pairs,
+    log: MetricsLog,
+    checkpoints: CheckpointStore,
+}
+
+impl TrainState {
+    /// The state at the newest whole checkpoint in `folder`, or at the start where there is none.
+    ///
+    /// # Errors
+    /// Files that cannot be read; a checkpoint of another map.
+    pub fn new_or_resumed(task: &Task<'_>, folder: &Path, watch: &dyn Watch) -> Result<Self, Error> {
+        let recipe = task.recipe;
+        let frozen: &[&str] = if recipe.map.freeze_linear { &["forward.linear.", "backward.linear."] } else { &[] };
+        let parameters = Parameters::new(task.map, frozen)?;
+        let mut optimizer = AdamW::new(recipe.optimizer.clone(), &parameters)?;
+        let mut ema = Ema::new(recipe.train.ema, &parameters)?;
+        let checkpoints = CheckpointStore::new(folder.join("checkpoints"), recipe.checkpoint.keep);
+        let (found, damaged) = checkpoints.latest()?;
+        for problem in damaged {
+            watch.note(&format!("{problem}; going on from the one before"));
+        }
+        let mut progress = Progress::default();
+        let mut coupling = task.coupling.clone();
+        if let Some(checkpoint) = found {
+            watch.note(&format!(
+                "resuming at step {}, epoch {}",
+                checkpoint.progress.step,
+                checkpoint.progress.epoch + 1
+            ));
+            progress = checkpoint.progress;
+            parameters.set(&checkpoint.map)?;
+            optimizer.restore(&checkpoint.optimizer, progress.step)?;
+            ema.restore(&checkpoint.ema)?;
+            coupling = checkpoint.coupling;
+        }
+        let log = MetricsLog::open(&folder.join("metrics.jsonl"), progress.metrics_bytes)?;
+        let pairs = task.pairs(&coupling);
+        Ok(Self { progress, parameters, optimizer, ema, coupling, pairs, log, checkpoints })
+    }
+
+    /// The map of the averaged parameters.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn averaged_map(&self) -> Result<TwoWayMap, Error> {
+        Ok(self.parameters.map_with(self.ema.tensors())?)
+    }
+
+    /// Takes a newly computed coupling into use.
+    pub fn recouple(&mut self, task: &Task<'_>, coupling: Coupling) {
+        self.pairs = task.pairs(&coupling);
+        self.coupling = coupling;
+        self.progress.coupling += 1;
+    }
+
+    /// Counts a step with the given loss.
+    pub fn advance(&mut self, loss: f32) {
+        self.progress.step += 1;
+        self.progress.batch += 1;
+        self.progress.loss_sum += loss;
+    }
+
+    /// Counts an epoch of `batches` batches; returns its mean loss.
+    pub fn finish_epoch(&mut self, batches: usize) -> f64 {
+        let mean = f64::from(self.progress.loss_sum) / batches as f64;
+        self.progress.epoch += 1;
+        self.progress.batch = 0;
+        self.progress.loss_sum = 0.0;
+        mean
+    }
+
+    /// Appends an object to the log, with step and epoch.
+    ///
+    /// # Errors
+    /// A log that cannot be written.
+    pub fn log(&mut self, record: Value) -> Result<(), Error> {
+        let mut line = serde_json::Map::new();
+        line.insert("step".to_owned(), self.progress.step.into());
+        line.insert("epoch".to_owned(), self.progress.epoch.into());
+        if let Value::Object(fields) = record {
+            line.extend(fields);
+        }
+        self.log.append(line)
+    }
+
+    /// Remembers the present step as the best if its figure says so.
+    pub fn note_best(&mut self, figures: &Metrics, metric: &str) {
+        let Some(&value) = figures.get(metric) else { return };
+        let value = value as f32;
+        let sign = if MORE_IS_BETTER.iter().any(|part| metric.contains(part)) { -1.0 } else { 1.0 };
+        if self.progress.best.is_none_or(|best| sign * value < sign * best.value) {
+            self.progress.best = Some(Best { step: self.progress.step, value });
+        }
+    }
+
+    /// Writes a checkpoint.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save(&mut self) -> Result<(), Error> {
+        self.progress.metrics_bytes = self.log.sync()?;
+        self.checkpoints.save(&Checkpoint {
+            progress: self.progress.clone(),
+            map: self.parameters.values()?,
+            ema: self.ema.tensors().clone(),
+            optimizer: self.optimizer.tensors(),
+            coupling: self.coupling.clone(),
+        })?;
+        Ok(())
+    }
+}

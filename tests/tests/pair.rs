@@ -1,0 +1,199 @@
+//! `himacl pair` on small sets: the results, their files, and what they agree with.
+
+mod support;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float32Type, UInt32Type};
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
+use support::{Scratch, cloud, himacl, read_u32};
+
+/// Runs `himacl pair`, expects success; returns the permutation and the summary.
+fn pair(scratch: &Scratch, x: &str, y: &str, more: &[&str]) -> (Vec<u32>, Value) {
+    let output = scratch.arg("out");
+    let arguments = [&["pair", "--x", x, "--y", y, "--output", &output, "--device", "cpu"], more].concat();
+    let run = himacl(&arguments);
+    let message = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(0), "{message}");
+    let out = scratch.path("out");
+    let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["config.toml", "pairs.parquet", "permutation.npy", "summary.json"]);
+    let summary = fs::read_to_string(out.join("summary.json")).unwrap();
+    (read_u32(&out.join("permutation.npy")), serde_json::from_str(&summary).unwrap())
+}
+
+fn pairs(path: &Path) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+fn squared(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+}
+
+#[test]
+fn small_sets_of_equal_and_different_sizes() {
+    for (n, m) in [(1, 1), (2, 2), (3, 3), (101, 101), (1, 4), (4, 1), (30, 47), (47, 30)] {
+        let scratch = Scratch::new();
+        let (x, y) = (cloud(n, 1), cloud(m, 2));
+        let (x_path, y_path) = (scratch.npy("x.npy", &x), scratch.npy("y.npy", &y));
+        let (y_of_x, summary) = pair(&scratch, &x_path, &y_path, &["--seed", "5"]);
+
+        let matched: Vec<(usize, usize)> =
+            y_of_x.iter().enumerate().filter(|(_, y)| **y != u32::MAX).map(|(x, &y)| (x, y as usize)).collect();
+        let mut used: Vec<usize> = matched.iter().map(|&(_, y)| y).collect();
+        used.sort_unstable();
+        used.dedup();
+        assert_eq!((y_of_x.len(), matched.len(), used.len()), (n, n.min(m), n.min(m)), "{n} x {m}");
+
+        let mean = matched.iter().map(|&(i, j)| squared(&x[i], &y[j])).sum::<f64>() / matched.len() as f64;
+        let reported = summary["mean_cost"].as_f64().unwrap();
+        assert!((reported - mean).abs() <= 1e-9 * mean.abs().max(1.0), "{reported} is not {mean}");
+        assert_eq!(summary["n"], n);
+        assert_eq!(summary["m"], m);
+        assert_eq!(summary["d"], 2);
+        assert_eq!(summary["seed"], 5);
+        assert_eq!(summary["cost"], "sqeuclidean");
+        assert_eq!(summary["quality"], "balanced");
+        assert_eq!(summary["bijection"], n == m);
+        for key in ["dual_bound", "relative_gap"] {
+            assert!(summary.as_object().unwrap()[key].is_null());
+        }
+        for key in ["load", "split", "leaves", "polish", "certify", "write"] {
+            assert!(summary["seconds"].as_object().unwrap().contains_key(key), "{key}");
+        }
+        assert!(summary["levels"].is_array() && summary["polish"].is_array() && summary["termination"].is_string());
+        assert!(summary["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
+
+        let batch = &pairs(&scratch.path("out/pairs.parquet"))[0];
+        assert_eq!(batch.num_rows(), matched.len());
+        let (x_index, y_index) =
+            (batch.column(0).as_primitive::<UInt32Type>(), batch.column(1).as_primitive::<UInt32Type>());
+        let cost = batch.column(2).as_primitive::<Float32Type>();
+        for (row, &(i, j)) in matched.iter().enumerate() {
+            assert_eq!((x_index.value(row) as usize, y_index.value(row) as usize), (i, j));
+            assert!((f64::from(cost.value(row)) - squared(&x[i], &y[j])).abs() < 1e-6);
+        }
+        let config: toml::Table =
+            toml::from_str(&fs::read_to_string(scratch.path("out/config.toml")).unwrap()).unwrap();
+        assert_eq!(config["hiref"]["seed"].as_integer(), Some(5));
+    }
+}
+
+#[test]
+fn a_hidden_permutation_is_found_by_each_solver_and_cost() {
+    let scratch = Scratch::new();
+    let x: Vec<Vec<f32>> = (0..60u8).map(|i| vec![f32::from(i) + 1.0, (f32::from(i) * 0.4).sin() * 8.0]).collect();
+    let hidden: Vec<usize> = (0..60).map(|i| i * 7 % 60).collect();
+    let y: Vec<Vec<f32>> = (0..60).map(|j| x[hidden.iter().position(|&to| to == j).unwrap()].clone()).collect();
+    let (x, y) = (scratch.npy("x.npy", &x), scratch.npy("y.npy", &y));
+    for solver in ["hiref", "exact"] {
+        for cost in ["sqeuclidean", "euclidean"] {
+            let (found, summary) = pair(&scratch, &x, &y, &["--solver", solver, "--cost", cost, "--force"]);
+            assert!(found.iter().zip(&hidden).all(|(&found, &hidden)| found as usize == hidden), "{solver} {cost}");
+            assert_eq!(summary["mean_cost"], 0.0);
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits_and_a_warm_start_keeps_the_optimum() {
+    let scratch = Scratch::new();
+    let (x, y) = (scratch.npy("x.npy", &cloud(300, 1)), scratch.npy("y.npy", &cloud(300, 2)));
+    let (first, summary) = pair(&scratch, &x, &y, &["--threads", "1"]);
+    let (second, _) = pair(&scratch, &x, &y, &["--threads", "2", "--force"]);
+    assert_eq!(first, second);
+    fs::rename(scratch.path("out"), scratch.path("before")).unwrap();
+    let (_, warm) = pair(&scratch, &x, &y, &["--warm-start", &scratch.arg("before")]);
+    assert!(warm["mean_cost"].as_f64().unwrap() <= summary["mean_cost"].as_f64().unwrap() * (1.0 + 1e-12));
+}
+
+#[test]
+fn metadata_of_clip_retrieval_folders_goes_along() {
+    let scratch = Scratch::new();
+    // Eleven shards, so that shard 10 comes after shard 9 only in numeric order.
+    for folder in ["img_emb", "text_emb", "metadata"] {
+        fs::create_dir_all(scratch.path("set").join(folder)).unwrap();
+    }
+    for shard in 0..11u8 {
+        let place = |row: u8| f32::from(shard * 2 + row);
+        scratch.npy(&format!("set/img_emb/img_emb_{shard}.npy"), &[vec![place(0), 0.0], vec![place(1), 0.0]]);
+        scratch.npy(
+            &format!("set/text_emb/text_emb_{shard}.npy"),
+            &[vec![21.0 - place(0), 1.0], vec![21.0 - place(1), 1.0]],
+        );
+        let names = |what: &str| {
+            Arc::new(StringArray::from_iter_values((0..2).map(|row| format!("{what}{}", shard * 2 + row)))) as ArrayRef
+        };
+        let batch =
+            RecordBatch::try_from_iter([("caption", names("caption ")), ("image_path", names("image "))]).unwrap();
+        let file = File::create(scratch.path(&format!("set/metadata/metadata_{shard}.parquet"))).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    let (found, _) = pair(&scratch, &scratch.arg("set/img_emb"), &scratch.arg("set"), &["--y-key", "text_emb"]);
+    assert_eq!(found, (0..22).rev().collect::<Vec<u32>>());
+    let batch = &pairs(&scratch.path("out/pairs.parquet"))[0];
+    let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["x_index", "y_index", "cost", "x_caption", "x_image_path", "y_caption", "y_image_path"]);
+    let (images, captions) = (batch.column(4).as_string::<i32>(), batch.column(5).as_string::<i32>());
+    for row in 0..22 {
+        assert_eq!(images.value(row), format!("image {row}"));
+        assert_eq!(captions.value(row), format!("caption {}", 21 - row));
+    }
+}
+
+#[test]
+fn safetensors_half_precision_and_transforms() {
+    use safetensors::{Dtype, serialize_to_file, tensor::TensorView};
+    let scratch = Scratch::new();
+    let (x, shift) = (cloud(40, 3), 100.0);
+    let y: Vec<Vec<f32>> = x.iter().rev().map(|row| row.iter().map(|value| value + shift).collect()).collect();
+    let bytes: Vec<u8> = x.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+    let view = || TensorView::new(Dtype::F32, vec![40, 2], &bytes).unwrap();
+    serialize_to_file([("a", view()), ("b", view())], None, &scratch.path("x.safetensors")).unwrap();
+    let y = scratch.npy("y.npy", &y);
+    let (found, summary) = pair(&scratch, &scratch.arg("x.safetensors"), &y, &["--x-key", "b", "--center"]);
+    assert_eq!(found, (0..40).rev().collect::<Vec<u32>>());
+    assert!(summary["mean_cost"].as_f64().unwrap() < 1e-8);
+}
+
+#[test]
+fn force_overwrites_and_a_finished_run_is_not_resumed() {
+    let scratch = Scratch::new();
+    let (x, y) = (scratch.npy("x.npy", &cloud(20, 1)), scratch.npy("y.npy", &cloud(20, 2)));
+    let (first, _) = pair(&scratch, &x, &y, &[]);
+    let (again, _) = pair(&scratch, &x, &y, &["--force"]);
+    assert_eq!(first, again);
+    let output = scratch.arg("out");
+    let before = fs::read(scratch.path("out/summary.json")).unwrap();
+    let arguments = ["pair", "--x", &x, "--y", &y, "-o", &output, "--device", "cpu", "--resume"];
+    let run = himacl(&arguments);
+    assert_eq!(run.status.code(), Some(0));
+    assert!(String::from_utf8(run.stdout).unwrap().contains("is finished already"));
+    assert_eq!(fs::read(scratch.path("out/summary.json")).unwrap(), before);
+    let other = himacl(&[&arguments[..], &["--cost", "euclidean"]].concat());
+    assert_eq!(other.status.code(), Some(2));
+    let message = String::from_utf8(other.stderr).unwrap();
+    assert!(message.contains("was made with cost = \"sqeuclidean\", this run has cost = \"euclidean\""), "{message}");
+}
+
+#[test]
+fn progress_as_json_is_one_object_a_line() {
+    let scratch = Scratch::new();
+    let (x, y) = (scratch.npy("x.npy", &cloud(50, 1)), scratch.npy("y.npy", &cloud(50, 2)));
+    let output = scratch.arg("out");
+    let run =
+        himacl(&["pair", "--x", &x, "--y", &y, "-o", &output, "--device", "cpu", "--progress", "json", "--quiet"]);
+    assert_eq!(run.status.code(), Some(0));
+    let text = String::from_utf8(run.stderr).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    assert!(events.iter().any(|event| event["event"] == "finished" && event["task"] == "leaves"), "{text}");
+}

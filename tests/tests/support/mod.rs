@@ -1,0 +1,93 @@
+//! What the end-to-end tests share: running the command, and small inputs.
+
+#![expect(dead_code, reason = "each test file uses its own part")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Runs the command under test.
+pub(crate) fn himacl(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_himacl-under-test"));
+    command.args(arguments).output().expect("the binary was built with the tests")
+}
+
+/// A scratch folder with shorthands.
+pub(crate) struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// As [`Self::path`], as an argument.
+    pub(crate) fn arg(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes rows as a float32 npy file; returns its path as an argument.
+    pub(crate) fn npy(&self, name: &str, rows: &[Vec<f32>]) -> String {
+        write_npy(&self.path(name), rows);
+        self.arg(name)
+    }
+
+    /// All files and folders, sorted.
+    pub(crate) fn tree(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut open = vec![self.0.path().to_path_buf()];
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path.clone());
+                }
+                found.push(path);
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+/// An npy file of any header and content.
+pub(crate) fn npy_bytes(descr: &str, fortran_order: bool, shape: &str, data: &[u8]) -> Vec<u8> {
+    let order = if fortran_order { "True" } else { "False" };
+    let header = format!("{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    bytes
+}
+
+pub(crate) fn write_npy(path: &Path, rows: &[Vec<f32>]) {
+    let data: Vec<u8> = rows.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
+    let shape = format!("({}, {})", rows.len(), rows.first().map_or(2, Vec::len));
+    fs::write(path, npy_bytes("<f4", false, &shape, &data)).unwrap();
+}
+
+/// The values of a u32 npy file of one dimension.
+pub(crate) fn read_u32(path: &Path) -> Vec<u32> {
+    let bytes = fs::read(path).unwrap();
+    assert_eq!(&bytes[..8], b"\x93NUMPY\x01\x00");
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = std::str::from_utf8(&bytes[10..start]).unwrap();
+    assert!(header.contains("'descr': '<u4', 'fortran_order': False, 'shape': ("), "{header}");
+    bytes[start..].chunks_exact(4).map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect()
+}
+
+/// A repeatable cloud of `rows` points of 2 coordinates in the unit square.
+pub(crate) fn cloud(rows: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u32 << 24) as f32
+    };
+    (0..rows).map(|_| vec![next(), next()]).collect()
+}

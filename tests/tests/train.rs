@@ -1,0 +1,349 @@
+//! `himacl train`, `eval` and `apply` as a user runs them.
+
+use himacl::data::{Embeddings, write_npy_f32};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A small problem with a known answer: y = x A plus a little noise.
+struct Problem {
+    folder: TempDir,
+}
+
+/// Numbers in [-1, 1) from a linear congruential generator: the tests need no quality, only the same numbers everywhere.
+fn numbers(seed: u64) -> impl Iterator<Item = f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    std::iter::from_fn(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Some((state >> 40) as f32 / (1u64 << 23) as f32 - 1.0)
+    })
+}
+
+impl Problem {
+    fn new(rows: usize, recipe: &str) -> Self {
+        let (d, e) = (12, 10);
+        let x: Vec<f32> = numbers(1).take(rows * d).collect();
+        let a: Vec<f32> = numbers(2).take(d * e).collect();
+        let noise: Vec<f32> = numbers(3).take(rows * e).collect();
+        let mut y = vec![0.0; rows * e];
+        for i in 0..rows {
+            for j in 0..e {
+                y[i * e + j] = (0..d).map(|k| x[i * d + k] * a[k * e + j]).sum::<f32>() + 0.02 * noise[i * e + j];
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        write_npy_f32(&folder.path().join("x.npy"), &x, &[rows, d]).unwrap();
+        write_npy_f32(&folder.path().join("y.npy"), &y, &[rows, e]).unwrap();
+        fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_himacl-under-test"));
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn fail(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&fs::read_to_string(self.path(name)).unwrap()).unwrap()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+const RECIPE: &str = "
+[data]
+source = 'x.npy'
+target = 'y.npy'
+hide_pairs = true
+anchors = 30
+held_out = 0.25
+
+[coupling]
+recompute_every = 4
+
+[map]
+layers = 1
+width = 16
+
+[train]
+epochs = 12
+batch_size = 32
+
+[checkpoint]
+every_epochs = 2
+every_steps = 5
+";
+
+fn figure(summary: &Value, name: &str) -> f64 {
+    summary[name].as_f64().unwrap_or_else(|| panic!("no figure `{name}` in {summary:#}"))
+}
+
+#[test]
+fn a_planted_linear_map_is_found() {
+    let problem = Problem::new(240, RECIPE);
+    let table = problem.succeed(&["train", "--config", "recipe.toml"]);
+    assert!(table.contains("HiMACL") && table.contains("all pairs (ceiling)"), "{table}");
+
+    let summary = problem.json("runs/recipe/summary.json");
+    assert!(figure(&summary, "image_to_text_R@1") > 0.8, "{summary:#}");
+    assert!(figure(&summary, "foscttm") < 0.02, "{summary:#}");
+    assert!(figure(&summary, "pairing_accuracy_bijection") > 0.9, "{summary:#}");
+    for name in ["text_to_image_R@10", "anchors_only.image_to_text_R@10", "all_pairs.foscttm", "partner_cosine"] {
+        figure(&summary, name);
+    }
+    for name in ["config.toml", "metrics.jsonl", "map.safetensors", "map.json", "couplings", "checkpoints"] {
+        assert!(problem.path("runs/recipe").join(name).exists(), "no {name}");
+    }
+    let log = fs::read_to_string(problem.path("runs/recipe/metrics.jsonl")).unwrap();
+    assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+
+    // The run's folder is all that eval and apply need.
+    let json = problem.succeed(&["eval", "--run", "runs/recipe", "--output", "evaluation"]);
+    let evaluation: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(figure(&evaluation, "image_to_text_R@1"), figure(&summary, "image_to_text_R@1"));
+    assert_eq!(problem.json("evaluation/summary.json")["foscttm"], evaluation["foscttm"]);
+    assert!(problem.fail(&["eval", "--run", "runs/recipe", "--output", "evaluation"]).contains("--force"));
+    let json = problem.succeed(&["eval", "--run", "runs/recipe", "--data", "x.npy", "y.npy"]);
+    assert!(figure(&serde_json::from_str(&json).unwrap(), "image_to_text_R@10") > 0.9);
+
+    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy", "--prepared"]);
+    problem.succeed(&[
+        "apply",
+        "--run",
+        "runs/recipe",
+        "--input",
+        "y.npy",
+        "--output",
+        "prepared.npy",
+        "--prepare-only",
+    ]);
+    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "y.npy", "--output", "back.npy", "--inverse"]);
+    assert!(
+        problem
+            .fail(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"])
+            .contains("--force")
+    );
+    let rows = |name: &str| {
+        let input = Embeddings::open(&problem.path(name), None).unwrap();
+        assert_eq!(input.num_rows(), 240);
+        (input.to_vec().unwrap(), input.dimension())
+    };
+    let ((mapped, k), (prepared, _)) = (rows("mapped.npy"), rows("prepared.npy"));
+    let cosine = |i: usize| (0..k).map(|c| mapped[i * k + c] * prepared[i * k + c]).sum::<f32>();
+    let mean = (0..240).map(cosine).sum::<f32>() / 240.0;
+    assert!(mean > 0.8, "mean partner cosine {mean}");
+    assert_eq!(rows("back.npy").0.len() % 240, 0);
+}
+
+#[test]
+fn nothing_is_overwritten_by_accident() {
+    let problem = Problem::new(60, RECIPE);
+    fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        let short = ["train", "--config", "recipe.toml", "--set", "train.epochs=1", "--set", "data.anchors=10"];
+        [&short[..], more].concat()
+    }
+    problem.succeed(&train(&[]));
+    let first = problem.bytes("runs/recipe/map.safetensors");
+    problem.succeed(&train(&["--seed", "9"])); // beside it
+    assert_eq!(problem.bytes("runs/recipe/map.safetensors"), first);
+    assert_ne!(problem.bytes("runs/recipe-2/map.safetensors"), first);
+
+    problem.succeed(&train(&["--set", "output.dir=mine"]));
+    let message = problem.fail(&train(&["--set", "output.dir=mine"]));
+    assert!(message.contains("--force") && message.contains("--resume"), "{message}");
+    problem.succeed(&train(&["--set", "output.dir=mine", "--force"]));
+    let message = problem.fail(&train(&["--set", "output.dir=mine", "--set", "train.batch_size=7", "--resume"]));
+    assert!(message.contains("train.batch_size = 32"), "{message}");
+    // A finished run is resumed by doing nothing.
+    problem.succeed(&train(&["--set", "output.dir=mine", "--resume"]));
+
+    fs::create_dir(problem.path("precious")).unwrap();
+    fs::write(problem.path("precious/file"), "work").unwrap();
+    problem.fail(&train(&["--set", "output.dir=precious", "--force"]));
+    assert_eq!(problem.bytes("precious/file"), b"work");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let problem = Problem::new(60, RECIPE);
+    let with = |setting: &str| problem.fail(&["train", "--config", "recipe.toml", "--set", setting]);
+    assert!(with("optimizer.learning_rat=1").contains("did you mean `optimizer.learning_rate`?"));
+    assert!(with("data.held_out=100").contains("`data.held_out` asks for 100 items, but there are only 60"));
+    assert!(with("data.anchors=0").contains("alignment.mode"));
+    assert!(with("data.source=missing.npy").contains("missing.npy"));
+    assert!(problem.fail(&["train", "--config", "none.toml"]).contains("none.toml"));
+    assert!(problem.fail(&["eval", "--run", "nowhere"]).contains("nowhere"));
+    assert!(!problem.path("runs/recipe/summary.json").exists());
+}
+
+#[test]
+fn seeds_and_variants_are_reported_together() {
+    let recipe = format!("{RECIPE}\n[variants.back]\n'data.source' = 'y.npy'\n'data.target' = 'x.npy'\n");
+    let problem = Problem::new(120, &recipe);
+    let table = problem.succeed(&[
+        "train",
+        "--config",
+        "recipe.toml",
+        "--set",
+        "train.seeds=[3, 4]",
+        "--set",
+        "output.dir=out",
+    ]);
+    assert!(table.contains("back") && table.contains('±'), "{table}");
+    let summary = problem.json("out/summary.json");
+    let each = |run: &str| figure(&problem.json(&format!("out/{run}/summary.json")), "foscttm");
+    let mean = 0.5 * (each("main/seed-3") + each("main/seed-4"));
+    assert!((figure(&summary, "foscttm") - mean).abs() < 1e-12);
+    let back = 0.5 * (each("back/seed-3") + each("back/seed-4"));
+    assert!((figure(&summary["variants"]["back"], "foscttm") - back).abs() < 1e-12);
+    let hint = problem.fail(&["eval", "--run", "out"]);
+    assert!(hint.contains("out/back/seed-3"), "{hint}");
+}
+
+#[test]
+fn a_shared_space_needs_no_anchors() {
+    let problem = Problem::new(100, RECIPE);
+    let x = Embeddings::open(&problem.path("x.npy"), None).unwrap().to_vec().unwrap();
+    let near: Vec<f32> = x.iter().zip(numbers(5)).map(|(value, noise)| value + 0.2 * noise).collect();
+    write_npy_f32(&problem.path("near.npy"), &near, &[100, 12]).unwrap();
+    let settings = ["--set", "data.target=near.npy", "--set", "data.anchors=0", "--set", "alignment.mode=shared-space"];
+    problem.succeed(&[&["train", "--config", "recipe.toml"], &settings[..]].concat());
+    let summary = problem.json("runs/recipe/summary.json");
+    assert!(figure(&summary, "pairing_accuracy_bijection") > 0.95, "{summary:#}");
+    assert!(figure(&summary, "image_to_text_R@1") > 0.9, "{summary:#}");
+}
+
+/// Everything that a run leaves must be the same, but for times and the like.
+fn assert_same_run(problem: &Problem, run: &str, reference: &str) {
+    for name in ["map.safetensors", "metrics.jsonl", "couplings/final.safetensors"] {
+        let (a, b) = (problem.bytes(&format!("{run}/{name}")), problem.bytes(&format!("{reference}/{name}")));
+        assert!(a == b, "{run}/{name} differs from {reference}");
+    }
+}
+
+#[test]
+fn a_killed_run_ends_with_the_same_bits() {
+    let problem = Problem::new(240, RECIPE);
+    let train = |folder: &str, more: &[&str]| {
+        let output = format!("output.dir={folder}");
+        let mut command =
+            problem.command(&["train", "--config", "recipe.toml", "--set", "train.epochs=60", "--set", &output]);
+        command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    };
+    let started = Instant::now();
+    assert!(train("whole", &[]).status().unwrap().success());
+    let whole = started.elapsed();
+
+    // Killed at moments spread over the run, whatever it is doing then; after the first kills it goes on from what is there.
+    let mut kills = 0;
+    for attempt in 1..200_u32 {
+        let mut child = train("killed", if attempt == 1 { &[] } else { &["--resume"] }).spawn().unwrap();
+        let share = f64::from(attempt * 37 % 100) / 100.0;
+        let deadline = Instant::now() + whole.mul_f64(0.1 + 0.5 * share + 0.05 * f64::from(attempt));
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if Instant::now() > deadline => break None,
+                None => sleep(Duration::from_millis(2)),
+            }
+        };
+        if let Some(status) = status {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills >= 1, "the run ended before it could be killed");
+    assert_same_run(&problem, "killed", "whole");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over() {
+    let problem = Problem::new(240, RECIPE);
+    let train = |folder: &str, more: &[&str]| {
+        let output = format!("output.dir={folder}");
+        problem.run(&[&["train", "--config", "recipe.toml", "--set", &output], more].concat())
+    };
+    assert!(train("whole", &[]).status.success());
+    assert!(train("damaged", &[]).status.success());
+    // As a crash would leave it: no result, and the newest checkpoint cut short.
+    for name in ["summary.json", "map.safetensors", "map.json"] {
+        fs::remove_file(problem.path("damaged").join(name)).unwrap();
+    }
+    let step = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step_")?.parse::<u64>().ok();
+    let entries = fs::read_dir(problem.path("damaged/checkpoints")).unwrap();
+    let newest = entries.map(|entry| entry.unwrap().path()).max_by_key(|path| step(path)).unwrap();
+    let victim = newest.join("optimizer.safetensors");
+    let bytes = fs::read(&victim).unwrap();
+    fs::write(&victim, &bytes[..bytes.len() / 2]).unwrap();
+
+    let output = train("damaged", &["--resume"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{message}");
+    assert!(message.contains("optimizer.safetensors is not what was written"), "{message}");
+    assert_same_run(&problem, "damaged", "whole");
+}
+
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let problem = Problem::new(240, RECIPE);
+    for threads in ["1", "2"] {
+        problem.succeed(&[
+            "train",
+            "--config",
+            "recipe.toml",
+            "--threads",
+            threads,
+            "--set",
+            &format!("output.dir=threads-{threads}"),
+        ]);
+    }
+    assert_same_run(&problem, "threads-1", "threads-2");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_says_how_to_go_on() {
+    let problem = Problem::new(240, RECIPE);
+    let arguments = ["train", "--config", "recipe.toml", "--set", "train.epochs=100000", "--set", "output.dir=long"];
+    let mut child = problem.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    while !problem.path("long/checkpoints").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("--resume"), "{message}");
+}
