@@ -2,7 +2,7 @@
 
 use crate::report::{Case, QualityArg, Report, ReportArgs};
 use anyhow::Context;
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use clap::Args;
 use himacl::data::Embeddings;
 use hiref_core::{CostKind, HirefParams};

@@ -114,7 +114,7 @@ pub(crate) struct Softening {
 /// they cancel in a one-to-one coupling: they matter for what is believed of it, not for the coupling itself.
 ///
 /// *Shapes*: joint coordinates `x (n, k)`, `y (m, k)` ([`TwoWayMap::joint`](crate::map::TwoWayMap::joint)); the answer
-/// `(n,)`. *Complexity*: `O((n + m) k · min(max(n, m), reference_items))` time, one tile of rows in memory.
+/// `(n,)`. *Complexity*: O((n + m) k · min(max(n, m), `reference_items`)) time, one tile of rows in memory.
 /// *Determinism*: same bits for the same seed, which draws the reference items of sides larger than `reference_items`.
 ///
 /// ```
@@ -186,7 +186,7 @@ pub(crate) fn surest(coupling: &Permutation, confidence: &[f32], share: f64) -> 
 }
 
 /// The chosen rows, or all.
-fn rows(tensor: &Tensor, chosen: Option<&[u32]>) -> Result<Tensor> {
+pub(crate) fn rows(tensor: &Tensor, chosen: Option<&[u32]>) -> Result<Tensor> {
     match chosen {
         None => tensor.contiguous(),
         Some(chosen) => tensor.index_select(&Tensor::new(chosen, tensor.device())?, 0),
@@ -194,7 +194,7 @@ fn rows(tensor: &Tensor, chosen: Option<&[u32]>) -> Result<Tensor> {
 }
 
 /// `limit` of `count` items in rising order, or none where all fit.
-fn drawn(count: usize, limit: usize, seed: u64, side: u64) -> Option<Vec<u32>> {
+pub(crate) fn drawn(count: usize, limit: usize, seed: u64, side: u64) -> Option<Vec<u32>> {
     if count <= limit {
         return None;
     }

@@ -19,6 +19,7 @@ mod principal_axes;
 mod refinement;
 mod selection;
 mod shared_space;
+mod structure;
 
 pub use anchors::anchors_only;
 pub use confidence::pair_confidence;

@@ -3,6 +3,7 @@
 use super::coupler::CouplingParams;
 use super::error::AlignError;
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// One setting of the loop that grows a map from a few known pairs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct RefinementParams {
     pub penalty: f64,
     /// Rounds of coupling and refitting.
     pub rounds: usize,
-    /// Share of the coupled pairs that the first round believes; it grows to all of them, linearly.
+    /// Share of the coupled pairs that the first round believes, the surest; it grows to all of them, linearly.
     pub first_share: f64,
     /// Share of the total weight that the known pairs keep.
     pub anchor_share: f64,
@@ -28,6 +29,9 @@ pub struct RefinementParams {
     pub candidates: usize,
     /// Temperature of the softening, in units of the scaled score (a difference of mean cosines).
     pub temperature: f64,
+    /// Weight of the density profiles in the first round's scores, beside a mean of cosines; it falls to 0, linearly, in
+    /// the last.
+    pub structure: f64,
     /// Share of the softened target; the coupled partner is the rest.
     pub softness: f64,
 }
@@ -46,6 +50,7 @@ impl RefinementParams {
             neighbours: 10,
             candidates: 10,
             temperature: 0.05,
+            structure: 0.2,
             softness: 0.5,
         }
     }
@@ -76,6 +81,12 @@ impl RefinementParams {
         rule(self.neighbours >= 1, "neighbours", self.neighbours, "at least 1")?;
         rule(self.candidates >= 1, "candidates", self.candidates, "at least 1")?;
         rule(above_zero(self.temperature), "temperature", self.temperature, positive)?;
+        rule(
+            self.structure >= 0.0 && self.structure.is_finite(),
+            "structure",
+            self.structure,
+            "a finite number, at least 0",
+        )?;
         rule(unit(self.softness), "softness", self.softness, share)
     }
 }
@@ -127,7 +138,7 @@ impl Default for AlignParams {
                 candidate("diffuse", RefinementParams::diffuse()),
             ],
             folds: 2,
-            selection_rounds: 8,
+            selection_rounds: 6,
             baseline_penalty: 1.0,
             reference_items: 16384,
             coupling: CouplingParams::default(),
@@ -153,12 +164,7 @@ impl AlignParams {
     }
 }
 
-fn rule(
-    holds: bool,
-    name: &'static str,
-    value: impl ToString + Copy,
-    expected: &'static str,
-) -> Result<(), AlignError> {
+fn rule(holds: bool, name: &'static str, value: impl Display, expected: &'static str) -> Result<(), AlignError> {
     if holds { Ok(()) } else { Err(AlignError::Parameter { name, value: value.to_string(), expected }) }
 }
 
@@ -200,6 +206,7 @@ mod tests {
         assert_eq!(with(|params| params.neighbours = 0), "neighbours");
         assert_eq!(with(|params| params.candidates = 0), "candidates");
         assert_eq!(with(|params| params.temperature = 0.0), "temperature");
+        assert_eq!(with(|params| params.structure = -1.0), "structure");
         assert_eq!(with(|params| params.softness = 2.0), "softness");
         let none = AlignParams { candidates: Vec::new(), ..AlignParams::default() };
         assert!(matches!(none.check(), Err(AlignError::Parameter { name: "candidates", .. })));

@@ -63,7 +63,9 @@ impl PrincipalAxes {
         let second_mean = mean_row(&rows)?;
         let rows = rows.broadcast_sub(&second_mean)?;
         let mut covariance = inner_products(&rows, &rows)?; // (d, d)
-        covariance.col_iter_mut().flat_map(|column| column.iter_mut()).for_each(|value| *value /= n as f64);
+        for value in covariance.col_iter_mut().flat_map(faer::ColMut::iter_mut) {
+            *value /= n as f64;
+        }
         let wanted = num_axes.min(d).min(n.saturating_sub(1)).max(1);
         let (variances, axes) = if d <= WHOLE_LIMIT || wanted + SPARE_AXES >= d {
             symmetric_eigen(&covariance)?

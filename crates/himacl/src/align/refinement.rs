@@ -4,6 +4,7 @@ use super::confidence::{Joint, Softening, confidence, pair_scores, surest};
 use super::coupler::Coupler;
 use super::error::AlignError;
 use super::params::RefinementParams;
+use super::structure::density_profiles;
 use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
 use candle_core::{Result, Tensor};
 use hiref_core::Permutation;
@@ -89,13 +90,24 @@ pub(crate) fn refine(
         map = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
         return Ok(Refined { start, map, rounds: reports });
     }
+    let profiles =
+        if rounds > 1 && params.structure > 0.0 { Some(profiles(sides, params, &free, reference)?) } else { None };
     for round in 0..rounds {
         let started = Instant::now();
-        let joint = joint(&map, (&x, &y), &free, reference)?;
+        let progress = round as f64 / (rounds - 1).max(1) as f64;
+        let (joint_x, joint_y) = map.joint(&select(&x, &free.x)?, &select(&y, &free.y)?)?;
+        let joint = match &profiles {
+            Some((profile_x, profile_y)) if progress < 1.0 => {
+                // Two more blocks of coordinates add their inner product to the scores.
+                let weight = (params.structure * (1.0 - progress)).sqrt();
+                let joint_x = Tensor::cat(&[&joint_x, &(profile_x * weight)?], 1)?;
+                Joint::new(&joint_x, &Tensor::cat(&[&joint_y, &(profile_y * weight)?], 1)?, reference.0, reference.1)?
+            }
+            _ => Joint::new(&joint_x, &joint_y, reference.0, reference.1)?,
+        };
         let coupling = coupler.couple(&joint)?;
         let scores = pair_scores(&joint, &coupling)?;
         let (x_means, y_means) = joint.neighbourhoods(params.neighbours)?;
-        let progress = round as f64 / (rounds - 1).max(1) as f64;
         let share = params.first_share + (1.0 - params.first_share) * progress;
         let believed = surest(&coupling, &confidence(&scores, &coupling, &x_means, &y_means), share);
 
@@ -130,6 +142,17 @@ pub(crate) fn refine(
         last = Some(coupling);
     }
     Ok(Refined { start, map, rounds: reports })
+}
+
+/// Density profiles of the free items, measured among all items of their side.
+fn profiles(
+    sides: &Sides<'_>,
+    params: &RefinementParams,
+    free: &Free,
+    reference: (usize, u64),
+) -> Result<(Tensor, Tensor)> {
+    let (x, y) = sides.view(params.last_dimension)?;
+    Ok((select(&density_profiles(&x, reference)?, &free.x)?, select(&density_profiles(&y, reference)?, &free.y)?))
 }
 
 /// The free items in the joint coordinates of `map`.

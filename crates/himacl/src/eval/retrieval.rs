@@ -154,7 +154,9 @@ fn recall(ranks: &[(f64, u32)], gallery: usize) -> Recall {
     let mut sorted: Vec<f64> = ranks.iter().map(|entry| entry.0).collect();
     sorted.sort_unstable_by(f64::total_cmp);
     let mut is_nearest = vec![false; gallery];
-    ranks.iter().for_each(|entry| is_nearest[entry.1 as usize] = true);
+    for entry in ranks {
+        is_nearest[entry.1 as usize] = true;
+    }
     Recall {
         at_1: within(1.0),
         at_5: within(5.0),

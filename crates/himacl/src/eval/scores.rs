@@ -124,7 +124,7 @@ impl Best {
     }
 
     /// Offers one value; indices must rise from one offer to the next, NaN is never kept.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn offer(&mut self, value: f32, index: u32) {
         // Strictly greater: of equal values the earlier stays. The first offers pass whatever they are.
         if value > self.least || (self.entries.len() < self.count && value == f32::NEG_INFINITY) {
@@ -145,7 +145,7 @@ impl Best {
 
     fn cut(&mut self) {
         if self.entries.len() > self.count {
-            self.entries.select_nth_unstable_by(self.count - 1, falling);
+            self.entries.select_nth_unstable_by(self.count - 1, |&a, &b| falling(a, b));
             self.entries.truncate(self.count);
         }
         if self.entries.len() == self.count
@@ -158,12 +158,12 @@ impl Best {
     /// The values kept, falling.
     pub(crate) fn sorted(mut self) -> Vec<(f32, u32)> {
         self.cut();
-        self.entries.sort_unstable_by(falling);
+        self.entries.sort_unstable_by(|&a, &b| falling(a, b));
         self.entries
     }
 }
 
-fn falling(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
+fn falling(a: (f32, u32), b: (f32, u32)) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
 }
 

@@ -2,11 +2,11 @@
 
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::cholesky::llt;
+use faer::linalg::cholesky::llt::{self, factor::LltRegularization};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
 use faer::reborrow::Reborrow;
-use faer::{Mat, Par};
+use faer::{Mat, Par, Spec};
 
 /// A factorisation that has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -24,18 +24,14 @@ pub struct DecompositionError {
 /// `right (k, e)`. O(k³ + k² e).
 pub(crate) fn solve_positive_definite(mut gram: Mat<f64>, mut right: Mat<f64>) -> Result<Mat<f64>, DecompositionError> {
     let size = gram.nrows();
-    let scratch = llt::factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Default::default());
+    let scratch = llt::factor::cholesky_in_place_scratch::<f64>(size, Par::Seq, Spec::default());
     let mut memory = MemBuffer::new(scratch);
     let stack = MemStack::new(&mut memory);
     let failed = DecompositionError { what: "Cholesky factorisation", rows: size, columns: size };
-    llt::factor::cholesky_in_place(gram.as_mut(), Default::default(), Par::Seq, stack, Default::default())
+    llt::factor::cholesky_in_place(gram.as_mut(), LltRegularization::default(), Par::Seq, stack, Spec::default())
         .map_err(|_| failed)?;
     llt::solve::solve_in_place(gram.as_ref(), right.as_mut(), Par::Seq, MemStack::new(&mut []));
-    if right.col_iter().flat_map(|column| column.iter()).all(|value| value.is_finite()) {
-        Ok(right)
-    } else {
-        Err(failed)
-    }
+    if right.col_iter().flat_map(faer::ColRef::iter).all(|value| value.is_finite()) { Ok(right) } else { Err(failed) }
 }
 
 /// Eigenvalues, falling, `(k,)`, and eigenvectors as columns, `(k, k)`, of a symmetric matrix; O(k³).
@@ -43,7 +39,7 @@ pub(crate) fn solve_positive_definite(mut gram: Mat<f64>, mut right: Mat<f64>) -
 /// The sign of each vector makes its largest entry positive.
 pub(crate) fn symmetric_eigen(matrix: &Mat<f64>) -> Result<(Vec<f64>, Mat<f64>), DecompositionError> {
     let size = matrix.nrows();
-    let (compute, params) = (ComputeEigenvectors::Yes, Default::default());
+    let (compute, params) = (ComputeEigenvectors::Yes, Spec::default());
     let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(size, compute, Par::Seq, params));
     let mut values = Diag::<f64>::zeros(size);
     let mut vectors = Mat::<f64>::zeros(size, size);
@@ -64,7 +60,7 @@ pub(crate) fn symmetric_eigen(matrix: &Mat<f64>) -> Result<(Vec<f64>, Mat<f64>),
 pub(crate) fn orthogonal_factor(matrix: &Mat<f64>) -> Result<Mat<f64>, DecompositionError> {
     let (rows, columns) = matrix.shape();
     let size = rows.min(columns);
-    let (thin, params) = (ComputeSvdVectors::Thin, Default::default());
+    let (thin, params) = (ComputeSvdVectors::Thin, Spec::default());
     let failed = DecompositionError { what: "singular value decomposition", rows, columns };
     if !all_finite(matrix) {
         return Err(failed);
@@ -86,7 +82,7 @@ pub(crate) fn product(a: &Mat<f64>, b: &Mat<f64>) -> Mat<f64> {
 }
 
 fn all_finite(matrix: &Mat<f64>) -> bool {
-    matrix.col_iter().flat_map(|column| column.iter()).all(|value| value.is_finite())
+    matrix.col_iter().flat_map(faer::ColRef::iter).all(|value| value.is_finite())
 }
 
 /// Flips columns so that the entry of largest size is positive.

@@ -51,7 +51,7 @@ fn accuracy(alignment: &Alignment, truth: &[u32], anchors: &[(u32, u32)]) -> f64
 #[test]
 fn a_planted_rotation_is_found_from_few_pairs() {
     let (x, y, truth) = planted(0.05);
-    let known = anchors(&truth, 10);
+    let known = anchors(&truth, 6);
     let alignment = params().check().unwrap().anchors(&x, &y, &known, &()).unwrap();
     assert_eq!(alignment.report.chosen, "small");
     assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (12, DIMENSION));
