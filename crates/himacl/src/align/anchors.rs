@@ -28,7 +28,7 @@ impl Aligner {
     /// about (c f + 1) r couplings of n with m items in up to 512 coordinates, and as many passes over
     /// (n + m) · `reference_items` scores. *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
-    /// References: [CLRDJ18] Conneau et al., "Word translation without parallel data", 2018; [ALA18] Artetxe, Labaka,
+    /// References: \[CSLS\] Conneau et al., "Word translation without parallel data", 2018; \[ALA18\] Artetxe, Labaka,
     /// Agirre, "A robust self-learning method for fully unsupervised cross-lingual mappings of word embeddings", 2018.
     /// We differ in the coupling, which is one to one and global, in the growing share of believed pairs and growing
     /// dimension, and in softened targets.

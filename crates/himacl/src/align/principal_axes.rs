@@ -44,7 +44,7 @@ impl PrincipalAxes {
     /// 6 steps with 32 spare axes); O(n d + d²) memory. *Determinism*: same bits for the same seed, whatever the number
     /// of threads; the sign of each axis makes its largest entry positive.
     ///
-    /// References: [HMT11] Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011.
+    /// References: \[HMT11\] Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011.
     ///
     /// # Errors
     /// Embeddings that are empty, not finite or all equal.

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 /// Known pairs in the smaller part of a fold below which nothing can be told.
 const FEWEST_HIDDEN: usize = 3;
+/// A candidate this far behind the best in mean log rank (ranks `e^0.5` times as high) is not tried on further folds.
+const HOPELESS: f64 = 0.5;
 /// Names the stream of the folds.
 const FOLDS: u64 = 0x666f_6c64;
 
@@ -23,7 +25,9 @@ const FOLDS: u64 = 0x666f_6c64;
 pub struct SelectionReport {
     /// The candidate's name.
     pub name: String,
-    /// Mean over the hidden pairs, both directions and all folds of `ln(rank)`; lower is better.
+    /// Folds on which it was tried: fewer than asked for where it fell far behind, or was far ahead of everything else.
+    pub folds: usize,
+    /// Mean over the hidden pairs, both directions and those folds of `ln(rank)`; lower is better.
     ///
     /// Ranks are among all items free in the fold, by the scaled score.
     pub mean_log_rank: f64,
@@ -46,34 +50,46 @@ pub(crate) fn cross_validate(
     }
     let mut shuffled = anchors.to_vec();
     shuffled.shuffle(&mut rng::stream(params.seed, &[FOLDS]));
-    let tasks: Vec<(usize, usize)> = (0..params.candidates.len())
-        .flat_map(|candidate| (0..params.folds).map(move |fold| (candidate, fold)))
-        .collect();
-    let run = |&(candidate, fold): &(usize, usize)| {
+    let run = |candidate: usize, fold: usize| {
         let part = |hidden: bool| {
             let fits = move |at: &usize| (at % params.folds == fold) == hidden;
             (0..shuffled.len()).filter(fits).map(|at| shuffled[at]).collect::<Vec<_>>()
         };
         let (x, y) = &coordinates[candidate];
-        one_fold(params, &params.candidates[candidate].refinement, (x, y), &part(false), &part(true), observer)
+        let refinement = &params.candidates[candidate].refinement;
+        one_fold(params, refinement, (x, y), &part(false), &part(true), observer)
     };
     let (n, m) = (coordinates[0].0.dim(0)?, coordinates[0].1.dim(0)?);
-    // Side by side only where each fold keeps little in memory; large ones use every core by themselves.
-    let results: Vec<Result<(f64, f64), AlignError>> = if n.max(m) <= params.coupling.exact_limit {
-        tasks.par_iter().map(run).collect()
-    } else {
-        tasks.iter().map(run).collect()
-    };
-    let results = results.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let reports = params.candidates.iter().zip(results.chunks(params.folds)).map(|(candidate, folds)| {
-        let mean = |value: fn(&(f64, f64)) -> f64| folds.iter().map(value).sum::<f64>() / folds.len() as f64;
-        SelectionReport {
-            name: candidate.name.clone(),
-            mean_log_rank: mean(|fold| fold.0),
-            anchors_only_mean_log_rank: mean(|fold| fold.1),
+    let mut results = vec![Vec::<(f64, f64)>::new(); params.candidates.len()];
+    let mut open: Vec<usize> = (0..params.candidates.len()).collect();
+    for fold in 0..params.folds {
+        // Side by side only where each run keeps little in memory; large ones use every core by themselves.
+        let scores: Vec<Result<(f64, f64), AlignError>> = if n.max(m) <= params.coupling.exact_limit {
+            open.par_iter().map(|&candidate| run(candidate, fold)).collect()
+        } else {
+            open.iter().map(|&candidate| run(candidate, fold)).collect()
+        };
+        for (&candidate, score) in open.iter().zip(scores) {
+            results[candidate].push(score?);
         }
+        let best = open.iter().map(|&candidate| mean(&results[candidate]).0).fold(f64::INFINITY, f64::min);
+        open.retain(|&candidate| mean(&results[candidate]).0 <= best + HOPELESS);
+        // The rest of the folds could only confirm a single candidate that is far ahead of the known pairs alone too.
+        if open.len() == 1 && results.iter().all(|folds| mean(folds).1 > best + HOPELESS) {
+            break;
+        }
+    }
+    let reports = params.candidates.iter().zip(&results).map(|(candidate, folds)| {
+        let (mean_log_rank, anchors_only_mean_log_rank) = mean(folds);
+        SelectionReport { name: candidate.name.clone(), folds: folds.len(), mean_log_rank, anchors_only_mean_log_rank }
     });
     Ok(Some(reports.collect()))
+}
+
+/// Means of both figures.
+fn mean(folds: &[(f64, f64)]) -> (f64, f64) {
+    let sum = folds.iter().fold((0.0, 0.0), |sum, fold| (sum.0 + fold.0, sum.1 + fold.1));
+    (sum.0 / folds.len() as f64, sum.1 / folds.len() as f64)
 }
 
 /// Mean log rank of the hidden pairs after the loop, and before it.

@@ -17,7 +17,7 @@ impl Aligner {
     /// *Shapes*: `source (n, d)`, `target (m, d)`, any float type. *Complexity*: one coupling of n with m items.
     /// *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
-    /// References: [LZKYZ22] Liang et al., "Mind the gap", 2022.
+    /// References: \[LZKYZ22\] Liang et al., "Mind the gap", 2022.
     ///
     /// # Errors
     /// Sides of different dimensions; embeddings that are empty or not finite; [`AlignError::Interrupted`] once the

@@ -92,7 +92,7 @@ impl RetrievalMetrics {
 /// # Ok::<(), candle_core::Error>(())
 /// ```
 ///
-/// References: [CLRDJ18] Conneau et al., "Word translation without parallel data", 2018 (the scaling); [LHWS19] Liu et
+/// References: \[CSLS\] Conneau et al., "Word translation without parallel data", 2018 (the scaling); \[LHWS19\] Liu et
 /// al., "Jointly embedding multiple single-cell omics measurements", 2019 (FOSCTTM).
 ///
 /// # Errors

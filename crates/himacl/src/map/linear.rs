@@ -91,7 +91,7 @@ impl LinearMap {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// References: [HK70] Hoerl, Kennard, "Ridge regression", Technometrics 12, 1970.
+    /// References: \[HK70\] Hoerl, Kennard, "Ridge regression", Technometrics 12, 1970.
     ///
     /// # Errors
     /// Sides of different lengths, weights that are negative or all zero, a penalty that is not positive, values that
@@ -127,7 +127,7 @@ impl LinearMap {
     /// *Shapes*: `x (n, d)`, `y (n, e)`, `weights (n,)` or none for equal ones. *Complexity*: O(n d e + d e min(d, e)).
     /// *Determinism*: as [`LinearMap::ridge`].
     ///
-    /// References: [Sch66] Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31,
+    /// References: \[Sch66\] Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31,
     /// 1966.
     ///
     /// # Errors
