@@ -69,7 +69,6 @@ fn no_sweep_worsens_ordinary_data() {
 }
 
 #[test]
-#[ignore = "known fault: costs rounded to f32 decide, so a sweep may lose a little when far columns share a block"]
 fn no_sweep_worsens_with_a_far_cluster() {
     for distance in [10.0, 1000.0] {
         for cost in [CostKind::SquaredEuclidean, CostKind::Euclidean] {
@@ -79,7 +78,6 @@ fn no_sweep_worsens_with_a_far_cluster() {
 }
 
 #[test]
-#[ignore = "known fault: the cost reported by sweeps drifts where changes of 1e12 are summed from f32 values"]
 fn no_sweep_worsens_with_outliers() {
     sweeps_are_monotone(&problems::outlier_pair(1000, 2, 1e6, 1), CostKind::SquaredEuclidean);
 }

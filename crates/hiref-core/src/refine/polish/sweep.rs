@@ -73,6 +73,9 @@ impl Polisher<'_> {
         costs: &mut Vec<f64>,
         reports: &mut Vec<SweepReport>,
     ) -> Option<Termination> {
+        if self.should_stop() {
+            return Some(self.reason_to_stop());
+        }
         let started = Instant::now();
         self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: pairing.y_of_x.len() as u64 });
         let outcome =
@@ -83,8 +86,11 @@ impl Polisher<'_> {
         let report = SweepReport { sweep, block_size, mean_cost, seconds: started.elapsed().as_secs_f64() };
         self.observer.on_event(&Event::SweepFinished(report.clone()));
         reports.push(report);
-        let reason = if self.past_deadline() { Termination::TimeLimit } else { Termination::Interrupted };
-        (!outcome.complete).then_some(reason)
+        (!outcome.complete).then(|| self.reason_to_stop())
+    }
+
+    fn reason_to_stop(&self) -> Termination {
+        if self.past_deadline() { Termination::TimeLimit } else { Termination::Interrupted }
     }
 }
 
