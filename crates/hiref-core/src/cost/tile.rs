@@ -2,6 +2,7 @@
 
 use super::CostKind;
 use crate::solver::assignment::{CostMatrix, Scalar};
+use std::ops::Range;
 
 /// Builds the cost matrix of a block in f64, reusing its memory.
 ///
@@ -100,6 +101,22 @@ impl CostTile {
         let middle = self.row_gap.len() / 2;
         let (_, median, _) = self.row_gap.select_nth_unstable_by(middle, f64::total_cmp);
         largest * f64::from(f32::EPSILON) <= SHARE * *median
+    }
+
+    /// The largest entry, in absolute value.
+    pub(crate) fn extent(&self) -> f64 {
+        self.row_extent.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// The least `c_ij - g_j` of row i over a range of columns.
+    pub(crate) fn least_reduced_cost(&self, i: usize, g: &[f64], columns: Range<usize>) -> f64 {
+        let row = &self.product[i * self.y_norms.len()..][columns.clone()];
+        let mut least = f64::INFINITY;
+        for (&c, &g) in row.iter().zip(&g[columns]) {
+            let value = c - g;
+            least = if value < least { value } else { least };
+        }
+        least
     }
 
     /// One entry.

@@ -37,17 +37,6 @@ impl<T: Scalar> CostMatrix<T> {
         self.values.chunks_mut(self.stride.max(1)).map(move |row| &mut row[..size])
     }
 
-    /// The least `c_ij - g_j` of row i over a range of columns.
-    pub fn least_reduced_cost(&self, i: usize, g: &[T], columns: std::ops::Range<usize>) -> T {
-        let row = &self.values[i * self.stride..][columns.clone()];
-        let mut least = T::INFINITY;
-        for (&c, &g) in row.iter().zip(&g[columns]) {
-            let value = c - g;
-            least = if value < least { value } else { least };
-        }
-        least
-    }
-
     /// One entry.
     pub fn at(&self, i: usize, j: usize) -> T {
         self.values[i * self.stride + j]
