@@ -28,7 +28,7 @@ pub(crate) struct CoClusters {
 /// `exp(step · gain)` and projected back, in turn. Shapes: `x`, `y` `(B, s, k)`, each block centred; `seeds` `(B, rank)`,
 /// rows of y whose points start the clusters. O(B s k r) an iteration.
 ///
-/// References: [H25] Algorithm 1; [S21] for the mirror descent, from which we differ by the fixed inner marginal, by
+/// References: \[H25\] Algorithm 1; \[S21\] for the mirror descent, from which we differ by the fixed inner marginal, by
 /// updating the factors in turn, and by the projection's Newton solver.
 pub(crate) fn co_cluster(x: &Tensor, y: &Tensor, rank: usize, seeds: &Tensor) -> Result<CoClusters> {
     let (batch, size, _) = x.dims3()?;

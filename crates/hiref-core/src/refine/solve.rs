@@ -1,4 +1,4 @@
-//! The recursion of [H25], Algorithm 1, and the sweeps that follow it.
+//! The recursion of \[H25\], Algorithm 1, and the sweeps that follow it.
 
 use super::block_solver::{Pairing, Supports, solve_blocks};
 use super::level;

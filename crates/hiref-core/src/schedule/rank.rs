@@ -17,7 +17,7 @@ const LEVEL_OVERHEAD: usize = 4;
 /// assert!(ranks.iter().product::<usize>() * 256 >= 1_000_003);
 /// ```
 ///
-/// References: [H25], Section 3.4, where the objective counts low-rank solves, `Σ_t Π_{s<=t} r_s`, and n has to factorise. We
+/// References: \[H25\], Section 3.4, where the objective counts low-rank solves, `Σ_t Π_{s<=t} r_s`, and n has to factorise. We
 /// differ in that all blocks of a level are solved together, so a level's work does not grow with its number of blocks.
 pub fn rank_schedule(n: usize, leaf_size: usize, max_rank: usize) -> Vec<usize> {
     let mut solved = std::collections::HashMap::new();

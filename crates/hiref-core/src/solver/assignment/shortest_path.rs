@@ -75,7 +75,7 @@ pub struct Assignment<'a, T> {
 /// assert_eq!(solver.solve(&cost).column_of_row, [1, 0]);
 /// ```
 ///
-/// References: [JV87] Jonker, Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment
+/// References: \[JV87\] Jonker, Volgenant, "A shortest augmenting path algorithm for dense and sparse linear assignment
 /// problems", Computing 38, 1987. We differ in that the start is a set of column potentials and, optionally, a pairing,
 /// of which every tight entry is kept.
 #[derive(Debug, Default)]
