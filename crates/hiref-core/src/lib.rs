@@ -6,6 +6,7 @@ pub mod error;
 pub mod geometry;
 mod math;
 mod ops;
+mod pricing;
 pub mod problem;
 pub mod progress;
 pub mod refine;
@@ -18,4 +19,7 @@ pub use coupling::{Permutation, UNMATCHED, mean_cost};
 pub use error::{Error, Side};
 pub use problem::Problem;
 pub use progress::{Event, Observer, Phase};
-pub use refine::{Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, SweepReport, Termination};
+pub use refine::{
+    Certificate, Checkpoint, Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, RoundReport,
+    SweepReport, Termination,
+};

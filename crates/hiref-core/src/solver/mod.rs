@@ -1,3 +1,4 @@
 //! Solvers for one block.
 
 pub mod assignment;
+pub(crate) mod sparse_assignment;

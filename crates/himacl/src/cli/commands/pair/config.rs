@@ -1,10 +1,11 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
-use super::{PairArgs, Solver, results};
+use super::checkpoint::CHECKPOINT;
+use super::{PairArgs, Solver};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::files::OutputDir;
-use hiref_core::{CostKind, HirefParams};
+use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ const ORDINARY_BLOCK: usize = 1024;
 const COPIES: u64 = 4;
 
 /// Settings that may change between an interrupted run and its resumption.
-const FREE_KEYS: [&str; 5] = ["device", "threads", "max_memory", "warm_start", "hiref.time_limit"];
+const FREE_KEYS: [&str; 5] = ["device", "threads", "max_memory", "checkpoint_every", "hiref.time_limit"];
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,7 @@ pub(super) struct PairConfig {
     pub(super) normalize: bool,
     pub(super) warm_start: Option<PathBuf>,
     pub(super) max_memory: Option<f64>,
+    pub(super) checkpoint_every: f64,
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
@@ -45,8 +47,8 @@ pub(super) struct PairConfig {
 pub(super) enum Resume {
     /// Nothing to go on with.
     StartOver,
-    /// An interrupted run.
-    GoOn,
+    /// The state of an interrupted run.
+    GoOn(Checkpoint),
     /// A finished run.
     Finished,
 }
@@ -54,7 +56,7 @@ pub(super) enum Resume {
 /// The part of an earlier summary.json that tells how it ended.
 #[derive(Deserialize)]
 struct Ending {
-    termination: hiref_core::Termination,
+    termination: Termination,
 }
 
 impl PairConfig {
@@ -65,6 +67,7 @@ impl PairConfig {
             quality: args.quality.into(),
             seed: context.seed.unwrap_or(0),
             time_limit: args.time_limit,
+            certify: args.certify,
             ..HirefParams::default()
         };
         if args.solver == Solver::Exact {
@@ -83,6 +86,7 @@ impl PairConfig {
             normalize: args.normalize,
             warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
             max_memory: args.max_memory,
+            checkpoint_every: args.checkpoint_every,
             device: context.device_name(),
             threads: context.threads,
             hiref,
@@ -102,10 +106,10 @@ impl PairConfig {
     /// Looks at what an earlier run left in the output folder.
     ///
     /// # Errors
-    /// [`Error::ResumeMismatch`] where that run had other settings; unreadable files.
+    /// [`Error::ResumeMismatch`] where that run had other settings; [`Error::SolverCheckpoint`] and other unreadable files.
     pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
         let (config_path, summary_path) = (output.file("config.toml"), output.file("summary.json"));
-        if !config_path.is_file() || !output.file(results::PERMUTATION).is_file() {
+        if !config_path.is_file() {
             return Ok(Resume::StartOver);
         }
         let text = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
@@ -114,15 +118,21 @@ impl PairConfig {
         if let Some((key, was, now)) = first_difference(&earlier, &now, "") {
             return Err(Error::ResumeMismatch { path: config_path, key, was, now });
         }
-        if !summary_path.is_file() {
-            return Ok(Resume::GoOn);
+        if summary_path.is_file() {
+            let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
+            let ending: Ending =
+                serde_json::from_str(&text).map_err(|source| Error::Json { path: summary_path.clone(), source })?;
+            if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
+                return Ok(Resume::Finished);
+            }
         }
-        let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
-        let ending: Ending =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: summary_path.clone(), source })?;
-        let open =
-            matches!(ending.termination, hiref_core::Termination::Interrupted | hiref_core::Termination::TimeLimit);
-        Ok(if open { Resume::GoOn } else { Resume::Finished })
+        let path = output.file(CHECKPOINT);
+        if !path.is_file() {
+            return Ok(Resume::StartOver);
+        }
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
+        Ok(Resume::GoOn(checkpoint))
     }
 }
 
