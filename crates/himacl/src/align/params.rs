@@ -117,7 +117,7 @@ pub struct AlignParams {
     pub candidates: Vec<Candidate>,
     /// Folds of the known pairs; below 2 the first candidate is taken unseen.
     pub folds: usize,
-    /// Rounds of the loop in each fold.
+    /// Rounds of the loop in each fold, where the candidate itself has no fewer.
     pub selection_rounds: usize,
     /// Ridge penalty of the map on the known pairs alone, on centred embeddings, with which results are compared.
     pub baseline_penalty: f64,
