@@ -9,7 +9,7 @@ use himacl::align::{AlignParams, Candidate, RefinementParams};
 pub(crate) struct ChooseAlignmentArgs {
     #[command(flatten)]
     development: DevelopmentArgs,
-    /// Times that every coordinate is gone through.
+    /// Times that every field is gone through; 0 = only compare the start with the settings in force.
     #[arg(long, default_value_t = 1)]
     passes: usize,
 }
@@ -78,6 +78,15 @@ pub(crate) fn run(args: &ChooseAlignmentArgs) -> anyhow::Result<()> {
             }
         }
         println!("\nChosen: `{chosen:?}`");
+        // How the settings in force compare on the same splits; the choice does not depend on it.
+        let mut settings = vec![("search".to_owned(), chosen)];
+        settings.extend(problem.recipe.alignment.candidates.iter().map(|c| (c.name.clone(), c.refinement.clone())));
+        let scores = search.scores(&settings.iter().map(|(_, params)| params.clone()).collect::<Vec<_>>())?;
+        println!("\n| setting | mean log rank | standard deviation over splits |\n|---|---|---|");
+        for ((value, _), scores) in settings.into_iter().zip(scores) {
+            let scored = Scored { value, scores };
+            println!("| {} | {:.3} | {:.3} |", scored.value, scored.mean(), scored.deviation());
+        }
     }
     Ok(())
 }

@@ -102,11 +102,19 @@ impl Scored {
     /// Mean difference from `other` over the splits, and its standard error.
     pub(crate) fn behind(&self, other: &Self) -> (f64, f64) {
         let differences: Vec<f64> = self.scores.iter().zip(&other.scores).map(|(a, b)| a - b).collect();
-        let centre = mean(&differences);
-        let n = differences.len() as f64;
-        let variance = differences.iter().map(|d| (d - centre).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-        (centre, (variance / n).sqrt())
+        (mean(&differences), deviation(&differences) / (differences.len() as f64).sqrt())
     }
+
+    /// Standard deviation over the splits.
+    pub(crate) fn deviation(&self) -> f64 {
+        deviation(&self.scores)
+    }
+}
+
+fn deviation(values: &[f64]) -> f64 {
+    let centre = mean(values);
+    let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
+    (squares / (values.len() as f64 - 1.0).max(1.0)).sqrt()
 }
 
 fn mean(values: &[f64]) -> f64 {
