@@ -54,7 +54,7 @@ fn a_planted_rotation_is_found_from_few_pairs() {
     let known = anchors(&truth, 6);
     let alignment = params().check().unwrap().anchors(&x, &y, &known, &()).unwrap();
     assert_eq!(alignment.report.chosen, "small");
-    assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (12, DIMENSION));
+    assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (16, DIMENSION));
     let found = accuracy(&alignment, &truth, &known);
     assert!(found > 0.9, "pairing accuracy {found}");
     let paired = select(&y, &truth).unwrap();
