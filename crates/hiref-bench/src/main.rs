@@ -1,8 +1,13 @@
-//! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory.
+//! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory, beside which peers.
 
+mod compare;
+mod contender;
 mod quality;
 mod report;
 mod scaling;
+mod sets;
+mod solve;
+mod warm_start;
 
 use clap::{Parser, Subcommand};
 
@@ -23,11 +28,23 @@ enum Command {
     Quality(quality::QualityArgs),
     /// Pairs generated sets of growing size.
     Scaling(scaling::ScalingArgs),
+    /// Sets our solver and others side by side.
+    Compare(compare::CompareArgs),
+    /// Solves, perturbs the points, and solves again cold and warm.
+    WarmStart(warm_start::WarmStartArgs),
+    /// Solves one pair of files and prints what it took, as one JSON object.
+    Solve(solve::SolveArgs),
+    /// Writes generated sets to files.
+    Generate(sets::GenerateArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Quality(args) => quality::run(&args),
         Command::Scaling(args) => scaling::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::WarmStart(args) => warm_start::run(&args),
+        Command::Solve(args) => solve::run(&args),
+        Command::Generate(args) => sets::generate(&args),
     }
 }
