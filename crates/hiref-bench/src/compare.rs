@@ -201,7 +201,8 @@ fn checked_cost(outcome: &Outcome, coupling: &Path, problem: &Problem) -> anyhow
     Ok(mean_cost(problem, &permutation))
 }
 
-/// One line a set, cost and solver: medians over the rounds, ratios to the first of our own.
+/// One line a set, cost and solver: medians over the rounds, ratios to the first of our own. Where the optimum of a set is
+/// not known beforehand, that of an exact solver stands in.
 fn summary(runs: &[Run], contenders: &[Contender]) -> String {
     const COLUMNS: [&str; 13] = [
         "set",
@@ -231,6 +232,8 @@ fn summary(runs: &[Run], contenders: &[Contender]) -> String {
             runs.iter().filter(|run| run.set == set && run.cost == cost && run.solver == name).collect()
         };
         let ours = of(&contenders[0]);
+        let exact = contenders.iter().filter(|contender| contender.is_exact()).flat_map(of);
+        let optimum = ours[0].optimum.or_else(|| median(exact.filter_map(|run| run.mean_cost)));
         for contender in contenders {
             let own = of(contender);
             // Ratios are taken within a round, so that what slows a round slows both.
@@ -255,7 +258,7 @@ fn summary(runs: &[Run], contenders: &[Contender]) -> String {
                 contender.name(),
                 or_nothing(median(own.iter().filter_map(|run| run.mean_cost)).map(|cost| format!("{cost:.6}"))),
                 percent(ratio(|run| run.mean_cost).map(|ratio| ratio - 1.0)),
-                percent(median(own.iter().filter_map(|run| run.excess))),
+                percent(median(own.iter().filter_map(|run| Some(excess(run.mean_cost?, optimum?))))),
                 percent(median(own.iter().filter_map(|run| run.relative_gap))),
                 or_nothing(median(seconds.iter().copied()).map(|s| format!("{s:.2}{}", or_nothing(range)))),
                 or_nothing(ratio(|run| run.seconds).map(|ratio| format!("{ratio:.2} x"))),
@@ -321,17 +324,25 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let contenders = [Contender::Ours(QualityArg::Best), Contender::Peer("bsp:16".parse().unwrap())];
+        let peer = |text: &str| Contender::Peer(text.parse().unwrap());
+        let contenders = [Contender::Ours(QualityArg::Best), peer("bsp:16"), peer("emd")];
         let runs = [
             run_of("hiref best", 0, Some(2.0), 1.0),
             run_of("bsp 16", 0, Some(2.2), 3.0),
             run_of("bsp 16", 1, None, 0.0),
             run_of("hiref best", 1, Some(2.0), 10.0),
+            run_of("emd", 0, Some(1.6), 10.0),
         ];
         let text = summary(&runs, &contenders);
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[2].contains("| hiref best | 2.000000 | +0.0000% |") && lines[2].contains("| 1.00 x |"), "{text}");
-        assert!(lines[3].contains("| bsp 16 | 2.200000 | +10.0000% |") && lines[3].contains("| 3.00 x |"), "{text}");
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(
+            lines[2].contains("| hiref best | 2.000000 | 0.0000% | +25.0000% |") && lines[2].contains("| 1.00 x |"),
+            "{text}"
+        );
+        assert!(
+            lines[3].contains("| bsp 16 | 2.200000 | +10.0000% | +37.5000% |") && lines[3].contains("| 3.00 x |"),
+            "{text}"
+        );
     }
 }

@@ -93,6 +93,14 @@ impl Contender {
             Self::Peer(Peer { name, parameter: None }) => name.clone(),
         }
     }
+
+    /// Whether its cost is the optimum.
+    pub(crate) fn is_exact(&self) -> bool {
+        match self {
+            Self::Ours(quality) => *quality == QualityArg::Exact,
+            Self::Peer(peer) => ["emd", "lsa"].contains(&peer.name.as_str()),
+        }
+    }
 }
 
 /// The two sides as files, and the cost.

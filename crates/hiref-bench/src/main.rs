@@ -2,6 +2,7 @@
 
 mod compare;
 mod contender;
+mod plot;
 mod quality;
 mod report;
 mod scaling;
@@ -32,6 +33,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Solves, perturbs the points, and solves again cold and warm.
     WarmStart(warm_start::WarmStartArgs),
+    /// Draws figures from the results of other commands.
+    Plot(plot::PlotArgs),
     /// Solves one pair of files and prints what it took, as one JSON object.
     Solve(solve::SolveArgs),
     /// Writes generated sets to files.
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Command::Scaling(args) => scaling::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::WarmStart(args) => warm_start::run(&args),
+        Command::Plot(args) => plot::run(&args),
         Command::Solve(args) => solve::run(&args),
         Command::Generate(args) => sets::generate(&args),
     }

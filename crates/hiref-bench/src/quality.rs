@@ -39,7 +39,7 @@ pub(crate) fn run(args: &QualityArgs) -> anyhow::Result<()> {
             let case = Case { set: name, x: &x, y: &y, cost, optimum: Some(optimum) };
             for &quality in &args.qualities {
                 let params = quality.params(args.report.seed, x.dim(0)?.max(y.dim(0)?));
-                report.add(case.run(quality.name(), params, None)?.0)?;
+                report.add(case.run(format!("hiref {}", quality.name()), params, None)?.0)?;
             }
         }
     }

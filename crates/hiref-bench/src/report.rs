@@ -62,7 +62,7 @@ pub(crate) struct Row {
     m: usize,
     d: usize,
     cost: CostKind,
-    pub(crate) solver: String,
+    solver: String,
     seed: u64,
     threads: usize,
     pub(crate) mean_cost: f64,
@@ -145,7 +145,11 @@ pub(crate) fn excess(cost: f64, reference: f64) -> f64 {
 
 /// A share as a signed percentage.
 pub(crate) fn percent(share: Option<f64>) -> String {
-    share.map_or_else(String::new, |share| format!("{:+.4}%", 100.0 * share))
+    let percent = |share: f64| {
+        // No sign for what rounds to nothing.
+        if share.abs() < 5e-7 { "0.0000%".to_owned() } else { format!("{:+.4}%", 100.0 * share) }
+    };
+    share.map_or_else(String::new, percent)
 }
 
 /// Bytes as whole MiB.

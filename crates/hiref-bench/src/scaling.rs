@@ -56,7 +56,7 @@ pub(crate) fn run(args: &ScalingArgs) -> anyhow::Result<()> {
         let y = Tensor::from_vec(instance.y, (n, dimension), &Device::Cpu)?;
         let case = Case { set: &args.kind.name(), x: &x, y: &y, cost: args.cost, optimum };
         let params = HirefParams { time_limit: args.time_limit, ..args.quality.params(args.report.seed, n) };
-        report.add(case.run(args.quality.name(), params, None)?.0)?;
+        report.add(case.run(format!("hiref {}", args.quality.name()), params, None)?.0)?;
     }
     report.finish()
 }

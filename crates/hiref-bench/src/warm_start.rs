@@ -33,6 +33,7 @@ pub(crate) struct WarmStartArgs {
 /// A cold and a warm solve of one perturbed set.
 #[derive(Debug, Serialize)]
 struct Pair {
+    quality: String,
     noise: f64,
     /// The first solve's time, before the perturbation.
     first_seconds: f64,
@@ -66,10 +67,9 @@ impl TableRow for Pair {
     ];
 
     fn cells(&self) -> Vec<String> {
-        // The solver's name ends in "cold"; the table has both in one line.
-        let quality = self.cold.solver.split(' ').next().unwrap_or_default();
         let cells = self.cold.cells();
-        let mut all = vec![cells[0].clone(), cells[1].clone(), cells[3].clone(), cells[4].clone(), quality.to_owned()];
+        let mut all =
+            vec![cells[0].clone(), cells[1].clone(), cells[3].clone(), cells[4].clone(), self.quality.clone()];
         all.extend([
             format!("{}%", 100.0 * self.noise),
             format!("{:.6}", self.stale_cost),
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &WarmStartArgs) -> anyhow::Result<()> {
         let set = args.sets.store(spec, folder.path())?;
         let (x, y) = set.load()?;
         let params = args.quality.params(args.report.seed, x.dim(0)?.max(y.dim(0)?));
-        let name = |temperature: &str| format!("{} {temperature}", args.quality.name());
+        let name = |temperature: &str| format!("hiref {} {temperature}", args.quality.name());
         let case = Case { set: &set.name, x: &x, y: &y, cost: args.cost, optimum: set.optimum(args.cost) };
         let (first, first_output) = case.run(name("cold"), params.clone(), None)?;
         for (size, &noise) in args.noise.iter().enumerate() {
@@ -108,6 +108,7 @@ pub(crate) fn run(args: &WarmStartArgs) -> anyhow::Result<()> {
                 let (cold, _) = case.run(name("cold"), params.clone(), None)?;
                 let (warm, _) = case.run(name("warm"), params.clone(), Some(warm_start))?;
                 report.add(Pair {
+                    quality: args.quality.name(),
                     noise,
                     first_seconds: first.seconds,
                     stale_cost: mean_cost(&Problem::new(&x, &y, args.cost)?, warm_start),

@@ -457,8 +457,9 @@ mod tests {
 
     #[test]
     fn the_sets_of_the_paper_lie_where_its_figures_show_them() {
-        // Bounds with a margin for noise of five deviations.
-        let sets: [(fn(usize, u64) -> Instance, [[f32; 2]; 4]); 3] = [
+        type Make = fn(usize, u64) -> Instance;
+        // Bounds of x and of y, with a margin for noise of five deviations.
+        let sets: [(Make, [[f32; 2]; 4]); 3] = [
             (half_moon_s_curve, [[-1.3, -1.3], [1.2, 0.8], [-0.9, -3.2], [1.9, -0.8]]),
             (checkerboard, [[-6.3, -6.3], [6.3, 6.3], [-6.3, -6.3], [6.3, 6.3]]),
             (moon_to_rings, [[-7.5, -5.0], [8.0, 5.0], [-4.0, -4.0], [4.0, 4.0]]),
