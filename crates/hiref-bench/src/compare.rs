@@ -27,7 +27,7 @@ pub(crate) struct CompareArgs {
     /// Our qualities; ratios in the table refer to the first.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "balanced")]
     ours: Vec<QualityArg>,
-    /// The peers, each as NAME or NAME:PARAMETER: bsp:PLANS, emd, lsa, minibatch:SIZE, sinkhorn:EPSILON,
+    /// The peers, each as NAME or NAME:PARAMETER: bsp:PLANS, bsp-random:PLANS, emd, lsa, minibatch:SIZE, sinkhorn:EPSILON,
     /// lr-sinkhorn:RANK, progot:STEPS (`scripts/peers/run.py --help` tells what each is).
     #[arg(long, value_name = "PEER", value_delimiter = ',')]
     peers: Vec<Peer>,

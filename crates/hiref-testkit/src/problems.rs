@@ -296,7 +296,7 @@ pub fn half_moon(n: usize, seed: u64) -> Instance {
     Instance::unknown(&format!("half moon, n = {n}"), x, y, 2)
 }
 
-/// A half moon as x and an S curve as y, as \[H25\] draws them (after Buzun et al. 2024), for any n.
+/// A half moon as x and an S curve as y, as \[H25\] draws them (after \[B24\]), for any n.
 ///
 /// The moon: n angles evenly over half a turn on the unit circle, noise 0.05, turned by 30 degrees, moved by (0, -0.5). The
 /// curve: scikit-learn's S without its middle coordinate, noise 0.05, turned by -30 degrees, scaled by 0.6, moved by
@@ -320,7 +320,7 @@ pub fn half_moon_s_curve(n: usize, seed: u64) -> Instance {
 }
 
 /// Five Gaussians of deviation 0.25, at the corners and the centre of a square of side 10, as x, and four, at the middles
-/// of its sides, as y: two dimensions; the checkerboard of \[H25\] (after Makkuva et al. 2020).
+/// of its sides, as y: two dimensions; the checkerboard of \[H25\] (after \[M20\]).
 pub fn checkerboard(n: usize, seed: u64) -> Instance {
     const FIVE: [[f64; 2]; 5] = [[0.0, 0.0], [5.0, 5.0], [5.0, -5.0], [-5.0, 5.0], [-5.0, -5.0]];
     const FOUR: [[f64; 2]; 4] = [[0.0, 5.0], [0.0, -5.0], [5.0, 0.0], [-5.0, 0.0]];
@@ -337,7 +337,7 @@ pub fn checkerboard(n: usize, seed: u64) -> Instance {
     Instance::unknown(&format!("checkerboard, n = {n}"), x, y, 2)
 }
 
-/// A bent Gaussian as x and four rings as y, as \[H25\] draws them (after Buzun et al. 2024): two dimensions.
+/// A bent Gaussian as x and four rings as y, as \[H25\] draws them (after \[B24\]): two dimensions.
 ///
 /// x: `(½ (a + b²) - 5, b)` with standard normal a and b. y: a quarter of the points each, evenly spaced, on circles of
 /// radius 0.75, 1.65, 2.7 and 3.6, noise 0.08.
