@@ -239,7 +239,7 @@ def sinkhorn(job: Job) -> Solved:
 def low_rank_sinkhorn(job: Job) -> Solved:
     """Low-rank Sinkhorn of rank `parameter`, default 10.
 
-    gamma is 1000: with ott's default of 10 it takes steps so small that it stops at once, at up to twice the cost.
+    gamma is 1000: with ott's default of 10 its steps are so small that it counts as converged far from a minimum.
     """
     import jax
     from ott.geometry import pointcloud

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the virtual environment that `hiref-bench compare` runs the peers in.
 #
-# Usage: scripts/peers/setup.sh [FOLDER]       (default: target/peers-venv; needs Python 3.11 or later, 1.1 GB of disk)
+# Usage: scripts/peers/setup.sh [FOLDER]       (default: target/peers-venv; needs Python 3.11 or later, 0.9 GB of disk)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
