@@ -1,11 +1,18 @@
-//! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory; and how settings are chosen.
+//! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory, beside which peers; and how the
+//! settings of the alignment are chosen.
 
 mod choose_alignment;
 mod choose_training;
+mod compare;
+mod contender;
 mod development;
+mod plot;
 mod quality;
 mod report;
 mod scaling;
+mod sets;
+mod solve;
+mod warm_start;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +37,16 @@ enum Command {
     ChooseAlignment(choose_alignment::ChooseAlignmentArgs),
     /// Chooses the settings of the training in the same way.
     ChooseTraining(choose_training::ChooseTrainingArgs),
+    /// Sets our solver and others side by side.
+    Compare(compare::CompareArgs),
+    /// Solves, perturbs the points, and solves again cold and warm.
+    WarmStart(warm_start::WarmStartArgs),
+    /// Draws figures from the results of other commands.
+    Plot(plot::PlotArgs),
+    /// Solves one pair of files and prints what it took, as one JSON object.
+    Solve(solve::SolveArgs),
+    /// Writes generated sets to files.
+    Generate(sets::GenerateArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,5 +55,10 @@ fn main() -> anyhow::Result<()> {
         Command::Scaling(args) => scaling::run(&args),
         Command::ChooseAlignment(args) => choose_alignment::run(&args),
         Command::ChooseTraining(args) => choose_training::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::WarmStart(args) => warm_start::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::Solve(args) => solve::run(&args),
+        Command::Generate(args) => sets::generate(&args),
     }
 }
