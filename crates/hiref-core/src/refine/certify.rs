@@ -5,9 +5,9 @@ use super::output::Certificate;
 use crate::geometry::Supports;
 use crate::pricing::{align, price};
 use crate::progress::{Event, Observer, Phase};
-use crate::solver::sparse_assignment::{DualBound, relative_gap};
+use crate::solver::sparse_assignment::{DualBound, c_transform_y, relative_gap};
 
-/// Passes over all pairs: each raises the potentials of one side as far as the other's allow.
+/// Passes over all pairs, at most: each raises the potentials of one side as far as the other's allow.
 const PASSES: usize = 4;
 
 /// Proves a bound from the best prices at hand: those of the exact rounds if there were any, else those of the blocks; `None` if the
@@ -24,33 +24,29 @@ pub(crate) fn certify(
     let (n, m) = (supports.num_x(), supports.num_y());
     observer.on_event(&Event::PhaseStarted { phase: Phase::Certify, total: PASSES as u64 });
     let should_stop = || observer.should_stop();
-    let pass = |supports: Supports<'_>, partners: &[u32], prices: &[f64]| {
-        let floor = price(supports, partners, prices, 1, &should_stop)?.floor;
-        observer.on_event(&Event::Advanced { phase: Phase::Certify, work: 1 });
-        Some(floor)
-    };
+    let advance = || observer.on_event(&Event::Advanced { phase: Phase::Certify, work: 1 });
+    let c_transform_x = |g: &[f64]| Some(price(supports, &pairing.y_of_x, g, 1, &should_stop)?.floor);
     let mut bound = known;
     if bound.is_none() {
         let mut g = pairing.g.clone();
         if n == m {
             align(supports, &pairing.y_of_x, &mut g, &pairing.block);
         }
-        bound = pass(supports, &pairing.y_of_x, &g).map(|f| DualBound::new(f, g));
+        bound = c_transform_x(&g).map(|f| DualBound::new(f, g));
+        advance();
     }
-    let turned = Supports { x: supports.y, y: supports.x, ..supports };
-    let mut x_of_y = vec![u32::MAX; m];
-    pairing.y_of_x.iter().enumerate().for_each(|(x, &y)| x_of_y[y as usize] = x as u32);
-    for from_x in [true, false, true].into_iter().take(PASSES - 1) {
+    for pass in 1..PASSES {
         let Some(present) = &bound else { break };
-        let next = if from_x {
-            pass(turned, &x_of_y, &present.f).map(|g| DualBound::new(present.f.clone(), g))
+        let next = if pass % 2 == 1 {
+            let g = c_transform_y(supports, &pairing.y_of_x, &present.f, &should_stop);
+            g.map(|g| DualBound::new(present.f.clone(), g))
         } else {
-            pass(supports, &pairing.y_of_x, &present.g).map(|f| DualBound::new(f, present.g.clone()))
+            c_transform_x(&present.g).map(|f| DualBound::new(f, present.g.clone()))
         };
+        advance();
         match next {
             Some(next) if next.value > present.value => bound = Some(next),
-            Some(_) => {}
-            None => break,
+            _ => break,
         }
     }
     bound.map(|DualBound { value, mut f, mut g }| {

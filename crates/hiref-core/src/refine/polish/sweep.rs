@@ -5,11 +5,14 @@ use crate::geometry::{InnerProductGeometry, Supports};
 use crate::progress::{Event, Observer, Phase};
 use crate::refine::block_solver::{Pairing, solve_blocks};
 use crate::refine::output::{SweepReport, Termination};
-use crate::refine::params::HirefParams;
+use crate::refine::params::{Effort, HirefParams};
 use std::time::Instant;
 
-/// The gain still expected, as a share of the cost, at which an exact solve is the faster way on.
-const BEFORE_EXACT: f64 = 0.02;
+/// Where an exact solve of everything follows, sweeps only prepare it: small blocks, until the gain still expected, as a
+/// share of the cost, makes it the faster way on.
+const BLOCK_BEFORE_EXACT: usize = 256;
+const TOLERANCE_BEFORE_EXACT: f64 = 0.02;
+const SWEEPS_BEFORE_EXACT: usize = 3;
 
 /// The sweeps so far.
 pub(crate) struct SweepRecord<'a> {
@@ -50,10 +53,17 @@ impl Polisher<'_> {
         record: &mut SweepRecord<'_>,
         on_state: &dyn Fn(&Pairing, &SweepRecord<'_>, bool),
     ) -> Option<Termination> {
-        let effort = self.params.effort();
         let len = pairing.y_of_x.len();
-        // An exact solve that follows makes up for what the sweeps leave.
-        let tolerance = if len <= effort.exact_limit { effort.tolerance.max(BEFORE_EXACT) } else { effort.tolerance };
+        let mut effort = self.params.effort();
+        if len <= effort.exact_limit {
+            effort = Effort {
+                block_size: self.params.polish_block_size.unwrap_or(BLOCK_BEFORE_EXACT),
+                tolerance: effort.tolerance.max(TOLERANCE_BEFORE_EXACT),
+                min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
+                ..effort
+            };
+        }
+        let tolerance = effort.tolerance;
         loop {
             let sweep = record.sweeps.len() + 1;
             let cost = record.costs[record.costs.len() - 1];

@@ -8,6 +8,8 @@ use rayon::prelude::*;
 
 /// Candidates that one round adds to each row, at most.
 const CANDIDATES: usize = 8;
+/// A gap from which a pass over all pairs may lead to the tolerance.
+const WORTH_A_PASS: f64 = 0.05;
 /// Potentials carry the rounding of the sums along paths; this many units in the last place are no reason to look again.
 const ROUNDING: f64 = 256.0 * f64::EPSILON;
 
@@ -126,9 +128,9 @@ impl<'a> PricedRounds<'a> {
             })
             .collect();
         let mean_cost = own.iter().sum::<f64>() / n as f64;
-        let bound = DualBound::new(pricing.floor.clone(), self.g.clone());
-        if self.bound.as_ref().is_none_or(|best| bound.value > best.value) {
-            self.bound = Some(bound);
+        self.offer(DualBound::new(pricing.floor.clone(), self.g.clone()));
+        if (tolerance..WORTH_A_PASS).contains(&self.relative_gap(mean_cost)) {
+            self.raise(should_stop)?;
         }
         let largest = |values: &[f64]| values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
         let rounding = ROUNDING * (largest(&own) + largest(&self.g));
@@ -144,6 +146,35 @@ impl<'a> PricedRounds<'a> {
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);
         Some(Round { mean_cost, optimal })
     }
+
+    /// Keeps a bound if it is better than what there is.
+    fn offer(&mut self, bound: DualBound) {
+        if self.bound.as_ref().is_none_or(|best| bound.value > best.value) {
+            self.bound = Some(bound);
+        }
+    }
+
+    /// Raises the prices of the best bound as far as its other potentials allow, by one pass over all pairs: the c-transform `g_j = min_i
+    /// (c_ij - f_i)`. Where prices are not unique, those of the sparse solves lie at an extreme and the bound gains much.
+    fn raise(&mut self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
+        let Some(best) = &self.bound else { return Some(()) };
+        let raised = DualBound::new(best.f.clone(), c_transform_y(self.supports, &self.y_of_x, &best.f, should_stop)?);
+        self.offer(raised);
+        Some(())
+    }
+}
+
+/// `g_j = min_i (c_ij - f_i)`, `(m,)`, from below.
+pub(crate) fn c_transform_y(
+    supports: Supports<'_>,
+    y_of_x: &[u32],
+    f: &[f64],
+    should_stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<f64>> {
+    let turned = Supports { x: supports.y, y: supports.x, ..supports };
+    let mut x_of_y = vec![u32::MAX; y_of_x.len()];
+    y_of_x.iter().enumerate().for_each(|(x, &y)| x_of_y[y as usize] = x as u32);
+    Some(price(turned, &x_of_y, f, 1, should_stop)?.floor)
 }
 
 /// `(cost - bound) / |cost|`, at least 0.
