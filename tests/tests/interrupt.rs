@@ -1,4 +1,4 @@
-//! Ctrl-C: the coupling reached so far is written, and `--resume` goes on from it.
+//! Ctrl-C and sudden death: what a run has is kept, and `--resume` ends with the result of a run that was not interrupted.
 #![cfg(unix)]
 
 mod support;
@@ -7,20 +7,26 @@ use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use support::{Scratch, cloud, himacl, read_u32};
+use support::{Scratch, cloud, himacl, points, read_u32};
 
 /// Points a side: enough that a signal arrives well before the end.
-const POINTS: usize = 30_000;
+const POINTS: usize = 20_000;
 
 /// Runs the command, interrupts it when `task` begins; returns its exit status and the rest of its messages.
 fn interrupt_at(task: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    signal_when("-INT", arguments, |line| {
+        line.contains("\"started\"") && line.contains(&format!("\"task\":\"{task}\""))
+    })
+}
+
+/// Runs the command and sends it a signal once a line of its progress says so.
+fn signal_when(signal: &str, arguments: &[&str], mut now: impl FnMut(&str) -> bool) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_himacl-under-test"));
     command.args(arguments).args(["--progress", "json", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let task = format!("\"task\":\"{task}\"");
-    assert!(lines.any(|line| line.contains("\"started\"") && line.contains(&task)), "{task} begins");
-    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(lines.any(|line| now(&line)), "the run ended before its time");
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
     // The pipe is read to its end, so that the child never waits for it.
     let rest: Vec<String> = lines.collect();
@@ -44,11 +50,50 @@ fn an_interrupted_run_keeps_what_it_has_and_is_resumed() {
     used.sort_unstable();
     assert!(used.iter().copied().eq(0..POINTS as u32), "a bijection all the same");
 
-    let run = himacl(&[&arguments[..], &["--resume", "--time-limit", "1"]].concat());
+    let run = himacl(&[&arguments[..], &["--resume"]].concat());
     assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
     let second = summary();
     assert_ne!(second["termination"], "interrupted");
     assert!(second["mean_cost"].as_f64() <= first["mean_cost"].as_f64());
+    assert!(!scratch.path("out/checkpoint.safetensors").exists(), "a finished run leaves no checkpoint");
+    let whole = scratch.arg("whole");
+    let arguments = ["pair", "--x", &x, "--y", &y, "-o", &whole, "--device", "cpu", "--quality", "best"];
+    assert_eq!(himacl(&arguments).status.code(), Some(0));
+    same_results(&scratch, "out", "whole");
+}
+
+/// Fails unless two runs wrote the same bytes.
+fn same_results(scratch: &Scratch, a: &str, b: &str) {
+    for file in ["permutation.npy", "pairs.parquet", "potentials.npy"] {
+        let read = |folder: &str| fs::read(scratch.path(&format!("{folder}/{file}"))).ok();
+        assert!(read(a) == read(b), "{file} differs between {a} and {b}");
+    }
+}
+
+#[test]
+fn a_killed_run_is_resumed_to_the_same_bytes() {
+    let scratch = Scratch::new();
+    for (set, rows) in [("square", (6000, 6000)), ("wide", (4000, 5000))] {
+        let (x, y) = (
+            scratch.npy(&format!("{set}_x.npy"), &points(rows.0, 6, 1)),
+            scratch.npy(&format!("{set}_y.npy"), &points(rows.1, 6, 2)),
+        );
+        let common = ["--x", &x, "--y", &y, "--device", "cpu", "--certify", "--checkpoint-every", "0.001"];
+        let whole = format!("{set}_whole");
+        let run = himacl(&[&["pair", "-o", &scratch.arg(&whole)], &common[..]].concat());
+        assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+        for event in ["level", "sweep", "round"] {
+            let folder = format!("{set}_{event}");
+            let output = scratch.arg(&folder);
+            let arguments = [&["pair", "-o", &output], &common[..]].concat();
+            let event = format!("\"event\":\"{event}\"");
+            let (status, _) = signal_when("-KILL", &arguments, |line| line.contains(&event));
+            assert_eq!(status, None, "the signal ends the process");
+            let run = himacl(&[&arguments[..], &["--resume"]].concat());
+            assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stderr));
+            same_results(&scratch, &folder, &whole);
+        }
+    }
 }
 
 #[test]

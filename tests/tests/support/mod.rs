@@ -82,6 +82,11 @@ pub(crate) fn read_u32(path: &Path) -> Vec<u32> {
 
 /// A repeatable cloud of `rows` points of 2 coordinates in the unit square.
 pub(crate) fn cloud(rows: usize, seed: u64) -> Vec<Vec<f32>> {
+    points(rows, 2, seed)
+}
+
+/// A repeatable cloud of `rows` points in the unit cube of `dimension` coordinates.
+pub(crate) fn points(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -89,5 +94,5 @@ pub(crate) fn cloud(rows: usize, seed: u64) -> Vec<Vec<f32>> {
         state ^= state << 17;
         (state >> 40) as f32 / (1u32 << 24) as f32
     };
-    (0..rows).map(|_| vec![next(), next()]).collect()
+    (0..rows).map(|_| (0..dimension).map(|_| next()).collect()).collect()
 }
