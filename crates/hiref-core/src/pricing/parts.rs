@@ -1,6 +1,6 @@
 //! Prices that are consistent within parts of a pairing, made consistent across them.
 
-use super::tiles::{LANES, Tiles};
+use super::tiles::{LANES, Tiles, gather};
 use crate::geometry::Supports;
 use crate::solver::assignment::{AssignmentSolver, CostMatrix};
 use rayon::prelude::*;
@@ -60,10 +60,7 @@ pub(crate) fn shifts(slack: &[f64], parts: usize) -> Vec<f64> {
 /// `f_i` is what makes each pair's own zero.
 fn slack_between(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], offsets: &[usize], g: &[f64]) -> Vec<f64> {
     let d = supports.dimension;
-    let gather = |rows: &[f32], order: &[u32]| {
-        order.iter().flat_map(|&i| rows[i as usize * d..][..d].iter().copied()).collect::<Vec<f32>>()
-    };
-    let (x, y) = (gather(supports.x, x_order), gather(supports.y, y_order));
+    let (x, y) = (gather(supports.x, d, x_order), gather(supports.y, d, y_order));
     let g: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
     let own: Vec<f64> = x
         .par_chunks_exact(d)
@@ -85,30 +82,43 @@ fn slack_between(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], offse
                 tiles.multiply(rows.clone(), columns.clone(), product, largest);
                 *slack = f64::INFINITY;
                 for (i, products) in rows.clone().zip(product.chunks_exact(largest)) {
-                    let mut least = [f32::INFINITY; LANES];
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || {
-                            tiles.reduce(
-                                i,
-                                columns.start,
-                                &products[..columns.len().next_multiple_of(LANES)],
-                                |column, values| {
-                                    for l in 0..LANES {
-                                        // The last columns of a part share their vector with the next part's.
-                                        if column + l < columns.end && values[l] < least[l] {
-                                            least[l] = values[l];
-                                        }
-                                    }
-                                },
-                            );
-                        },
-                    );
-                    let least = least.into_iter().fold(f32::INFINITY, f32::min);
+                    let products = &products[..columns.len().next_multiple_of(LANES)];
+                    let least = pulp::Arch::new().dispatch(RowLeast {
+                        tiles: &tiles,
+                        row: i,
+                        columns: columns.clone(),
+                        products,
+                    });
                     *slack = slack.min(f64::from(least) - level - own[i]);
                 }
             }
         },
     );
     slack
+}
+
+/// The least reduced cost of a row over some columns; a value of its own, so that it keeps the vector instructions.
+struct RowLeast<'a> {
+    tiles: &'a Tiles,
+    row: usize,
+    columns: std::ops::Range<usize>,
+    products: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for RowLeast<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let mut least = [f32::INFINITY; LANES];
+        self.tiles.reduce(self.row, self.columns.start, self.products, |column, values| {
+            for l in 0..LANES {
+                // The last columns of a part share their vector with the next part's.
+                if column + l < self.columns.end && values[l] < least[l] {
+                    least[l] = values[l];
+                }
+            }
+        });
+        least.into_iter().fold(f32::INFINITY, f32::min)
+    }
 }

@@ -42,7 +42,7 @@ pub(crate) fn price(
     if metric && supports.dimension <= TREE_DIMENSION {
         PriceTree::new(supports, y_of_x, g).price(width, should_stop)
     } else {
-        tiles::price(supports, g, width, should_stop)
+        tiles::price(supports, y_of_x, g, width, should_stop)
     }
 }
 

@@ -2,13 +2,13 @@
 
 use super::search::{Least, Pricing, lowered};
 use crate::cost::CostKind;
-use crate::geometry::Supports;
+use crate::geometry::{Supports, equal_offsets, kd_order};
 use rayon::prelude::*;
 
 /// x points of a tile.
-const ROWS: usize = 64;
+const ROWS: usize = 256;
 /// y points of a tile.
-const COLUMNS: usize = 512;
+const COLUMNS: usize = 256;
 /// Entries compared at once.
 pub(super) const LANES: usize = 16;
 
@@ -96,34 +96,7 @@ impl Tiles {
         stride: usize,
     ) {
         let d = self.dimension;
-        let (rows, columns) = (x.len(), y.len());
-        let (x, y) = (&self.x.values[x.start * d..x.end * d], &self.y.values[y.start * d..y.end * d]);
-        assert!(rows * stride <= product.len() && columns <= stride, "a tile within its buffer");
-        // SAFETY: `product` holds `rows` rows of `stride >= columns` values (asserted above); x and y are whole rows of d
-        // values, read as row-major matrices, y transposed by its strides; nothing overlaps.
-        unsafe {
-            gemm::gemm(
-                rows,
-                columns,
-                d,
-                product.as_mut_ptr(),
-                1,
-                stride as isize,
-                false,
-                x.as_ptr(),
-                1,
-                d as isize,
-                y.as_ptr(),
-                d as isize,
-                1,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
+        product_of(&self.x.values[x.start * d..x.end * d], &self.y.values[y.start * d..y.end * d], d, product, stride);
     }
 
     /// Calls `each` with the reduced costs of row i with 16 columns at a time, from column `start`, given their products;
@@ -169,62 +142,210 @@ impl Tiles {
     }
 }
 
-/// The least reduced costs by tiles; see [`super::price`].
+/// `product[i, j] = <x_i, y_j>` for rows of d values; rows of the product are `stride` apart.
+fn product_of(x: &[f32], y: &[f32], d: usize, product: &mut [f32], stride: usize) {
+    let (rows, columns) = (x.len() / d, y.len() / d);
+    assert!(rows * stride <= product.len() && columns <= stride, "a tile within its buffer");
+    // SAFETY: `product` holds `rows` rows of `stride >= columns` values (asserted above); x and y are whole rows of d
+    // values, read as row-major matrices, y transposed by its strides; nothing overlaps.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            d,
+            product.as_mut_ptr(),
+            1,
+            stride as isize,
+            false,
+            x.as_ptr(),
+            1,
+            d as isize,
+            y.as_ptr(),
+            d as isize,
+            1,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Ranges of `COLUMNS` y points: where they are, and the largest price among them.
+struct Ranges {
+    /// `(ranges, d)`
+    centres: Vec<f32>,
+    norms: Vec<f64>,
+    radius: Vec<f64>,
+    highest: Vec<f64>,
+}
+
+impl Ranges {
+    fn new(tiles: &Tiles, num_y: usize) -> Self {
+        let d = tiles.dimension;
+        let parts: Vec<(Vec<f32>, f64, f64)> = (0..num_y.div_ceil(COLUMNS))
+            .into_par_iter()
+            .map(|range| {
+                let members = range * COLUMNS..((range + 1) * COLUMNS).min(num_y);
+                let rows = &tiles.y.values[members.start * d..members.end * d];
+                let centre: Vec<f32> = mean(rows, d).into_iter().map(|c| c as f32).collect();
+                let distance = |row: &[f32]| {
+                    row.iter().zip(&centre).map(|(&v, &c)| (f64::from(v) - f64::from(c)).powi(2)).sum::<f64>().sqrt()
+                };
+                let radius = rows.chunks_exact(d).map(distance).fold(0.0, f64::max);
+                let highest = tiles.prices[members].iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                (centre, radius, f64::from(highest))
+            })
+            .collect();
+        let norms = parts.iter().map(|(centre, ..)| centre.iter().map(|&c| f64::from(c).powi(2)).sum::<f64>().sqrt());
+        Self {
+            norms: norms.collect(),
+            radius: parts.iter().map(|part| part.1).collect(),
+            highest: parts.iter().map(|part| part.2).collect(),
+            centres: parts.into_iter().flat_map(|part| part.0).collect(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.radius.len()
+    }
+
+    /// A number never above the reduced costs of row i with any column of a range, given `<x_i, centre>` in f32.
+    fn bound(&self, tiles: &Tiles, i: usize, range: usize, product: f32) -> f64 {
+        let (error, radius, product) = (tiles.product_error(i), self.radius[range], f64::from(product));
+        // By the triangle inequality.
+        let nearest = || {
+            let square = tiles.x.norms[i].powi(2) + self.norms[range].powi(2) - 2.0 * product - error;
+            (square.max(0.0).sqrt() - radius * (1.0 + 1e-6)).max(0.0)
+        };
+        let cost = match tiles.cost {
+            CostKind::SquaredEuclidean => nearest().powi(2),
+            CostKind::Euclidean => nearest(),
+            // Of unit vectors.
+            CostKind::Cosine => 0.5 * nearest().powi(2),
+            CostKind::NegativeInnerProduct => -product - tiles.x.norms[i] * radius,
+        };
+        cost - self.highest[range] - error - tiles.sum_error(i)
+    }
+}
+
+/// Offers every column whose rounded reduced cost is below the row's threshold.
+///
+/// A value of its own and no closure: the body of a large closure becomes a function without the vector instructions.
+struct Scan<'a> {
+    tiles: &'a Tiles,
+    row: usize,
+    start: usize,
+    products: &'a [f32],
+    list: &'a mut Least,
+}
+
+impl pulp::NullaryFnOnce for Scan<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { tiles, row, start, products, list } = self;
+        let mut threshold = list.threshold() as f32;
+        tiles.reduce(row, start, products, |column, values| {
+            let mut any = false;
+            for value in values {
+                any |= *value < threshold;
+            }
+            if any {
+                for (l, &value) in values.iter().enumerate() {
+                    list.offer(f64::from(value), (column + l) as u32);
+                }
+                threshold = list.threshold() as f32;
+            }
+        });
+    }
+}
+
+/// Both sides in an order that keeps neighbours together: y points as in a k-d tree, x points as their partners.
+fn neighbours_together(supports: Supports<'_>, y_of_x: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    let (n, m) = (supports.num_x(), supports.num_y());
+    let mut y_order: Vec<u32> = (0..m as u32).collect();
+    kd_order(&mut y_order, supports.y, supports.dimension, &equal_offsets(m, m.div_ceil(COLUMNS).next_power_of_two()));
+    let mut place = vec![0_u32; m];
+    y_order.iter().enumerate().for_each(|(at, &j)| place[j as usize] = at as u32);
+    let mut x_order: Vec<u32> = (0..n as u32).collect();
+    x_order.sort_by_key(|&i| place.get(y_of_x[i as usize] as usize).copied().unwrap_or(u32::MAX));
+    (x_order, y_order)
+}
+
+/// The least reduced costs by tiles; see [`super::price`]. Tiles that the triangle inequality shows to be too dear for every row are left out.
 pub(super) fn price(
     supports: Supports<'_>,
+    y_of_x: &[u32],
     g: &[f64],
     width: usize,
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Pricing> {
     let (d, n, m) = (supports.dimension, supports.num_x(), supports.num_y());
-    let tiles = Tiles::new(supports.cost, d, supports.x, supports.y, g);
-    let mut pricing = Pricing::new(n, width);
-    let Pricing { columns, costs, floor, .. } = &mut pricing;
-    let complete = columns
+    let (x_order, y_order) = neighbours_together(supports, y_of_x);
+    let ordered: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
+    let tiles =
+        Tiles::new(supports.cost, d, &gather(supports.x, d, &x_order), &gather(supports.y, d, &y_order), &ordered);
+    let ranges = Ranges::new(&tiles, m);
+    // Rows of the pricing in `x_order`, to be put in their places at the end.
+    let mut found = Pricing::new(n, width);
+    let complete = found
+        .columns
         .par_chunks_mut(width * ROWS)
-        .zip(costs.par_chunks_mut(width * ROWS))
-        .zip(floor.par_chunks_mut(ROWS))
+        .zip(found.costs.par_chunks_mut(width * ROWS))
+        .zip(found.floor.par_chunks_mut(ROWS))
         .enumerate()
         .map_init(
-            || vec![0.0_f32; ROWS * COLUMNS],
+            || vec![0.0_f32; ROWS * COLUMNS.max(ranges.len())],
             |product, (block, ((columns, costs), floor))| {
                 if should_stop() {
                     return false;
                 }
                 let rows = block * ROWS..block * ROWS + floor.len();
                 let mut lists: Vec<Least> = rows.clone().map(|_| Least::new(width)).collect();
-                for start in (0..m).step_by(COLUMNS) {
+                let stride = ranges.len();
+                product_of(&tiles.x.values[rows.start * d..rows.end * d], &ranges.centres, d, product, stride);
+                let mut bounds: Vec<f64> = Vec::with_capacity(rows.len() * stride);
+                for (i, products) in rows.clone().zip(product.chunks_exact(stride)) {
+                    bounds.extend(products.iter().enumerate().map(|(range, &p)| ranges.bound(&tiles, i, range, p)));
+                }
+                let mut visits: Vec<(f64, usize)> = (0..stride)
+                    .map(|range| {
+                        (bounds.iter().skip(range).step_by(stride).copied().fold(f64::INFINITY, f64::min), range)
+                    })
+                    .collect();
+                visits.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                for (_, range) in visits {
+                    let wanted = |row: usize, list: &Least| bounds[row * stride + range] < list.threshold();
+                    if !lists.iter().enumerate().any(|(row, list)| wanted(row, list)) {
+                        continue;
+                    }
+                    let start = range * COLUMNS;
                     tiles.multiply(rows.clone(), start..(start + COLUMNS).min(m), product, COLUMNS);
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || {
-                            for ((i, list), products) in rows.clone().zip(&mut lists).zip(product.chunks_exact(COLUMNS))
-                            {
-                                let mut threshold = list.threshold() as f32;
-                                tiles.reduce(i, start, products, |column, values| {
-                                    let mut any = false;
-                                    for value in values {
-                                        any |= *value < threshold;
-                                    }
-                                    if any {
-                                        for (l, &value) in values.iter().enumerate() {
-                                            list.offer(f64::from(value), (column + l) as u32);
-                                        }
-                                        threshold = list.threshold() as f32;
-                                    }
-                                });
-                            }
-                        },
-                    );
+                    for (row, (list, products)) in lists.iter_mut().zip(product.chunks_exact(COLUMNS)).enumerate() {
+                        if wanted(row, list) {
+                            pulp::Arch::new().dispatch(Scan {
+                                tiles: &tiles,
+                                row: rows.start + row,
+                                start,
+                                products,
+                                list,
+                            });
+                        }
+                    }
                 }
                 for (((i, list), floor), (columns, costs)) in
                     rows.zip(&lists).zip(floor).zip(columns.chunks_exact_mut(width).zip(costs.chunks_exact_mut(width)))
                 {
-                    let x = &supports.x[i * d..][..d];
+                    let x = &supports.x[x_order[i] as usize * d..][..d];
                     let mut exact: Vec<(f64, u32, f64)> = list
                         .entries()
                         .iter()
-                        .map(|&(_, j)| {
+                        .map(|&(_, at)| {
+                            let j = y_order[at as usize];
                             let cost = supports.cost.between(x, supports.y_row(j));
                             (cost - g[j as usize], j, cost)
                         })
@@ -241,7 +362,24 @@ pub(super) fn price(
             },
         )
         .all(|done| done);
-    complete.then_some(pricing)
+    if !complete {
+        return None;
+    }
+    let mut pricing = Pricing::new(n, width);
+    for (at, &i) in x_order.iter().enumerate() {
+        let (from, to) = (at * width..(at + 1) * width, i as usize * width..(i as usize + 1) * width);
+        pricing.columns[to.clone()].copy_from_slice(&found.columns[from.clone()]);
+        pricing.costs[to].copy_from_slice(&found.costs[from]);
+        pricing.floor[i as usize] = found.floor[at];
+    }
+    Some(pricing)
+}
+
+/// The rows of an order, one after the other.
+pub(super) fn gather(rows: &[f32], d: usize, order: &[u32]) -> Vec<f32> {
+    let mut out = vec![0.0; order.len() * d];
+    out.par_chunks_exact_mut(d).zip(order).for_each(|(out, &i)| out.copy_from_slice(&rows[i as usize * d..][..d]));
+    out
 }
 
 /// The mean row, in f64.
