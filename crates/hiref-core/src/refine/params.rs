@@ -20,8 +20,10 @@ pub enum Quality {
 /// What a quality stands for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Effort {
-    /// Pairs per polish block.
+    /// Pairs per polish block of the first sweeps.
     pub(crate) block_size: usize,
+    /// And of the last: blocks double every [`SWEEPS_PER_SIZE`] sweeps up to this.
+    pub(crate) largest_block: usize,
     /// Sweeps stop once the gain still to be expected is below this share of the mean cost.
     pub(crate) tolerance: f64,
     pub(crate) min_sweeps: usize,
@@ -34,11 +36,24 @@ pub(crate) struct Effort {
     pub(crate) reach: usize,
 }
 
+/// Sweeps until blocks double. Measured on a mixture in 64 dimensions, n = 65,536: blocks of 1024 reach in 16 s what those of 256 do
+/// not in 33 s, but larger blocks are slow as long as much is left to gain.
+const SWEEPS_PER_SIZE: usize = 8;
+
+impl Effort {
+    /// Pairs per block of a sweep, counted from 1.
+    pub(crate) fn block_size_of(&self, sweep: usize) -> usize {
+        let doublings = ((sweep - 1) / SWEEPS_PER_SIZE).min(usize::BITS as usize / 2) as u32;
+        self.block_size.saturating_mul(1 << doublings).min(self.largest_block)
+    }
+}
+
 impl Quality {
     fn effort(self) -> Effort {
         match self {
             Self::Fast => Effort {
                 block_size: 256,
+                largest_block: 256,
                 tolerance: 0.02,
                 min_sweeps: 2,
                 max_sweeps: 4,
@@ -48,15 +63,17 @@ impl Quality {
             },
             Self::Balanced => Effort {
                 block_size: 256,
+                largest_block: 1024,
                 tolerance: 0.002,
                 min_sweeps: 3,
-                max_sweeps: 128,
+                max_sweeps: 32,
                 exact_limit: 1 << 14,
                 gap: 1e-4,
                 reach: 512,
             },
             Self::Best => Effort {
-                block_size: 1024,
+                block_size: 256,
+                largest_block: 2048,
                 tolerance: 0.0002,
                 min_sweeps: 6,
                 max_sweeps: 1024,
@@ -82,7 +99,7 @@ pub struct HirefParams {
     pub max_rank: usize,
     /// Largest block that is paired exactly, at least 2.
     pub leaf_size: usize,
-    /// Blocks of a polish sweep have at most this many pairs; chosen from the quality when absent.
+    /// Blocks of every polish sweep have at most this many pairs; chosen from the quality, and growing, when absent.
     pub polish_block_size: Option<usize>,
     /// Largest number of polish sweeps; chosen from the quality when absent.
     pub max_sweeps: Option<usize>,
@@ -115,6 +132,7 @@ impl HirefParams {
         let effort = self.quality.effort();
         Effort {
             block_size: self.polish_block_size.unwrap_or(effort.block_size),
+            largest_block: self.polish_block_size.unwrap_or(effort.largest_block),
             max_sweeps: self.max_sweeps.unwrap_or(effort.max_sweeps),
             exact_limit: self.exact_limit.unwrap_or(effort.exact_limit),
             ..effort

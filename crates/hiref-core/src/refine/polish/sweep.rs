@@ -10,7 +10,6 @@ use std::time::Instant;
 
 /// Where an exact solve of everything follows, sweeps only prepare it: small blocks, until the gain still expected, as a
 /// share of the cost, makes it the faster way on.
-const BLOCK_BEFORE_EXACT: usize = 256;
 const TOLERANCE_BEFORE_EXACT: f64 = 0.02;
 const SWEEPS_BEFORE_EXACT: usize = 3;
 
@@ -57,7 +56,7 @@ impl Polisher<'_> {
         let mut effort = self.params.effort();
         if len <= effort.exact_limit {
             effort = Effort {
-                block_size: self.params.polish_block_size.unwrap_or(BLOCK_BEFORE_EXACT),
+                largest_block: effort.block_size,
                 tolerance: effort.tolerance.max(TOLERANCE_BEFORE_EXACT),
                 min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
                 ..effort
@@ -78,11 +77,12 @@ impl Polisher<'_> {
                 return Some(self.reason_to_stop());
             }
             let started = Instant::now();
+            let block_size = effort.block_size_of(sweep);
             let Grouping { order, offsets } = group_pairs(
                 self.geometry,
                 self.supports.dimension,
                 pairing,
-                effort.block_size,
+                block_size,
                 self.params.seed,
                 sweep as u64,
             );
@@ -94,7 +94,7 @@ impl Polisher<'_> {
             }
             let mean_cost = cost + solved.apply(pairing, self.supports.num_x()) / self.supports.num_x() as f64;
             let seconds = started.elapsed().as_secs_f64();
-            let report = SweepReport { sweep, block_size: effort.block_size, mean_cost, seconds };
+            let report = SweepReport { sweep, block_size, mean_cost, seconds };
             self.observer.on_event(&Event::SweepFinished(report.clone()));
             record.costs.push(mean_cost);
             record.sweeps.push(report);
