@@ -19,6 +19,7 @@ pub struct SolveProgress<'a> {
 enum JsonEvent<'a> {
     Level(&'a hiref_core::LevelReport),
     Sweep(&'a hiref_core::SweepReport),
+    Iteration(&'a hiref_core::IterationReport),
 }
 
 impl<'a> SolveProgress<'a> {
@@ -43,6 +44,9 @@ impl Observer for SolveProgress<'_> {
                     Phase::Split => ("split", "points"),
                     Phase::Leaves => ("leaves", "pairs"),
                     Phase::Polish => ("polish", "pairs"),
+                    Phase::Iterations => ("iterations", "iterations"),
+                    Phase::Batches => ("batches", "points"),
+                    Phase::Rounding => ("rounding", "pairs"),
                 };
                 let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
                 // A phase that starts again, as each polish sweep does, is planned longer than it was.
@@ -60,6 +64,10 @@ impl Observer for SolveProgress<'_> {
             Event::SweepFinished(report) => {
                 self.with_task(Phase::Polish, |task| task.remark(&format!("mean cost {:.6}", report.mean_cost)));
                 self.printer.json(&JsonEvent::Sweep(report));
+            }
+            Event::IterationFinished(report) => {
+                self.with_task(Phase::Iterations, |task| task.remark(&format!("error {:.2e}", report.error)));
+                self.printer.json(&JsonEvent::Iteration(report));
             }
         }
     }

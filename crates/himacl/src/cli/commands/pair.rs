@@ -1,5 +1,6 @@
 //! `himacl pair`: the global coupling of two sets.
 
+mod comparison;
 mod config;
 mod results;
 
@@ -26,7 +27,9 @@ Examples:
   Pair the images and captions of a clip-retrieval folder, each side centred, with the metadata of both in pairs.parquet:
     himacl pair --x laion/img_emb --y laion/text_emb --center --normalize --quality best -o pairs
   Improve an earlier result for ten more minutes:
-    himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better";
+    himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better
+  Pair by entropic optimal transport instead, for comparison:
+    himacl pair --x images.npy --y captions.npy --solver sinkhorn --epsilon 0.05 -o sinkhorn";
 
 /// Pair two sets of embeddings one to one, at the least total cost.
 ///
@@ -91,6 +94,9 @@ pub(crate) struct PairArgs {
     /// Refuse to start if the run is estimated to need more memory than this many GiB.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
+
+    #[command(flatten)]
+    comparison: comparison::ComparisonArgs,
 }
 
 /// How much work to spend.
@@ -114,6 +120,30 @@ enum Solver {
     Hiref,
     /// One exact assignment, for at most 16384 points a side.
     Exact,
+    /// Entropic optimal transport, rounded.
+    Sinkhorn,
+    /// Progressive entropic optimal transport, rounded; for the squared Euclidean cost.
+    Progot,
+    /// Low-rank optimal transport with an optimised inner marginal, rounded.
+    Lot,
+    /// Low-rank optimal transport with a latent coupling, rounded.
+    Frlc,
+    /// Random batches, each paired exactly.
+    Minibatch,
+}
+
+impl Solver {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hiref => "hiref",
+            Self::Exact => "exact",
+            Self::Sinkhorn => "sinkhorn",
+            Self::Progot => "progot",
+            Self::Lot => "lot",
+            Self::Frlc => "frlc",
+            Self::Minibatch => "minibatch",
+        }
+    }
 }
 
 impl From<Quality> for hiref_core::Quality {
@@ -140,7 +170,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         return Err(Error::DimensionMismatch { x_path, x: x.dimension(), y_path, y: y.dimension() });
     }
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
-    let config = PairConfig::new(args, context, n.max(m))?;
+    let config = PairConfig::new(args, context, [n.min(m), n.max(m)])?;
     let solver = config.hiref.clone().check()?;
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
@@ -171,6 +201,9 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         context.device_name(),
         context.threads
     ));
+    if let Some(comparison) = &config.comparison {
+        return comparison::run(comparison, &config, &problem, &output, [&x, &y], recorder, context);
+    }
     let solved = solver.solve(&problem, warm_start.as_ref(), &SolveProgress::new(printer))?;
     for (phase, seconds) in
         [("split", solved.seconds.split), ("leaves", solved.seconds.leaves), ("polish", solved.seconds.polish)]

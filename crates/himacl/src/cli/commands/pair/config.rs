@@ -1,5 +1,6 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
+use super::comparison::{self, Comparison};
 use super::{PairArgs, Solver, results};
 use crate::cli::Context;
 use crate::error::Error;
@@ -39,6 +40,8 @@ pub(super) struct PairConfig {
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
+    /// The settings of a comparison solver, where one was chosen.
+    pub(super) comparison: Option<Comparison>,
 }
 
 /// What `--resume` finds in the output folder.
@@ -58,8 +61,8 @@ struct Ending {
 }
 
 impl PairConfig {
-    /// Resolves the arguments; `largest_side` is max(n, m).
-    pub(super) fn new(args: &PairArgs, context: &Context, largest_side: usize) -> Result<Self, Error> {
+    /// Resolves the arguments; `sides` is min(n, m) and max(n, m).
+    pub(super) fn new(args: &PairArgs, context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
         let mut hiref = HirefParams {
             quality: args.quality.into(),
@@ -69,7 +72,7 @@ impl PairConfig {
         };
         if args.solver == Solver::Exact {
             // One leaf that holds everything.
-            hiref.leaf_size = largest_side.max(2);
+            hiref.leaf_size = sides[1].max(2);
         }
         Ok(Self {
             command: "pair".to_owned(),
@@ -86,6 +89,7 @@ impl PairConfig {
             device: context.device_name(),
             threads: context.threads,
             hiref,
+            comparison: comparison::resolve(args, context, sides[0])?,
         })
     }
 
@@ -93,10 +97,14 @@ impl PairConfig {
     /// matrix of one block for each thread.
     pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize) -> u64 {
         let points = (n + m) as u64;
+        let base = BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT);
+        if let Some(comparison) = &self.comparison {
+            return base + comparison.memory_estimate(n, m, d, self.threads);
+        }
         let block =
             self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
         let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
-        BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT) + blocks * 4 * block * block
+        base + blocks * 4 * block * block
     }
 
     /// Looks at what an earlier run left in the output folder.
