@@ -113,8 +113,8 @@ def progot_cases():
     for name, n, m, d, seed, steps in [("two steps", 64, 64, 2, 11, 2), ("four steps", 64, 90, 5, 12, 4)]:
         case, x, y, _, _ = problem(name, n, m, d, "sqeuclidean", seed, True)
         alphas = np.asarray(progot.get_alpha_schedule("lin", num_steps=steps))
-        start = 0.1 * cdist(x, y, "sqeuclidean").mean()
-        epsilons = [float(f"{start * 0.6**k:.4g}") for k in range(steps)]
+        start = 0.2 * cdist(x, y, "sqeuclidean").mean()
+        epsilons = [float(f"{start * 0.8**k:.4g}") for k in range(steps)]
         coupling, target = progressive(x, y, alphas, epsilons)
         if steps == 2:
             # Beyond two steps ott-jax 0.6.0 moves the points from their first places, not from where they are.

@@ -1,4 +1,4 @@
-//! The low-rank solvers against ott-jax and POT (tests/golden/low_rank.json) and against known answers.
+//! The low-rank solvers against ott-jax and POT (`tests/golden/low_rank.json`) and against known answers.
 
 mod support;
 
@@ -46,7 +46,9 @@ fn check(name: &str, problem: &Problem, marginals: Option<&Marginals>, output: &
     let total: f64 = values
         .iter()
         .enumerate()
-        .map(|(k, mass)| mass * problem.cost().between(&x.as_slice()[k / m * d..][..d], &y.as_slice()[k % m * d..][..d]))
+        .map(|(k, mass)| {
+            mass * problem.cost().between(&x.as_slice()[k / m * d..][..d], &y.as_slice()[k % m * d..][..d])
+        })
         .sum();
     assert_relative(output.primal_cost, total, 1e-9, name);
     let inner = largest_difference(&entries(&output.coupling.q().sum(0).unwrap()), output.coupling.inner_marginal());
@@ -206,16 +208,17 @@ fn the_seed_decides_and_threads_do_not() {
     let run = |solver: &'static str, seed, threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let output = match solver {
-                "lot" => LotParams { rank: 4, seed, max_iterations: 5, ..LotParams::default() }
-                    .check()
-                    .unwrap()
-                    .solve(&problem, None, &()),
-                _ => FrlcParams { rank: 4, seed, max_iterations: 5, ..FrlcParams::default() }
-                    .check()
-                    .unwrap()
-                    .solve(&problem, None, &()),
-            };
+            let output =
+                match solver {
+                    "lot" => LotParams { rank: 4, seed, max_iterations: 5, ..LotParams::default() }
+                        .check()
+                        .unwrap()
+                        .solve(&problem, None, &()),
+                    _ => FrlcParams { rank: 4, seed, max_iterations: 5, ..FrlcParams::default() }
+                        .check()
+                        .unwrap()
+                        .solve(&problem, None, &()),
+                };
             let output = output.unwrap();
             assert_eq!(output.termination, Termination::MaxIterations);
             entries(output.coupling.q())

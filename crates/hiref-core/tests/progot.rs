@@ -1,4 +1,4 @@
-//! ProgOT against the paper's algorithm written out on POT and against ott-jax (tests/golden/progot.json).
+//! `ProgOT` against the paper's algorithm written out on POT and against ott-jax (tests/golden/progot.json).
 
 mod support;
 

@@ -4,7 +4,9 @@ mod support;
 
 use candle_core::{Device, Tensor};
 use hiref_core::solver::sinkhorn::{CostStorage, SinkhornOutput, SinkhornParams};
-use hiref_core::{CostKind, Error, Event, IterationReport, Marginals, Observer, Permutation, Phase, Problem, Side, Termination};
+use hiref_core::{
+    CostKind, Error, Event, IterationReport, Marginals, Observer, Permutation, Phase, Problem, Side, Termination,
+};
 use hiref_testkit::{assert_relative, exact_assignment, problems};
 use std::sync::Mutex;
 use support::golden::{Golden, entries, largest_difference};
@@ -81,8 +83,7 @@ fn the_matrix_is_that_of_the_potentials() {
         };
         let row_argmax: Vec<u32> = values.chunks(m).map(|row| largest(&mut row.iter().copied())).collect();
         assert_eq!(output.coupling.row_argmax(), row_argmax, "{}", golden.name());
-        let column_argmax: Vec<u32> =
-            (0..m).map(|j| largest(&mut values.iter().skip(j).step_by(m).copied())).collect();
+        let column_argmax: Vec<u32> = (0..m).map(|j| largest(&mut values.iter().skip(j).step_by(m).copied())).collect();
         assert_eq!(output.coupling.column_argmax(), column_argmax, "{}", golden.name());
     }
 }
@@ -123,13 +124,16 @@ fn a_small_epsilon_approaches_the_exact_cost_and_its_pairing() {
     let instance = problems::mixture(60, 60, 2, 9);
     let problem = support::problem(&instance, CostKind::SquaredEuclidean);
     let exact = exact_assignment(&instance.x, &instance.y, 2, reference(CostKind::SquaredEuclidean));
-    let optimum = instance.x.chunks(2).zip(&exact.y_of_x).map(|(x, &y)| {
-        CostKind::SquaredEuclidean.between(x, &instance.y[y as usize * 2..][..2])
-    });
+    let optimum = instance
+        .x
+        .chunks(2)
+        .zip(&exact.y_of_x)
+        .map(|(x, &y)| CostKind::SquaredEuclidean.between(x, &instance.y[y as usize * 2..][..2]));
     let optimum = optimum.sum::<f64>() / 60.0;
     let mut excess = f64::INFINITY;
     for share in [0.1, 0.01, 0.001] {
-        let params = SinkhornParams { epsilon_start: 1000.0, epsilon_decay: 0.95, tolerance: 1e-7, ..tight(share * optimum) };
+        let params =
+            SinkhornParams { epsilon_start: 1000.0, epsilon_decay: 0.95, tolerance: 1e-7, ..tight(share * optimum) };
         let output = solve(&problem, None, params);
         let now = output.primal_cost / optimum - 1.0;
         println!("epsilon {share} of the optimum: {now:.2e} above it, {} iterations", output.iterations);
@@ -165,10 +169,9 @@ fn single_points() {
     assert_eq!((output.primal_cost, output.termination), (0.0, Termination::Converged));
     assert_eq!(output.coupling.round(0, &()), Permutation::identity(1));
     let marginals = Marginals::new(vec![5.0], vec![1.0, 1.0, 2.0]).unwrap();
-    for (x, y, marginals) in [
-        (&one, &three, marginals.clone()),
-        (&three, &one, Marginals::new(marginals.b().to_vec(), vec![1.0]).unwrap()),
-    ] {
+    for (x, y, marginals) in
+        [(&one, &three, marginals.clone()), (&three, &one, Marginals::new(marginals.b().to_vec(), vec![1.0]).unwrap())]
+    {
         let problem = Problem::new(x, y, CostKind::SquaredEuclidean).unwrap();
         let output = solve(&problem, Some(&marginals), SinkhornParams::default());
         assert_relative(output.primal_cost, 0.25 * 4.0 + 0.5 * 9.0, 1e-12, "the only coupling");

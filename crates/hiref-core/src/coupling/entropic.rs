@@ -105,7 +105,7 @@ impl EntropicCoupling {
 
     /// As [`Self::entropic_map`], row-major.
     pub(crate) fn map_rows(&self, points: Vec<f64>) -> Vec<f64> {
-        let cost = self.cost.from_points(points);
+        let cost = self.cost.with_sources(points);
         let k = cost.num_x();
         let elsewhere = Self {
             f: vec![0.0; k],
@@ -355,12 +355,7 @@ impl EntropicCoupling {
         }
         let excess = self.epsilon * (total - 1.0);
         // ε KL(P | a bᵀ) = Σ P (f + g - c) - ε (Σ P - 1), so that the costs cancel in the sum.
-        Figures {
-            primal_cost,
-            dual_cost: dual - excess,
-            regularized_cost: linear - excess,
-            marginal_error: error,
-        }
+        Figures { primal_cost, dual_cost: dual - excess, regularized_cost: linear - excess, marginal_error: error }
     }
 
     /// `(n,)` sums of the coupling's rows, and `(m,)` of its columns.

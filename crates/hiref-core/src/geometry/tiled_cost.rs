@@ -65,7 +65,8 @@ impl TiledCost {
             }
             CostKind::NegativeInnerProduct => {}
         }
-        let norms = |rows: &[f64]| rows.par_chunks_exact(dimension).map(|row| row.iter().map(|v| v * v).sum()).collect();
+        let norms =
+            |rows: &[f64]| rows.par_chunks_exact(dimension).map(|row| row.iter().map(|v| v * v).sum()).collect();
         let (x_norms, y_norms) = (norms(&x), norms(&y));
         Self { cost, dimension, x, y, x_norms, y_norms, origin, stored: None }
     }
@@ -129,7 +130,7 @@ impl TiledCost {
     }
 
     /// The cost from other points, `(k, d)` in the coordinates of the problem, to the same y; not stored.
-    pub(crate) fn from_points(&self, points: Vec<f64>) -> Self {
+    pub(crate) fn with_sources(&self, points: Vec<f64>) -> Self {
         Self::new(self.cost, self.dimension, points, self.target_points())
     }
 
@@ -222,7 +223,10 @@ pub(crate) fn multiply(
     (rows, inner, columns): (usize, usize, usize),
     accumulate: bool,
 ) {
-    assert!(left.len() >= rows * inner && right.len() >= inner * columns && out.len() >= rows * columns, "matrix sizes");
+    assert!(
+        left.len() >= rows * inner && right.len() >= inner * columns && out.len() >= rows * columns,
+        "matrix sizes"
+    );
     // SAFETY: the buffers hold at least the products of their shapes (asserted above), every caller's strides address
     // them as dense row-major matrices or their transposes, and the output does not overlap the inputs.
     unsafe {

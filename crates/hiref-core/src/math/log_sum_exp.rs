@@ -34,7 +34,12 @@ impl LogSum {
 
 /// Replaces the costs of a row by `w_j = exp(h_j - c_j / ε - largest)`; returns the largest exponent, `Σ w` and `Σ w c`.
 #[inline(always)]
-pub(crate) fn row_weights(costs: &[f64], offsets: &[f64], inverse_epsilon: f64, weights: &mut [f64]) -> (f64, f64, f64) {
+pub(crate) fn row_weights(
+    costs: &[f64],
+    offsets: &[f64],
+    inverse_epsilon: f64,
+    weights: &mut [f64],
+) -> (f64, f64, f64) {
     let mut largest = [f64::NEG_INFINITY; LANES];
     let (c_chunks, c_rest) = costs.as_chunks::<LANES>();
     let (h_chunks, h_rest) = offsets.as_chunks::<LANES>();

@@ -48,16 +48,16 @@ impl<'a> Control<'a> {
 }
 
 /// Refuses a parameter unless `ok`.
-pub(crate) fn rule(ok: bool, name: &'static str, value: impl ToString, expected: &'static str) -> Result<(), Error> {
+pub(crate) fn rule(ok: bool, name: &'static str, value: &impl ToString, expected: &'static str) -> Result<(), Error> {
     if ok { Ok(()) } else { Err(Error::Parameter { name, value: value.to_string(), expected }) }
 }
 
 /// The rules of what every iterative solver has.
 pub(crate) fn check_limits(max_iterations: usize, tolerance: f64, time_limit: Option<f64>) -> Result<(), Error> {
-    rule(max_iterations >= 1, "max_iterations", max_iterations, "at least 1")?;
-    rule(tolerance >= 0.0, "tolerance", tolerance, "zero or a positive number")?;
+    rule(max_iterations >= 1, "max_iterations", &max_iterations, "at least 1")?;
+    rule(tolerance >= 0.0, "tolerance", &tolerance, "zero or a positive number")?;
     if let Some(limit) = time_limit {
-        rule(limit > 0.0, "time_limit", limit, "a positive number of seconds")?;
+        rule(limit > 0.0, "time_limit", &limit, "a positive number of seconds")?;
     }
     Ok(())
 }

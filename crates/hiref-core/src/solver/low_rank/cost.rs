@@ -98,9 +98,8 @@ mod tests {
         let (v, w) = (draw(m, rank).0.to_dtype(DType::F64).unwrap(), draw(n, rank).0.to_dtype(DType::F64).unwrap());
         for kind in CostKind::ALL {
             let operator = CostOperator::new(&Problem::new(&x, &y, kind).unwrap()).unwrap();
-            let entries: Vec<f64> = (0..n * m)
-                .map(|k| kind.between(&x_rows[k / m * d..][..d], &y_rows[k % m * d..][..d]))
-                .collect();
+            let entries: Vec<f64> =
+                (0..n * m).map(|k| kind.between(&x_rows[k / m * d..][..d], &y_rows[k % m * d..][..d])).collect();
             let matrix = Tensor::from_vec(entries, (n, m), &Device::Cpu).unwrap();
             for (got, expected) in [
                 (operator.times(&v), matrix.matmul(&v)),

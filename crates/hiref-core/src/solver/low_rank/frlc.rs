@@ -176,10 +176,7 @@ impl State {
                 let at = k * rank + l;
                 (self.latent.logits()[at] - before[at]) / size + costs[at]
             };
-            self.prices = [
-                (0..rank).map(|k| sum(k, 0)).collect(),
-                (0..rank).map(|l| sum(0, l) - sum(0, 0)).collect(),
-            ];
+            self.prices = [(0..rank).map(|k| sum(k, 0)).collect(), (0..rank).map(|l| sum(0, l) - sum(0, 0)).collect()];
         }
         Ok(())
     }

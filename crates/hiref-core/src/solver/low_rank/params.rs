@@ -27,15 +27,7 @@ pub struct LotParams {
 
 impl Default for LotParams {
     fn default() -> Self {
-        Self {
-            rank: 40,
-            step: 4.0,
-            least_mass: 1e-3,
-            max_iterations: 1000,
-            tolerance: 1e-5,
-            seed: 0,
-            time_limit: None,
-        }
+        Self { rank: 40, step: 4.0, least_mass: 1e-3, max_iterations: 1000, tolerance: 1e-5, seed: 0, time_limit: None }
     }
 }
 
@@ -45,10 +37,10 @@ impl LotParams {
     /// # Errors
     /// [`Error::Parameter`] naming the first field outside its range.
     pub fn check(self) -> Result<Lot, Error> {
-        rule(self.rank >= 1, "rank", self.rank, "at least 1")?;
-        rule(self.step.is_finite() && self.step > 0.0, "step", self.step, "a positive finite number")?;
+        rule(self.rank >= 1, "rank", &self.rank, "at least 1")?;
+        rule(self.step.is_finite() && self.step > 0.0, "step", &self.step, "a positive finite number")?;
         let least = self.least_mass;
-        rule(least > 0.0 && least <= 1.0, "least_mass", least, "a number above 0 and at most 1")?;
+        rule(least > 0.0 && least <= 1.0, "least_mass", &least, "a number above 0 and at most 1")?;
         check_limits(self.max_iterations, self.tolerance, self.time_limit)?;
         Ok(Lot::new(self))
     }
@@ -94,10 +86,10 @@ impl FrlcParams {
     /// # Errors
     /// [`Error::Parameter`] naming the first field outside its range.
     pub fn check(self) -> Result<Frlc, Error> {
-        rule(self.rank >= 1, "rank", self.rank, "at least 1")?;
-        rule(self.step.is_finite() && self.step > 0.0, "step", self.step, "a positive finite number")?;
+        rule(self.rank >= 1, "rank", &self.rank, "at least 1")?;
+        rule(self.step.is_finite() && self.step > 0.0, "step", &self.step, "a positive finite number")?;
         let penalty = self.inner_penalty;
-        rule(penalty.is_finite() && penalty > 0.0, "inner_penalty", penalty, "a positive finite number")?;
+        rule(penalty.is_finite() && penalty > 0.0, "inner_penalty", &penalty, "a positive finite number")?;
         check_limits(self.max_iterations, self.tolerance, self.time_limit)?;
         Ok(Frlc::new(self))
     }

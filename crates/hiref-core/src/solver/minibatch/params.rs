@@ -43,9 +43,9 @@ impl MinibatchParams {
     /// # Errors
     /// [`Error::Parameter`] naming the first field outside its range, those of [`SinkhornParams`] included.
     pub fn check(self) -> Result<Minibatch, Error> {
-        rule(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")?;
+        rule(self.batch_size >= 1, "batch_size", &self.batch_size, "at least 1")?;
         if let Some(limit) = self.time_limit {
-            rule(limit > 0.0, "time_limit", limit, "a positive number of seconds")?;
+            rule(limit > 0.0, "time_limit", &limit, "a positive number of seconds")?;
         }
         let sinkhorn = match &self.batch_solver {
             BatchSolver::Exact => None,

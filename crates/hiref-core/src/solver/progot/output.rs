@@ -44,7 +44,7 @@ pub struct StepReport {
     pub iterations: usize,
 }
 
-/// The map of all steps, for any point: `z ← (1 - α_k) z + α_k T_k(z)`, T_k the entropic map of step k; the last
+/// The map of all steps, for any point: `z ← (1 - α_k) z + α_k T_k(z)`, `T_k` the entropic map of step k; the last
 /// step's target is the result.
 #[derive(Debug, Clone)]
 pub struct ProgressiveMap {

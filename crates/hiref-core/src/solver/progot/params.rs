@@ -83,21 +83,21 @@ impl ProgotParams {
     /// [`Error::Parameter`] naming the first field outside its range.
     pub fn check(self) -> Result<Progot, Error> {
         let positive = |value: f64| value.is_finite() && value > 0.0;
-        rule(self.num_steps >= 1, "num_steps", self.num_steps, "at least 1")?;
+        rule(self.num_steps >= 1, "num_steps", &self.num_steps, "at least 1")?;
         let alphas = self.alphas.clone().unwrap_or_else(|| self.pace.alphas(self.num_steps));
-        rule(!alphas.is_empty(), "alphas", "empty", "at least one step")?;
+        rule(!alphas.is_empty(), "alphas", &"empty", "at least one step")?;
         for &alpha in &alphas {
-            rule(alpha > 0.0 && alpha <= 1.0, "alphas", alpha, "numbers above 0 and at most 1")?;
+            rule(alpha > 0.0 && alpha <= 1.0, "alphas", &alpha, "numbers above 0 and at most 1")?;
         }
         if let Some(epsilons) = &self.epsilons {
             let count = format!("{} numbers", epsilons.len());
-            rule(epsilons.len() == alphas.len(), "epsilons", count, "one number for each step")?;
+            rule(epsilons.len() == alphas.len(), "epsilons", &count, "one number for each step")?;
             for &epsilon in epsilons {
-                rule(positive(epsilon), "epsilons", epsilon, "positive finite numbers")?;
+                rule(positive(epsilon), "epsilons", &epsilon, "positive finite numbers")?;
             }
         }
         if let Some(epsilon) = self.epsilon {
-            rule(positive(epsilon), "epsilon", epsilon, "a positive finite number")?;
+            rule(positive(epsilon), "epsilon", &epsilon, "a positive finite number")?;
         }
         check_limits(self.max_iterations, self.tolerance, self.time_limit)?;
         Ok(Progot::new(self, alphas))

@@ -15,11 +15,11 @@ use crate::termination::Termination;
 
 /// Progressive entropic optimal transport.
 ///
-/// For k = 1 … K: solve entropic transport with regularisation ε_k from the moved points z (at first x) to y, map each z
+/// For k = 1 … K: solve entropic transport with regularisation `ε_k` from the moved points z (at first x) to y, map each z
 /// to its barycentre `T_k(z)`, and move it a part of the way, `z ← (1 - α_k) z + α_k T_k(z)`. The distance left shrinks from
 /// step to step, and with it the regularisation that a step needs. The coupling is the last step's.
 ///
-/// *Shapes*: x `(n, d)`, y `(m, d)`. *Units*: the ε_k in units of the cost. *Complexity*: that of K runs of
+/// *Shapes*: x `(n, d)`, y `(m, d)`. *Units*: the `ε_k` in units of the cost. *Complexity*: that of K runs of
 /// [`crate::solver::sinkhorn::Sinkhorn`], each warm-started from the one before; O(K (n + m) d) memory for the map, and 8 n m bytes
 /// where the cost matrix is kept. *Termination*: converged once the last step is; at the limits of iterations and time and on
 /// the observer's word, with the step in progress as the last. *Errors*: a cost other than the squared Euclidean,
@@ -84,7 +84,7 @@ impl Progot {
         let (mut iterations, mut termination) = (0, Termination::MaxIterations);
         let mut potentials: Option<[Vec<f64>; 2]> = None;
         for (&alpha, &epsilon) in self.alphas.iter().zip(&epsilons) {
-            let mut cost = given.from_points(place.clone());
+            let mut cost = given.with_sources(place.clone());
             if params.storage.keeps(n, m) {
                 cost.store();
             }
@@ -126,7 +126,7 @@ impl Progot {
         }
         let unless_zero = |value: f64| if value > 0.0 { value } else { 1.0 };
         let end = self.params.epsilon.unwrap_or_else(|| {
-            let within = cost.from_points(cost.target_points());
+            let within = cost.with_sources(cost.target_points());
             let b = marginals.b().to_vec();
             unless_zero(0.01 * EntropicCoupling::mean_size(&within, &marginals.with_a(b)))
         });

@@ -73,12 +73,12 @@ impl SinkhornParams {
     /// [`Error::Parameter`] naming the first field outside its range.
     pub fn check(self) -> Result<Sinkhorn, Error> {
         if let Some(epsilon) = self.epsilon {
-            rule(epsilon.is_finite() && epsilon > 0.0, "epsilon", epsilon, "a positive finite number")?;
+            rule(epsilon.is_finite() && epsilon > 0.0, "epsilon", &epsilon, "a positive finite number")?;
         }
         let start = self.epsilon_start;
-        rule(start.is_finite() && start >= 1.0, "epsilon_start", start, "a finite number of at least 1")?;
+        rule(start.is_finite() && start >= 1.0, "epsilon_start", &start, "a finite number of at least 1")?;
         let decay = self.epsilon_decay;
-        rule(decay > 0.0 && decay < 1.0, "epsilon_decay", decay, "a number above 0 and below 1")?;
+        rule(decay > 0.0 && decay < 1.0, "epsilon_decay", &decay, "a number above 0 and below 1")?;
         check_limits(self.max_iterations, self.tolerance, self.time_limit)?;
         Ok(Sinkhorn::new(self))
     }

@@ -118,11 +118,7 @@ struct Summary {
 ///
 /// # Errors
 /// [`Error::FlagOfOtherSolver`] for a flag that the chosen solver does not have; settings outside their ranges.
-pub(super) fn resolve(
-    args: &PairArgs,
-    context: &Context,
-    smaller_side: usize,
-) -> Result<Option<Comparison>, Error> {
+pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -> Result<Option<Comparison>, Error> {
     let ComparisonArgs { epsilon, rank, batch_size, max_iterations, tolerance } = args.comparison.clone();
     let hierarchy: &[Solver] = &[Solver::Hiref, Solver::Exact];
     let iterative: &[Solver] = &[Solver::Sinkhorn, Solver::Progot, Solver::Lot, Solver::Frlc];
@@ -313,9 +309,8 @@ pub(super) fn run(
     mut recorder: Recorder,
     context: &Context,
 ) -> Result<ExitStatus, Error> {
-    let solved = recorder.time("solve", || {
-        comparison.solve(problem, config.hiref.seed, &SolveProgress::new(&context.printer))
-    })?;
+    let solved = recorder
+        .time("solve", || comparison.solve(problem, config.hiref.seed, &SolveProgress::new(&context.printer)))?;
     recorder.note("iterations", Some(solved.seconds));
     let mean_cost = hiref_core::mean_cost(problem, &solved.permutation);
     let Solved { permutation, figures, potentials, .. } = solved;
