@@ -7,7 +7,7 @@ use hiref_core::solver::sinkhorn::{CostStorage, SinkhornOutput, SinkhornParams};
 use hiref_core::{
     CostKind, Error, Event, IterationReport, Marginals, Observer, Permutation, Phase, Problem, Side, Termination,
 };
-use hiref_testkit::{assert_relative, exact_assignment, problems};
+use hiref_testkit::{assert_relative, problems};
 use std::sync::Mutex;
 use support::golden::{Golden, entries, largest_difference};
 use support::{matrix, reference};
@@ -121,27 +121,28 @@ fn rayon_pool(threads: usize) -> rayon::ThreadPool {
 
 #[test]
 fn a_small_epsilon_approaches_the_exact_cost_and_its_pairing() {
-    let instance = problems::mixture(60, 60, 2, 9);
-    let problem = support::problem(&instance, CostKind::SquaredEuclidean);
-    let exact = exact_assignment(&instance.x, &instance.y, 2, reference(CostKind::SquaredEuclidean));
-    let optimum = instance
-        .x
-        .chunks(2)
-        .zip(&exact.y_of_x)
-        .map(|(x, &y)| CostKind::SquaredEuclidean.between(x, &instance.y[y as usize * 2..][..2]));
-    let optimum = optimum.sum::<f64>() / 60.0;
+    // A grid moved by one vector: no point is far from all others, so that mass gets about in few iterations.
+    let x: Vec<f32> = (0..64).flat_map(|k| [(k % 8) as f32 / 8.0, (k / 8) as f32 / 8.0]).collect();
+    let y: Vec<f32> = x.chunks(2).flat_map(|p| [p[0] + 0.5, p[1] + 0.25]).collect();
+    let problem = Problem::new(&matrix(&x, 2), &matrix(&y, 2), CostKind::SquaredEuclidean).unwrap();
+    let optimum = 0.25 + 0.0625;
     let mut excess = f64::INFINITY;
-    for share in [0.1, 0.01, 0.001] {
+    for share in [0.3, 0.03, 0.01] {
         let params =
-            SinkhornParams { epsilon_start: 1000.0, epsilon_decay: 0.95, tolerance: 1e-7, ..tight(share * optimum) };
+            SinkhornParams { epsilon_start: 100.0, epsilon_decay: 0.9, tolerance: 1e-6, ..tight(share * optimum) };
         let output = solve(&problem, None, params);
         let now = output.primal_cost / optimum - 1.0;
         println!("epsilon {share} of the optimum: {now:.2e} above it, {} iterations", output.iterations);
-        assert!(now < excess && now > -1e-6, "{now} after {excess}");
+        assert_eq!(output.termination, Termination::Converged);
+        assert!(now < excess && now > -1e-5, "{now} after {excess}");
         excess = now;
         assert_relative(output.dual_cost, output.regularized_cost, 1e-4, "duality");
+        if share == 0.01 {
+            let rounded = hiref_core::mean_cost(&problem, &output.coupling.round(0, &()));
+            assert_relative(rounded, optimum, 1e-2, "rounded");
+        }
     }
-    assert!(excess < 1e-3, "{excess}");
+    assert!(excess < 5e-3, "{excess}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use super::rounding::round_greedily;
 use crate::error::Error;
 use crate::geometry::{TILE_ROWS, TiledCost, multiply};
 use crate::marginals::Marginals;
-use crate::math::{LogSum, column_log_sums, row_weights};
+use crate::math::{ColumnTile, LogSum, RowTile};
 use crate::progress::Observer;
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
@@ -230,23 +230,16 @@ impl EntropicCoupling {
                     let columns = self.cost.column_range(column_tile);
                     let tile = self.cost.tile(row_tile, column_tile, tile);
                     weights.resize(rows * columns.len(), 0.0);
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || {
-                            for row in 0..rows {
-                                let span = row * columns.len()..(row + 1) * columns.len();
-                                let (costs_of_row, weights) = (&tile[span.clone()], &mut weights[span]);
-                                let (top, sum, product) =
-                                    row_weights(costs_of_row, &h[columns.clone()], inverse, weights);
-                                let (old, new) = running[row].add(top, sum);
-                                costs[row] = costs[row] * old + product * new;
-                                if k > 0 {
-                                    averages[row * k..(row + 1) * k].iter_mut().for_each(|v| *v *= old);
-                                    weights.iter_mut().for_each(|w| *w *= new);
-                                }
-                            }
-                        },
-                    );
+                    RowTile {
+                        tile,
+                        offsets: &h[columns.clone()],
+                        inverse_epsilon: inverse,
+                        weights: &mut weights[..],
+                        running: &mut running,
+                        costs: &mut costs,
+                        averages: &mut averages,
+                    }
+                    .add();
                     if let Some((values, k)) = values {
                         let (shape, strides) = ((rows, columns.len(), k), (k as isize, 1));
                         let values = &values[columns.start * k..columns.end * k];
@@ -283,10 +276,8 @@ impl EntropicCoupling {
                 for row_tile in 0..self.cost.row_tiles() {
                     let h = &h[self.cost.row_range(row_tile)];
                     let tile = self.cost.tile(row_tile, column_tile, tile);
-                    pulp::Arch::new().dispatch(
-                        #[inline(always)]
-                        || column_log_sums(tile, h, inverse, &mut running, top, total),
-                    );
+                    let running = &mut running[..];
+                    ColumnTile { tile, offsets: h, inverse_epsilon: inverse, running, top, total }.add();
                 }
                 running
             })

@@ -59,6 +59,23 @@ pub(crate) fn exp_nonpositive_f64(x: f64) -> f64 {
     if x < -708.0 { 0.0 } else { series * power }
 }
 
+/// Replaces numbers x <= 0 by `e^x`, with the machine's best vector instructions.
+pub(crate) fn exp_all(values: &mut [f64]) {
+    struct All<'a>(&'a mut [f64]);
+    // Not a closure: the compiler may put a closure's body into a function of its own, without the vector instructions.
+    impl pulp::NullaryFnOnce for All<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            for value in self.0 {
+                *value = exp_nonpositive_f64(*value);
+            }
+        }
+    }
+    pulp::Arch::new().dispatch(All(values));
+}
+
 #[cfg(test)]
 mod tests {
     use super::{exp_nonpositive, exp_nonpositive_f64};

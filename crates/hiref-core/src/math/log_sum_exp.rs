@@ -1,6 +1,7 @@
 //! Log-sum-exp over the rows or the columns of a tile, in forms that vectorise.
 
 use super::exp::exp_nonpositive_f64;
+use pulp::NullaryFnOnce;
 
 /// Partial sums of a reduction: a fixed number, so that the bits do not depend on the machine's vectors.
 const LANES: usize = 8;
@@ -34,75 +35,135 @@ impl LogSum {
 
 /// Replaces the costs of a row by `w_j = exp(h_j - c_j / ε - largest)`; returns the largest exponent, `Σ w` and `Σ w c`.
 #[inline(always)]
-pub(crate) fn row_weights(
-    costs: &[f64],
-    offsets: &[f64],
-    inverse_epsilon: f64,
-    weights: &mut [f64],
-) -> (f64, f64, f64) {
-    let mut largest = [f64::NEG_INFINITY; LANES];
-    let (c_chunks, c_rest) = costs.as_chunks::<LANES>();
-    let (h_chunks, h_rest) = offsets.as_chunks::<LANES>();
-    let (w_chunks, w_rest) = weights.as_chunks_mut::<LANES>();
-    for ((c, h), w) in c_chunks.iter().zip(h_chunks).zip(w_chunks.iter_mut()) {
-        for lane in 0..LANES {
-            let value = h[lane] - c[lane] * inverse_epsilon;
-            w[lane] = value;
-            largest[lane] = if value > largest[lane] { value } else { largest[lane] };
-        }
-    }
-    for (((c, h), w), largest) in c_rest.iter().zip(h_rest).zip(w_rest.iter_mut()).zip(&mut largest) {
+fn row_weights(costs: &[f64], offsets: &[f64], inverse_epsilon: f64, weights: &mut [f64]) -> (f64, f64, f64) {
+    // Separate loops, since only plain ones over all entries become vector code where the exponential is.
+    for ((w, c), h) in weights.iter_mut().zip(costs).zip(offsets) {
         *w = h - c * inverse_epsilon;
-        *largest = if *w > *largest { *w } else { *largest };
     }
-    let top = largest.into_iter().fold(f64::NEG_INFINITY, f64::max);
-    let (mut sums, mut products) = ([0.0; LANES], [0.0; LANES]);
-    for (c, w) in c_chunks.iter().zip(w_chunks) {
-        for lane in 0..LANES {
-            let value = exp_nonpositive_f64(w[lane] - top);
-            w[lane] = value;
-            sums[lane] += value;
-            products[lane] += value * c[lane];
+    let mut largest = [f64::NEG_INFINITY; LANES];
+    let (chunks, rest) = weights.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (largest, &w) in largest.iter_mut().zip(chunk) {
+            *largest = if w > *largest { w } else { *largest };
         }
     }
-    for (lane, (c, w)) in c_rest.iter().zip(w_rest).enumerate() {
+    let top = largest.iter().chain(rest).fold(f64::NEG_INFINITY, |top, &w| if w > top { w } else { top });
+    for w in weights.iter_mut() {
         *w = exp_nonpositive_f64(*w - top);
-        sums[lane] += *w;
-        products[lane] += *w * c;
+    }
+    let (mut sums, mut products) = ([0.0; LANES], [0.0; LANES]);
+    let (w_chunks, w_rest) = weights.as_chunks::<LANES>();
+    let (c_chunks, c_rest) = costs.as_chunks::<LANES>();
+    for (w, c) in w_chunks.iter().zip(c_chunks) {
+        for lane in 0..LANES {
+            sums[lane] += w[lane];
+            products[lane] += w[lane] * c[lane];
+        }
+    }
+    for (lane, (w, c)) in w_rest.iter().zip(c_rest).enumerate() {
+        sums[lane] += w;
+        products[lane] += w * c;
     }
     (top, sums.iter().sum(), products.iter().sum())
 }
 
-/// For each column of a tile, `(rows, columns)`, adds `Σ_i exp(h_i - c_ij / ε)` to its running sum.
-///
-/// `top` and `total` are scratch of one entry a column.
-#[inline(always)]
-pub(crate) fn column_log_sums(
-    tile: &[f64],
-    offsets: &[f64],
-    inverse_epsilon: f64,
-    running: &mut [LogSum],
-    top: &mut Vec<f64>,
-    total: &mut Vec<f64>,
-) {
-    let columns = running.len();
-    top.clear();
-    top.resize(columns, f64::NEG_INFINITY);
-    total.clear();
-    total.resize(columns, 0.0);
-    for (row, h) in tile.chunks_exact(columns).zip(offsets) {
-        for (top, c) in top.iter_mut().zip(row) {
-            let value = h - c * inverse_epsilon;
-            *top = if value > *top { value } else { *top };
+/// One tile, `(rows, columns)`, of a pass along the rows.
+pub(crate) struct RowTile<'a> {
+    /// The costs, row-major.
+    pub(crate) tile: &'a [f64],
+    /// The exponents' terms of the columns.
+    pub(crate) offsets: &'a [f64],
+    pub(crate) inverse_epsilon: f64,
+    /// As the tile: becomes the weights relative to the largest exponent of each row so far.
+    pub(crate) weights: &'a mut [f64],
+    /// `(rows,)`: the running sums.
+    pub(crate) running: &'a mut [LogSum],
+    /// `(rows,)`: `Σ w c`, relative to the largest exponent of each row so far.
+    pub(crate) costs: &'a mut [f64],
+    /// `(rows, k)`: sums that belong to the weights of earlier tiles, to be kept relative to the same exponent.
+    pub(crate) averages: &'a mut [f64],
+}
+
+impl RowTile<'_> {
+    /// Adds the tile to the running sums, with the machine's best vector instructions.
+    pub(crate) fn add(self) {
+        pulp::Arch::new().dispatch(self);
+    }
+}
+
+// Not a closure: the compiler puts a large closure's body into a function of its own, without the vector instructions.
+impl NullaryFnOnce for RowTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let columns = self.offsets.len();
+        let k = self.averages.len() / self.running.len();
+        for (row, running) in self.running.iter_mut().enumerate() {
+            let span = row * columns..(row + 1) * columns;
+            let weights = &mut self.weights[span.clone()];
+            let (top, sum, product) = row_weights(&self.tile[span], self.offsets, self.inverse_epsilon, weights);
+            let (old, new) = running.add(top, sum);
+            self.costs[row] = self.costs[row] * old + product * new;
+            if k > 0 {
+                for value in &mut self.averages[row * k..(row + 1) * k] {
+                    *value *= old;
+                }
+                for weight in weights {
+                    *weight *= new;
+                }
+            }
         }
     }
-    for (row, h) in tile.chunks_exact(columns).zip(offsets) {
-        for ((total, c), top) in total.iter_mut().zip(row).zip(top.iter()) {
-            *total += exp_nonpositive_f64(h - c * inverse_epsilon - top);
-        }
+}
+
+/// One tile, `(rows, columns)`, of a pass along the columns.
+pub(crate) struct ColumnTile<'a> {
+    /// The costs, row-major.
+    pub(crate) tile: &'a [f64],
+    /// The exponents' terms of the rows.
+    pub(crate) offsets: &'a [f64],
+    pub(crate) inverse_epsilon: f64,
+    /// `(columns,)`: the running sums.
+    pub(crate) running: &'a mut [LogSum],
+    /// Scratch.
+    pub(crate) top: &'a mut Vec<f64>,
+    /// Scratch.
+    pub(crate) total: &'a mut Vec<f64>,
+}
+
+impl ColumnTile<'_> {
+    /// Adds `Σ_i exp(h_i - c_ij / ε)` to each column's running sum, with the machine's best vector instructions.
+    pub(crate) fn add(self) {
+        self.top.clear();
+        self.top.resize(self.running.len(), f64::NEG_INFINITY);
+        self.total.clear();
+        self.total.resize(self.running.len(), 0.0);
+        pulp::Arch::new().dispatch(self);
     }
-    for ((running, top), total) in running.iter_mut().zip(top.iter()).zip(total.iter()) {
-        running.add(*top, *total);
+}
+
+impl NullaryFnOnce for ColumnTile<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { tile, offsets, inverse_epsilon, running, top, total } = self;
+        let columns = running.len();
+        for (row, h) in tile.chunks_exact(columns).zip(offsets) {
+            for (top, c) in top.iter_mut().zip(row) {
+                let value = h - c * inverse_epsilon;
+                *top = if value > *top { value } else { *top };
+            }
+        }
+        for (row, h) in tile.chunks_exact(columns).zip(offsets) {
+            for ((total, c), top) in total.iter_mut().zip(row).zip(top.iter()) {
+                *total += exp_nonpositive_f64(h - c * inverse_epsilon - top);
+            }
+        }
+        for ((running, top), total) in running.iter_mut().zip(top.iter()).zip(total.iter()) {
+            running.add(*top, *total);
+        }
     }
 }
 
@@ -128,8 +189,9 @@ mod tests {
         let mut running = vec![LogSum::EMPTY; columns];
         let (mut top, mut total) = (Vec::new(), Vec::new());
         for part in [0..2, 2..5] {
-            let tile = &tile[part.start * columns..part.end * columns];
-            column_log_sums(tile, &h[part], 1.0 / epsilon, &mut running, &mut top, &mut total);
+            let (offsets, tile) = (&h[part.clone()], &tile[part.start * columns..part.end * columns]);
+            let (running, top, total) = (&mut running[..], &mut top, &mut total);
+            ColumnTile { tile, offsets, inverse_epsilon: 1.0 / epsilon, running, top, total }.add();
         }
         for (j, running) in running.iter().enumerate() {
             let direct: f64 = (0..rows).map(|i| (h[i] - tile[i * columns + j] / epsilon).exp()).sum();

@@ -1,7 +1,8 @@
 //! Factors in the log domain, and their projections onto polytopes with given row sums.
 
-use crate::math::exp_nonpositive_f64;
+use crate::math::exp_all;
 use candle_core::{Device, Result, Tensor};
+use pulp::NullaryFnOnce;
 use rayon::prelude::*;
 
 /// Rows that are summed together before the sums are added up.
@@ -49,12 +50,7 @@ impl Factor {
     /// The entries, `(n, rank)`, row-major.
     pub(super) fn values(&self) -> Vec<f64> {
         let mut values = self.logits.clone();
-        values.par_chunks_mut(CHUNK * self.rank).for_each(|chunk| {
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || chunk.iter_mut().for_each(|v| *v = exp_nonpositive_f64(*v)),
-            );
-        });
+        values.par_chunks_mut(CHUNK * self.rank).for_each(exp_all);
         values
     }
 
@@ -99,16 +95,11 @@ impl Factor {
         let mut row_largest = vec![0.0; self.marginal.len()];
         let rank = self.rank;
         entries.par_chunks_mut(CHUNK * rank).zip(row_largest.par_chunks_mut(CHUNK)).for_each(|(entries, largest)| {
-            pulp::Arch::new().dispatch(
-                #[inline(always)]
-                || {
-                    for (row, largest) in entries.chunks_exact_mut(rank).zip(largest.iter_mut()) {
-                        let top = row.iter().fold(f64::NEG_INFINITY, |top, &v| if v > top { v } else { top });
-                        row.iter_mut().for_each(|v| *v = exp_nonpositive_f64(*v - top));
-                        *largest = top;
-                    }
-                },
-            );
+            for (row, largest) in entries.chunks_exact_mut(rank).zip(largest) {
+                *largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                row.iter_mut().for_each(|v| *v -= *largest);
+            }
+            exp_all(entries);
         });
         Kernel { entries, row_largest }
     }
@@ -135,12 +126,8 @@ impl Kernel {
             .zip(a.par_chunks(CHUNK))
             .map(|((entries, u), a)| {
                 let (mut sums, mut error) = (vec![0.0; rank], 0.0);
-                for ((row, u), a) in entries.chunks_exact(rank).zip(u).zip(a) {
-                    let total = row.iter().zip(v).map(|(k, v)| k * v).sum::<f64>().max(f64::MIN_POSITIVE);
-                    error += (*u * total - a).abs();
-                    *u = a / total;
-                    sums.iter_mut().zip(row).for_each(|(sum, k)| *sum += *u * k);
-                }
+                let scaling = RowScaling { entries, v, a, u, sums: &mut sums, error: &mut error };
+                pulp::Arch::new().dispatch(scaling);
                 (sums, error)
             })
             .collect();
@@ -150,6 +137,45 @@ impl Kernel {
             error += part_error;
         }
         (sums, error)
+    }
+}
+
+/// One chunk of [`Kernel::scale_rows`], compiled with the machine's best vector instructions.
+struct RowScaling<'a> {
+    entries: &'a [f64],
+    v: &'a [f64],
+    a: &'a [f64],
+    u: &'a mut [f64],
+    sums: &'a mut [f64],
+    error: &'a mut f64,
+}
+
+impl NullaryFnOnce for RowScaling<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        const LANES: usize = 8;
+        let (v_chunks, v_rest) = self.v.as_chunks::<LANES>();
+        for ((row, u), a) in self.entries.chunks_exact(self.v.len()).zip(self.u).zip(self.a) {
+            let (chunks, rest) = row.as_chunks::<LANES>();
+            let mut partial = [0.0; LANES];
+            for (k, v) in chunks.iter().zip(v_chunks) {
+                for lane in 0..LANES {
+                    partial[lane] += k[lane] * v[lane];
+                }
+            }
+            let mut total: f64 = partial.iter().sum();
+            for (k, v) in rest.iter().zip(v_rest) {
+                total += k * v;
+            }
+            let total = total.max(f64::MIN_POSITIVE);
+            *self.error += (*u * total - a).abs();
+            *u = a / total;
+            for (sum, k) in self.sums.iter_mut().zip(row) {
+                *sum += *u * k;
+            }
+        }
     }
 }
 
