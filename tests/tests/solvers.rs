@@ -93,6 +93,20 @@ fn a_finished_comparison_is_not_run_again() {
 }
 
 #[test]
+fn a_comparison_that_ran_out_of_time_starts_over() {
+    let scratch = Scratch::new();
+    let (_, summary) = pair(&scratch, (60, 60), "lot", &["--rank", "6", "--time-limit", "0.000001"]);
+    assert_eq!(summary["termination"], "time-limit");
+    // What a run of the hierarchy would have left is not taken for this solver's state.
+    fs::write(scratch.path("lot/checkpoint.safetensors"), "").unwrap();
+    let (resumed, summary) = pair(&scratch, (60, 60), "lot", &["--rank", "6", "--resume"]);
+    assert_eq!(summary["termination"], "converged");
+    assert!(!scratch.path("lot/checkpoint.safetensors").exists());
+    let (whole, _) = pair(&scratch, (60, 60), "lot", &["--rank", "6", "--force"]);
+    assert_eq!(resumed, whole);
+}
+
+#[test]
 fn flags_of_other_solvers_are_refused() {
     let scratch = Scratch::new();
     refused(
@@ -107,6 +121,8 @@ fn flags_of_other_solvers_are_refused() {
     refused(&scratch, "minibatch", &["--tolerance", "0.1"], &["--tolerance"]);
     refused(&scratch, "frlc", &["--quality", "best"], &["--quality", "hiref, exact"]);
     refused(&scratch, "progot", &["--warm-start", "nowhere"], &["--warm-start", "hiref, exact"]);
+    refused(&scratch, "sinkhorn", &["--certify"], &["--certify does not apply to --solver sinkhorn", "hiref, exact"]);
+    refused(&scratch, "minibatch", &["--checkpoint-every", "5"], &["--checkpoint-every", "hiref, exact"]);
 }
 
 #[test]

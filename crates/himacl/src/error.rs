@@ -224,6 +224,14 @@ pub enum Error {
         /// Rows of x.
         expected: usize,
     },
+    /// The state of an interrupted run cannot be used.
+    #[error("`{}` cannot be gone on from: {source}\nhint: start over with --force", path.display())]
+    SolverCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: hiref_core::Error,
+    },
     /// A warm start that does not pair these two sides.
     #[error("warm start `{}` does not fit x and y: {source}", path.display())]
     WarmStart {

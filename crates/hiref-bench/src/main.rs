@@ -1,15 +1,25 @@
-//! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory.
+//! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory, beside which peers; and how the
+//! settings of the alignment are chosen.
 
+mod choose_alignment;
+mod choose_training;
+mod compare;
+mod contender;
+mod development;
+mod plot;
 mod quality;
 mod report;
 mod scaling;
+mod sets;
+mod solve;
+mod warm_start;
 
 use clap::{Parser, Subcommand};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Whole-run benchmarks of hiref-core.
+/// Whole-run benchmarks of hiref-core, and how settings of himacl are chosen.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -23,11 +33,32 @@ enum Command {
     Quality(quality::QualityArgs),
     /// Pairs generated sets of growing size.
     Scaling(scaling::ScalingArgs),
+    /// Chooses the settings of an alignment by hiding known pairs of development splits.
+    ChooseAlignment(choose_alignment::ChooseAlignmentArgs),
+    /// Chooses the settings of the training in the same way.
+    ChooseTraining(choose_training::ChooseTrainingArgs),
+    /// Sets our solver and others side by side.
+    Compare(compare::CompareArgs),
+    /// Solves, perturbs the points, and solves again cold and warm.
+    WarmStart(warm_start::WarmStartArgs),
+    /// Draws figures from the results of other commands.
+    Plot(plot::PlotArgs),
+    /// Solves one pair of files and prints what it took, as one JSON object.
+    Solve(solve::SolveArgs),
+    /// Writes generated sets to files.
+    Generate(sets::GenerateArgs),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
         Command::Quality(args) => quality::run(&args),
         Command::Scaling(args) => scaling::run(&args),
+        Command::ChooseAlignment(args) => choose_alignment::run(&args),
+        Command::ChooseTraining(args) => choose_training::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::WarmStart(args) => warm_start::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::Solve(args) => solve::run(&args),
+        Command::Generate(args) => sets::generate(&args),
     }
 }

@@ -127,6 +127,20 @@ pub enum Error {
         /// y points of the problem.
         y: usize,
     },
+    /// A checkpoint cannot be read.
+    #[error("the checkpoint cannot be used: {what}")]
+    BrokenCheckpoint {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A checkpoint was made from other points, another cost or with other parameters.
+    #[error(
+        "the checkpoint was made with another {what}\nhint: repeat the interrupted run's inputs and settings, or start over"
+    )]
+    CheckpointMismatch {
+        /// What differs.
+        what: &'static str,
+    },
     /// A parameter is outside its range.
     #[error("parameter `{name}` is {value}, expected {expected}")]
     Parameter {

@@ -7,6 +7,7 @@ pub mod geometry;
 pub mod marginals;
 mod math;
 mod ops;
+mod pricing;
 pub mod problem;
 pub mod progress;
 pub mod refine;
@@ -21,5 +22,8 @@ pub use error::{Error, Side};
 pub use marginals::Marginals;
 pub use problem::Problem;
 pub use progress::{Event, IterationReport, Observer, Phase};
-pub use refine::{Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, SweepReport};
+pub use refine::{
+    Certificate, Checkpoint, Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, RoundReport,
+    SweepReport,
+};
 pub use termination::Termination;

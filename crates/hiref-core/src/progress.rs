@@ -1,6 +1,6 @@
 //! Events that a solver emits while it works; the library itself prints nothing.
 
-use crate::refine::{LevelReport, SweepReport};
+use crate::refine::{LevelReport, RoundReport, SweepReport};
 use serde::{Deserialize, Serialize};
 
 /// A stage of a solve, in order.
@@ -13,6 +13,10 @@ pub enum Phase {
     Leaves,
     /// Polish sweeps; progress counts pairs, over the sweeps planned so far.
     Polish,
+    /// The exact solve of everything; progress counts rounds, over those planned so far.
+    Exact,
+    /// The certificate; progress counts passes over all pairs.
+    Certify,
     /// Iterations of an entropic or low-rank solver; progress counts iterations, out of the most allowed.
     Iterations,
     /// Batches of the mini-batch solver; progress counts points of the larger side.
@@ -49,6 +53,8 @@ pub enum Event {
     LevelFinished(LevelReport),
     /// A polish sweep ended.
     SweepFinished(SweepReport),
+    /// A round of the exact solve ended.
+    RoundFinished(RoundReport),
     /// An iteration of an entropic or low-rank solver ended.
     IterationFinished(IterationReport),
 }
@@ -68,6 +74,11 @@ pub struct IterationReport {
 pub trait Observer: Sync {
     /// Takes note of one event.
     fn on_event(&self, event: &Event);
+    /// Told after each step from which the solve could go on later; `encode` writes [`crate::Checkpoint`]'s bytes. With `last`, the solve stops
+    /// here, having been asked to, and this is the state from which it goes on to the result that it would have had.
+    fn on_checkpoint(&self, encode: &dyn Fn() -> Vec<u8>, last: bool) {
+        let _ = (encode, last);
+    }
     /// Asked between units of work: a solver stops at the next safe point once this is true.
     fn should_stop(&self) -> bool {
         false

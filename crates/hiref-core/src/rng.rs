@@ -7,25 +7,25 @@ use rand::rngs::StdRng;
 ///
 /// Distinct paths give independent streams; the same seed and path always give the same stream.
 pub fn stream(seed: u64, path: &[u64]) -> StdRng {
-    let mut state = split_mix(seed ^ 0x9e37_79b9_7f4a_7c15);
+    let mut state = scramble(seed ^ 0x9e37_79b9_7f4a_7c15);
     for &step in path {
-        state = split_mix(state ^ split_mix(step.wrapping_add(0x2545_f491_4f6c_dd1d)));
+        state = scramble(state ^ scramble(step.wrapping_add(0x2545_f491_4f6c_dd1d)));
     }
     StdRng::seed_from_u64(state)
 }
 
 /// A number for each index that orders indices at random, without a generator of its own.
-pub(crate) fn scramble(seed: u64, index: u64) -> u64 {
-    split_mix(seed ^ split_mix(index))
+pub(crate) fn order_key(seed: u64, index: u64) -> u64 {
+    scramble(seed ^ scramble(index))
 }
 
 /// A number in [0, 1) for each index, without a generator of its own.
 pub(crate) fn unit(seed: u64, index: u64) -> f32 {
-    (scramble(seed, index) >> 40) as f32 / (1_u64 << 24) as f32
+    (order_key(seed, index) >> 40) as f32 / (1_u64 << 24) as f32
 }
 
 /// One step of `SplitMix64` (Steele, Lea, Flood 2014): a bijective scrambling of 64 bits.
-fn split_mix(value: u64) -> u64 {
+pub(crate) fn scramble(value: u64) -> u64 {
     let mut z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -109,9 +109,9 @@ impl Observer for StopIn {
 
 #[test]
 fn stopping_in_each_phase_of_a_larger_problem() {
-    let instance = problems::mixture(6000, 6000, 4, 1);
+    let instance = problems::mixture(6000, 6000, 6, 1);
     let problem = problem(&instance, CostKind::Euclidean);
-    for phase in [Phase::Split, Phase::Leaves, Phase::Polish] {
+    for phase in [Phase::Split, Phase::Leaves, Phase::Polish, Phase::Exact] {
         let observer = StopIn { phase, begun: AtomicBool::new(false), events: Mutex::default() };
         let started = Instant::now();
         let result = HirefParams::default().check().unwrap().solve(&problem, None, &observer);
@@ -138,7 +138,7 @@ impl Observer for Listen<'_> {
 
 #[test]
 fn events_tell_the_whole_story_in_order() {
-    let instance = problems::mixture(3000, 3000, 4, 1);
+    let instance = problems::mixture(3000, 3000, 6, 1);
     let observer = StopIn { phase: Phase::Split, begun: AtomicBool::new(false), events: Mutex::default() };
     let params = HirefParams { max_sweeps: Some(3), exact_limit: Some(0), ..HirefParams::default() };
     let output = params

@@ -53,7 +53,7 @@ fn the_last_exact_solve_is_exact() {
                 let output = solve(&instance, cost, ending_exact(3));
                 let exact = exact_assignment(&instance.x, &instance.y, d, reference(cost)).mean_cost;
                 assert_relative(output.mean_cost, exact, 1e-5, &format!("{n} x {m}, d = {d}, {cost}"));
-                assert!(output.exact && output.levels.len() > 1);
+                assert!(output.exact && !output.levels.is_empty());
             }
         }
     }

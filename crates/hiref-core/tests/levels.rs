@@ -9,7 +9,7 @@ use support::{small_blocks, solve};
 #[test]
 fn block_coupling_costs_fall_towards_the_final_cost() {
     for (n, m) in [(4099, 4099), (3000, 4099), (4099, 3000)] {
-        for instance in [problems::mixture(n, m, 5, 1), problems::planted_on_circle(n, m, 3, 2)] {
+        for instance in [problems::mixture(n, m, 5, 1), problems::planted_on_circle(n, m, 6, 2)] {
             for cost in CostKind::ALL {
                 let params =
                     HirefParams { leaf_size: 64, max_sweeps: Some(1), exact_limit: Some(0), ..HirefParams::default() };
@@ -28,6 +28,22 @@ fn block_coupling_costs_fall_towards_the_final_cost() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn in_few_dimensions_levels_go_from_coarse_to_fine() {
+    for n in [4099, 10_000, 20_000] {
+        let instance = problems::mixture(n, n, 2, 1);
+        let params = HirefParams { max_sweeps: Some(0), exact_limit: Some(0), ..HirefParams::default() };
+        let output = solve(&instance, CostKind::SquaredEuclidean, params);
+        let mut groups = 1;
+        for (number, level) in output.levels.iter().enumerate() {
+            assert_eq!(level.level, number);
+            groups *= level.rank;
+            assert_eq!((level.blocks, level.block_size), (groups, n.div_ceil(groups)));
+        }
+        assert!(output.levels.len() > 1 && output.levels.last().unwrap().block_size <= 7);
     }
 }
 

@@ -296,6 +296,93 @@ pub fn half_moon(n: usize, seed: u64) -> Instance {
     Instance::unknown(&format!("half moon, n = {n}"), x, y, 2)
 }
 
+/// A half moon as x and an S curve as y, as \[H25\] draws them (after \[B24\]), for any n.
+///
+/// The moon: n angles evenly over half a turn on the unit circle, noise 0.05, turned by 30 degrees, moved by (0, -0.5). The
+/// curve: scikit-learn's S without its middle coordinate, noise 0.05, turned by -30 degrees, scaled by 0.6, moved by
+/// (0.5, -2).
+pub fn half_moon_s_curve(n: usize, seed: u64) -> Instance {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (sin, cos) = (TAU / 12.0).sin_cos();
+    let (mut x, mut y) = (Vec::with_capacity(2 * n), Vec::with_capacity(2 * n));
+    for i in 0..n {
+        let mut noise = || 0.05 * rng.sample::<f64, _>(StandardNormal);
+        let (height, width) = (TAU / 2.0 * i as f64 / (n.max(2) - 1) as f64).sin_cos();
+        let (a, b) = (width + noise(), height + noise());
+        x.extend([(cos * a - sin * b) as f32, (sin * a + cos * b - 0.5) as f32]);
+        let noise = [noise(), noise()];
+        let turn = 1.5 * TAU * (rng.random::<f64>() - 0.5);
+        let (a, b) = (turn.signum() * (turn.cos() - 1.0) + noise[0], turn.sin() + noise[1]);
+        y.extend([(0.6 * (cos * a + sin * b) + 0.5) as f32, (0.6 * (cos * b - sin * a) - 2.0) as f32]);
+    }
+    let (x, _) = shuffled(&x, 2, &mut rng);
+    Instance::unknown(&format!("half moon to S curve, n = {n}"), x, y, 2)
+}
+
+/// Five Gaussians of deviation 0.25, at the corners and the centre of a square of side 10, as x, and four, at the middles
+/// of its sides, as y: two dimensions; the checkerboard of \[H25\] (after \[M20\]).
+pub fn checkerboard(n: usize, seed: u64) -> Instance {
+    const FIVE: [[f64; 2]; 5] = [[0.0, 0.0], [5.0, 5.0], [5.0, -5.0], [-5.0, 5.0], [-5.0, -5.0]];
+    const FOUR: [[f64; 2]; 4] = [[0.0, 5.0], [0.0, -5.0], [5.0, 0.0], [-5.0, 0.0]];
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut sample = |centres: &[[f64; 2]]| {
+        let mut rows = Vec::with_capacity(2 * n);
+        for _ in 0..n {
+            let centre = centres[rng.random_range(0..centres.len())];
+            rows.extend(centre.map(|v| (v + 0.25 * rng.sample::<f64, _>(StandardNormal)) as f32));
+        }
+        rows
+    };
+    let (x, y) = (sample(&FIVE), sample(&FOUR));
+    Instance::unknown(&format!("checkerboard, n = {n}"), x, y, 2)
+}
+
+/// A bent Gaussian as x and four rings as y, as \[H25\] draws them (after \[B24\]): two dimensions.
+///
+/// x: `(½ (a + b²) - 5, b)` with standard normal a and b. y: a quarter of the points each, evenly spaced, on circles of
+/// radius 0.75, 1.65, 2.7 and 3.6, noise 0.08.
+pub fn moon_to_rings(n: usize, seed: u64) -> Instance {
+    const RADII: [f64; 4] = [3.6, 2.7, 1.65, 0.75];
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut x = Vec::with_capacity(2 * n);
+    for _ in 0..n {
+        let (a, b): (f64, f64) = (rng.sample(StandardNormal), rng.sample(StandardNormal));
+        x.extend([(0.5 * (a + b * b) - 5.0) as f32, b as f32]);
+    }
+    let mut y = Vec::with_capacity(2 * n);
+    for (ring, radius) in RADII.into_iter().enumerate() {
+        // What n / 4 leaves over goes to the innermost ring.
+        let points = if ring < 3 { n / 4 } else { n - 3 * (n / 4) };
+        for i in 0..points {
+            let (sin, cos) = (TAU * i as f64 / points as f64).sin_cos();
+            y.extend([cos, sin].map(|v| (radius * v + 0.08 * rng.sample::<f64, _>(StandardNormal)) as f32));
+        }
+    }
+    let (y, _) = shuffled(&y, 2, &mut rng);
+    Instance::unknown(&format!("moon to rings, n = {n}"), x, y, 2)
+}
+
+/// The toy flow of \[H25\]: x a Gaussian of covariance diag(0.6, 0.1); every point moves away from both axes, by 2 along
+/// each. The optimum under the squared distance is 8 for every n, to the last bit.
+///
+/// y = x + 2 sign(x) is the gradient of the convex `|x|²/2 + 2 |x_1| + 2 |x_2|` (a subgradient of it on the axes), so x -> y
+/// is cyclically monotone and optimal between the samples themselves, and every pair costs 2² + 2². The coordinates of x
+/// are rounded to multiples of 2^-20, below which no f32 of less than 16 has bits to lose: y is exact, and so is y - x.
+pub fn toy_ode(n: usize, seed: u64) -> Instance {
+    const STEP: f64 = 1.0 / (1 << 20) as f64;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut x = Vec::with_capacity(2 * n);
+    for _ in 0..n {
+        for variance in [0.6_f64, 0.1] {
+            let value = variance.sqrt() * rng.sample::<f64, _>(StandardNormal);
+            x.push(((value / STEP).round() * STEP) as f32);
+        }
+    }
+    let y: Vec<f32> = x.iter().map(|&v| if v < 0.0 { v - 2.0 } else { v + 2.0 }).collect();
+    let costs = [Cost::SquaredEuclidean, Cost::NegativeInnerProduct];
+    Instance::planted(format!("toy ODE, n = {n}"), (&x, &y), 2, &costs, &mut rng)
+}
+
 fn normal(rng: &mut StdRng, count: usize) -> Vec<f64> {
     (0..count).map(|_| rng.sample(StandardNormal)).collect()
 }
@@ -331,6 +418,7 @@ mod tests {
             on_a_line(60, 5, 7),
             moved(60, 4, 2.0, 8),
             convex_gradient(60, 3, 9),
+            toy_ode(61, 9),
             outlier_pair(60, 3, 1e6, 10),
             outlier_pair(60, 3, 1e6, 10).turned(),
         ] {
@@ -357,6 +445,37 @@ mod tests {
         let instance = moved(100, 4, 2.0, 8);
         assert!((instance.optimal_cost(Cost::SquaredEuclidean) - 4.0).abs() < 1e-5);
         assert!((instance.optimal_cost(Cost::Euclidean) - 2.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn the_toy_flow_costs_eight_exactly() {
+        for n in [1, 2, 1000, 4097] {
+            let instance = toy_ode(n, n as u64);
+            assert_eq!(instance.optimal_cost(Cost::SquaredEuclidean), 8.0, "n = {n}");
+        }
+    }
+
+    #[test]
+    fn the_sets_of_the_paper_lie_where_its_figures_show_them() {
+        type Make = fn(usize, u64) -> Instance;
+        // Bounds of x and of y, with a margin for noise of five deviations.
+        let sets: [(Make, [[f32; 2]; 4]); 3] = [
+            (half_moon_s_curve, [[-1.3, -1.3], [1.2, 0.8], [-0.9, -3.2], [1.9, -0.8]]),
+            (checkerboard, [[-6.3, -6.3], [6.3, 6.3], [-6.3, -6.3], [6.3, 6.3]]),
+            (moon_to_rings, [[-7.5, -5.0], [8.0, 5.0], [-4.0, -4.0], [4.0, 4.0]]),
+        ];
+        for (make, [x_low, x_high, y_low, y_high]) in sets {
+            let instance = make(1001, 3);
+            assert_eq!((instance.num_x(), instance.num_y(), instance.dimension), (1001, 1001, 2), "{}", instance.name);
+            assert_eq!(make(1001, 3).y, instance.y, "{}", instance.name);
+            for (points, low, high) in [(&instance.x, x_low, x_high), (&instance.y, y_low, y_high)] {
+                for row in points.chunks_exact(2) {
+                    let inside = (0..2).all(|k| low[k] < row[k] && row[k] < high[k]);
+                    assert!(inside, "{}: {row:?}", instance.name);
+                }
+            }
+        }
+        assert_eq!(half_moon_s_curve(1, 1).x.len(), 2);
     }
 
     #[test]

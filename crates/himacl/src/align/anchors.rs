@@ -4,11 +4,11 @@ use super::confidence::{confidence, pair_scores};
 use super::coupler::Coupler;
 use super::error::AlignError;
 use super::output::{Alignment, AlignmentReport};
-use super::params::Aligner;
+use super::params::{AlignParams, Aligner, Candidate, RefinementParams};
 use super::preparation::{Preparation, PreparedMap};
 use super::principal_axes::PrincipalAxes;
 use super::refinement::{Sides, joint, refine, ridge_both_ways, select};
-use super::selection::cross_validate;
+use super::selection::{FEWEST_HIDDEN, SelectionReport, can_hide, cross_validate};
 use candle_core::Tensor;
 use hiref_core::Observer;
 
@@ -44,24 +44,15 @@ impl Aligner {
         observer: &dyn Observer,
     ) -> Result<Alignment, AlignError> {
         let params = &self.params;
-        let largest = params.candidates.iter().map(|candidate| candidate.refinement.last_dimension).max().unwrap_or(1);
-        let source_axes = PrincipalAxes::fit(source, largest, params.seed, "source")?;
-        let target_axes = PrincipalAxes::fit(target, largest, params.seed, "target")?;
+        let axes = Axes::fit(params, source, target)?;
         check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
-        let prepared = |dimension: usize, whitening: f64| -> candle_core::Result<_> {
-            let source = Preparation::whitening(&source_axes, dimension, whitening)?;
-            Ok((source, Preparation::whitening(&target_axes, dimension, whitening)?))
-        };
-        let coordinates = params
-            .candidates
-            .iter()
-            .map(|candidate| {
-                let (x, y) = prepared(candidate.refinement.last_dimension, candidate.refinement.whitening)?;
-                Ok((x.coordinates(source)?, y.coordinates(target)?))
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?;
+        let coordinates = axes.coordinates(params, source, target)?;
 
-        let selection = cross_validate(params, &coordinates, anchors, observer)?.unwrap_or_default();
+        let selection = if can_hide(params, anchors) {
+            cross_validate(params, &coordinates, anchors, true, observer)?
+        } else {
+            Vec::new()
+        };
         let best = (0..selection.len())
             .min_by(|&a, &b| selection[a].mean_log_rank.total_cmp(&selection[b].mean_log_rank))
             .unwrap_or(0);
@@ -96,7 +87,7 @@ impl Aligner {
             let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
             (Some(coupling), trust)
         };
-        let (source_preparation, target_preparation) = prepared(dimension, refinement.whitening)?;
+        let (source_preparation, target_preparation) = axes.preparations(dimension, refinement.whitening)?;
         Ok(Alignment {
             source: source_preparation,
             target: target_preparation,
@@ -115,6 +106,71 @@ impl Aligner {
                 rounds: refined.rounds,
             },
         })
+    }
+
+    /// Scores every candidate by hiding each fold of the known pairs in turn: what [`Aligner::anchors`] chooses by, but
+    /// on every fold for every candidate.
+    ///
+    /// For choosing settings over several problems. Nothing of the pairing but `anchors` is used.
+    ///
+    /// *Shapes*: as [`Aligner::anchors`]. *Complexity*: for c candidates and f folds c f runs of the loop.
+    /// *Determinism*: same bits for the same seed, whatever the number of threads.
+    ///
+    /// # Errors
+    /// As [`Aligner::anchors`]; fewer than two folds, or than three known pairs a fold.
+    pub fn cross_validate(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        anchors: &[(u32, u32)],
+        observer: &dyn Observer,
+    ) -> Result<Vec<SelectionReport>, AlignError> {
+        let params = &self.params;
+        let axes = Axes::fit(params, source, target)?;
+        check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
+        if !can_hide(params, anchors) {
+            return Err(AlignError::TooFewAnchors {
+                got: anchors.len(),
+                expected: FEWEST_HIDDEN * params.folds.max(2),
+            });
+        }
+        cross_validate(params, &axes.coordinates(params, source, target)?, anchors, false, observer)
+    }
+}
+
+/// The principal axes of both sides, as many as the candidates need.
+struct Axes {
+    source: PrincipalAxes,
+    target: PrincipalAxes,
+}
+
+impl Axes {
+    fn fit(params: &AlignParams, source: &Tensor, target: &Tensor) -> Result<Self, AlignError> {
+        let largest = params.candidates.iter().map(|candidate| candidate.refinement.last_dimension).max().unwrap_or(1);
+        Ok(Self {
+            source: PrincipalAxes::fit(source, largest, params.seed, "source")?,
+            target: PrincipalAxes::fit(target, largest, params.seed, "target")?,
+        })
+    }
+
+    fn preparations(&self, dimension: usize, whitening: f64) -> candle_core::Result<(Preparation, Preparation)> {
+        let source = Preparation::whitening(&self.source, dimension, whitening)?;
+        Ok((source, Preparation::whitening(&self.target, dimension, whitening)?))
+    }
+
+    /// Both sides' whitened coordinates for each candidate.
+    fn coordinates(
+        &self,
+        params: &AlignParams,
+        source: &Tensor,
+        target: &Tensor,
+    ) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
+        let of = |candidate: &Candidate| {
+            let RefinementParams { last_dimension, whitening, .. } = candidate.refinement;
+            let (x, y) = self.preparations(last_dimension, whitening)?;
+            Ok((x.coordinates(source)?, y.coordinates(target)?))
+        };
+        params.candidates.iter().map(of).collect()
     }
 }
 

@@ -30,4 +30,4 @@ pub use params::{AlignParams, Aligner, Candidate, RefinementParams};
 pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
 pub use refinement::RoundReport;
-pub use selection::SelectionReport;
+pub use selection::{SelectionReport, mean_log_rank_of_hidden};

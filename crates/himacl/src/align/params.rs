@@ -36,6 +36,7 @@ pub struct RefinementParams {
     pub softness: f64,
 }
 
+/// Both presets were chosen by known pairs alone: `hiref-bench choose-alignment`, `benchmarks/2026-11-22-alignment.md`.
 impl RefinementParams {
     /// For two views of the same thing, where the coupling soon finds many true pairs.
     pub fn sharp() -> Self {
@@ -43,21 +44,34 @@ impl RefinementParams {
             whitening: 0.3,
             first_dimension: 24,
             last_dimension: 256,
-            penalty: 0.5,
-            rounds: 12,
-            first_share: 0.15,
+            penalty: 0.25,
+            rounds: 16,
+            first_share: 0.25,
             anchor_share: 0.3,
             neighbours: 10,
-            candidates: 10,
+            candidates: 30,
             temperature: 0.05,
             structure: 0.2,
             softness: 0.5,
         }
     }
 
-    /// For spaces that share only their coarse structure, where a neighbourhood is all that can be found.
+    /// For spaces that share only their coarse structure, where the coupling finds few true pairs.
     pub fn diffuse() -> Self {
-        Self { whitening: 0.15, penalty: 1.0, candidates: 100, temperature: 0.25, softness: 1.0, ..Self::sharp() }
+        Self {
+            whitening: 0.0,
+            first_dimension: 32,
+            last_dimension: 128,
+            penalty: 1.0,
+            rounds: 8,
+            first_share: 0.25,
+            anchor_share: 0.5,
+            neighbours: 10,
+            candidates: 30,
+            temperature: 0.1,
+            structure: 0.0,
+            softness: 0.0,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), AlignError> {
@@ -117,7 +131,7 @@ pub struct AlignParams {
     pub candidates: Vec<Candidate>,
     /// Folds of the known pairs; below 2 the first candidate is taken unseen.
     pub folds: usize,
-    /// Rounds of the loop in each fold.
+    /// Rounds of the loop in each fold, where the candidate itself has no fewer.
     pub selection_rounds: usize,
     /// Ridge penalty of the map on the known pairs alone, on centred embeddings, with which results are compared.
     pub baseline_penalty: f64,

@@ -44,6 +44,14 @@ pub(crate) struct Free {
     pub(crate) y: Vec<u32>,
 }
 
+impl Free {
+    /// Pairs of free items by their positions among the free ones.
+    pub(crate) fn positions(&self, pairs: &[(u32, u32)]) -> Vec<(u32, u32)> {
+        let at = |free: &[u32], item: u32| free.binary_search(&item).expect("hidden pairs are free") as u32;
+        pairs.iter().map(|&(i, j)| (at(&self.x, i), at(&self.y, j))).collect()
+    }
+}
+
 /// What the loop found.
 pub(crate) struct Refined {
     /// From the known pairs alone, in the first dimension.

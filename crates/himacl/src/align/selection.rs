@@ -4,6 +4,7 @@ use super::confidence::Joint;
 use super::coupler::Coupler;
 use super::error::AlignError;
 use super::params::{AlignParams, RefinementParams};
+use super::preparation::PreparedMap;
 use super::refinement::{Sides, joint, refine, select};
 use crate::eval::{Scores, ranks};
 use crate::map::TwoWayMap;
@@ -14,7 +15,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// Known pairs in the smaller part of a fold below which nothing can be told.
-const FEWEST_HIDDEN: usize = 3;
+pub(crate) const FEWEST_HIDDEN: usize = 3;
 /// A candidate this far behind the best in mean log rank (ranks `e^0.5` times as high) is not tried on further folds.
 const HOPELESS: f64 = 0.5;
 /// Names the stream of the folds.
@@ -35,7 +36,13 @@ pub struct SelectionReport {
     pub anchors_only_mean_log_rank: f64,
 }
 
-/// Scores every candidate: `coordinates` are both sides' whitened coordinates for each. None if the pairs are too few.
+/// Whether there are folds, and known pairs enough for them.
+pub(crate) fn can_hide(params: &AlignParams, anchors: &[(u32, u32)]) -> bool {
+    params.folds >= 2 && anchors.len() / params.folds >= FEWEST_HIDDEN
+}
+
+/// Scores every candidate: `coordinates` are both sides' whitened coordinates for each. With `stop_early`, further folds
+/// are spared on candidates far behind, and on a single one far ahead.
 ///
 /// Each fold hides its share of the known pairs among the free items, runs the loop on the rest, and ranks the hidden
 /// partners. Nothing else about the pairing is known, so nothing else is used.
@@ -43,11 +50,9 @@ pub(crate) fn cross_validate(
     params: &AlignParams,
     coordinates: &[(Tensor, Tensor)],
     anchors: &[(u32, u32)],
+    stop_early: bool,
     observer: &dyn Observer,
-) -> Result<Option<Vec<SelectionReport>>, AlignError> {
-    if params.folds < 2 || anchors.len() / params.folds < FEWEST_HIDDEN {
-        return Ok(None);
-    }
+) -> Result<Vec<SelectionReport>, AlignError> {
     let mut shuffled = anchors.to_vec();
     shuffled.shuffle(&mut rng::stream(params.seed, &[FOLDS]));
     let run = |candidate: usize, fold: usize| {
@@ -72,6 +77,9 @@ pub(crate) fn cross_validate(
         for (&candidate, score) in open.iter().zip(scores) {
             results[candidate].push(score?);
         }
+        if !stop_early {
+            continue;
+        }
         let best = open.iter().map(|&candidate| mean(&results[candidate]).0).fold(f64::INFINITY, f64::min);
         open.retain(|&candidate| mean(&results[candidate]).0 <= best + HOPELESS);
         // The rest of the folds could only confirm a single candidate that is far ahead of the known pairs alone too.
@@ -83,7 +91,7 @@ pub(crate) fn cross_validate(
         let (mean_log_rank, anchors_only_mean_log_rank) = mean(folds);
         SelectionReport { name: candidate.name.clone(), folds: folds.len(), mean_log_rank, anchors_only_mean_log_rank }
     });
-    Ok(Some(reports.collect()))
+    Ok(reports.collect())
 }
 
 /// Means of both figures.
@@ -104,16 +112,40 @@ fn one_fold(
     let sides = Sides { x, y, anchors: known };
     let reference = (params.reference_items, params.seed);
     let mut coupler = Coupler::new(&params.coupling, observer);
-    let refined = refine(&sides, refinement, params.selection_rounds, reference, &mut coupler)?;
+    let refined = refine(&sides, refinement, params.selection_rounds.min(refinement.rounds), reference, &mut coupler)?;
     let free = sides.free()?;
-    let at = |free: &[u32], item: u32| free.binary_search(&item).expect("hidden pairs are free") as u32;
-    let hidden: Vec<(u32, u32)> = hidden.iter().map(|&(i, j)| (at(&free.x, i), at(&free.y, j))).collect();
+    let hidden = free.positions(hidden);
     let score = |map: &TwoWayMap, dimension: usize| -> Result<f64, AlignError> {
         let (x, y) = sides.view(dimension)?;
         let joint = joint(map, (&x, &y), &free, reference)?;
         Ok(mean_log_rank(&joint, &hidden, refinement.neighbours)?)
     };
     Ok((score(&refined.map, refinement.last_dimension)?, score(&refined.start, refinement.first_dimension)?))
+}
+
+/// Mean over the pairs `hidden` and both directions of `ln(rank)` by a map: lower is better.
+///
+/// Ranks are by the scaled score, over `neighbours` neighbours, among all items that none of the pairs `known` names; so
+/// this says how good a map is that has seen `known` but not `hidden`.
+///
+/// *Shapes*: `source (n, d)`, `target (m, e)`. *Complexity*: O(n m k) for k joint coordinates.
+///
+/// # Errors
+/// Rows of other dimensions than those fitted on.
+///
+/// # Panics
+/// If `hidden` and `known` name a common item, or one that is not there.
+pub fn mean_log_rank_of_hidden(
+    map: &PreparedMap,
+    (source, target): (&Tensor, &Tensor),
+    known: &[(u32, u32)],
+    hidden: &[(u32, u32)],
+    neighbours: usize,
+) -> Result<f64, AlignError> {
+    let (x, y) = map.joint(source, target)?;
+    let free = Sides { x: &x, y: &y, anchors: known }.free()?;
+    let joint = Joint::new(&select(&x, &free.x)?, &select(&y, &free.y)?, usize::MAX, 0)?;
+    Ok(mean_log_rank(&joint, &free.positions(hidden), neighbours)?)
 }
 
 fn mean_log_rank(joint: &Joint, pairs: &[(u32, u32)], neighbours: usize) -> candle_core::Result<f64> {

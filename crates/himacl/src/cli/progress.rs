@@ -19,6 +19,7 @@ pub struct SolveProgress<'a> {
 enum JsonEvent<'a> {
     Level(&'a hiref_core::LevelReport),
     Sweep(&'a hiref_core::SweepReport),
+    Round(&'a hiref_core::RoundReport),
     Iteration(&'a hiref_core::IterationReport),
 }
 
@@ -44,6 +45,8 @@ impl Observer for SolveProgress<'_> {
                     Phase::Split => ("split", "points"),
                     Phase::Leaves => ("leaves", "pairs"),
                     Phase::Polish => ("polish", "pairs"),
+                    Phase::Exact => ("exact", "rounds"),
+                    Phase::Certify => ("certify", "passes"),
                     Phase::Iterations => ("iterations", "iterations"),
                     Phase::Batches => ("batches", "points"),
                     Phase::Rounding => ("rounding", "pairs"),
@@ -64,6 +67,11 @@ impl Observer for SolveProgress<'_> {
             Event::SweepFinished(report) => {
                 self.with_task(Phase::Polish, |task| task.remark(&format!("mean cost {:.6}", report.mean_cost)));
                 self.printer.json(&JsonEvent::Sweep(report));
+            }
+            Event::RoundFinished(report) => {
+                let remark = format!("mean cost {:.6}, at least {:.6}", report.mean_cost, report.dual_bound);
+                self.with_task(Phase::Exact, |task| task.remark(&remark));
+                self.printer.json(&JsonEvent::Round(report));
             }
             Event::IterationFinished(report) => {
                 self.with_task(Phase::Iterations, |task| task.remark(&format!("error {:.2e}", report.error)));

@@ -4,6 +4,6 @@ mod memory;
 mod run;
 mod train_summary;
 
-pub use memory::{available_memory, peak_rss_bytes};
+pub use memory::{available_memory, peak_rss_bytes, rss_bytes};
 pub use run::{Recorder, RunReport, Seconds, write_config, write_summary};
 pub use train_summary::{ProblemSummary, RunFigures, TrainSummary, WithReport};

@@ -30,7 +30,7 @@ pub(super) fn round_greedily(coupling: &EntropicCoupling, seed: u64, observer: &
     let started = Instant::now();
     let (n, m) = (coupling.cost().num_x(), coupling.cost().num_y());
     observer.on_event(&Event::PhaseStarted { phase: Phase::Rounding, total: n as u64 });
-    let key = |side: u64, index: u32| rng::scramble(seed, (side << 32) | u64::from(index));
+    let key = |side: u64, index: u32| rng::order_key(seed, (side << 32) | u64::from(index));
     let mut y_of_x = vec![UNMATCHED; n];
     let mut taken = vec![false; m];
     let mut rows: Vec<u32> = (0..n as u32).collect();

@@ -1,7 +1,11 @@
 //! Hierarchical refinement: split both sides into co-clusters level by level, pair the leaves exactly, polish.
 
 mod block_solver;
+mod certify;
+mod checkpoint;
 mod co_cluster;
+mod coarse_to_fine;
+mod exact;
 mod level;
 mod output;
 mod params;
@@ -9,6 +13,7 @@ mod partition;
 mod polish;
 mod solve;
 
-pub use output::{HirefOutput, LevelReport, PhaseSeconds, SweepReport, Termination};
+pub use checkpoint::Checkpoint;
+pub use output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
 pub use params::{HirefParams, Quality};
 pub use solve::Hiref;

@@ -35,6 +35,35 @@ pub struct SweepReport {
     pub seconds: f64,
 }
 
+/// One round of the exact solve of everything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoundReport {
+    /// Round number, from 1.
+    pub round: usize,
+    /// Mean cost at its start.
+    pub mean_cost: f64,
+    /// Best lower bound on the optimal mean cost so far.
+    pub dual_bound: f64,
+    /// Candidate partners kept for each point, on average.
+    pub candidates: f64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// A proof of how far a coupling is from the optimum at most: prices of all points under which no pair is cheaper than the sum of its
+/// two, so that no coupling is cheaper than their total.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    /// No coupling has a mean cost below this: `(Σ f + Σ g) / min(n, m)`, computed in f64 and rounded down.
+    pub dual_bound: f64,
+    /// `(cost - bound) / |cost|`.
+    pub relative_gap: f64,
+    /// `(n,)`: potentials of the x points, in units of the cost; `f_i + g_j <= c_ij` for all pairs.
+    pub f: Vec<f64>,
+    /// `(m,)`: potentials of the y points. Those of the larger side are never above 0.
+    pub g: Vec<f64>,
+}
+
 /// Wall time of each phase, in seconds.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub struct PhaseSeconds {
@@ -44,6 +73,10 @@ pub struct PhaseSeconds {
     pub leaves: f64,
     /// Polish sweeps.
     pub polish: f64,
+    /// Rounds of the exact solve of everything.
+    pub exact: f64,
+    /// The certificate.
+    pub certify: f64,
 }
 
 /// The coupling and how it came about.
@@ -53,12 +86,16 @@ pub struct HirefOutput {
     pub permutation: Permutation,
     /// Mean cost over the pairs, recomputed in f64 from the points.
     pub mean_cost: f64,
-    /// Whether the pairing is known to be optimal (one exact solve held everything).
+    /// Whether the pairing is known to be optimal, up to rounding.
     pub exact: bool,
     /// The levels of the hierarchy; empty after a warm start.
     pub levels: Vec<LevelReport>,
     /// The polish sweeps.
     pub sweeps: Vec<SweepReport>,
+    /// The rounds of the exact solve, where the problem was small enough for one.
+    pub rounds: Vec<RoundReport>,
+    /// A bound on the distance from the optimum, where one was asked for.
+    pub certificate: Option<Certificate>,
     /// Time spent.
     pub seconds: PhaseSeconds,
     /// Why it ended.

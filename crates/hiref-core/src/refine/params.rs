@@ -26,20 +26,44 @@ pub(crate) struct Effort {
     pub(crate) tolerance: f64,
     pub(crate) min_sweeps: usize,
     pub(crate) max_sweeps: usize,
-    /// Problems of at most this many points a side end with one exact solve of everything.
+    /// Problems of at most this many points a side end with rounds of pricing and sparse solves of everything.
     pub(crate) exact_limit: usize,
+    /// Those rounds end once the certified gap is this small.
+    pub(crate) gap: f64,
+    /// Columns that their searches may reach, for each point.
+    pub(crate) reach: usize,
 }
 
 impl Quality {
     fn effort(self) -> Effort {
         match self {
-            Self::Fast => Effort { block_size: 256, tolerance: 0.02, min_sweeps: 2, max_sweeps: 4, exact_limit: 256 },
-            Self::Balanced => {
-                Effort { block_size: 256, tolerance: 0.002, min_sweeps: 6, max_sweeps: 128, exact_limit: 1024 }
-            }
-            Self::Best => {
-                Effort { block_size: 1024, tolerance: 0.0002, min_sweeps: 12, max_sweeps: 1024, exact_limit: 4096 }
-            }
+            Self::Fast => Effort {
+                block_size: 256,
+                tolerance: 0.02,
+                min_sweeps: 2,
+                max_sweeps: 4,
+                exact_limit: 0,
+                gap: 1e-2,
+                reach: 16,
+            },
+            Self::Balanced => Effort {
+                block_size: 256,
+                tolerance: 0.002,
+                min_sweeps: 3,
+                max_sweeps: 128,
+                exact_limit: 1 << 14,
+                gap: 1e-4,
+                reach: 512,
+            },
+            Self::Best => Effort {
+                block_size: 1024,
+                tolerance: 0.0002,
+                min_sweeps: 6,
+                max_sweeps: 1024,
+                exact_limit: 1 << 16,
+                gap: 0.0,
+                reach: 1 << 16,
+            },
         }
     }
 }
@@ -62,9 +86,11 @@ pub struct HirefParams {
     pub polish_block_size: Option<usize>,
     /// Largest number of polish sweeps; chosen from the quality when absent.
     pub max_sweeps: Option<usize>,
-    /// Problems of at most this many points a side end with one exact solve of everything, in O(n²) memory; chosen from the
-    /// quality when absent.
+    /// Problems of at most this many points a side end with an exact solve of everything, by rounds that price all pairs
+    /// (O(n m d) time each, less in few dimensions) and solve over the best candidates; chosen from the quality when absent.
     pub exact_limit: Option<usize>,
+    /// Prove how far the cost is from the optimum at most.
+    pub certify: bool,
 }
 
 impl Default for HirefParams {
@@ -78,6 +104,7 @@ impl Default for HirefParams {
             polish_block_size: None,
             max_sweeps: None,
             exact_limit: None,
+            certify: false,
         }
     }
 }

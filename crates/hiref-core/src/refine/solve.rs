@@ -1,14 +1,17 @@
 //! The recursion of \[H25\], Algorithm 1, and the sweeps that follow it.
 
-use super::block_solver::{Pairing, Supports, solve_blocks};
+use super::block_solver::{Pairing, solve_blocks};
+use super::certify::certify;
+use super::checkpoint::{Checkpoint, Progress, Stage, encode, fingerprint};
+use super::coarse_to_fine;
 use super::level;
-use super::output::{HirefOutput, LevelReport, PhaseSeconds, Termination};
+use super::output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, SweepReport, Termination};
 use super::params::HirefParams;
 use super::partition::Partition;
-use super::polish::Polisher;
+use super::polish::{Polisher, SweepRecord};
 use crate::coupling::{Permutation, mean_cost};
 use crate::error::Error;
-use crate::geometry::InnerProductGeometry;
+use crate::geometry::{InnerProductGeometry, Supports};
 use crate::problem::Problem;
 use crate::progress::{Event, Observer, Phase};
 use crate::schedule::rank_schedule;
@@ -44,105 +47,234 @@ impl Hiref {
         if let Some(warm) = warm_start.filter(|warm| (warm.num_x(), warm.num_y()) != (n, m)) {
             return Err(Error::WarmStartMismatch { warm_x: warm.num_x(), warm_y: warm.num_y(), x: n, y: m });
         }
-        // The solve itself lets the x side be the smaller one; every cost is symmetric.
-        if n <= m {
-            return run(&self.params, problem, warm_start, observer);
+        self.in_order(problem, |problem, turned| {
+            let stage = match warm_start {
+                None => Stage::Partition(Partition::whole(n.max(m))),
+                Some(warm) if turned => Stage::Pairing(Pairing::from_permutation(&warm.inverse())),
+                Some(warm) => Stage::Pairing(Pairing::from_permutation(warm)),
+            };
+            let costs = warm_start.map(|warm| mean_cost(problem, &if turned { warm.inverse() } else { warm.clone() }));
+            let progress = Progress {
+                stage,
+                levels: Vec::new(),
+                sweeps: Vec::new(),
+                costs: costs.into_iter().collect(),
+                seconds: PhaseSeconds::default(),
+            };
+            Run::new(&self.params, problem, observer).finish(progress)
+        })
+    }
+
+    /// Goes on from a checkpoint of a solve of the same problem with the same parameters (the time limit and `certify` may differ): the result is
+    /// that of a solve without interruption, bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::CheckpointMismatch`] and [`Error::BrokenCheckpoint`]; else as [`Hiref::solve`].
+    pub fn resume(
+        &self,
+        problem: &Problem,
+        checkpoint: Checkpoint,
+        observer: &dyn Observer,
+    ) -> Result<HirefOutput, Error> {
+        self.in_order(problem, |problem, _| {
+            let progress = checkpoint.continue_with(&self.params, problem)?;
+            Run::new(&self.params, problem, observer).finish(progress)
+        })
+    }
+
+    /// Solves with the x side the smaller one; every cost is symmetric.
+    fn in_order(
+        &self,
+        problem: &Problem,
+        solve: impl FnOnce(&Problem, bool) -> Result<HirefOutput, Error>,
+    ) -> Result<HirefOutput, Error> {
+        if problem.x().num_points() <= problem.y().num_points() {
+            return solve(problem, false);
         }
-        let warm_start = warm_start.map(Permutation::inverse);
-        let mut output = run(&self.params, &problem.turned(), warm_start.as_ref(), observer)?;
+        let mut output = solve(&problem.turned(), true)?;
         output.permutation = output.permutation.inverse();
+        if let Some(Certificate { f, g, .. }) = &mut output.certificate {
+            std::mem::swap(f, g);
+        }
         Ok(output)
     }
 }
 
-/// Solves a problem with n <= m.
-fn run(
-    params: &HirefParams,
-    problem: &Problem,
-    warm_start: Option<&Permutation>,
-    observer: &dyn Observer,
-) -> Result<HirefOutput, Error> {
-    // A limit too far away for the clock is none.
-    let deadline = params
-        .time_limit
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .and_then(|limit| Instant::now().checked_add(limit));
-    let geometry = InnerProductGeometry::new(problem);
-    let (x, y) = (problem.x().rows(), problem.y().rows());
-    let supports =
-        Supports { x: x.as_slice(), y: y.as_slice(), dimension: problem.x().dimension(), cost: problem.cost() };
-    let mut seconds = PhaseSeconds::default();
-    let mut levels = Vec::new();
-    let mut leaves_complete = true;
-    let mut pairing = if let Some(warm) = warm_start {
-        Pairing::from_permutation(warm)
-    } else {
-        let partition = timed(Phase::Split, &mut seconds.split, observer, || {
-            hierarchy(params, problem, &geometry, &mut levels, observer)
-        })?;
-        let mut pairing = Pairing::from_partition(&partition, supports.num_x());
-        timed(Phase::Leaves, &mut seconds.leaves, observer, || {
-            observer.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: supports.num_y() as u64 });
-            let Partition { x_order, offsets, .. } = &partition;
-            let outcome = solve_blocks(supports, &mut pairing, x_order, offsets, false, Phase::Leaves, observer);
-            leaves_complete = outcome.complete;
-        });
-        pairing
-    };
-    let one_leaf = warm_start.is_none() && levels.is_empty();
-    let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline };
-    let (sweeps, termination, exact) = if !leaves_complete {
-        (Vec::new(), Termination::Interrupted, false)
-    } else if one_leaf {
-        (Vec::new(), Termination::Converged, true)
-    } else {
-        let mean_cost = mean_cost(problem, &pairing.to_permutation(supports.num_x()));
-        timed(Phase::Polish, &mut seconds.polish, observer, || polisher.run(&mut pairing, mean_cost))
-    };
-    let permutation = pairing.to_permutation(supports.num_x());
-    let mean_cost = mean_cost(problem, &permutation);
-    Ok(HirefOutput { permutation, mean_cost, exact, levels, sweeps, seconds, termination })
+/// One solve of a problem with n <= m.
+struct Run<'a> {
+    params: &'a HirefParams,
+    problem: &'a Problem,
+    observer: &'a dyn Observer,
+    deadline: Option<Instant>,
+    fingerprint: u64,
 }
 
-/// Runs one phase, measuring it and telling the observer of its end.
+impl<'a> Run<'a> {
+    fn new(params: &'a HirefParams, problem: &'a Problem, observer: &'a dyn Observer) -> Self {
+        // A limit too far away for the clock is none.
+        let deadline = params
+            .time_limit
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+            .and_then(|limit| Instant::now().checked_add(limit));
+        Self { params, problem, observer, deadline, fingerprint: fingerprint(problem) }
+    }
+
+    /// Goes on from `progress` to the end.
+    fn finish(&self, progress: Progress) -> Result<HirefOutput, Error> {
+        let Self { params, problem, observer, deadline, .. } = *self;
+        let geometry = InnerProductGeometry::new(problem);
+        let (x, y) = (problem.x().rows(), problem.y().rows());
+        let supports =
+            Supports { x: x.as_slice(), y: y.as_slice(), dimension: problem.x().dimension(), cost: problem.cost() };
+        let n = supports.num_x();
+        let Progress { stage, mut levels, mut sweeps, mut costs, mut seconds } = progress;
+        let cold = matches!(stage, Stage::Partition(_));
+        let mut complete = true;
+        let mut pairing = match stage {
+            Stage::Pairing(pairing) => pairing,
+            Stage::Partition(_) if coarse_to_fine::suits(supports, params) => {
+                let start = timed(Phase::Split, &mut seconds.split, observer, || {
+                    coarse_to_fine::coarse_to_fine(supports, &mut levels, observer)
+                })?;
+                Pairing::priced(start.y_of_x, start.g, n)
+            }
+            Stage::Partition(partition) => {
+                let partition = timed(Phase::Split, &mut seconds.split, observer, || {
+                    self.hierarchy(&geometry, partition, &mut levels)
+                })?;
+                let mut pairing = Pairing::from_partition(&partition, n);
+                timed(Phase::Leaves, &mut seconds.leaves, observer, || {
+                    observer.on_event(&Event::PhaseStarted { phase: Phase::Leaves, total: supports.num_y() as u64 });
+                    let Partition { x_order, offsets, .. } = &partition;
+                    let solved = solve_blocks(supports, &pairing, x_order, offsets, false, Phase::Leaves, observer);
+                    complete = solved.complete();
+                    solved.apply(&mut pairing, n);
+                });
+                if !complete {
+                    self.offer(Stage::Partition(partition), &levels, &[], &[], seconds, true);
+                }
+                pairing
+            }
+        };
+        let one_leaf = cold && levels.is_empty() && complete;
+        let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline };
+        let mut termination = Termination::Converged;
+        let mut exact = one_leaf;
+        let (mut rounds, mut bound) = (Vec::new(), None);
+        let mut polished = None;
+        if !complete {
+            termination = Termination::Interrupted;
+        } else if !one_leaf {
+            if cold {
+                costs.push(mean_cost(problem, &pairing.to_permutation(n)));
+                self.offer(Stage::Pairing(pairing.clone()), &levels, &[], &costs, seconds, false);
+            }
+            let before = seconds;
+            let stopped = timed(Phase::Polish, &mut seconds.polish, observer, || {
+                let mut record = SweepRecord { sweeps: &mut sweeps, costs: &mut costs };
+                polisher.run(&mut pairing, &mut record, &|pairing, record, last| {
+                    self.offer(Stage::Pairing(pairing.clone()), &levels, record.sweeps, record.costs, before, last);
+                })
+            });
+            termination = stopped.unwrap_or(Termination::Converged);
+            polished = Some(pairing.clone());
+            if supports.num_y() <= params.effort().exact_limit && !cut_short(termination) {
+                let outcome =
+                    timed(Phase::Exact, &mut seconds.exact, observer, || polisher.solve_exactly(&mut pairing));
+                exact = outcome.optimal;
+                termination = match outcome.stopped {
+                    Some(reason) => reason,
+                    None if exact => Termination::Converged,
+                    None => termination,
+                };
+                if let Some(polished) = polished.as_ref().filter(|_| cut_short(termination)) {
+                    self.offer(Stage::Pairing(polished.clone()), &levels, &sweeps, &costs, before, true);
+                }
+                (rounds, bound) = (outcome.reports, outcome.bound);
+            }
+        }
+        let permutation = pairing.to_permutation(n);
+        let mean_cost = mean_cost(problem, &permutation);
+        let mut certificate = None;
+        if params.certify && termination != Termination::Interrupted {
+            certificate = timed(Phase::Certify, &mut seconds.certify, observer, || {
+                certify(supports, &pairing, mean_cost, bound, observer)
+            });
+            if observer.should_stop() {
+                termination = Termination::Interrupted;
+                if let Some(polished) = polished {
+                    self.offer(Stage::Pairing(polished), &levels, &sweeps, &costs, PhaseSeconds::default(), true);
+                }
+            }
+        }
+        Ok(HirefOutput { permutation, mean_cost, exact, levels, sweeps, rounds, certificate, seconds, termination })
+    }
+
+    /// Splits a partition until the blocks fit a leaf.
+    fn hierarchy(
+        &self,
+        geometry: &InnerProductGeometry,
+        mut partition: Partition,
+        levels: &mut Vec<LevelReport>,
+    ) -> Result<Partition, Error> {
+        let Self { params, problem, observer, .. } = *self;
+        let len = geometry.num_y();
+        let ranks = rank_schedule(len, params.leaf_size, params.max_rank);
+        observer
+            .on_event(&Event::PhaseStarted { phase: Phase::Split, total: (len * (ranks.len() - levels.len())) as u64 });
+        for (level, &rank) in ranks.iter().enumerate().skip(levels.len()) {
+            let started = Instant::now();
+            let device = problem.x().tensor().device();
+            let split = level::split(geometry, &partition, level, rank, params.seed, device, observer);
+            if matches!(split, Err(Error::Interrupted)) && !levels.is_empty() {
+                self.offer(Stage::Partition(partition.clone()), levels, &[], &[], PhaseSeconds::default(), true);
+            }
+            partition = split?;
+            let report = LevelReport {
+                level,
+                rank,
+                blocks: partition.num_blocks(),
+                block_size: partition.largest_block(),
+                block_coupling_cost: geometry.block_coupling_cost(
+                    &partition.x_order,
+                    &partition.y_order,
+                    &partition.offsets,
+                ),
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            observer.on_event(&Event::LevelFinished(report.clone()));
+            levels.push(report);
+            self.offer(Stage::Partition(partition.clone()), levels, &[], &[], PhaseSeconds::default(), false);
+        }
+        Ok(partition)
+    }
+
+    /// Offers the observer a state to go on from.
+    fn offer(
+        &self,
+        stage: Stage,
+        levels: &[LevelReport],
+        sweeps: &[SweepReport],
+        costs: &[f64],
+        seconds: PhaseSeconds,
+        last: bool,
+    ) {
+        let progress =
+            Progress { stage, levels: levels.to_vec(), sweeps: sweeps.to_vec(), costs: costs.to_vec(), seconds };
+        self.observer.on_checkpoint(&|| encode(self.params, self.fingerprint, &progress), last);
+    }
+}
+
+/// Whether a solve ended before its own rules would have ended it.
+fn cut_short(termination: Termination) -> bool {
+    matches!(termination, Termination::Interrupted | Termination::TimeLimit)
+}
+
+/// Runs one phase, adding up its time and telling the observer of its end.
 fn timed<R>(phase: Phase, seconds: &mut f64, observer: &dyn Observer, work: impl FnOnce() -> R) -> R {
     let started = Instant::now();
     let result = work();
-    *seconds = started.elapsed().as_secs_f64();
+    *seconds += started.elapsed().as_secs_f64();
     observer.on_event(&Event::PhaseFinished { phase, seconds: *seconds });
     result
-}
-
-/// Splits until the blocks fit a leaf.
-fn hierarchy(
-    params: &HirefParams,
-    problem: &Problem,
-    geometry: &InnerProductGeometry,
-    levels: &mut Vec<LevelReport>,
-    observer: &dyn Observer,
-) -> Result<Partition, Error> {
-    let len = geometry.num_y();
-    let ranks = rank_schedule(len, params.leaf_size, params.max_rank);
-    observer.on_event(&Event::PhaseStarted { phase: Phase::Split, total: (len * ranks.len()) as u64 });
-    let mut partition = Partition::whole(len);
-    for (level, &rank) in ranks.iter().enumerate() {
-        let started = Instant::now();
-        let device = problem.x().tensor().device();
-        partition = level::split(geometry, &partition, level, rank, params.seed, device, observer)?;
-        let report = LevelReport {
-            level,
-            rank,
-            blocks: partition.num_blocks(),
-            block_size: partition.largest_block(),
-            block_coupling_cost: geometry.block_coupling_cost(
-                &partition.x_order,
-                &partition.y_order,
-                &partition.offsets,
-            ),
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        observer.on_event(&Event::LevelFinished(report.clone()));
-        levels.push(report);
-    }
-    Ok(partition)
 }

@@ -6,3 +6,4 @@ pub mod low_rank;
 pub mod minibatch;
 pub mod progot;
 pub mod sinkhorn;
+pub(crate) mod sparse_assignment;

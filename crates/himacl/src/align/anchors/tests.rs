@@ -1,5 +1,5 @@
 use super::*;
-use crate::align::{AlignParams, Candidate, RefinementParams};
+use crate::align::{AlignParams, Candidate, RefinementParams, mean_log_rank_of_hidden};
 use crate::eval::{RetrievalParams, retrieval};
 use candle_core::Device;
 use hiref_core::{Event, rng};
@@ -54,7 +54,7 @@ fn a_planted_rotation_is_found_from_few_pairs() {
     let known = anchors(&truth, 6);
     let alignment = params().check().unwrap().anchors(&x, &y, &known, &()).unwrap();
     assert_eq!(alignment.report.chosen, "small");
-    assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (12, DIMENSION));
+    assert_eq!((alignment.report.rounds.len(), alignment.report.dimension), (16, DIMENSION));
     let found = accuracy(&alignment, &truth, &known);
     assert!(found > 0.9, "pairing accuracy {found}");
     let paired = select(&y, &truth).unwrap();
@@ -122,6 +122,32 @@ fn all_pairs_known_leaves_nothing_to_couple() {
     let (x, y, truth) = planted(0.05);
     let alignment = params().check().unwrap().anchors(&x, &y, &anchors(&truth, ITEMS as u32), &()).unwrap();
     assert!(alignment.coupling.is_none() && alignment.confidence.is_empty());
+}
+
+#[test]
+fn cross_validation_tries_every_candidate_on_every_fold() {
+    let (x, y, truth) = planted(0.05);
+    let mut params = params();
+    let mut hopeless = params.candidates[0].clone();
+    hopeless.refinement.penalty = 1e6;
+    params.candidates.push(hopeless);
+    let aligner = params.check().unwrap();
+    let reports = aligner.cross_validate(&x, &y, &anchors(&truth, 12), &()).unwrap();
+    assert_eq!(reports.iter().map(|report| report.folds).collect::<Vec<_>>(), [2, 2]);
+    assert!(reports[0].mean_log_rank < 0.5, "{reports:?}");
+    let refused = aligner.cross_validate(&x, &y, &anchors(&truth, 5), &());
+    assert!(matches!(refused, Err(AlignError::TooFewAnchors { got: 5, expected: 6 })));
+}
+
+#[test]
+fn hidden_pairs_are_ranked_among_free_items() {
+    let (x, y, truth) = planted(0.05);
+    let pairs = anchors(&truth, 40);
+    let (known, hidden) = pairs.split_at(10);
+    let alignment = params().check().unwrap().anchors(&x, &y, known, &()).unwrap();
+    let rank = |map: &PreparedMap| mean_log_rank_of_hidden(map, (&x, &y), known, hidden, 10).unwrap();
+    let (found, baseline) = (rank(&alignment.prepared_map()), rank(alignment.anchors_only.as_ref().unwrap()));
+    assert!(found < 0.2 && baseline > found, "{found} against {baseline}");
 }
 
 struct Impatient;

@@ -1,24 +1,28 @@
 //! `himacl pair`: the global coupling of two sets.
 
+mod checkpoint;
 mod comparison;
 mod config;
 mod results;
 
 use crate::cli::args::OutputArgs;
-use crate::cli::{Context, ExitStatus, SolveProgress};
+use crate::cli::{Context, ExitStatus};
 use crate::data::{Embeddings, center, normalize_rows, read_npy_u32};
 use crate::error::Error;
-use crate::files::OutputDir;
+use crate::files::{OutputDir, remove_if_present};
 use crate::report::{Recorder, available_memory};
 use candle_core::Tensor;
+use checkpoint::{CHECKPOINT, Checkpoints};
 use clap::{Args, ValueEnum};
-use config::PairConfig;
+use config::{PairConfig, Resume};
 use hiref_core::{CostKind, Permutation, Problem, Termination};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// The largest side that `--solver exact` takes: the cost matrix of one block is held in memory, 4 bytes an entry.
 const EXACT_LIMIT: usize = 16_384;
+/// Seconds between two checkpoints, unless `--checkpoint-every` says otherwise.
+const CHECKPOINT_SECONDS: f64 = 60.0;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +32,10 @@ Examples:
     himacl pair --x laion/img_emb --y laion/text_emb --center --normalize --quality best -o pairs
   Improve an earlier result for ten more minutes:
     himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better
+  Prove how good the result is:
+    himacl pair --x images.npy --y captions.npy --certify -o pairs
+  Go on with a run that was interrupted or killed:
+    himacl pair --x images.npy --y captions.npy --certify -o pairs --resume
   Pair by entropic optimal transport instead, for comparison:
     himacl pair --x images.npy --y captions.npy --solver sinkhorn --epsilon 0.05 -o sinkhorn";
 
@@ -40,7 +48,8 @@ Examples:
 /// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
 ///
 /// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
-/// at once.
+/// at once. The same command with --resume goes on, and ends with the result of a run that was never interrupted; a
+/// comparison solver starts over.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PairArgs {
@@ -88,8 +97,17 @@ pub(crate) struct PairArgs {
     normalize: bool,
 
     /// Start from the permutation.npy of an earlier run on the same rows.
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR")]
     warm_start: Option<PathBuf>,
+
+    /// Prove how far the result is from the optimum at most: `dual_bound` and `relative_gap` in summary.json, and the
+    /// potentials that prove it in potentials.npy (float32: those of x, then those of y); hiref and exact.
+    #[arg(long)]
+    certify: bool,
+
+    /// Write the solver's state every so often, so that --resume can go on from it after a crash; hiref and exact.
+    #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]
+    checkpoint_every: f64,
 
     /// Refuse to start if the run is estimated to need more memory than this many GiB.
     #[arg(long, value_name = "GIB", value_parser = positive)]
@@ -176,18 +194,15 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
     }
     check_memory(args.max_memory, config.memory_estimate(n, m, d), context)?;
-    let warm_start = match &args.warm_start {
-        Some(path) => Some(read_permutation(path, n, m)?),
-        None if args.output.resume => match config.resume_state(&output)? {
-            config::Resume::Finished => {
-                printer.result(&format!("`{}` is finished already", output.path().display()));
-                return Ok(ExitStatus::Done);
-            }
-            config::Resume::GoOn => Some(read_permutation(output.path(), n, m)?),
-            config::Resume::StartOver => None,
-        },
-        None => None,
+    let checkpoint = match if args.output.resume { config.resume_state(&output)? } else { Resume::StartOver } {
+        Resume::Finished => {
+            printer.result(&format!("`{}` is finished already", output.path().display()));
+            return Ok(ExitStatus::Done);
+        }
+        Resume::GoOn(checkpoint) => Some(checkpoint),
+        Resume::StartOver => None,
     };
+    let warm_start = args.warm_start.as_ref().map(|path| read_permutation(path, n, m)).transpose()?;
     let problem = recorder.time("load", || {
         let x = prepare(&x, args, context)?;
         let y = prepare(&y, args, context)?;
@@ -201,18 +216,34 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         context.device_name(),
         context.threads
     ));
+    if checkpoint.is_none() {
+        // An earlier run's state must not be taken for this one's.
+        remove_if_present(&output.file(CHECKPOINT))?;
+    }
     if let Some(comparison) = &config.comparison {
         return comparison::run(comparison, &config, &problem, &output, [&x, &y], recorder, context);
     }
-    let solved = solver.solve(&problem, warm_start.as_ref(), &SolveProgress::new(printer))?;
-    for (phase, seconds) in
-        [("split", solved.seconds.split), ("leaves", solved.seconds.leaves), ("polish", solved.seconds.polish)]
-    {
+    let checkpoints = Checkpoints::new(printer, &output, &config);
+    let solved = match checkpoint {
+        Some(checkpoint) => solver.resume(&problem, *checkpoint, &checkpoints),
+        None => solver.solve(&problem, warm_start.as_ref(), &checkpoints),
+    }?;
+    let seconds = solved.seconds;
+    for (phase, seconds) in [
+        ("split", seconds.split),
+        ("leaves", seconds.leaves),
+        ("polish", seconds.polish),
+        ("exact", seconds.exact),
+        ("certify", seconds.certify),
+    ] {
         recorder.note(phase, Some(seconds));
     }
-    recorder.note("certify", None);
     recorder.time("write", || results::write(&output, &config, &problem, &solved, [&x, &y]))?;
     results::write_summary(&output, &config, &problem, &solved, &recorder)?;
+
+    if !matches!(solved.termination, Termination::Interrupted | Termination::TimeLimit) {
+        remove_if_present(&output.file(CHECKPOINT))?;
+    }
 
     printer.result(&results::describe(&problem, &solved, output.path()));
     Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })

@@ -99,7 +99,7 @@ pub struct AlignmentSection {
     pub mode: AlignmentMode,
     /// Folds of the known pairs, by which one of the candidates is chosen; below 2 the first one is taken unseen.
     pub folds: usize,
-    /// Rounds of the loop in each fold.
+    /// Rounds of the loop in each fold, where the candidate itself has no fewer.
     pub selection_rounds: usize,
     /// Ridge penalty of the map on the known pairs alone, with which results are compared.
     pub baseline_penalty: f64,

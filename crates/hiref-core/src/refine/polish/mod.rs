@@ -3,4 +3,4 @@
 mod grouping;
 mod sweep;
 
-pub(crate) use sweep::Polisher;
+pub(crate) use sweep::{Polisher, SweepRecord};

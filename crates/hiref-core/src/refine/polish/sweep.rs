@@ -1,12 +1,25 @@
 //! The sweeps: when to go on, with which blocks, and when to stop.
 
 use super::grouping::{Grouping, group_pairs};
-use crate::geometry::InnerProductGeometry;
+use crate::geometry::{InnerProductGeometry, Supports};
 use crate::progress::{Event, Observer, Phase};
-use crate::refine::block_solver::{Pairing, Supports, solve_blocks};
+use crate::refine::block_solver::{Pairing, solve_blocks};
 use crate::refine::output::{SweepReport, Termination};
-use crate::refine::params::HirefParams;
+use crate::refine::params::{Effort, HirefParams};
 use std::time::Instant;
+
+/// Where an exact solve of everything follows, sweeps only prepare it: small blocks, until the gain still expected, as a
+/// share of the cost, makes it the faster way on.
+const BLOCK_BEFORE_EXACT: usize = 256;
+const TOLERANCE_BEFORE_EXACT: f64 = 0.02;
+const SWEEPS_BEFORE_EXACT: usize = 3;
+
+/// The sweeps so far.
+pub(crate) struct SweepRecord<'a> {
+    pub(crate) sweeps: &'a mut Vec<SweepReport>,
+    /// Mean costs before the first sweep and after each.
+    pub(crate) costs: &'a mut Vec<f64>,
+}
 
 /// Runs sweeps over a pairing.
 pub(crate) struct Polisher<'a> {
@@ -32,64 +45,67 @@ impl Polisher<'_> {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Sweeps until a rule says stop; `mean_cost` is the pairing's at the start. Returns the sweeps, why they ended, and
-    /// whether the pairing is now known to be optimal.
-    pub(crate) fn run(&self, pairing: &mut Pairing, mean_cost: f64) -> (Vec<SweepReport>, Termination, bool) {
-        let effort = self.params.effort();
-        let mut reports: Vec<SweepReport> = Vec::new();
-        let len = pairing.y_of_x.len();
-        let mut costs = vec![mean_cost];
-        let stopped = loop {
-            let sweep = reports.len() + 1;
-            if sweep > effort.min_sweeps && expected_gain(&costs) <= effort.tolerance * costs[costs.len() - 1].abs() {
-                break None;
-            }
-            if sweep > effort.max_sweeps {
-                break Some(Termination::MaxIterations);
-            }
-            let seed = self.params.seed;
-            let grouping =
-                group_pairs(self.geometry, self.supports.dimension, pairing, effort.block_size, seed, sweep as u64);
-            if let Some(stop) = self.sweep(pairing, &grouping, effort.block_size, &mut costs, &mut reports) {
-                return (reports, stop, false);
-            }
-        };
-        if len > effort.exact_limit {
-            return (reports, stopped.unwrap_or(Termination::Converged), false);
-        }
-        let everything = Grouping { order: (0..len as u32).collect(), offsets: vec![0, len] };
-        match self.sweep(pairing, &everything, len, &mut costs, &mut reports) {
-            Some(stop) => (reports, stop, false),
-            None => (reports, Termination::Converged, true),
-        }
-    }
-
-    /// Re-pairs every block of a grouping, exactly; says why if it was cut short.
-    fn sweep(
+    /// Sweeps until a rule says stop, and says why if it was another than that nothing is left to gain. `record.costs` starts with the
+    /// pairing's mean cost. `on_state` is told of the state after each sweep, and of the one before a sweep that is cut short.
+    pub(crate) fn run(
         &self,
         pairing: &mut Pairing,
-        grouping: &Grouping,
-        block_size: usize,
-        costs: &mut Vec<f64>,
-        reports: &mut Vec<SweepReport>,
+        record: &mut SweepRecord<'_>,
+        on_state: &dyn Fn(&Pairing, &SweepRecord<'_>, bool),
     ) -> Option<Termination> {
-        if self.should_stop() {
-            return Some(self.reason_to_stop());
+        let len = pairing.y_of_x.len();
+        let mut effort = self.params.effort();
+        if len <= effort.exact_limit {
+            effort = Effort {
+                block_size: self.params.polish_block_size.unwrap_or(BLOCK_BEFORE_EXACT),
+                tolerance: effort.tolerance.max(TOLERANCE_BEFORE_EXACT),
+                min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
+                ..effort
+            };
         }
-        let started = Instant::now();
-        self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: pairing.y_of_x.len() as u64 });
-        let outcome =
-            solve_blocks(self.supports, pairing, &grouping.order, &grouping.offsets, true, Phase::Polish, self);
-        let mean_cost = costs[costs.len() - 1] + outcome.change / self.supports.num_x() as f64;
-        costs.push(mean_cost);
-        let sweep = reports.len() + 1;
-        let report = SweepReport { sweep, block_size, mean_cost, seconds: started.elapsed().as_secs_f64() };
-        self.observer.on_event(&Event::SweepFinished(report.clone()));
-        reports.push(report);
-        (!outcome.complete).then(|| self.reason_to_stop())
+        let tolerance = effort.tolerance;
+        loop {
+            let sweep = record.sweeps.len() + 1;
+            let cost = record.costs[record.costs.len() - 1];
+            if sweep > effort.min_sweeps && expected_gain(record.costs) <= tolerance * cost.abs() {
+                return None;
+            }
+            if sweep > effort.max_sweeps {
+                return Some(Termination::MaxIterations);
+            }
+            if self.should_stop() {
+                on_state(pairing, record, true);
+                return Some(self.reason_to_stop());
+            }
+            let started = Instant::now();
+            let Grouping { order, offsets } = group_pairs(
+                self.geometry,
+                self.supports.dimension,
+                pairing,
+                effort.block_size,
+                self.params.seed,
+                sweep as u64,
+            );
+            self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: len as u64 });
+            let solved = solve_blocks(self.supports, pairing, &order, &offsets, true, Phase::Polish, self);
+            let complete = solved.complete();
+            if !complete {
+                on_state(pairing, record, true);
+            }
+            let mean_cost = cost + solved.apply(pairing, self.supports.num_x()) / self.supports.num_x() as f64;
+            let seconds = started.elapsed().as_secs_f64();
+            let report = SweepReport { sweep, block_size: effort.block_size, mean_cost, seconds };
+            self.observer.on_event(&Event::SweepFinished(report.clone()));
+            record.costs.push(mean_cost);
+            record.sweeps.push(report);
+            if !complete {
+                return Some(self.reason_to_stop());
+            }
+            on_state(pairing, record, false);
+        }
     }
 
-    fn reason_to_stop(&self) -> Termination {
+    pub(crate) fn reason_to_stop(&self) -> Termination {
         if self.past_deadline() { Termination::TimeLimit } else { Termination::Interrupted }
     }
 }

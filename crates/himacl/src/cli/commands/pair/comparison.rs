@@ -1,11 +1,11 @@
 //! The solvers that hierarchical refinement is compared with: their flags, their runs, their summary.
 
 use super::config::PairConfig;
-use super::{PairArgs, Quality, Solver, results};
+use super::{CHECKPOINT_SECONDS, PairArgs, Quality, Solver, results};
 use crate::cli::{Context, ExitStatus, SolveProgress};
 use crate::data::{Embeddings, write_npy_f32};
 use crate::error::Error;
-use crate::files::{OutputDir, remove_if_present};
+use crate::files::OutputDir;
 use crate::report::{self, Recorder, RunReport};
 use clap::Args;
 use hiref_core::solver::low_rank::{FrlcParams, LotParams, LowRankOutput};
@@ -15,8 +15,6 @@ use hiref_core::solver::sinkhorn::SinkhornParams;
 use hiref_core::{CostKind, EntropicCoupling, HirefOutput, Permutation, PhaseSeconds, Problem, Termination};
 use serde::{Deserialize, Serialize};
 
-/// The name of the potentials' file.
-const POTENTIALS: &str = "potentials.npy";
 /// Bytes of the candidate partners that rounding keeps for each point.
 const ROUNDING_BYTES: u64 = 16 * 48;
 
@@ -108,6 +106,7 @@ struct Summary {
     exact: bool,
     levels: [(); 0],
     polish: [(); 0],
+    rounds: [(); 0],
     dual_bound: Option<f64>,
     relative_gap: Option<f64>,
     #[serde(flatten)]
@@ -122,7 +121,7 @@ pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -
     let ComparisonArgs { epsilon, rank, batch_size, max_iterations, tolerance } = args.comparison.clone();
     let hierarchy: &[Solver] = &[Solver::Hiref, Solver::Exact];
     let iterative: &[Solver] = &[Solver::Sinkhorn, Solver::Progot, Solver::Lot, Solver::Frlc];
-    let flags: [(&'static str, bool, &[Solver]); 7] = [
+    let flags: [(&'static str, bool, &[Solver]); 9] = [
         ("--epsilon", epsilon.is_some(), &[Solver::Sinkhorn, Solver::Progot]),
         ("--rank", rank.is_some(), &[Solver::Lot, Solver::Frlc]),
         ("--batch-size", batch_size.is_some(), &[Solver::Minibatch]),
@@ -130,6 +129,8 @@ pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -
         ("--tolerance", tolerance.is_some(), iterative),
         ("--warm-start", args.warm_start.is_some(), hierarchy),
         ("--quality", args.quality != Quality::default(), hierarchy),
+        ("--certify", args.certify, hierarchy),
+        ("--checkpoint-every", args.checkpoint_every.total_cmp(&CHECKPOINT_SECONDS).is_ne(), hierarchy),
     ];
     for (flag, given, owners) in flags {
         if given && !owners.contains(&args.solver) {
@@ -320,14 +321,16 @@ pub(super) fn run(
         exact: false,
         levels: Vec::new(),
         sweeps: Vec::new(),
+        rounds: Vec::new(),
+        certificate: None,
         seconds: PhaseSeconds::default(),
         termination: figures.termination,
     };
     recorder.time("write", || {
         results::write(output, config, problem, &as_coupling, sides)?;
         match &potentials {
-            Some(values) => write_npy_f32(&output.file(POTENTIALS), values, &[values.len()]),
-            None => remove_if_present(&output.file(POTENTIALS)),
+            Some(values) => write_npy_f32(&output.file(results::POTENTIALS), values, &[values.len()]),
+            None => Ok(()),
         }
     })?;
     let permutation = &as_coupling.permutation;
@@ -355,6 +358,7 @@ pub(super) fn run(
         exact: false,
         levels: [],
         polish: [],
+        rounds: [],
         dual_bound: None,
         relative_gap: None,
         run: recorder.report(),

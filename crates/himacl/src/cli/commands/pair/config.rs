@@ -1,11 +1,12 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
+use super::checkpoint::CHECKPOINT;
 use super::comparison::{self, Comparison};
-use super::{PairArgs, Solver, results};
+use super::{PairArgs, Solver};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::files::OutputDir;
-use hiref_core::{CostKind, HirefParams};
+use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ const ORDINARY_BLOCK: usize = 1024;
 /// Copies of the points in f32: as mapped, as loaded, in the solver's coordinates, and gathered for one level.
 const COPIES: u64 = 4;
 
-/// Settings that may change between an interrupted run and its resumption.
-const FREE_KEYS: [&str; 5] = ["device", "threads", "max_memory", "warm_start", "hiref.time_limit"];
+/// Settings that may change between an interrupted run and its resumption, as may every solver's time limit.
+const FREE_KEYS: [&str; 4] = ["device", "threads", "max_memory", "checkpoint_every"];
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +38,7 @@ pub(super) struct PairConfig {
     pub(super) normalize: bool,
     pub(super) warm_start: Option<PathBuf>,
     pub(super) max_memory: Option<f64>,
+    pub(super) checkpoint_every: f64,
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
@@ -48,8 +50,8 @@ pub(super) struct PairConfig {
 pub(super) enum Resume {
     /// Nothing to go on with.
     StartOver,
-    /// An interrupted run.
-    GoOn,
+    /// The state of an interrupted run.
+    GoOn(Box<Checkpoint>),
     /// A finished run.
     Finished,
 }
@@ -57,7 +59,7 @@ pub(super) enum Resume {
 /// The part of an earlier summary.json that tells how it ended.
 #[derive(Deserialize)]
 struct Ending {
-    termination: hiref_core::Termination,
+    termination: Termination,
 }
 
 impl PairConfig {
@@ -68,6 +70,7 @@ impl PairConfig {
             quality: args.quality.into(),
             seed: context.seed.unwrap_or(0),
             time_limit: args.time_limit,
+            certify: args.certify,
             ..HirefParams::default()
         };
         if args.solver == Solver::Exact {
@@ -86,6 +89,7 @@ impl PairConfig {
             normalize: args.normalize,
             warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
             max_memory: args.max_memory,
+            checkpoint_every: args.checkpoint_every,
             device: context.device_name(),
             threads: context.threads,
             hiref,
@@ -110,10 +114,10 @@ impl PairConfig {
     /// Looks at what an earlier run left in the output folder.
     ///
     /// # Errors
-    /// [`Error::ResumeMismatch`] where that run had other settings; unreadable files.
+    /// [`Error::ResumeMismatch`] where that run had other settings; [`Error::SolverCheckpoint`] and other unreadable files.
     pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
         let (config_path, summary_path) = (output.file("config.toml"), output.file("summary.json"));
-        if !config_path.is_file() || !output.file(results::PERMUTATION).is_file() {
+        if !config_path.is_file() {
             return Ok(Resume::StartOver);
         }
         let text = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
@@ -122,15 +126,22 @@ impl PairConfig {
         if let Some((key, was, now)) = first_difference(&earlier, &now, "") {
             return Err(Error::ResumeMismatch { path: config_path, key, was, now });
         }
-        if !summary_path.is_file() {
-            return Ok(Resume::GoOn);
+        if summary_path.is_file() {
+            let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
+            let ending: Ending =
+                serde_json::from_str(&text).map_err(|source| Error::Json { path: summary_path.clone(), source })?;
+            if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
+                return Ok(Resume::Finished);
+            }
         }
-        let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
-        let ending: Ending =
-            serde_json::from_str(&text).map_err(|source| Error::Json { path: summary_path.clone(), source })?;
-        let open =
-            matches!(ending.termination, hiref_core::Termination::Interrupted | hiref_core::Termination::TimeLimit);
-        Ok(if open { Resume::GoOn } else { Resume::Finished })
+        let path = output.file(CHECKPOINT);
+        // The comparison solvers keep no state.
+        if self.comparison.is_some() || !path.is_file() {
+            return Ok(Resume::StartOver);
+        }
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
+        Ok(Resume::GoOn(Box::new(checkpoint)))
     }
 }
 
@@ -140,7 +151,7 @@ fn first_difference(earlier: &toml::Table, now: &toml::Table, prefix: &str) -> O
     keys.into_iter().find_map(|key| {
         let name = format!("{prefix}{key}");
         match (earlier.get(key), now.get(key)) {
-            _ if FREE_KEYS.contains(&name.as_str()) => None,
+            _ if FREE_KEYS.contains(&name.as_str()) || name.ends_with(".time_limit") => None,
             (Some(toml::Value::Table(earlier)), Some(toml::Value::Table(now))) => {
                 first_difference(earlier, now, &format!("{name}."))
             }
@@ -163,6 +174,8 @@ mod tests {
         let earlier = table("cost = 'cosine'\nthreads = 2\n[hiref]\nseed = 1\ntime_limit = 3.0");
         let same = table("cost = 'cosine'\nthreads = 8\n[hiref]\nseed = 1");
         assert_eq!(first_difference(&earlier, &same, ""), None);
+        let limit = |text: &str| table(&format!("[comparison.frlc]\nrank = 4\n{text}"));
+        assert_eq!(first_difference(&limit("time_limit = 3.0"), &limit(""), ""), None);
         let other = table("cost = 'cosine'\n[hiref]\nseed = 2");
         let (key, was, now) = first_difference(&earlier, &other, "").unwrap();
         assert_eq!((key.as_str(), was.as_str(), now.as_str()), ("hiref.seed", "1", "2"));

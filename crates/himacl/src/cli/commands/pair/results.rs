@@ -1,13 +1,13 @@
 //! What a run leaves in its output folder.
 
 use super::config::PairConfig;
-use crate::data::{Embeddings, Metadata, write_npy_u32};
+use crate::data::{Embeddings, Metadata, write_npy_f32, write_npy_u32};
 use crate::error::Error;
 use crate::files::{OutputDir, remove_if_present, write_atomic_with};
 use crate::report::{self, Recorder, RunReport};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use hiref_core::{CostKind, HirefOutput, LevelReport, Problem, Quality, SweepReport, Termination};
+use hiref_core::{CostKind, HirefOutput, LevelReport, Problem, Quality, RoundReport, SweepReport, Termination};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// The name of the coupling's file.
 pub(super) const PERMUTATION: &str = "permutation.npy";
+/// The name of the certificate's file.
+pub(super) const POTENTIALS: &str = "potentials.npy";
 /// The columns that every pairs.parquet has.
 const OWN_COLUMNS: [&str; 3] = ["x_index", "y_index", "cost"];
 /// Pairs written at a time.
@@ -43,13 +45,14 @@ struct Summary<'a> {
     termination: Termination,
     levels: &'a [LevelReport],
     polish: &'a [SweepReport],
+    rounds: &'a [RoundReport],
     dual_bound: Option<f64>,
     relative_gap: Option<f64>,
     #[serde(flatten)]
     run: RunReport,
 }
 
-/// Writes permutation.npy, pairs.parquet and config.toml; `sides` are x and y.
+/// Writes permutation.npy, pairs.parquet, config.toml and, where certified, potentials.npy; `sides` are x and y.
 pub(super) fn write(
     output: &OutputDir,
     config: &PairConfig,
@@ -61,6 +64,13 @@ pub(super) fn write(
     remove_if_present(&output.file("summary.json"))?;
     report::write_config(output, config)?;
     write_npy_u32(&output.file(PERMUTATION), solved.permutation.y_of_x())?;
+    match &solved.certificate {
+        Some(certificate) => {
+            let potentials: Vec<f32> = certificate.f.iter().chain(&certificate.g).map(|&value| value as f32).collect();
+            write_npy_f32(&output.file(POTENTIALS), &potentials, &[potentials.len()])?;
+        }
+        None => remove_if_present(&output.file(POTENTIALS))?,
+    }
     let metadata = [sides[0].metadata()?, sides[1].metadata()?];
     let path = output.file("pairs.parquet");
     write_atomic_with(&path, |file| {
@@ -94,8 +104,9 @@ pub(super) fn write_summary(
         termination: solved.termination,
         levels: &solved.levels,
         polish: &solved.sweeps,
-        dual_bound: None,
-        relative_gap: None,
+        rounds: &solved.rounds,
+        dual_bound: solved.certificate.as_ref().map(|certificate| certificate.dual_bound),
+        relative_gap: solved.certificate.as_ref().map(|certificate| certificate.relative_gap),
         run: recorder.report(),
     };
     report::write_summary(output, &summary)
@@ -111,7 +122,11 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
         Termination::Interrupted => "interrupted: go on with --resume",
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
-    format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending})\nwritten to {}", folder.display())
+    let proof = solved.certificate.as_ref().map_or(String::new(), |certificate| {
+        let (bound, gap) = (certificate.dual_bound, 100.0 * certificate.relative_gap);
+        format!("\nno pairing costs less than {bound:.6}: at most {gap:.4}% from the optimum")
+    });
+    format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){proof}\nwritten to {}", folder.display())
 }
 
 fn write_pairs(

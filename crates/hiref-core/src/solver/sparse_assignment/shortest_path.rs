@@ -1,0 +1,277 @@
+//! Shortest augmenting paths over candidate edges, from prices and a pairing that are nearly optimal.
+
+use super::edges::CandidateEdges;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+const FREE: u32 = u32::MAX;
+/// Passes in which free rows take their best column from its owner, before paths are searched.
+const BIDDING_ROUNDS: usize = 4;
+/// Displacements in a row that one such pass follows.
+const LONGEST_CHAIN: usize = 64;
+const ROWS_BETWEEN_QUESTIONS: usize = 64;
+
+/// A column waiting to be reached, nearest first, ties by index.
+struct Waiting {
+    distance: f64,
+    column: u32,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.distance.total_cmp(&self.distance).then(other.column.cmp(&self.column))
+    }
+}
+
+/// Finds the assignment of least cost over candidate edges, among which each row's present partner must be; updates
+/// `y_of_x` and the column prices `g`, both `(m,)`. Afterwards every row is tight: `c_ij - g_j` is least, among its candidates, at
+/// its partner.
+///
+/// Rows past those of `edges` stand for "no partner": they cost nothing with any column, so theirs must all have the largest price.
+/// Rows whose partner is within `tolerance` of their best keep it. Returns the columns reached by all searches, the measure of the
+/// work done; `None`, with everything left in between, if `should_stop` said so. O(reached · edges per row · log).
+pub(crate) fn solve_sparse(
+    edges: &CandidateEdges,
+    y_of_x: &mut [u32],
+    g: &mut [f64],
+    tolerance: f64,
+    should_stop: &dyn Fn() -> bool,
+) -> Option<usize> {
+    let mut search = Search::new(edges, y_of_x, g);
+    search.free_loose_rows(tolerance);
+    for _ in 0..BIDDING_ROUNDS {
+        search.bid();
+    }
+    let mut reached = 0;
+    for (count, row) in std::mem::take(&mut search.free_rows).into_iter().enumerate() {
+        if count % ROWS_BETWEEN_QUESTIONS == 0 && should_stop() {
+            return None;
+        }
+        reached += search.augment(row);
+    }
+    Some(reached)
+}
+
+struct Search<'a> {
+    edges: &'a CandidateEdges,
+    column_of_row: &'a mut [u32],
+    g: &'a mut [f64],
+    num_rows: u32,
+    row_of_column: Vec<u32>,
+    free_rows: Vec<u32>,
+    frontier: Frontier,
+    /// Columns reached by the present search, with their distances.
+    tree: Vec<(u32, f64)>,
+}
+
+/// Distances of the present search.
+struct Frontier {
+    distance: Vec<f64>,
+    predecessor: Vec<u32>,
+    touched: Vec<u32>,
+    heap: BinaryHeap<Waiting>,
+}
+
+impl Frontier {
+    fn new(len: usize) -> Self {
+        Self {
+            distance: vec![f64::INFINITY; len],
+            predecessor: vec![FREE; len],
+            touched: Vec::new(),
+            heap: BinaryHeap::new(),
+        }
+    }
+
+    fn relax(&mut self, column: u32, through: f64, row: u32) {
+        let distance = &mut self.distance[column as usize];
+        if through < *distance {
+            if *distance == f64::INFINITY {
+                self.touched.push(column);
+            }
+            *distance = through;
+            self.predecessor[column as usize] = row;
+            self.heap.push(Waiting { distance: through, column });
+        }
+    }
+
+    /// The nearest column not reached before, and its distance.
+    fn next(&mut self) -> (u32, f64) {
+        loop {
+            let Some(Waiting { distance, column }) = self.heap.pop() else {
+                unreachable!("the present partners are candidates, so a free column is always within reach");
+            };
+            if distance <= self.distance[column as usize] {
+                return (column, distance);
+            }
+        }
+    }
+
+    /// No later path to the column is shorter.
+    fn close(&mut self, column: u32) {
+        self.distance[column as usize] = f64::NEG_INFINITY;
+    }
+
+    fn clear(&mut self) {
+        for &column in &self.touched {
+            self.distance[column as usize] = f64::INFINITY;
+        }
+        self.touched.clear();
+        self.heap.clear();
+    }
+}
+
+impl<'a> Search<'a> {
+    fn new(edges: &'a CandidateEdges, column_of_row: &'a mut [u32], g: &'a mut [f64]) -> Self {
+        let len = g.len();
+        let mut row_of_column = vec![FREE; len];
+        for (row, &column) in column_of_row.iter().enumerate() {
+            row_of_column[column as usize] = row as u32;
+        }
+        Self {
+            edges,
+            column_of_row,
+            g,
+            num_rows: edges.num_rows() as u32,
+            row_of_column,
+            free_rows: Vec::new(),
+            frontier: Frontier::new(len),
+            tree: Vec::new(),
+        }
+    }
+
+    /// Lets go of every partner that is not the best candidate.
+    fn free_loose_rows(&mut self, tolerance: f64) {
+        for row in 0..self.num_rows {
+            let partner = self.column_of_row[row as usize];
+            let (mut least, mut own) = (f64::INFINITY, f64::INFINITY);
+            for (column, cost) in self.edges.of(row) {
+                let reduced = cost - self.g[column as usize];
+                least = least.min(reduced);
+                if column == partner {
+                    own = own.min(reduced);
+                }
+            }
+            if own > least + tolerance {
+                self.row_of_column[partner as usize] = FREE;
+                self.column_of_row[row as usize] = FREE;
+                self.free_rows.push(row);
+            }
+        }
+    }
+
+    /// Lets each free row bid for its best column, at the price that makes the second best as good.
+    fn bid(&mut self) {
+        let rows = std::mem::take(&mut self.free_rows);
+        for mut row in rows {
+            // A chain of displacements ends when a row lowers no price, or finds a free column.
+            for _ in 0..LONGEST_CHAIN {
+                let (mut least, mut best, mut next) = (f64::INFINITY, FREE, f64::INFINITY);
+                for (column, cost) in self.edges.of(row) {
+                    let reduced = cost - self.g[column as usize];
+                    if reduced < least {
+                        if column != best {
+                            next = least;
+                        }
+                        (least, best) = (reduced, column);
+                    } else if reduced < next && column != best {
+                        next = reduced;
+                    }
+                }
+                let displaced = self.row_of_column[best as usize];
+                // Nothing is won from a stand-in: all of those share one price.
+                let stand_in = displaced != FREE && displaced >= self.num_rows;
+                let lowers = next.is_finite() && next > least;
+                if stand_in || (displaced != FREE && !lowers) {
+                    break;
+                }
+                if lowers && displaced != FREE {
+                    self.g[best as usize] -= next - least;
+                }
+                self.row_of_column[best as usize] = row;
+                self.column_of_row[row as usize] = best;
+                if displaced == FREE {
+                    row = FREE;
+                    break;
+                }
+                self.column_of_row[displaced as usize] = FREE;
+                row = displaced;
+            }
+            if row != FREE {
+                self.free_rows.push(row);
+            }
+        }
+    }
+
+    /// Assigns one more row along a shortest path; returns the columns reached.
+    fn augment(&mut self, free_row: u32) -> usize {
+        let mut row = free_row;
+        let mut offset = 0.0;
+        let mut stand_in_reached = false;
+        let reduced = self.edges.of(row).map(|(column, cost)| cost - self.g[column as usize]);
+        let mut base = reduced.fold(f64::INFINITY, f64::min);
+        let (sink, reached) = loop {
+            if row < self.num_rows {
+                let edges = self.edges;
+                for (column, cost) in edges.of(row) {
+                    let through = offset + (cost - self.g[column as usize] - base);
+                    self.frontier.relax(column, through, row);
+                }
+            } else if !stand_in_reached {
+                // All stand-ins are alike: what one reaches, the first has reached.
+                stand_in_reached = true;
+                for column in 0..self.g.len() as u32 {
+                    let through = offset + (-self.g[column as usize] - base);
+                    self.frontier.relax(column, through, row);
+                }
+            }
+            let (column, distance) = self.frontier.next();
+            let owner = self.row_of_column[column as usize];
+            if owner == FREE {
+                break (column, distance);
+            }
+            self.tree.push((column, distance));
+            self.frontier.close(column);
+            row = owner;
+            offset = distance;
+            base = if row < self.num_rows {
+                // The row is tight at its partner.
+                self.cost(row, column) - self.g[column as usize]
+            } else {
+                -self.g[column as usize]
+            };
+        };
+        for &(column, distance) in &self.tree {
+            self.g[column as usize] -= (reached - distance).max(0.0);
+        }
+        let count = self.tree.len();
+        let mut column = sink;
+        loop {
+            let row = self.frontier.predecessor[column as usize];
+            self.row_of_column[column as usize] = row;
+            let next = std::mem::replace(&mut self.column_of_row[row as usize], column);
+            if row == free_row {
+                break;
+            }
+            column = next;
+        }
+        self.frontier.clear();
+        self.tree.clear();
+        count
+    }
+
+    /// The least cost of an edge.
+    fn cost(&self, row: u32, column: u32) -> f64 {
+        self.edges.of(row).filter(|&(c, _)| c == column).map(|(_, cost)| cost).fold(f64::INFINITY, f64::min)
+    }
+}

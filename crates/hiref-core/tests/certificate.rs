@@ -1,0 +1,92 @@
+//! Certificates: potentials that satisfy every constraint, and bounds that no coupling undercuts.
+
+mod support;
+
+use hiref_core::{Certificate, CostKind, HirefParams, Quality};
+use hiref_testkit::{Instance, exact_assignment, problems};
+use support::{fixture, reference, solve};
+
+/// Checks the potentials against every pair, and the bound against their sum.
+fn check_potentials(instance: &Instance, cost: CostKind, certificate: &Certificate) {
+    let d = instance.dimension;
+    let rows = |values: &[f32]| values.chunks_exact(d).map(<[f32]>::to_vec).collect::<Vec<_>>();
+    let (x, y) = (rows(&instance.x), rows(&instance.y));
+    assert_eq!((certificate.f.len(), certificate.g.len()), (x.len(), y.len()));
+    for (x, f) in x.iter().zip(&certificate.f) {
+        for (y, g) in y.iter().zip(&certificate.g) {
+            let c = cost.between(x, y);
+            let slack = 1e-12 * (c.abs() + f.abs() + g.abs());
+            assert!(f + g <= c + slack, "{} {cost}: {f} + {g} > {c}", instance.name);
+        }
+    }
+    if x.len() < y.len() {
+        assert!(certificate.g.iter().all(|&g| g <= 0.0));
+    }
+    if x.len() > y.len() {
+        assert!(certificate.f.iter().all(|&f| f <= 0.0));
+    }
+    let sum = certificate.f.iter().chain(&certificate.g).sum::<f64>() / x.len().min(y.len()) as f64;
+    assert!((sum - certificate.dual_bound).abs() <= 1e-9 * (1.0 + sum.abs()), "{sum}, said {}", certificate.dual_bound);
+}
+
+#[test]
+fn exact_ends_are_proved_and_early_ends_are_not_overrated() {
+    for (n, m) in [(400, 400), (300, 400), (400, 300)] {
+        for d in [2, 7] {
+            let instance = problems::mixture(n, m, d, 3);
+            for cost in CostKind::ALL {
+                let optimum = exact_assignment(&instance.x, &instance.y, d, reference(cost)).mean_cost;
+                for exact_limit in [0, 1000] {
+                    let params = HirefParams {
+                        exact_limit: Some(exact_limit),
+                        leaf_size: 32,
+                        certify: true,
+                        quality: Quality::Best,
+                        max_sweeps: Some(3),
+                        ..HirefParams::default()
+                    };
+                    let output = solve(&instance, cost, params);
+                    let certificate = output.certificate.unwrap();
+                    let what = format!("{} {cost}, exact up to {exact_limit}", instance.name);
+                    let (bound, gap) = (certificate.dual_bound, certificate.relative_gap);
+                    assert!(bound <= optimum + 1e-12 * optimum.abs(), "{what}: {bound} > {optimum}");
+                    let expected = (output.mean_cost - bound).max(0.0) / output.mean_cost.abs();
+                    assert!((gap - expected).abs() <= 1e-12 + 1e-9 * expected, "{what}: gap {gap}, is {expected}");
+                    check_potentials(&instance, cost, &certificate);
+                    if exact_limit > 0 {
+                        assert!(output.exact && gap <= 1e-5, "{what}: exact {}, gap {gap}", output.exact);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_hold_on_stored_sets_with_known_optima() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/exact.json")).unwrap();
+    let exact: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (name, n) in [
+        ("halfmoon_scurve_4096", 4096),
+        ("gmm_same_d2_4096", 4096),
+        ("gmm_same_d16_4096", 4096),
+        ("gmm_same_d64_4096", 4096),
+    ] {
+        let instance = fixture(name, n, n);
+        for cost in [CostKind::SquaredEuclidean, CostKind::Euclidean] {
+            let optimum = exact[name][cost.name()].as_f64().unwrap();
+            for quality in [Quality::Fast, Quality::Balanced] {
+                let params = HirefParams { quality, certify: true, ..HirefParams::default() };
+                let output = solve(&instance, cost, params);
+                let certificate = output.certificate.unwrap();
+                // Optima are stored with the rounding of another solver's sums.
+                assert!(certificate.dual_bound <= optimum * (1.0 + 1e-9), "{name} {cost}: {}", certificate.dual_bound);
+                assert!(output.mean_cost >= optimum * (1.0 - 1e-9));
+                if quality == Quality::Balanced {
+                    assert!(certificate.relative_gap <= 1e-3, "{name} {cost}: gap {}", certificate.relative_gap);
+                }
+            }
+        }
+    }
+}
