@@ -152,7 +152,7 @@ fn settings_out_of_range() {
     let scratch = Scratch::new();
     let good = scratch.npy("good.npy", &cloud(3, 1));
     let cases: [(&[&str], &[&str]); 8] = [
-        (&["--solver", "sinkhorn"], &["'sinkhorn'", "hiref, exact"]),
+        (&["--solver", "emd"], &["'emd'", "hiref, exact, sinkhorn"]),
         (&["--cost", "l2"], &["unknown cost `l2`", "sqeuclidean, euclidean, cosine, neg-dot"]),
         (&["--quality", "perfect"], &["fast, balanced, best"]),
         (&["--time-limit", "0"], &["`time_limit` is 0, expected a positive number of seconds"]),

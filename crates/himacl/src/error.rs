@@ -252,6 +252,16 @@ pub enum Error {
         /// y points.
         m: usize,
     },
+    /// A flag of `pair` that the chosen solver does not have.
+    #[error("{flag} does not apply to --solver {solver}\nhint: it belongs to {}", owners.join(", "))]
+    FlagOfOtherSolver {
+        /// The flag.
+        flag: &'static str,
+        /// The solver chosen.
+        solver: &'static str,
+        /// The solvers that have the flag.
+        owners: Vec<&'static str>,
+    },
     /// The work would need more memory than allowed.
     #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
     Memory {

@@ -1,5 +1,6 @@
 //! The one error type of the crate: every variant says what was expected, what was found and where.
 
+use crate::cost::CostKind;
 use std::fmt;
 
 /// Which of the two supports a message is about.
@@ -149,6 +150,47 @@ pub enum Error {
         value: String,
         /// What is allowed.
         expected: &'static str,
+    },
+    /// A weight of a marginal is zero, negative, NaN or infinite.
+    #[error(
+        "the marginal of `{side}` has the weight {value} at entry {position}, expected a positive finite number\n\
+         hint: drop points that carry no mass"
+    )]
+    Weight {
+        /// The side in question.
+        side: Side,
+        /// Position of the first offending weight.
+        position: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A marginal has another length than its support.
+    #[error("the marginal of `{side}` has {weights} entries, expected {points} (the points of that support)")]
+    MarginalLength {
+        /// The side in question.
+        side: Side,
+        /// Entries found.
+        weights: usize,
+        /// Points of the support.
+        points: usize,
+    },
+    /// A low-rank coupling cannot have a higher rank than the smaller side has points.
+    #[error("the rank is {rank}, expected at most {limit} (the points of the smaller side)")]
+    RankTooLarge {
+        /// The rank asked for.
+        rank: usize,
+        /// The number of points of the smaller side.
+        limit: usize,
+    },
+    /// A solver is defined for other costs only.
+    #[error("the {solver} solver takes the cost {expected}, this problem has {cost}")]
+    UnsupportedCost {
+        /// The solver.
+        solver: &'static str,
+        /// The cost of the problem.
+        cost: CostKind,
+        /// The cost that it is defined for.
+        expected: CostKind,
     },
     /// The interface was asked to stop before any coupling existed.
     #[error("interrupted before a first coupling existed")]

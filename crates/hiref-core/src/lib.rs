@@ -4,6 +4,7 @@ pub mod cost;
 pub mod coupling;
 pub mod error;
 pub mod geometry;
+pub mod marginals;
 mod math;
 mod ops;
 mod pricing;
@@ -13,13 +14,16 @@ pub mod refine;
 pub mod rng;
 pub mod schedule;
 pub mod solver;
+pub mod termination;
 
 pub use cost::CostKind;
-pub use coupling::{Permutation, UNMATCHED, mean_cost};
+pub use coupling::{EntropicCoupling, LowRankCoupling, Permutation, UNMATCHED, mean_cost};
 pub use error::{Error, Side};
+pub use marginals::Marginals;
 pub use problem::Problem;
-pub use progress::{Event, Observer, Phase};
+pub use progress::{Event, IterationReport, Observer, Phase};
 pub use refine::{
     Certificate, Checkpoint, Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, RoundReport,
-    SweepReport, Termination,
+    SweepReport,
 };
+pub use termination::Termination;

@@ -17,6 +17,12 @@ pub enum Phase {
     Exact,
     /// The certificate; progress counts passes over all pairs.
     Certify,
+    /// Iterations of an entropic or low-rank solver; progress counts iterations, out of the most allowed.
+    Iterations,
+    /// Batches of the mini-batch solver; progress counts points of the larger side.
+    Batches,
+    /// Rounding a soft coupling to a one-to-one pairing; progress counts pairs.
+    Rounding,
 }
 
 /// What happened.
@@ -49,6 +55,19 @@ pub enum Event {
     SweepFinished(SweepReport),
     /// A round of the exact solve ended.
     RoundFinished(RoundReport),
+    /// An iteration of an entropic or low-rank solver ended.
+    IterationFinished(IterationReport),
+}
+
+/// One iteration of an entropic or low-rank solver.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct IterationReport {
+    /// Iteration number, from 1.
+    pub iteration: usize,
+    /// The regularisation in force, in units of the cost; none for the low-rank solvers.
+    pub epsilon: Option<f64>,
+    /// What is compared with the tolerance: the marginal error, or the relative change of the cost.
+    pub error: f64,
 }
 
 /// Receives the events of a solve; may be called from several threads at once.

@@ -14,9 +14,14 @@ pub fn stream(seed: u64, path: &[u64]) -> StdRng {
     StdRng::seed_from_u64(state)
 }
 
+/// A number for each index that orders indices at random, without a generator of its own.
+pub(crate) fn order_key(seed: u64, index: u64) -> u64 {
+    scramble(seed ^ scramble(index))
+}
+
 /// A number in [0, 1) for each index, without a generator of its own.
 pub(crate) fn unit(seed: u64, index: u64) -> f32 {
-    (scramble(seed ^ scramble(index)) >> 40) as f32 / (1_u64 << 24) as f32
+    (order_key(seed, index) >> 40) as f32 / (1_u64 << 24) as f32
 }
 
 /// One step of `SplitMix64` (Steele, Lea, Flood 2014): a bijective scrambling of 64 bits.

@@ -20,6 +20,7 @@ enum JsonEvent<'a> {
     Level(&'a hiref_core::LevelReport),
     Sweep(&'a hiref_core::SweepReport),
     Round(&'a hiref_core::RoundReport),
+    Iteration(&'a hiref_core::IterationReport),
 }
 
 impl<'a> SolveProgress<'a> {
@@ -46,6 +47,9 @@ impl Observer for SolveProgress<'_> {
                     Phase::Polish => ("polish", "pairs"),
                     Phase::Exact => ("exact", "rounds"),
                     Phase::Certify => ("certify", "passes"),
+                    Phase::Iterations => ("iterations", "iterations"),
+                    Phase::Batches => ("batches", "points"),
+                    Phase::Rounding => ("rounding", "pairs"),
                 };
                 let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
                 // A phase that starts again, as each polish sweep does, is planned longer than it was.
@@ -68,6 +72,10 @@ impl Observer for SolveProgress<'_> {
                 let remark = format!("mean cost {:.6}, at least {:.6}", report.mean_cost, report.dual_bound);
                 self.with_task(Phase::Exact, |task| task.remark(&remark));
                 self.printer.json(&JsonEvent::Round(report));
+            }
+            Event::IterationFinished(report) => {
+                self.with_task(Phase::Iterations, |task| task.remark(&format!("error {:.2e}", report.error)));
+                self.printer.json(&JsonEvent::Iteration(report));
             }
         }
     }

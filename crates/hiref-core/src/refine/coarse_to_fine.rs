@@ -150,9 +150,10 @@ impl Level {
         let mut g = vec![0.0; self.g.len() * fan_out];
         for (x, &y) in self.y_of_x.iter().enumerate() {
             let y = y as usize;
-            for child in y * fan_out..(y + 1) * fan_out {
+            let children = y * fan_out..(y + 1) * fan_out;
+            for (child, g) in children.clone().zip(&mut g[children]) {
                 y_of_x.push(child as u32);
-                g[child] = self.price_at(x, y, finer.y_row(child));
+                *g = self.price_at(x, y, finer.y_row(child));
             }
         }
         (y_of_x, g)

@@ -1,21 +1,8 @@
 //! What a solve returns.
 
 use crate::coupling::Permutation;
+pub use crate::termination::Termination;
 use serde::{Deserialize, Serialize};
-
-/// Why a solve ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Termination {
-    /// Solved exactly, or the expected gain of further sweeps is below the quality's tolerance.
-    Converged,
-    /// The sweep limit was reached first.
-    MaxIterations,
-    /// The time limit was reached first.
-    TimeLimit,
-    /// The observer asked to stop; the coupling is complete, of the quality reached so far.
-    Interrupted,
-}
 
 /// One level of the hierarchy.
 #[derive(Debug, Clone, Serialize, Deserialize)]

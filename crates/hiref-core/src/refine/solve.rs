@@ -47,7 +47,7 @@ impl Hiref {
         if let Some(warm) = warm_start.filter(|warm| (warm.num_x(), warm.num_y()) != (n, m)) {
             return Err(Error::WarmStartMismatch { warm_x: warm.num_x(), warm_y: warm.num_y(), x: n, y: m });
         }
-        self.in_order(problem, |problem, turned| {
+        in_order(problem, |problem, turned| {
             let stage = match warm_start {
                 None => Stage::Partition(Partition::whole(n.max(m))),
                 Some(warm) if turned => Stage::Pairing(Pairing::from_permutation(&warm.inverse())),
@@ -76,28 +76,27 @@ impl Hiref {
         checkpoint: Checkpoint,
         observer: &dyn Observer,
     ) -> Result<HirefOutput, Error> {
-        self.in_order(problem, |problem, _| {
+        in_order(problem, |problem, _| {
             let progress = checkpoint.continue_with(&self.params, problem)?;
             Run::new(&self.params, problem, observer).finish(progress)
         })
     }
+}
 
-    /// Solves with the x side the smaller one; every cost is symmetric.
-    fn in_order(
-        &self,
-        problem: &Problem,
-        solve: impl FnOnce(&Problem, bool) -> Result<HirefOutput, Error>,
-    ) -> Result<HirefOutput, Error> {
-        if problem.x().num_points() <= problem.y().num_points() {
-            return solve(problem, false);
-        }
-        let mut output = solve(&problem.turned(), true)?;
-        output.permutation = output.permutation.inverse();
-        if let Some(Certificate { f, g, .. }) = &mut output.certificate {
-            std::mem::swap(f, g);
-        }
-        Ok(output)
+/// Solves with the x side the smaller one; every cost is symmetric.
+fn in_order(
+    problem: &Problem,
+    solve: impl FnOnce(&Problem, bool) -> Result<HirefOutput, Error>,
+) -> Result<HirefOutput, Error> {
+    if problem.x().num_points() <= problem.y().num_points() {
+        return solve(problem, false);
     }
+    let mut output = solve(&problem.turned(), true)?;
+    output.permutation = output.permutation.inverse();
+    if let Some(Certificate { f, g, .. }) = &mut output.certificate {
+        std::mem::swap(f, g);
+    }
+    Ok(output)
 }
 
 /// One solve of a problem with n <= m.

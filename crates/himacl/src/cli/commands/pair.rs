@@ -1,6 +1,7 @@
 //! `himacl pair`: the global coupling of two sets.
 
 mod checkpoint;
+mod comparison;
 mod config;
 mod results;
 
@@ -20,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 /// The largest side that `--solver exact` takes: the cost matrix of one block is held in memory, 4 bytes an entry.
 const EXACT_LIMIT: usize = 16_384;
+/// Seconds between two checkpoints, unless `--checkpoint-every` says otherwise.
+const CHECKPOINT_SECONDS: f64 = 60.0;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,7 +35,9 @@ Examples:
   Prove how good the result is:
     himacl pair --x images.npy --y captions.npy --certify -o pairs
   Go on with a run that was interrupted or killed:
-    himacl pair --x images.npy --y captions.npy --certify -o pairs --resume";
+    himacl pair --x images.npy --y captions.npy --certify -o pairs --resume
+  Pair by entropic optimal transport instead, for comparison:
+    himacl pair --x images.npy --y captions.npy --solver sinkhorn --epsilon 0.05 -o sinkhorn";
 
 /// Pair two sets of embeddings one to one, at the least total cost.
 ///
@@ -43,7 +48,8 @@ Examples:
 /// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
 ///
 /// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
-/// at once. The same command with --resume goes on, and ends with the result of a run that was never interrupted.
+/// at once. The same command with --resume goes on, and ends with the result of a run that was never interrupted; a
+/// comparison solver starts over.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PairArgs {
@@ -95,17 +101,20 @@ pub(crate) struct PairArgs {
     warm_start: Option<PathBuf>,
 
     /// Prove how far the result is from the optimum at most: `dual_bound` and `relative_gap` in summary.json, and the
-    /// potentials that prove it in potentials.npy (float32: those of x, then those of y).
+    /// potentials that prove it in potentials.npy (float32: those of x, then those of y); hiref and exact.
     #[arg(long)]
     certify: bool,
 
-    /// Write the solver's state every so often, so that --resume can go on from it after a crash.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = positive)]
+    /// Write the solver's state every so often, so that --resume can go on from it after a crash; hiref and exact.
+    #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]
     checkpoint_every: f64,
 
     /// Refuse to start if the run is estimated to need more memory than this many GiB.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
+
+    #[command(flatten)]
+    comparison: comparison::ComparisonArgs,
 }
 
 /// How much work to spend.
@@ -129,6 +138,30 @@ enum Solver {
     Hiref,
     /// One exact assignment, for at most 16384 points a side.
     Exact,
+    /// Entropic optimal transport, rounded.
+    Sinkhorn,
+    /// Progressive entropic optimal transport, rounded; for the squared Euclidean cost.
+    Progot,
+    /// Low-rank optimal transport with an optimised inner marginal, rounded.
+    Lot,
+    /// Low-rank optimal transport with a latent coupling, rounded.
+    Frlc,
+    /// Random batches, each paired exactly.
+    Minibatch,
+}
+
+impl Solver {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hiref => "hiref",
+            Self::Exact => "exact",
+            Self::Sinkhorn => "sinkhorn",
+            Self::Progot => "progot",
+            Self::Lot => "lot",
+            Self::Frlc => "frlc",
+            Self::Minibatch => "minibatch",
+        }
+    }
 }
 
 impl From<Quality> for hiref_core::Quality {
@@ -155,7 +188,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         return Err(Error::DimensionMismatch { x_path, x: x.dimension(), y_path, y: y.dimension() });
     }
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
-    let config = PairConfig::new(args, context, n.max(m))?;
+    let config = PairConfig::new(args, context, [n.min(m), n.max(m)])?;
     let solver = config.hiref.clone().check()?;
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
@@ -187,9 +220,12 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         // An earlier run's state must not be taken for this one's.
         remove_if_present(&output.file(CHECKPOINT))?;
     }
+    if let Some(comparison) = &config.comparison {
+        return comparison::run(comparison, &config, &problem, &output, [&x, &y], recorder, context);
+    }
     let checkpoints = Checkpoints::new(printer, &output, &config);
     let solved = match checkpoint {
-        Some(checkpoint) => solver.resume(&problem, checkpoint, &checkpoints),
+        Some(checkpoint) => solver.resume(&problem, *checkpoint, &checkpoints),
         None => solver.solve(&problem, warm_start.as_ref(), &checkpoints),
     }?;
     let seconds = solved.seconds;

@@ -1,6 +1,7 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
 use super::checkpoint::CHECKPOINT;
+use super::comparison::{self, Comparison};
 use super::{PairArgs, Solver};
 use crate::cli::Context;
 use crate::error::Error;
@@ -19,8 +20,8 @@ const ORDINARY_BLOCK: usize = 1024;
 /// Copies of the points in f32: as mapped, as loaded, in the solver's coordinates, and gathered for one level.
 const COPIES: u64 = 4;
 
-/// Settings that may change between an interrupted run and its resumption.
-const FREE_KEYS: [&str; 5] = ["device", "threads", "max_memory", "checkpoint_every", "hiref.time_limit"];
+/// Settings that may change between an interrupted run and its resumption, as may every solver's time limit.
+const FREE_KEYS: [&str; 4] = ["device", "threads", "max_memory", "checkpoint_every"];
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub(super) struct PairConfig {
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
+    /// The settings of a comparison solver, where one was chosen.
+    pub(super) comparison: Option<Comparison>,
 }
 
 /// What `--resume` finds in the output folder.
@@ -48,7 +51,7 @@ pub(super) enum Resume {
     /// Nothing to go on with.
     StartOver,
     /// The state of an interrupted run.
-    GoOn(Checkpoint),
+    GoOn(Box<Checkpoint>),
     /// A finished run.
     Finished,
 }
@@ -60,8 +63,8 @@ struct Ending {
 }
 
 impl PairConfig {
-    /// Resolves the arguments; `largest_side` is max(n, m).
-    pub(super) fn new(args: &PairArgs, context: &Context, largest_side: usize) -> Result<Self, Error> {
+    /// Resolves the arguments; `sides` is min(n, m) and max(n, m).
+    pub(super) fn new(args: &PairArgs, context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
         let mut hiref = HirefParams {
             quality: args.quality.into(),
@@ -72,7 +75,7 @@ impl PairConfig {
         };
         if args.solver == Solver::Exact {
             // One leaf that holds everything.
-            hiref.leaf_size = largest_side.max(2);
+            hiref.leaf_size = sides[1].max(2);
         }
         Ok(Self {
             command: "pair".to_owned(),
@@ -90,6 +93,7 @@ impl PairConfig {
             device: context.device_name(),
             threads: context.threads,
             hiref,
+            comparison: comparison::resolve(args, context, sides[0])?,
         })
     }
 
@@ -97,10 +101,14 @@ impl PairConfig {
     /// matrix of one block for each thread.
     pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize) -> u64 {
         let points = (n + m) as u64;
+        let base = BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT);
+        if let Some(comparison) = &self.comparison {
+            return base + comparison.memory_estimate(n, m, d, self.threads);
+        }
         let block =
             self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
         let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
-        BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT) + blocks * 4 * block * block
+        base + blocks * 4 * block * block
     }
 
     /// Looks at what an earlier run left in the output folder.
@@ -127,12 +135,13 @@ impl PairConfig {
             }
         }
         let path = output.file(CHECKPOINT);
-        if !path.is_file() {
+        // The comparison solvers keep no state.
+        if self.comparison.is_some() || !path.is_file() {
             return Ok(Resume::StartOver);
         }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
         let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
-        Ok(Resume::GoOn(checkpoint))
+        Ok(Resume::GoOn(Box::new(checkpoint)))
     }
 }
 
@@ -142,7 +151,7 @@ fn first_difference(earlier: &toml::Table, now: &toml::Table, prefix: &str) -> O
     keys.into_iter().find_map(|key| {
         let name = format!("{prefix}{key}");
         match (earlier.get(key), now.get(key)) {
-            _ if FREE_KEYS.contains(&name.as_str()) => None,
+            _ if FREE_KEYS.contains(&name.as_str()) || name.ends_with(".time_limit") => None,
             (Some(toml::Value::Table(earlier)), Some(toml::Value::Table(now))) => {
                 first_difference(earlier, now, &format!("{name}."))
             }
@@ -165,6 +174,8 @@ mod tests {
         let earlier = table("cost = 'cosine'\nthreads = 2\n[hiref]\nseed = 1\ntime_limit = 3.0");
         let same = table("cost = 'cosine'\nthreads = 8\n[hiref]\nseed = 1");
         assert_eq!(first_difference(&earlier, &same, ""), None);
+        let limit = |text: &str| table(&format!("[comparison.frlc]\nrank = 4\n{text}"));
+        assert_eq!(first_difference(&limit("time_limit = 3.0"), &limit(""), ""), None);
         let other = table("cost = 'cosine'\n[hiref]\nseed = 2");
         let (key, was, now) = first_difference(&earlier, &other, "").unwrap();
         assert_eq!((key.as_str(), was.as_str(), now.as_str()), ("hiref.seed", "1", "2"));
