@@ -111,14 +111,16 @@ impl pulp::NullaryFnOnce for RowLeast<'_> {
     #[inline(always)]
     fn call(self) -> f32 {
         let mut least = [f32::INFINITY; LANES];
-        self.tiles.reduce(self.row, self.columns.start, self.products, |column, values| {
+        for (chunk, products) in self.tiles.chunks(self.columns.start, self.products).iter().enumerate() {
+            let column = self.columns.start + chunk * LANES;
+            let values = self.tiles.reduced(self.row, column, products);
             for l in 0..LANES {
                 // The last columns of a part share their vector with the next part's.
                 if column + l < self.columns.end && values[l] < least[l] {
                     least[l] = values[l];
                 }
             }
-        });
+        }
         least.into_iter().fold(f32::INFINITY, f32::min)
     }
 }

@@ -99,46 +99,48 @@ impl Tiles {
         product_of(&self.x.values[x.start * d..x.end * d], &self.y.values[y.start * d..y.end * d], d, product, stride);
     }
 
-    /// Calls `each` with the reduced costs of row i with 16 columns at a time, from column `start`, given their products;
-    /// the Euclidean ones are lowered by their rounding. Columns past the last are infinite.
+    /// The reduced costs of row i with the 16 columns from `column` on, given their products; the Euclidean ones are lowered by
+    /// their rounding. Columns past the last are infinite.
     #[inline(always)]
-    pub(super) fn reduce(&self, i: usize, start: usize, products: &[f32], mut each: impl FnMut(usize, &[f32; LANES])) {
-        let end = (start + products.len()).min(self.prices.len());
-        let prices = self.prices[start..end].as_chunks::<LANES>().0;
-        let squares = self.y.squares[start..end].as_chunks::<LANES>().0;
-        let products = products.as_chunks::<LANES>().0;
-        let square = self.x.squares[i];
-        let slack = self.product_error(i) as f32;
-        for (chunk, ((products, prices), squares)) in products.iter().zip(prices).zip(squares).enumerate() {
-            let mut values = [0.0_f32; LANES];
-            match self.cost {
-                CostKind::SquaredEuclidean | CostKind::Euclidean => {
-                    for l in 0..LANES {
-                        values[l] = square + squares[l] - 2.0 * products[l];
-                    }
-                    if self.cost == CostKind::Euclidean {
-                        for value in &mut values {
-                            let lowered = *value - slack;
-                            *value = (if lowered > 0.0 { lowered } else { 0.0 }).sqrt();
-                        }
-                    }
+    pub(super) fn reduced(&self, i: usize, column: usize, products: &[f32; LANES]) -> [f32; LANES] {
+        let mut values = [0.0_f32; LANES];
+        let prices = &self.prices[column..column + LANES];
+        match self.cost {
+            CostKind::SquaredEuclidean | CostKind::Euclidean => {
+                let (square, squares) = (self.x.squares[i], &self.y.squares[column..column + LANES]);
+                for l in 0..LANES {
+                    values[l] = square + squares[l] - 2.0 * products[l];
                 }
-                CostKind::Cosine => {
-                    for l in 0..LANES {
-                        values[l] = 1.0 - products[l];
-                    }
-                }
-                CostKind::NegativeInnerProduct => {
-                    for l in 0..LANES {
-                        values[l] = -products[l];
+                if self.cost == CostKind::Euclidean {
+                    let slack = self.product_error(i) as f32;
+                    for value in &mut values {
+                        let lowered = *value - slack;
+                        *value = (if lowered > 0.0 { lowered } else { 0.0 }).sqrt();
                     }
                 }
             }
-            for l in 0..LANES {
-                values[l] -= prices[l];
+            CostKind::Cosine => {
+                for l in 0..LANES {
+                    values[l] = 1.0 - products[l];
+                }
             }
-            each(start + chunk * LANES, &values);
+            CostKind::NegativeInnerProduct => {
+                for l in 0..LANES {
+                    values[l] = -products[l];
+                }
+            }
         }
+        for l in 0..LANES {
+            values[l] -= prices[l];
+        }
+        values
+    }
+
+    /// How many of the products from column `start` on belong to columns, or to the padding of the last.
+    #[inline(always)]
+    pub(super) fn chunks<'a>(&self, start: usize, products: &'a [f32]) -> &'a [[f32; LANES]] {
+        let count = products.len().min(self.prices.len() - start) / LANES;
+        &products.as_chunks::<LANES>().0[..count]
     }
 }
 
@@ -249,18 +251,20 @@ impl pulp::NullaryFnOnce for Scan<'_> {
     fn call(self) {
         let Self { tiles, row, start, products, list } = self;
         let mut threshold = list.threshold() as f32;
-        tiles.reduce(row, start, products, |column, values| {
+        for (chunk, products) in tiles.chunks(start, products).iter().enumerate() {
+            let column = start + chunk * LANES;
+            let values = tiles.reduced(row, column, products);
             let mut any = false;
             for value in values {
-                any |= *value < threshold;
+                any |= value < threshold;
             }
             if any {
-                for (l, &value) in values.iter().enumerate() {
+                for (l, value) in values.into_iter().enumerate() {
                     list.offer(f64::from(value), (column + l) as u32);
                 }
                 threshold = list.threshold() as f32;
             }
-        });
+        }
     }
 }
 

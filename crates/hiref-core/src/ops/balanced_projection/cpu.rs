@@ -67,11 +67,38 @@ fn write_factor(logits: &mut [f32], factor: &mut [f32], size: usize, prices: &[f
         })
         .collect();
     tasks.into_par_iter().for_each(|(mut logits, mut factor)| {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || write_chunk(&mut logits, &mut factor, prices),
-        );
+        pulp::Arch::new().dispatch(WriteChunk { logits: &mut logits, factor: &mut factor, prices });
     });
+}
+
+/// Values of their own and no closures: the body of a large closure becomes a function without vector instructions.
+struct WriteChunk<'a, 'b> {
+    logits: &'a mut [&'b mut [f32]],
+    factor: &'a mut [&'b mut [f32]],
+    prices: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for WriteChunk<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        write_chunk(self.logits, self.factor, self.prices);
+    }
+}
+
+struct ChunkMoments<'a> {
+    rows: &'a [&'a [f32]],
+    prices: &'a [f32],
+}
+
+impl pulp::NullaryFnOnce for ChunkMoments<'_> {
+    type Output = Moments;
+
+    #[inline(always)]
+    fn call(self) -> Moments {
+        Moments::of_chunk(self.rows, self.prices)
+    }
 }
 
 #[inline(always)]
@@ -127,10 +154,7 @@ impl Moments {
             .map(|chunk| {
                 let range = chunk * CHUNK..size.min((chunk + 1) * CHUNK);
                 let rows: Vec<&[f32]> = logits.chunks_exact(size).map(|row| &row[range.clone()]).collect();
-                pulp::Arch::new().dispatch(
-                    #[inline(always)]
-                    || Self::of_chunk(&rows, &prices),
-                )
+                pulp::Arch::new().dispatch(ChunkMoments { rows: &rows, prices: &prices })
             })
             .collect();
         let mut total = Self { sums: vec![0.0; rank], products: vec![0.0; rank * rank] };

@@ -119,22 +119,7 @@ impl<T: Scalar> AssignmentSolver<T> {
     }
 
     fn run(&mut self, cost: &CostMatrix<T>, identity_start: bool) -> Assignment<'_, T> {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                self.assign_tight(cost, identity_start);
-                for _ in 0..2 {
-                    self.reduce_augmenting_rows(cost);
-                }
-                self.masked_g.clear();
-                self.masked_g.extend_from_slice(&self.g);
-                let free_rows = std::mem::take(&mut self.free_rows);
-                for &row in &free_rows {
-                    self.augment(cost, row);
-                }
-                self.free_rows = free_rows;
-            },
-        );
+        pulp::Arch::new().dispatch(Solve { solver: self, cost, identity_start });
         Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] }
     }
 
@@ -252,6 +237,35 @@ impl<T: Scalar> AssignmentSolver<T> {
             }
             column = next as usize;
         }
+    }
+}
+
+/// One solve with the machine's best vector instructions.
+///
+/// A value of its own and no closure: the body of a large closure becomes a function without them.
+struct Solve<'a, T> {
+    solver: &'a mut AssignmentSolver<T>,
+    cost: &'a CostMatrix<T>,
+    identity_start: bool,
+}
+
+impl<T: Scalar> pulp::NullaryFnOnce for Solve<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { solver, cost, identity_start } = self;
+        solver.assign_tight(cost, identity_start);
+        for _ in 0..2 {
+            solver.reduce_augmenting_rows(cost);
+        }
+        solver.masked_g.clear();
+        solver.masked_g.extend_from_slice(&solver.g);
+        let free_rows = std::mem::take(&mut solver.free_rows);
+        for &row in &free_rows {
+            solver.augment(cost, row);
+        }
+        solver.free_rows = free_rows;
     }
 }
 

@@ -3,7 +3,7 @@
 use super::config::PairConfig;
 use crate::cli::{Printer, SolveProgress};
 use crate::error::Error;
-use crate::files::{OutputDir, write_atomic};
+use crate::files::{OutputDir, remove_if_present, write_atomic};
 use crate::report;
 use hiref_core::{Event, Observer};
 use std::sync::{Mutex, PoisonError};
@@ -30,6 +30,8 @@ impl<'a> Checkpoints<'a> {
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), Error> {
+        // An earlier run's summary must not vouch for this one.
+        remove_if_present(&self.output.file("summary.json"))?;
         // The settings go first: a state without them could not be checked against the run that wants to go on with it.
         report::write_config(self.output, self.config)?;
         write_atomic(&self.output.file(CHECKPOINT), |file| file.write_all(bytes))
