@@ -20,7 +20,7 @@ const ROUNDING: f64 = 256.0 * f64::EPSILON;
 /// the cost never rises and the rounds end at the optimum. Measured: 5 to 10 rounds where the prices start out nearly consistent; far more for
 /// the Euclidean cost in the plane, whose prices are not unique.
 ///
-/// References: \[DDS92\] for column generation in general.
+/// References: \[FF58\] for column generation; \[JV87\] for the searches.
 pub(crate) struct PricedRounds<'a> {
     supports: Supports<'a>,
     edges: CandidateEdges,
