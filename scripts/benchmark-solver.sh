@@ -4,18 +4,18 @@
 # Usage: scripts/benchmark-solver.sh NAME...
 #
 #   quality             fixtures with a known optimum, at balanced and best
-#   gmm-bsp             same-distribution mixtures, n = 4096, d = 2, 16, 64, beside ot.bsp with 64 and 256 plans, and
-#                       with 256 and 1024 of random slices
+#   gmm-bsp             same-distribution mixtures, n = 4096, d = 2, 16, 64, beside ot.bsp with 16 plans, and with 256 and
+#                       1024 of random slices
 #   gmm-bsp-one-thread  the same without repetition, with one thread for all (ot.bsp uses one in any case)
-#   mixture-65536       n = 65,536, d = 64, beside ot.bsp and mini-batches of 1024
+#   mixture-65536       n = 65,536, d = 64, beside ot.bsp of random slices and mini-batches of 1024
 #   warm-start          cold and warm solves after a perturbation
 #   toy-ode             n = 8192 and 200,000, where the optimum is 8
-#   half-moon-exact     W1, n = 32 to 16,384, beside the network simplex (about 10 GB of memory)
+#   half-moon-exact     W1, n = 32 to 16,384, to the certified optimum
 #   peers-1024          all peers on the three sets of the paper, n = 1024
 #   half-moon-bsp       n = 2^20, squared Euclidean, beside ot.bsp with 16 plans, and with 64
-#   half-moon-w1        n = 2^20, Euclidean
+#   half-moon-w1        n = 2^20, Euclidean, certified
 #   half-moon-scaling   n = 2^14 to 2^20
-#   mixture-1048576     n = 2^20, d = 64, beside ot.bsp of random slices and mini-batches of 1024
+#   mixture-1048576     n = 2^20, d = 64
 #   figures             the figures, from the results that there are
 #
 #   small               all of the above but those with 2^20 points and the figures
@@ -36,7 +36,7 @@ BENCH=${CARGO_TARGET_DIR:-target}/release/hiref-bench
 SMALL=(quality gmm-bsp gmm-bsp-one-thread mixture-65536 warm-start toy-ode half-moon-exact peers-1024)
 MILLION=(half-moon-bsp half-moon-w1 half-moon-scaling mixture-1048576)
 GMM=gmm_same_d2_4096,gmm_same_d16_4096,gmm_same_d64_4096
-GMM_PEERS=bsp:64,bsp:256,bsp-random:256,bsp-random:1024
+GMM_PEERS=bsp:16,bsp-random:256,bsp-random:1024
 
 million_half_moon=half-moon:1048576
 if [[ -f $FIXTURES/halfmoon_scurve_1048576_x.npy ]]; then
@@ -110,17 +110,15 @@ run() {
             compare "$1" --set "$GMM" --ours balanced,best --peers "$GMM_PEERS" --threads 1
             ;;
         mixture-65536)
-            compare "$1" --set mixture:65536:64 --ours balanced,best --timeout 3600 \
-                --peers bsp:16,bsp-random:64,minibatch:1024
+            compare "$1" --set mixture:65536:64 --timeout 3600 --peers bsp-random:16,minibatch:1024
             ;;
         warm-start)
             measure "$1" warm-start --set mixture:4096:16,mixture:65536:64,half-moon:65536 --noise 0.001,0.01,0.03,0.1
             ;;
         toy-ode) measure "$1" scaling --kind toy-ode --sizes 8192,200000 ;;
         half-moon-exact)
-            local sizes=(32 64 128 256 512 1024 2048 4096 8192 16384)
-            compare "$1" --set "$(IFS=, && echo "${sizes[*]/#/half-moon:}")" --cost euclidean --ours balanced,best \
-                --peers emd --timeout 7200
+            measure "$1" scaling --kind half-moon --cost euclidean --quality best --certify \
+                --sizes 32,64,128,256,512,1024,2048,4096,8192,16384
             ;;
         peers-1024)
             compare "$1" --set halfmoon_scurve_1024,checkerboard_1024,maf_moon_ring_1024 --ours balanced \
@@ -130,7 +128,7 @@ run() {
         half-moon-w1) measure "$1" scaling --kind half-moon --from 20 --to 20 --cost euclidean --certify ;;
         half-moon-scaling) measure "$1" scaling --kind half-moon --from 14 --to 20 ;;
         mixture-1048576)
-            compare "$1" --set mixture:1048576:64 --peers bsp-random:16,minibatch:1024 --timeout 7200
+            measure "$1" scaling --kind mixture --dimension 64 --from 20 --to 20
             ;;
         figures) figures ;;
         small) for name in "${SMALL[@]}"; do run "$name"; done ;;

@@ -4,6 +4,7 @@ use super::grouping::{Grouping, group_pairs};
 use crate::geometry::{InnerProductGeometry, Supports};
 use crate::progress::{Event, Observer, Phase};
 use crate::refine::block_solver::{Pairing, solve_blocks};
+use crate::refine::coarse_to_fine;
 use crate::refine::output::{SweepReport, Termination};
 use crate::refine::params::{Effort, HirefParams};
 use std::time::Instant;
@@ -63,10 +64,12 @@ impl Polisher<'_> {
             };
         }
         let tolerance = effort.tolerance;
+        // What comes down from coarse groups is nearly optimal; one sweep shows it.
+        let min_sweeps = if coarse_to_fine::suits(self.supports, self.params) { 1 } else { effort.min_sweeps };
         loop {
             let sweep = record.sweeps.len() + 1;
             let cost = record.costs[record.costs.len() - 1];
-            if sweep > effort.min_sweeps && expected_gain(record.costs) <= tolerance * cost.abs() {
+            if sweep > min_sweeps && expected_gain(record.costs) <= tolerance * cost.abs() {
                 return None;
             }
             if sweep > effort.max_sweeps {
@@ -113,15 +116,16 @@ impl Polisher<'_> {
 /// What further sweeps can be expected to gain, from the mean costs so far (the first before any sweep).
 ///
 /// The excess over the optimum falls about like 1 / sweeps, so what is left after t sweeps is about t times what the last
-/// ones gained each; on every measured set this over-estimates. Infinite until three sweeps are done.
+/// ones gained each; on every measured set this over-estimates. Infinite before the first sweep; the first two count four times.
 fn expected_gain(costs: &[f64]) -> f64 {
     let sweeps = costs.len() - 1;
-    if sweeps < 3 {
+    if sweeps == 0 {
         return f64::INFINITY;
     }
-    let window = (sweeps / 3).max(2);
+    let caution = if sweeps < 3 { 4.0 } else { 1.0 };
+    let window = (sweeps / 3).max(2).min(sweeps);
     let gain_per_sweep = (costs[sweeps - window] - costs[sweeps]) / window as f64;
-    sweeps as f64 * gain_per_sweep
+    caution * sweeps as f64 * gain_per_sweep
 }
 
 #[cfg(test)]
@@ -131,7 +135,8 @@ mod tests {
     #[test]
     fn the_gain_left_is_not_under_estimated_under_harmonic_decay() {
         let costs: Vec<f64> = (0..40).map(|t| 1.0 + 1.0 / f64::from(t + 1)).collect();
-        assert_eq!(expected_gain(&costs[..3]), f64::INFINITY);
+        assert_eq!(expected_gain(&costs[..1]), f64::INFINITY);
+        assert!((1..3).all(|sweeps| expected_gain(&costs[..=sweeps]) > costs[sweeps] - 1.0));
         for sweeps in 3..40 {
             let left = costs[sweeps] - 1.0;
             let expected = expected_gain(&costs[..=sweeps]);
