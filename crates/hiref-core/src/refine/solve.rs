@@ -156,7 +156,9 @@ impl<'a> Run<'a> {
             }
         };
         let one_leaf = cold && levels.is_empty() && complete;
-        let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline };
+        // Only a warm start has no levels: what fits one leaf is not polished.
+        let warm = levels.is_empty();
+        let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline, warm };
         let mut termination = Termination::Converged;
         let mut exact = one_leaf;
         let (mut rounds, mut bound) = (Vec::new(), None);

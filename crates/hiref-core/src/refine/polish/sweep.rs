@@ -28,6 +28,8 @@ pub(crate) struct Polisher<'a> {
     pub(crate) supports: Supports<'a>,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) deadline: Option<Instant>,
+    /// Whether the pairing comes from an earlier solve.
+    pub(crate) warm: bool,
 }
 
 impl Observer for Polisher<'_> {
@@ -54,15 +56,20 @@ impl Polisher<'_> {
         on_state: &dyn Fn(&Pairing, &SweepRecord<'_>, bool),
     ) -> Option<Termination> {
         let len = pairing.y_of_x.len();
-        let mut effort = self.params.effort();
-        if len <= effort.exact_limit {
-            effort = Effort {
+        let effort = self.params.effort();
+        let effort = if len <= effort.exact_limit {
+            Effort {
                 largest_block: effort.block_size,
                 tolerance: effort.tolerance.max(TOLERANCE_BEFORE_EXACT),
                 min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
                 ..effort
-            };
-        }
+            }
+        } else if self.warm {
+            // The earlier solve has taken what small blocks can give.
+            Effort { block_size: effort.largest_block, ..effort }
+        } else {
+            effort
+        };
         let tolerance = effort.tolerance;
         // What comes down from coarse groups is nearly optimal; one sweep shows it.
         let min_sweeps = if coarse_to_fine::suits(self.supports, self.params) { 1 } else { effort.min_sweeps };
