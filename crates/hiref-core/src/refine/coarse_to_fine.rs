@@ -1,7 +1,7 @@
 //! A first pairing in few dimensions: optimal between the centres of small groups, handed down from coarse groups to fine.
 
 use super::output::LevelReport;
-use super::params::HirefParams;
+use super::params::{HirefParams, Quality};
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::geometry::{Supports, equal_offsets, kd_order};
@@ -21,7 +21,7 @@ const STEP: u32 = 2;
 const FEWEST_MEMBERS: usize = 3;
 /// A level is done once its gap is this small; what is left is undone by the next.
 const GAP: f64 = 1e-4;
-/// Rounds of pricing and sparse solves on a level of at most so many groups; larger ones only hand down, and the sweeps over
+/// Rounds of pricing and sparse solves on a level of at most so many groups; larger ones only hand down (but at `best`), and the sweeps over
 /// the points mend what is left. Measured on the half-moon, n = 2^20: a round on 2^18 groups would take a third of the whole time.
 const ROUNDS: [(usize, usize); 2] = [(1 << 14, 8), (1 << 16, 1)];
 
@@ -52,6 +52,7 @@ pub(crate) fn suits(supports: Supports<'_>, params: &HirefParams) -> bool {
 /// groups are of equal size, so that every level is an assignment.
 pub(crate) fn coarse_to_fine(
     supports: Supports<'_>,
+    params: &HirefParams,
     levels: &mut Vec<LevelReport>,
     observer: &dyn Observer,
 ) -> Result<Start, Error> {
@@ -77,7 +78,10 @@ pub(crate) fn coarse_to_fine(
         let groups = 1 << level;
         let level = Level::new(supports, &x_order, &y_order, groups);
         let (y_of_x, g) = coarser.as_ref().map_or_else(|| level.first(), |coarser| coarser.children(&level));
-        let level = level.solve(supports, y_of_x, g, observer)?;
+        let rounds = ROUNDS.into_iter().find(|&(largest, _)| groups <= largest).map_or(0, |(_, rounds)| rounds);
+        // Prices that have been mended on every level certify a smaller gap.
+        let rounds = if params.quality == Quality::Best { rounds.max(1) } else { rounds };
+        let level = level.solve(supports, (y_of_x, g), rounds, observer)?;
         observer.on_event(&Event::Advanced { phase: Phase::Split, work: groups as u64 });
         let rank = coarser.as_ref().map_or(groups, |coarser| groups / coarser.y_of_x.len());
         let seconds = started.elapsed().as_secs_f64();
@@ -180,15 +184,13 @@ impl Level {
     fn solve(
         mut self,
         supports: Supports<'_>,
-        y_of_x: Vec<u32>,
-        g: Vec<f64>,
+        (y_of_x, g): (Vec<u32>, Vec<f64>),
+        rounds_allowed: usize,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
-        let groups = y_of_x.len();
         let points = Supports { x: &self.x, y: &self.y, dimension: self.dimension, cost: supports.cost };
         let mut rounds = PricedRounds::new(points, y_of_x, g);
-        let allowed = ROUNDS.into_iter().find(|&(largest, _)| groups <= largest).map_or(0, |(_, rounds)| rounds);
-        for _ in 0..allowed {
+        for _ in 0..rounds_allowed {
             let round = rounds.round(GAP, &|| observer.should_stop()).ok_or(Error::Interrupted)?;
             if round.optimal || rounds.relative_gap(round.mean_cost) <= GAP {
                 break;

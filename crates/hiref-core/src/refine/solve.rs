@@ -133,7 +133,7 @@ impl<'a> Run<'a> {
             Stage::Pairing(pairing) => pairing,
             Stage::Partition(_) if coarse_to_fine::suits(supports, params) => {
                 let start = timed(Phase::Split, &mut seconds.split, observer, || {
-                    coarse_to_fine::coarse_to_fine(supports, &mut levels, observer)
+                    coarse_to_fine::coarse_to_fine(supports, params, &mut levels, observer)
                 })?;
                 Pairing::priced(start.y_of_x, start.g, n)
             }

@@ -177,7 +177,8 @@ pub(crate) fn c_transform_y(
     Some(price(turned, &x_of_y, f, 1, should_stop)?.floor)
 }
 
-/// `(cost - bound) / |cost|`, at least 0.
+/// `(cost - bound) / |cost|`, at least 0; 0 for what no number can tell from a closed gap.
 pub(crate) fn relative_gap(cost: f64, bound: f64) -> f64 {
-    if cost <= bound { 0.0 } else { (cost - bound) / cost.abs() }
+    let open = cost - bound;
+    if open < f64::MIN_POSITIVE { 0.0 } else { open / cost.abs() }
 }

@@ -123,8 +123,12 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
     let proof = solved.certificate.as_ref().map_or(String::new(), |certificate| {
-        let (bound, gap) = (certificate.dual_bound, 100.0 * certificate.relative_gap);
-        format!("\nno pairing costs less than {bound:.6}: at most {gap:.4}% from the optimum")
+        let bound = format!("\nno pairing costs less than {:.6}", certificate.dual_bound);
+        // A cost of zero has no shares.
+        match certificate.relative_gap {
+            gap if gap.is_finite() => format!("{bound}: at most {:.4}% from the optimum", 100.0 * gap),
+            _ => bound,
+        }
     });
     format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){proof}\nwritten to {}", folder.display())
 }
