@@ -63,6 +63,33 @@ fn exact_ends_are_proved_and_early_ends_are_not_overrated() {
 }
 
 #[test]
+fn what_f32_cannot_tell_apart_is_told_in_f64() {
+    let d = 8;
+    let shifted = |share: usize, by: f32| {
+        let mut instance = problems::mixture(600, 600, d, 5);
+        let shift = |rows: &mut [f32]| {
+            let rows = rows.chunks_exact_mut(d).enumerate().filter(|(i, _)| i % share == 0);
+            rows.flat_map(|(_, row)| row).for_each(|value| *value += by);
+        };
+        shift(&mut instance.x);
+        shift(&mut instance.y);
+        Instance::unknown(&format!("every {share} th row shifted by {by}"), instance.x, instance.y, d)
+    };
+    for (instance, cost) in [
+        (shifted(2, 1e5), CostKind::SquaredEuclidean),
+        (shifted(1, 1e4), CostKind::NegativeInnerProduct),
+        (shifted(1, 1e6), CostKind::Euclidean),
+    ] {
+        let optimum = exact_assignment(&instance.x, &instance.y, d, reference(cost)).mean_cost;
+        let params = HirefParams { quality: Quality::Best, certify: true, ..HirefParams::default() };
+        let output = solve(&instance, cost, params);
+        let gap = output.certificate.unwrap().relative_gap;
+        let what = format!("{} {cost}: {} against {optimum}, gap {gap}", instance.name, output.mean_cost);
+        assert!(output.exact && gap <= 1e-6 && (output.mean_cost - optimum).abs() <= 1e-9 * optimum.abs(), "{what}");
+    }
+}
+
+#[test]
 fn bounds_hold_on_stored_sets_with_known_optima() {
     let text =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/exact.json")).unwrap();

@@ -7,6 +7,8 @@ use rayon::prelude::*;
 
 /// More parts than this are left alone: their constraints would take longer than the rounds that they save.
 const MAX_PARTS: usize = 1024;
+/// Larger parts are left alone: the products of two of them are held at once, by each thread.
+const MAX_PART: usize = 4096;
 
 /// Shifts the prices `g`, `(m,)`, of each part of a bijection by a constant so that the pairing comes as close as possible to
 /// optimal across parts; `part`, `(m,)`, names the part of each y point. O(n m d) time, O(n d + parts²) memory.
@@ -18,7 +20,8 @@ pub(crate) fn align(supports: Supports<'_>, y_of_x: &[u32], g: &mut [f64], part:
     let mut offsets: Vec<usize> =
         (0..x_order.len()).filter(|&k| k == 0 || part_of(x_order[k]) != part_of(x_order[k - 1])).collect();
     offsets.push(x_order.len());
-    if !(2..=MAX_PARTS).contains(&(offsets.len() - 1)) {
+    let largest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
+    if !(2..=MAX_PARTS).contains(&(offsets.len() - 1)) || largest > MAX_PART {
         return;
     }
     let slack = slack_between(supports, &x_order, &y_order, &offsets, g);

@@ -70,15 +70,20 @@ impl Tiles {
         Self { cost, dimension, x, y, prices, level, largest_y, largest_price }
     }
 
-    /// Rounding of the squared distance (or inner product) of row i with any column, at most.
+    /// Rounding of the squared distance (or inner product) of row i with any column, at most, underflow included.
     fn product_error(&self, i: usize) -> f64 {
-        let size = self.x.norms[i] + self.largest_y;
-        f64::from(f32::EPSILON) * (self.dimension + 8) as f64 * size * size
+        let (size, terms) = (self.x.norms[i] + self.largest_y, (self.dimension + 8) as f64);
+        terms * (f64::from(f32::EPSILON) * size * size + f64::from(f32::MIN_POSITIVE))
     }
 
     /// Rounding of what comes after it, at most.
     fn sum_error(&self, i: usize) -> f64 {
-        f64::from(f32::EPSILON) * 4.0 * (1.0 + self.largest_price + self.x.norms[i] + self.largest_y)
+        let size = match self.cost {
+            CostKind::SquaredEuclidean | CostKind::NegativeInnerProduct => 0.0,
+            CostKind::Euclidean => self.x.norms[i] + self.largest_y,
+            CostKind::Cosine => 1.0,
+        };
+        4.0 * f64::from(f32::EPSILON) * (size + self.largest_price)
     }
 
     /// A number never above the reduced cost `c_ij - g_j`, for any entry of row i that `reduce` gave as `value` or more.
@@ -345,22 +350,25 @@ pub(super) fn price(
                     rows.zip(&lists).zip(floor).zip(columns.chunks_exact_mut(width).zip(costs.chunks_exact_mut(width)))
                 {
                     let x = &supports.x[x_order[i] as usize * d..][..d];
-                    let mut exact: Vec<(f64, u32, f64)> = list
-                        .entries()
-                        .iter()
-                        .map(|&(_, at)| {
-                            let j = y_order[at as usize];
-                            let cost = supports.cost.between(x, supports.y_row(j));
-                            (cost - g[j as usize], j, cost)
-                        })
-                        .collect();
+                    let reduced = |j: u32| {
+                        let cost = supports.cost.between(x, supports.y_row(j));
+                        (cost - g[j as usize], j, cost)
+                    };
+                    let mut exact: Vec<_> =
+                        list.entries().iter().map(|&(_, at)| reduced(y_order[at as usize])).collect();
                     exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                    // What is not listed was no less than the last one listed, up to rounding. Where that does not tell the least
+                    // from the rest, the row is searched again in f64.
+                    let unlisted = if width == m { f64::INFINITY } else { tiles.floor(i, list.threshold()) };
+                    if exact.len() < width || unlisted.is_nan() || exact[0].0 > unlisted {
+                        let mut list = Least::new(width);
+                        (0..m as u32).for_each(|j| list.offer(reduced(j).0, j));
+                        exact = list.entries().iter().map(|&(_, j)| reduced(j)).collect();
+                    }
                     for ((column, cost), &(_, j, c)) in columns.iter_mut().zip(costs).zip(&exact) {
                         (*column, *cost) = (j, c);
                     }
-                    // What is not listed was no less than the last one listed.
-                    let unlisted = if width == m { f64::INFINITY } else { tiles.floor(i, list.threshold()) };
-                    *floor = lowered(exact[0].0, exact[0].2, d).min(unlisted);
+                    *floor = lowered(exact[0].0, exact[0].2, d);
                 }
                 true
             },

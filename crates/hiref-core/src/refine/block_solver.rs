@@ -114,13 +114,15 @@ impl SolvedBlocks {
     /// Puts the blocks that were solved into force; returns the change of the total cost, at most 0.
     pub(crate) fn apply(self, pairing: &mut Pairing, num_x: usize) -> f64 {
         let mut change = 0.0;
-        for (block, solved) in self.blocks.into_iter().enumerate() {
+        // Where blocks of the round before stay, ours must not be taken for theirs.
+        let first = if self.complete() { 0 } else { pairing.block.iter().max().map_or(0, |last| last + 1) };
+        for (block, solved) in (first..).zip(self.blocks) {
             let Some(solved) = solved else { continue };
             change += solved.change;
             for SolvedPair { x, y, g, shadow } in solved.pairs {
                 pairing.y_of_x[x as usize] = y;
                 pairing.g[y as usize] = g;
-                pairing.block[y as usize] = block as u32;
+                pairing.block[y as usize] = block;
                 if let Some(shadow) = shadow {
                     pairing.shadow[x as usize - num_x] = shadow;
                 }

@@ -178,7 +178,8 @@ impl<'a> Run<'a> {
                 })
             });
             termination = stopped.unwrap_or(Termination::Converged);
-            polished = Some(pairing.clone());
+            // A sweep that was cut short has offered the state before it.
+            polished = (!cut_short(termination)).then(|| pairing.clone());
             if supports.num_y() <= params.effort().exact_limit && !cut_short(termination) {
                 let outcome =
                     timed(Phase::Exact, &mut seconds.exact, observer, || polisher.solve_exactly(&mut pairing));

@@ -1,7 +1,7 @@
 //! Exact assignment of whole supports by rounds of pricing and sparse solves.
 
 use super::edges::CandidateEdges;
-use super::shortest_path::solve_sparse;
+use super::shortest_path::{rounding, solve_sparse};
 use crate::geometry::Supports;
 use crate::pricing::price;
 use rayon::prelude::*;
@@ -10,8 +10,6 @@ use rayon::prelude::*;
 const CANDIDATES: usize = 8;
 /// A gap from which a pass over all pairs may lead to the tolerance.
 const WORTH_A_PASS: f64 = 0.05;
-/// Potentials carry the rounding of the sums along paths; this many units in the last place are no reason to look again.
-const ROUNDING: f64 = 256.0 * f64::EPSILON;
 
 /// A pairing of whole supports, prices, and what they prove.
 ///
@@ -132,17 +130,18 @@ impl<'a> PricedRounds<'a> {
         if (tolerance..WORTH_A_PASS).contains(&self.relative_gap(mean_cost)) {
             self.raise(should_stop)?;
         }
-        let largest = |values: &[f64]| values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-        let rounding = ROUNDING * (largest(&own) + largest(&self.g));
-        let reduced = |i: usize| own[i] - self.g[self.y_of_x[i] as usize];
-        let listed = |i: usize| pricing.costs[i * pricing.width] - self.g[pricing.columns[i * pricing.width] as usize];
-        let optimal = (0..n).all(|i| reduced(i) <= listed(i) + rounding);
+        let optimal = (0..n).all(|i| {
+            let (partner, first) = (self.y_of_x[i] as usize, i * pricing.width);
+            let best = pricing.columns[first] as usize;
+            let (own, least) = ((own[i], self.g[partner]), (pricing.costs[first], self.g[best]));
+            own.0 - own.1 <= least.0 - least.1 + rounding(own, least)
+        });
         if optimal || self.relative_gap(mean_cost) <= tolerance {
             return Some(Round { mean_cost, optimal });
         }
         let edges = self.edges.with(&pricing, &self.y_of_x[..n], &own);
         let (mut y_of_x, mut g) = (self.y_of_x.clone(), self.g.clone());
-        self.reached += solve_sparse(&edges, &mut y_of_x, &mut g, rounding, should_stop)?;
+        self.reached += solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?;
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);
         Some(Round { mean_cost, optimal })
     }

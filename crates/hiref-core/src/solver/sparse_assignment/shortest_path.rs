@@ -39,17 +39,16 @@ impl Ord for Waiting {
 /// its partner.
 ///
 /// Rows past those of `edges` stand for "no partner": they cost nothing with any column, so theirs must all have the largest price.
-/// Rows whose partner is within `tolerance` of their best keep it. Returns the columns reached by all searches, the measure of the
+/// Rows whose partner is as good as their best up to [`rounding`] keep it. Returns the columns reached by all searches, the measure of the
 /// work done; `None`, with everything left in between, if `should_stop` said so. O(reached · edges per row · log).
 pub(crate) fn solve_sparse(
     edges: &CandidateEdges,
     y_of_x: &mut [u32],
     g: &mut [f64],
-    tolerance: f64,
     should_stop: &dyn Fn() -> bool,
 ) -> Option<usize> {
     let mut search = Search::new(edges, y_of_x, g);
-    search.free_loose_rows(tolerance);
+    search.free_loose_rows();
     for _ in 0..BIDDING_ROUNDS {
         search.bid();
     }
@@ -61,6 +60,12 @@ pub(crate) fn solve_sparse(
         reached += search.augment(row);
     }
     Some(reached)
+}
+
+/// How far two reduced costs, given as cost and price, may differ by rounding alone: prices carry that of the sums along paths, which is no
+/// reason to look again.
+pub(crate) fn rounding(a: (f64, f64), b: (f64, f64)) -> f64 {
+    256.0 * f64::EPSILON * (a.0.abs() + a.1.abs() + b.0.abs() + b.1.abs())
 }
 
 struct Search<'a> {
@@ -151,18 +156,15 @@ impl<'a> Search<'a> {
     }
 
     /// Lets go of every partner that is not the best candidate.
-    fn free_loose_rows(&mut self, tolerance: f64) {
+    fn free_loose_rows(&mut self) {
+        let edges = self.edges;
         for row in 0..self.num_rows {
             let partner = self.column_of_row[row as usize];
-            let (mut least, mut own) = (f64::INFINITY, f64::INFINITY);
-            for (column, cost) in self.edges.of(row) {
-                let reduced = cost - self.g[column as usize];
-                least = least.min(reduced);
-                if column == partner {
-                    own = own.min(reduced);
-                }
-            }
-            if own > least + tolerance {
+            let priced = |(column, cost): (u32, f64)| (cost, self.g[column as usize]);
+            let least =
+                edges.of(row).map(priced).fold((f64::INFINITY, 0.0), |a, b| if b.0 - b.1 < a.0 - a.1 { b } else { a });
+            let own = (self.cost(row, partner), self.g[partner as usize]);
+            if own.0 - own.1 > least.0 - least.1 + rounding(own, least) {
                 self.row_of_column[partner as usize] = FREE;
                 self.column_of_row[row as usize] = FREE;
                 self.free_rows.push(row);

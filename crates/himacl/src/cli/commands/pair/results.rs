@@ -66,7 +66,8 @@ pub(super) fn write(
     write_npy_u32(&output.file(PERMUTATION), solved.permutation.y_of_x())?;
     match &solved.certificate {
         Some(certificate) => {
-            let potentials: Vec<f32> = certificate.f.iter().chain(&certificate.g).map(|&value| value as f32).collect();
+            let potentials: Vec<f32> =
+                certificate.f.iter().chain(&certificate.g).map(|&value| rounded_down(value)).collect();
             write_npy_f32(&output.file(POTENTIALS), &potentials, &[potentials.len()])?;
         }
         None => remove_if_present(&output.file(POTENTIALS))?,
@@ -131,6 +132,12 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
         }
     });
     format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){proof}\nwritten to {}", folder.display())
+}
+
+/// The largest f32 that is no larger: potentials rounded so still satisfy every constraint.
+fn rounded_down(value: f64) -> f32 {
+    let rounded = value as f32;
+    if f64::from(rounded) > value { rounded.next_down() } else { rounded }
 }
 
 fn write_pairs(
