@@ -3,9 +3,9 @@
 use super::block_solver::Pairing;
 use super::output::Certificate;
 use crate::geometry::Supports;
-use crate::pricing::{align, price};
+use crate::pricing::align;
 use crate::progress::{Event, Observer, Phase};
-use crate::solver::sparse_assignment::{DualBound, c_transform_y, relative_gap};
+use crate::solver::sparse_assignment::{DualBound, c_transform_x, c_transform_y, relative_gap};
 
 /// Passes over all pairs, at most: each raises the potentials of one side as far as the other's allow.
 const PASSES: usize = 4;
@@ -25,7 +25,7 @@ pub(crate) fn certify(
     observer.on_event(&Event::PhaseStarted { phase: Phase::Certify, total: PASSES as u64 });
     let should_stop = || observer.should_stop();
     let advance = || observer.on_event(&Event::Advanced { phase: Phase::Certify, work: 1 });
-    let c_transform_x = |g: &[f64]| Some(price(supports, &pairing.y_of_x, g, 1, &should_stop)?.floor);
+    let c_transform_x = |g: &[f64]| c_transform_x(supports, &pairing.y_of_x, g, &should_stop);
     let mut bound = known;
     if bound.is_none() {
         let mut g = pairing.g.clone();

@@ -4,4 +4,4 @@ mod edges;
 mod rounds;
 mod shortest_path;
 
-pub(crate) use rounds::{DualBound, PricedRounds, c_transform_y, relative_gap};
+pub(crate) use rounds::{DualBound, PricedRounds, c_transform_x, c_transform_y, relative_gap};

@@ -163,6 +163,17 @@ impl<'a> PricedRounds<'a> {
     }
 }
 
+/// `f_i = min_j (c_ij - g_j)`, `(n,)`, from below.
+pub(crate) fn c_transform_x(
+    supports: Supports<'_>,
+    y_of_x: &[u32],
+    g: &[f64],
+    should_stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<f64>> {
+    // Good prices leave several columns nearly tied; with as many listed, few rows need a second look.
+    Some(price(supports, y_of_x, g, CANDIDATES, should_stop)?.floor)
+}
+
 /// `g_j = min_i (c_ij - f_i)`, `(m,)`, from below.
 pub(crate) fn c_transform_y(
     supports: Supports<'_>,
@@ -173,7 +184,7 @@ pub(crate) fn c_transform_y(
     let turned = Supports { x: supports.y, y: supports.x, ..supports };
     let mut x_of_y = vec![u32::MAX; y_of_x.len()];
     y_of_x.iter().enumerate().for_each(|(x, &y)| x_of_y[y as usize] = x as u32);
-    Some(price(turned, &x_of_y, f, 1, should_stop)?.floor)
+    c_transform_x(turned, &x_of_y, f, should_stop)
 }
 
 /// `(cost - bound) / |cost|`, at least 0; 0 for what no number can tell from a closed gap.
