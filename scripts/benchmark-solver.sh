@@ -7,6 +7,7 @@
 #   gmm-bsp             same-distribution mixtures, n = 4096, d = 2, 16, 64, beside ot.bsp with 16 plans, and with 256 and
 #                       1024 of random slices
 #   gmm-bsp-one-thread  the same without repetition, with one thread for all (ot.bsp uses one in any case)
+#   mixture-16384       n = 16,384, d = 2, 16, 64, to the certified optimum
 #   mixture-65536       n = 65,536, d = 64, beside ot.bsp of random slices and mini-batches of 1024
 #   warm-start          cold and warm solves after a perturbation
 #   toy-ode             n = 8192 and 200,000, where the optimum is 8
@@ -33,7 +34,7 @@ PYTHON=${PYTHON:-target/peers-venv/bin/python}
 REPEAT=${REPEAT:-3}
 FIXTURES=${FIXTURES:-tests/fixtures}
 BENCH=${CARGO_TARGET_DIR:-target}/release/hiref-bench
-SMALL=(quality gmm-bsp gmm-bsp-one-thread mixture-65536 warm-start toy-ode half-moon-exact peers-1024)
+SMALL=(quality gmm-bsp gmm-bsp-one-thread mixture-16384 mixture-65536 warm-start toy-ode half-moon-exact peers-1024)
 MILLION=(half-moon-bsp half-moon-w1 half-moon-scaling mixture-1048576)
 GMM=gmm_same_d2_4096,gmm_same_d16_4096,gmm_same_d64_4096
 GMM_PEERS=bsp:16,bsp-random:256,bsp-random:1024
@@ -123,6 +124,11 @@ run() {
         peers-1024)
             compare "$1" --set halfmoon_scurve_1024,checkerboard_1024,maf_moon_ring_1024 --ours balanced \
                 --peers bsp:64,minibatch:128,emd,lsa,sinkhorn,lr-sinkhorn:40,progot --repeat "$REPEAT"
+            ;;
+        mixture-16384)
+            for d in 2 16 64; do
+                measure "$1-d$d" scaling --kind mixture --dimension "$d" --from 14 --to 14 --quality best --certify
+            done
             ;;
         half-moon-bsp) compare "$1" --set "$million_half_moon" --peers bsp:16,bsp:64 --repeat 2 ;;
         half-moon-w1) measure "$1" scaling --kind half-moon --from 20 --to 20 --cost euclidean --certify ;;
