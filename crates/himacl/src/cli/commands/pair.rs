@@ -122,10 +122,10 @@ pub(crate) struct PairArgs {
 enum Quality {
     /// Splits, leaves and a few sweeps.
     Fast,
-    /// Within 0.01% of the optimum up to 16,384 points a side; of larger sets sweeps stop once little is left to gain.
+    /// As a rule within 0.01% of the optimum up to 16,384 points a side; of larger sets sweeps stop once little is left to gain.
     #[default]
     Balanced,
-    /// Optimal up to 65,536 points a side; of larger sets sweeps stop once next to nothing is left to gain.
+    /// As a rule optimal up to 65,536 points a side; of larger sets sweeps stop once next to nothing is left to gain.
     Best,
 }
 
