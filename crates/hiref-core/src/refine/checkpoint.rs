@@ -5,6 +5,7 @@ use super::output::{LevelReport, PhaseSeconds, SweepReport};
 use super::params::HirefParams;
 use super::partition::Partition;
 use crate::error::Error;
+use crate::geometry::PointCloud;
 use crate::problem::Problem;
 use crate::rng::scramble;
 use rayon::prelude::*;
@@ -204,15 +205,17 @@ impl Checkpoint {
 
 /// A number that tells one problem from another: a hash of its cost, sizes and points.
 pub(crate) fn fingerprint(problem: &Problem) -> u64 {
-    const CHUNK: usize = 1 << 14;
-    let side = |rows: &[f32]| {
-        let chunks: Vec<u64> = rows
-            .par_chunks(CHUNK)
+    const CHUNK: usize = 256;
+    let side = |cloud: &PointCloud| {
+        let host = cloud.rows();
+        let chunks: Vec<u64> = host
+            .view()
+            .chunks(CHUNK)
             .map(|chunk| chunk.iter().fold(0, |hash, value| scramble(hash ^ u64::from(value.to_bits()))))
             .collect();
-        chunks.into_iter().fold(rows.len() as u64, |hash, chunk| scramble(hash ^ chunk))
+        chunks.into_iter().fold(cloud.num_points() as u64, |hash, chunk| scramble(hash ^ chunk))
     };
-    let (x, y) = (side(problem.x().rows().as_slice()), side(problem.y().rows().as_slice()));
+    let (x, y) = (side(problem.x()), side(problem.y()));
     [problem.cost() as u64, problem.x().dimension() as u64, x, y]
         .into_iter()
         .fold(0, |hash, word| scramble(hash ^ word))

@@ -121,10 +121,9 @@ impl<'a> Run<'a> {
     /// Goes on from `progress` to the end.
     fn finish(&self, progress: Progress) -> Result<HirefOutput, Error> {
         let Self { params, problem, observer, deadline, .. } = *self;
-        let geometry = InnerProductGeometry::new(problem);
         let (x, y) = (problem.x().rows(), problem.y().rows());
-        let supports =
-            Supports { x: x.as_slice(), y: y.as_slice(), dimension: problem.x().dimension(), cost: problem.cost() };
+        let supports = Supports { x: x.view(), y: y.view(), cost: problem.cost() };
+        let geometry = InnerProductGeometry::new(supports, params.seed)?;
         let n = supports.num_x();
         let Progress { stage, mut levels, mut sweeps, mut costs, mut seconds } = progress;
         let cold = matches!(stage, Stage::Partition(_));
@@ -215,7 +214,7 @@ impl<'a> Run<'a> {
     /// Splits a partition until the blocks fit a leaf.
     fn hierarchy(
         &self,
-        geometry: &InnerProductGeometry,
+        geometry: &InnerProductGeometry<'_>,
         mut partition: Partition,
         levels: &mut Vec<LevelReport>,
     ) -> Result<Partition, Error> {

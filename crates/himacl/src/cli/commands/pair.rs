@@ -193,7 +193,11 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
     }
-    check_memory(args.max_memory, config.memory_estimate(n, m, d), context)?;
+    check_memory(
+        args.max_memory,
+        config.memory_estimate(n, m, d, x.element().size().max(y.element().size())),
+        context,
+    )?;
     let checkpoint = match if args.output.resume { config.resume_state(&output)? } else { Resume::StartOver } {
         Resume::Finished => {
             printer.result(&format!("`{}` is finished already", output.path().display()));
@@ -249,8 +253,11 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
 }
 
-/// Loads one side, `(n, d)`, and centres and normalises it as asked.
+/// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in.
 fn prepare(side: &Embeddings, args: &PairArgs, context: &Context) -> Result<Tensor, Error> {
+    if !args.center && !args.normalize {
+        return side.to_stored_tensor(&context.device);
+    }
     let mut values = side.to_vec()?;
     if args.center {
         center(&mut values, side.dimension());

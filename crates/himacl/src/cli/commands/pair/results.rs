@@ -169,11 +169,9 @@ fn write_pairs(
 }
 
 fn costs(problem: &Problem, x_index: &[u32], y_index: &[u32]) -> Vec<f32> {
-    let d = problem.x().dimension();
     let (x, y) = (problem.x().rows(), problem.y().rows());
-    let (x, y) = (x.as_slice(), y.as_slice());
-    let cost =
-        |(&i, &j): (&u32, &u32)| problem.cost().between(&x[i as usize * d..][..d], &y[j as usize * d..][..d]) as f32;
+    let (x, y) = (x.view(), y.view());
+    let cost = |(&i, &j): (&u32, &u32)| problem.cost().between(&x.row(i as usize), &y.row(j as usize)) as f32;
     x_index.par_iter().zip(y_index).map(cost).collect()
 }
 
