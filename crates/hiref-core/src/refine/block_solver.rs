@@ -51,6 +51,11 @@ impl Pairing {
         Self { y_of_x, g, block: vec![0; len], shadow: vec![UNMATCHED; len - num_x] }
     }
 
+    /// Whether an earlier solve has left prices.
+    pub(crate) fn is_priced(&self) -> bool {
+        self.g.iter().any(|&g| g != 0.0)
+    }
+
     /// The pairs of the real x points.
     pub(crate) fn to_permutation(&self, num_x: usize) -> Permutation {
         Permutation::of_distinct(self.y_of_x[..num_x].to_vec(), self.y_of_x.len())

@@ -64,7 +64,7 @@ impl Polisher<'_> {
                 min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
                 ..effort
             }
-        } else if self.warm {
+        } else if self.warm && !coarse_to_fine::suits(self.supports, self.params) {
             // The earlier solve has taken what small blocks can give.
             Effort { block_size: effort.largest_block, ..effort }
         } else {

@@ -2,6 +2,7 @@
 
 use super::checkpoint::CHECKPOINT;
 use super::comparison::{self, Comparison};
+use super::selection::Selection;
 use super::{PairArgs, Solver};
 use crate::cli::Context;
 use crate::error::Error;
@@ -39,6 +40,7 @@ pub(super) struct PairConfig {
     pub(super) warm_start: Option<PathBuf>,
     pub(super) max_memory: Option<f64>,
     pub(super) checkpoint_every: f64,
+    pub(super) selection: Selection,
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
@@ -90,6 +92,7 @@ impl PairConfig {
             warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
             max_memory: args.max_memory,
             checkpoint_every: args.checkpoint_every,
+            selection: args.into(),
             device: context.device_name(),
             threads: context.threads,
             hiref,
