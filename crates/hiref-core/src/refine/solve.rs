@@ -268,8 +268,8 @@ impl<'a> Run<'a> {
         geometry: &InnerProductGeometry<'_>,
     ) -> bool {
         if coarse_to_fine::suits(supports, self.params) {
-            // A start from nothing takes as long as one sweep, unless that one knows the prices.
-            return pairing.is_priced();
+            // Nothing is faster than a start from coarse groups but an exact solve that knows the prices.
+            return pairing.is_priced() && supports.num_y() <= self.params.effort().exact_limit;
         }
         let size = self.params.effort().block_size;
         let Grouping { order, offsets } = group_pairs(geometry, pairing, size, self.params.seed, 0);

@@ -100,7 +100,7 @@ pub(crate) struct PairArgs {
     normalize: bool,
 
     /// Start from the result of an earlier run on the same rows: its folder, or a permutation.npy (without the prices that the folder
-    /// has, small sets and those in the plane gain little).
+    /// has, small sets gain little).
     #[arg(long, value_name = "DIR")]
     warm_start: Option<PathBuf>,
 
