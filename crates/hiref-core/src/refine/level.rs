@@ -3,7 +3,7 @@
 use super::co_cluster::{CoClusters, co_cluster};
 use super::partition::{Partition, child_sizes};
 use crate::error::Error;
-use crate::geometry::InnerProductGeometry;
+use crate::geometry::{Features, InnerProductGeometry};
 use crate::progress::{Event, Observer, Phase};
 use crate::rng::stream;
 use candle_core::{Device, Tensor};
@@ -28,7 +28,8 @@ pub(crate) fn split(
         if observer.should_stop() {
             return Err(Error::Interrupted);
         }
-        let (x, seeds_from_y, y) = gather(geometry, partition, blocks, level, rank, seed, device)?;
+        let features = geometry.features_of_blocks(partition.range(blocks[0]).len());
+        let (x, seeds_from_y, y) = gather(features, partition, blocks, level, rank, seed, device)?;
         let clusters = co_cluster(&x, &y, rank, &seeds_from_y)?;
         let points = blocks.iter().map(|&block| partition.range(block).len() as u64).sum();
         observer.on_event(&Event::Advanced { phase: Phase::Split, work: points });
@@ -61,7 +62,7 @@ impl CoClusters {
 
 /// The features of some blocks of equal size, each block centred: x `(B, s, k)`, the seeds `(B, rank, k)`, y `(B, s, k)`.
 fn gather(
-    geometry: &InnerProductGeometry<'_>,
+    features: Features<'_>,
     partition: &Partition,
     blocks: &[usize],
     level: usize,
@@ -69,7 +70,7 @@ fn gather(
     seed: u64,
     device: &Device,
 ) -> Result<(Tensor, Tensor, Tensor), Error> {
-    let k = geometry.dimension();
+    let k = features.dimension();
     let size = partition.range(blocks[0]).len();
     let mut x = vec![0.0_f32; blocks.len() * size * k];
     let mut y = x.clone();
@@ -78,10 +79,10 @@ fn gather(
     for ((x, y), &block) in parts {
         let range = partition.range(block);
         for (out, &i) in x.chunks_exact_mut(k).zip(&partition.x_order[range.clone()]) {
-            geometry.copy_x(i, out);
+            features.copy_x(i, out);
         }
         for (out, &j) in y.chunks_exact_mut(k).zip(&partition.y_order[range]) {
-            geometry.copy_y(j, out);
+            features.copy_y(j, out);
         }
         centre(x, k);
         centre(y, k);
