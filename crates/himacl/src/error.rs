@@ -307,6 +307,15 @@ pub enum Error {
         /// The parser's answer.
         source: serde_json::Error,
     },
+    /// The Hub, or its cache, has not what is needed.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
+    /// A dataset cannot be read.
+    #[error(transparent)]
+    Read(#[from] crate::data::readers::ReadError),
+    /// A dataset cannot be embedded.
+    #[error(transparent)]
+    Embed(#[from] crate::embed::EmbedError),
     /// An alignment was refused.
     #[error(transparent)]
     Align(#[from] crate::align::AlignError),

@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod hub;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

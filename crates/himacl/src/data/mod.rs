@@ -8,6 +8,7 @@ mod rows;
 mod safetensors;
 mod transform;
 mod write;
+pub mod readers;
 
 pub use embeddings::{Embeddings, Layout};
 pub use metadata::Metadata;
