@@ -313,6 +313,9 @@ pub enum Error {
     /// A dataset cannot be read.
     #[error(transparent)]
     Read(#[from] crate::data::readers::ReadError),
+    /// An encoder cannot be loaded or used.
+    #[error(transparent)]
+    Encoder(#[from] crate::encoder::EncoderError),
     /// A dataset cannot be embedded.
     #[error(transparent)]
     Embed(#[from] crate::embed::EmbedError),

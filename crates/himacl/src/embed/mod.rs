@@ -10,6 +10,7 @@ mod pipeline;
 mod prefetch;
 mod shard;
 mod store;
+mod towers;
 #[cfg(test)]
 mod tests;
 
@@ -18,3 +19,4 @@ pub use model::EmbedModel;
 pub use params::EmbedParams;
 pub use pipeline::{EmbedOutput, Progress, embed};
 pub use shard::SkippedSample;
+pub use towers::Towers;

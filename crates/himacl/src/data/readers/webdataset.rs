@@ -12,6 +12,9 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use tar::{Archive, EntryType};
 
+/// Headers and contents begin at multiples of this many bytes.
+const BLOCK: u64 = 512;
+
 /// A member: its name and where its content lies.
 #[derive(Debug)]
 struct Member {
@@ -38,7 +41,8 @@ impl WebDatasetReader {
         let open = || File::open(path).map_err(Error::io("read", path));
         let mut archive = Archive::new(BufReader::new(open()?));
         let mut members = VecDeque::new();
-        let failure = list(&mut archive, &mut members).err().map(|source| {
+        let length = open()?.metadata().map_err(Error::io("read", path))?.len();
+        let failure = list(&mut archive, length, &mut members).err().map(|source| {
             let (path, member) = (path.to_path_buf(), members.len());
             ReadError::Archive { path, member, source }.into()
         });
@@ -138,10 +142,12 @@ impl Reader for WebDatasetReader {
     }
 }
 
-/// Appends the files that belong to samples, in the archive's order.
-fn list(archive: &mut Archive<BufReader<File>>, members: &mut VecDeque<Member>) -> io::Result<()> {
+/// Appends the files that belong to samples, in the archive's order; `length` is that of the archive.
+fn list(archive: &mut Archive<BufReader<File>>, length: u64, members: &mut VecDeque<Member>) -> io::Result<()> {
+    let mut end = 0;
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
+        end = entry.raw_file_position().saturating_add(entry.size()).next_multiple_of(BLOCK);
         if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
             continue;
         }
@@ -152,6 +158,10 @@ fn list(archive: &mut Archive<BufReader<File>>, members: &mut VecDeque<Member>) 
         let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
         let (extension, start, size) = (extension.to_ascii_lowercase(), entry.raw_file_position(), entry.size());
         members.push_back(Member { key, extension, name: name.clone(), start, size });
+    }
+    // Seeking over content does not notice that it is not there.
+    if end > length {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is truncated"));
     }
     Ok(())
 }
