@@ -23,7 +23,8 @@ fn pair(scratch: &Scratch, x: &str, y: &str, more: &[&str]) -> (Vec<u32>, Value)
     let out = scratch.path("out");
     let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    assert_eq!(names, ["config.toml", "pairs.parquet", "permutation.npy", "summary.json"]);
+    let expected = ["config.toml", "pairs.parquet", "permutation.npy", "summary.json", "warm-start.safetensors"];
+    assert_eq!(names.into_iter().filter(|name| name != "uids.npy").collect::<Vec<_>>(), expected);
     let summary = fs::read_to_string(out.join("summary.json")).unwrap();
     (read_u32(&out.join("permutation.npy")), serde_json::from_str(&summary).unwrap())
 }
@@ -138,9 +139,11 @@ fn metadata_of_clip_retrieval_folders_goes_along() {
         writer.write(&batch).unwrap();
         writer.close().unwrap();
     }
-    let (found, _) = pair(&scratch, &scratch.arg("set/img_emb"), &scratch.arg("set"), &["--y-key", "text_emb"]);
+    let (x, y) = (scratch.arg("set/img_emb"), scratch.arg("set"));
+    let (found, _) = pair(&scratch, &x, &y, &["--y-key", "text_emb"]);
     assert_eq!(found, (0..22).rev().collect::<Vec<u32>>());
-    let batch = &pairs(&scratch.path("out/pairs.parquet"))[0];
+    let batches = pairs(&scratch.path("out/pairs.parquet"));
+    let batch = &batches[0];
     let names: Vec<String> = batch.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["x_index", "y_index", "cost", "x_caption", "x_image_path", "y_caption", "y_image_path"]);
     let (images, captions) = (batch.column(4).as_string::<i32>(), batch.column(5).as_string::<i32>());
@@ -148,6 +151,59 @@ fn metadata_of_clip_retrieval_folders_goes_along() {
         assert_eq!(images.value(row), format!("image {row}"));
         assert_eq!(captions.value(row), format!("caption {}", 21 - row));
     }
+}
+
+#[test]
+fn dear_pairs_are_rejected_and_the_rest_is_listed_by_id() {
+    let scratch = Scratch::new();
+    for folder in ["img_emb", "metadata"] {
+        fs::create_dir_all(scratch.path("set").join(folder)).unwrap();
+    }
+    // Points on a line; every tenth has its partner far away, above it.
+    let n: u16 = 40;
+    let far = |i: u16| i % 10 == 9;
+    let x: Vec<Vec<f32>> = (0..n).map(|i| vec![f32::from(i), 0.0]).collect();
+    let y: Vec<Vec<f32>> = (0..n).map(|i| vec![f32::from(i), if far(i) { 0.4 } else { 0.1 }]).collect();
+    scratch.npy("set/img_emb/img_emb_0.npy", &x);
+    let y = scratch.npy("y.npy", &y);
+    let write_ids = |id: &dyn Fn(u16) -> String| {
+        let ids = Arc::new(StringArray::from_iter_values((0..n).map(id))) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("uid", ids)]).unwrap();
+        let file = File::create(scratch.path("set/metadata/metadata_0.parquet")).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    // Falling ids, so that they have to be sorted.
+    write_ids(&|i| format!("{:016x}{:016x}", 1, 1000 - i));
+    let more = ["--max-cost-quantile", "0.9", "--uids", "x"];
+    let (found, summary) = pair(&scratch, &scratch.arg("set"), &y, &more);
+    assert_eq!(found, (0..u32::from(n)).collect::<Vec<u32>>(), "the permutation stays whole");
+    assert_eq!((&summary["rejection"]["num_kept"], &summary["num_pairs"]), (&36.into(), &40.into()));
+    let kept = summary["rejection"]["mean_cost"].as_f64().unwrap();
+    assert!((kept - 0.01).abs() < 1e-6 && summary["mean_cost"].as_f64().unwrap() > 0.02, "{summary}");
+    let batches = pairs(&scratch.path("out/pairs.parquet"));
+    let listed: Vec<u32> =
+        batches.iter().flat_map(|batch| batch.column(0).as_primitive::<UInt32Type>().values().to_vec()).collect();
+    assert_eq!(listed, (0..u32::from(n)).filter(|&i| !far(i as u16)).collect::<Vec<_>>());
+    // As `numpy.save` writes the type "u8,u8": a header that ends at byte 128, then the pairs.
+    let bytes = fs::read(scratch.path("out/uids.npy")).unwrap();
+    assert!(String::from_utf8_lossy(&bytes[..128]).contains("'descr': [('f0', '<u8'), ('f1', '<u8')]"));
+    let words: Vec<u64> = bytes[128..].as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let expected = (0..n).rev().filter(|&i| !far(i)).flat_map(|i| [1, 1000 - u64::from(i)]);
+    assert_eq!(words, expected.collect::<Vec<_>>());
+
+    write_ids(&|i| if i == 3 { "12".to_owned() } else { format!("{i:032x}") });
+    let refuse = |more: &[&str]| {
+        let (x, output) = (scratch.arg("set"), scratch.arg("refused"));
+        let run = himacl(&[&["pair", "--x", &x, "--y", &y, "--output", &output, "--device", "cpu"], more].concat());
+        assert_eq!(run.status.code(), Some(2));
+        assert!(!scratch.path("refused").exists(), "nothing is written");
+        String::from_utf8(run.stderr).unwrap()
+    };
+    assert!(refuse(&["--uids", "x"]).contains("row 3"));
+    assert!(refuse(&["--uids", "y"]).contains("no column `uid`"));
+    assert!(refuse(&["--max-cost-quantile", "1.5"]).contains("at most 1"));
 }
 
 #[test]

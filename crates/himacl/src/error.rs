@@ -192,6 +192,30 @@ pub enum Error {
         /// The first shard.
         reference: PathBuf,
     },
+    /// Metadata lack a column that is needed.
+    #[error("the metadata of `{}` have no column `{column}` of {expected}; they have: {}", path.display(), names(got))]
+    NoColumn {
+        /// The embeddings that they belong to.
+        path: PathBuf,
+        /// The column's name.
+        column: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+        /// The columns there are, `name: type`.
+        got: Vec<String>,
+    },
+    /// A sample's id is none.
+    #[error(
+        "row {row} of the metadata of `{}` has the uid `{}`, expected 32 hexadecimal digits", path.display(), got.as_deref().unwrap_or("null")
+    )]
+    Uid {
+        /// The embeddings that it belongs to.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// What is there.
+        got: Option<String>,
+    },
     /// A parquet file cannot be read or written.
     #[error("parquet file `{}`: {source}{}", path.display(), parquet_hint(source))]
     Parquet {

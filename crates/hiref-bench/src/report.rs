@@ -4,7 +4,7 @@ use anyhow::Context;
 use candle_core::Tensor;
 use clap::{Args, ValueEnum};
 use himacl::report::peak_rss_bytes;
-use hiref_core::{CostKind, HirefOutput, HirefParams, Permutation, Problem, Quality, SweepReport};
+use hiref_core::{CostKind, HirefOutput, HirefParams, Problem, Quality, SweepReport, WarmStart};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::Write;
@@ -98,7 +98,7 @@ impl Case<'_> {
         &self,
         solver: String,
         params: HirefParams,
-        warm_start: Option<&Permutation>,
+        warm_start: Option<&WarmStart>,
     ) -> anyhow::Result<(Row, HirefOutput)> {
         let seed = params.seed;
         let checked = params.check()?;

@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use candle_core::{Device, Tensor};
 use clap::{Args, ValueEnum};
-use himacl::data::{Embeddings, write_npy_f32};
+use himacl::data::{Embeddings, write_npy_f16, write_npy_f32};
 use hiref_core::CostKind;
 use hiref_testkit::{Cost, Instance, problems};
 use serde_json::Value;
@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     ToyOde,
     /// Two samples of one mixture of ten Gaussians, any number of dimensions.
     Mixture,
+    /// Two samples of a thousand long clusters on the unit sphere, any number of dimensions; written in f16.
+    Embeddings,
 }
 
 impl Kind {
@@ -32,7 +34,11 @@ impl Kind {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// `n` points a side; `dimension` is for the mixture.
+    fn in_any_dimension(self) -> bool {
+        matches!(self, Self::Mixture | Self::Embeddings)
+    }
+
+    /// `n` points a side; `dimension` is for the kinds that leave it open.
     pub(crate) fn generate(self, n: usize, dimension: usize, seed: u64) -> Instance {
         match self {
             Self::HalfMoon => problems::half_moon_s_curve(n, seed),
@@ -40,6 +46,7 @@ impl Kind {
             Self::MoonToRings => problems::moon_to_rings(n, seed),
             Self::ToyOde => problems::toy_ode(n, seed),
             Self::Mixture => problems::mixture(n, n, dimension, seed),
+            Self::Embeddings => problems::embeddings(n, n, dimension, seed),
         }
     }
 }
@@ -67,13 +74,13 @@ impl FromStr for SetSpec {
             return Ok(Self::Stored(text.to_owned()));
         };
         let kind = Kind::from_str(kind, false)?;
-        let (n, dimension) = sizes.split_once(':').unwrap_or((sizes, if kind == Kind::Mixture { "64" } else { "2" }));
+        let (n, dimension) = sizes.split_once(':').unwrap_or((sizes, if kind.in_any_dimension() { "64" } else { "2" }));
         let size = |text: &str| match text.parse::<usize>() {
             Ok(size) if size > 0 => Ok(size),
             _ => Err(format!("`{text}` is no size; expected NAME, KIND:N or KIND:N:D")),
         };
         let (n, dimension) = (size(n)?, size(dimension)?);
-        if kind != Kind::Mixture && dimension != 2 {
+        if !kind.in_any_dimension() && dimension != 2 {
             return Err(format!("{} has 2 dimensions, not {dimension}", kind.name()));
         }
         Ok(Self::Generated { kind, n, dimension })
@@ -84,7 +91,7 @@ impl FromStr for SetSpec {
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
     /// A stored set by name, or a generated one as KIND:N or KIND:N:D, such as half-moon:65536 or mixture:4096:16. The
-    /// kinds: half-moon, checkerboard, moon-to-rings, toy-ode, mixture.
+    /// kinds: half-moon, checkerboard, moon-to-rings, toy-ode, mixture, embeddings.
     #[arg(long = "set", value_name = "SET", required = true, value_delimiter = ',')]
     pub(crate) sets: Vec<SetSpec>,
     /// Folder with the stored sets, `NAME_x.npy` and `NAME_y.npy`, and their optima in exact.json.
@@ -123,8 +130,9 @@ impl SetArgs {
                 let instance = kind.generate(n, dimension, self.data_seed);
                 let name = format!("{}_{n}_d{dimension}", kind.name());
                 let (x, y) = (folder.join(format!("{name}_x.npy")), folder.join(format!("{name}_y.npy")));
-                write_npy_f32(&x, &instance.x, &[n, dimension])?;
-                write_npy_f32(&y, &instance.y, &[n, dimension])?;
+                let write = if kind == Kind::Embeddings { write_npy_f16 } else { write_npy_f32 };
+                write(&x, &instance.x, &[n, dimension])?;
+                write(&y, &instance.y, &[n, dimension])?;
                 let optimum = |&cost: &CostKind| known_optimum(&instance, cost).map(|optimum| (cost, optimum));
                 let optima = CostKind::ALL.iter().filter_map(optimum).collect();
                 Ok(StoredSet { name: format!("{} {n} d={dimension}", kind.name()), x, y, optima })
@@ -147,7 +155,7 @@ impl StoredSet {
 
 /// Reads points, `(n, d)`, into host memory.
 pub(crate) fn load_points(path: &Path) -> anyhow::Result<Tensor> {
-    Ok(Embeddings::open(path, None)?.to_tensor(&Device::Cpu)?)
+    Ok(Embeddings::open(path, None)?.to_stored_tensor(&Device::Cpu)?)
 }
 
 fn stored_optima(fixtures: &Path, name: &str) -> anyhow::Result<Vec<(CostKind, f64)>> {

@@ -4,7 +4,7 @@ use crate::report::{Case, QualityArg, Report, ReportArgs, Row, TableRow, excess,
 use crate::sets::SetArgs;
 use candle_core::{Device, Tensor};
 use clap::Args;
-use hiref_core::{CostKind, Permutation, Problem, mean_cost, rng};
+use hiref_core::{CostKind, Problem, mean_cost, rng};
 use rand::Rng;
 use rand_distr::StandardNormal;
 use serde::Serialize;
@@ -104,14 +104,13 @@ pub(crate) fn run(args: &WarmStartArgs) -> anyhow::Result<()> {
                 };
                 let (x, y) = (moved(&x, 0)?, moved(&y, 1)?);
                 let case = Case { x: &x, y: &y, optimum: None, ..case };
-                let warm_start: &Permutation = &first_output.permutation;
                 let (cold, _) = case.run(name("cold"), params.clone(), None)?;
-                let (warm, _) = case.run(name("warm"), params.clone(), Some(warm_start))?;
+                let (warm, _) = case.run(name("warm"), params.clone(), Some(&first_output.warm_start()))?;
                 report.add(Pair {
                     quality: args.quality.name(),
                     noise,
                     first_seconds: first.seconds,
-                    stale_cost: mean_cost(&Problem::new(&x, &y, args.cost)?, warm_start),
+                    stale_cost: mean_cost(&Problem::new(&x, &y, args.cost)?, &first_output.permutation),
                     cost_to_cold: excess(warm.mean_cost, cold.mean_cost),
                     time_to_cold: warm.seconds / cold.seconds,
                     cold,

@@ -127,6 +127,12 @@ pub enum Error {
         /// y points of the problem.
         y: usize,
     },
+    /// A warm start cannot be read.
+    #[error("the warm start cannot be used: {what}")]
+    BrokenWarmStart {
+        /// What is wrong with it.
+        what: String,
+    },
     /// A checkpoint cannot be read.
     #[error("the checkpoint cannot be used: {what}")]
     BrokenCheckpoint {

@@ -24,6 +24,6 @@ pub use problem::Problem;
 pub use progress::{Event, IterationReport, Observer, Phase};
 pub use refine::{
     Certificate, Checkpoint, Hiref, HirefOutput, HirefParams, LevelReport, PhaseSeconds, Quality, RoundReport,
-    SweepReport,
+    SweepReport, WarmStart,
 };
 pub use termination::Termination;

@@ -105,7 +105,7 @@ fn a_warm_start_of_another_problem() {
     for (n, m) in [(12, 10), (10, 10), (9, 12)] {
         let warm = (0..n).map(|i| if i < m { i } else { UNMATCHED }).collect();
         let warm = Permutation::new(warm, m as usize).unwrap();
-        let error = solver.solve(&problem, Some(&warm), &()).expect_err("must be refused");
+        let error = solver.solve(&problem, Some(&warm.into()), &()).expect_err("must be refused");
         assert!(matches!(error, Error::WarmStartMismatch { x: 10, y: 12, .. }), "{error}");
     }
 }

@@ -178,7 +178,7 @@ fn a_time_limit_ends_the_sweeps() {
     assert!(output.sweeps.is_empty() && !output.exact);
     let warm = HirefParams { time_limit: Some(0.5), max_sweeps: Some(10_000), ..small_blocks(1) };
     let started = Instant::now();
-    let more = support::solve_from(&instance, CostKind::SquaredEuclidean, warm, Some(&output.permutation), &());
+    let more = support::solve_from(&instance, CostKind::SquaredEuclidean, warm, Some(&output.warm_start()), &());
     assert!(more.mean_cost <= output.mean_cost);
     assert!(matches!(more.termination, Termination::TimeLimit | Termination::Converged));
     assert!(started.elapsed().as_secs_f64() < 10.0);

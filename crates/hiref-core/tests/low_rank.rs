@@ -42,13 +42,10 @@ fn check(name: &str, problem: &Problem, marginals: Option<&Marginals>, output: &
     let values = entries(&coupling);
     assert!(values.iter().all(|&v| v >= 0.0), "{name}: negative mass");
     let (x, y) = (problem.x().rows(), problem.y().rows());
-    let d = problem.x().dimension();
     let total: f64 = values
         .iter()
         .enumerate()
-        .map(|(k, mass)| {
-            mass * problem.cost().between(&x.as_slice()[k / m * d..][..d], &y.as_slice()[k % m * d..][..d])
-        })
+        .map(|(k, mass)| mass * problem.cost().between(&x.view().row(k / m), &y.view().row(k % m)))
         .sum();
     assert_relative(output.primal_cost, total, 1e-9, name);
     let inner = largest_difference(&entries(&output.coupling.q().sum(0).unwrap()), output.coupling.inner_marginal());

@@ -95,7 +95,8 @@ fn memory_does_not_change_the_bits_and_single_points_work() {
     assert_eq!(run(CostStorage::Dense), run(CostStorage::MatrixFree));
     let single = support::problem(&problems::mixture(1, 1, 3, 1), CostKind::SquaredEuclidean);
     let output = solve(&single, ProgotParams::default());
-    let expected = CostKind::SquaredEuclidean.between(single.x().rows().as_slice(), single.y().rows().as_slice());
+    let expected =
+        CostKind::SquaredEuclidean.between(&single.x().rows().view().row(0), &single.y().rows().view().row(0));
     assert_relative(output.primal_cost, expected, 1e-9, "a single pair");
 }
 

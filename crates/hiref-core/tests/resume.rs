@@ -2,7 +2,7 @@
 
 mod support;
 
-use hiref_core::{Checkpoint, CostKind, Error, Event, HirefOutput, HirefParams, Observer, Permutation};
+use hiref_core::{Checkpoint, CostKind, Error, Event, HirefOutput, HirefParams, Observer, Permutation, WarmStart};
 use hiref_testkit::{Instance, problems};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ impl Observer for StopAfter {
 type Stopped = (Result<HirefOutput, Error>, bool, Option<(Vec<u8>, bool)>);
 
 /// Solves on one thread, so that the questions come in a fixed order.
-fn stopped_after(after: usize, instance: &Instance, params: &HirefParams, warm: Option<&Permutation>) -> Stopped {
+fn stopped_after(after: usize, instance: &Instance, params: &HirefParams, warm: Option<&WarmStart>) -> Stopped {
     let observer = StopAfter { after, asked: AtomicUsize::new(0), state: Mutex::default() };
     let problem = problem(instance, CostKind::SquaredEuclidean);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -40,12 +40,7 @@ fn stopped_after(after: usize, instance: &Instance, params: &HirefParams, warm: 
 
 /// Stops at every `step`-th question; each time the last state offered must lead to the uninterrupted result. Returns how many stops left a
 /// state behind, by what it held: co-clusters or a pairing.
-fn resumes_everywhere(
-    instance: &Instance,
-    params: &HirefParams,
-    warm: Option<&Permutation>,
-    step: usize,
-) -> [usize; 2] {
+fn resumes_everywhere(instance: &Instance, params: &HirefParams, warm: Option<&WarmStart>, step: usize) -> [usize; 2] {
     let problem = problem(instance, CostKind::SquaredEuclidean);
     let solver = params.clone().check().unwrap();
     let whole = solver.solve(&problem, warm, &()).unwrap();
@@ -92,7 +87,30 @@ fn from_coarse_to_fine_and_from_a_warm_start() {
     let instance = problems::mixture(600, 600, 2, 1);
     let params = HirefParams { max_sweeps: Some(2), certify: true, exact_limit: Some(1000), ..small_blocks(1) };
     assert!(resumes_everywhere(&instance, &params, None, 3)[1] > 0);
-    assert!(resumes_everywhere(&instance, &params, Some(&Permutation::identity(600)), 5)[1] > 0);
+    // Prices make up for a drift; a pairing without them is merged with a fresh start.
+    let solved = params.clone().check().unwrap().solve(
+        &problem(&problems::mixture(600, 600, 2, 2), CostKind::Euclidean),
+        None,
+        &(),
+    );
+    for warm in [solved.unwrap().warm_start(), Permutation::identity(600).into()] {
+        resumes_everywhere(&instance, &params, Some(&warm), 5);
+    }
+}
+
+#[test]
+fn from_warm_starts_in_many_dimensions() {
+    let (instance, params) =
+        (problems::mixture(500, 600, 6, 1), HirefParams { max_sweeps: Some(3), ..small_blocks(1) });
+    let y_of_x =
+        |step: u32| WarmStart::from(Permutation::new((0..500).map(|i| (i * step) % 600).collect(), 600).unwrap());
+    // No better than nothing: kept while the blocks are split, and merged with what comes of them.
+    let stages = resumes_everywhere(&instance, &params, Some(&y_of_x(7)), 3);
+    assert!(stages.iter().all(|&count| count > 0), "{stages:?}");
+    let good =
+        params.clone().check().unwrap().solve(&problem(&instance, CostKind::SquaredEuclidean), None, &()).unwrap();
+    let stages = resumes_everywhere(&instance, &params, Some(&good.warm_start()), 3);
+    assert!(stages[0] == 0 && stages[1] > 0, "{stages:?}");
 }
 
 #[test]

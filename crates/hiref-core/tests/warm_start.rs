@@ -2,8 +2,8 @@
 
 mod support;
 
-use hiref_core::{CostKind, HirefParams, Permutation, UNMATCHED, mean_cost};
-use hiref_testkit::problems;
+use hiref_core::{CostKind, HirefParams, Permutation, Quality, UNMATCHED, WarmStart, mean_cost};
+use hiref_testkit::{assert_relative, problems};
 use support::{ending_exact, problem, reference, small_blocks, solve, solve_from};
 
 #[test]
@@ -13,18 +13,20 @@ fn never_worsens_what_it_is_given() {
         for cost in CostKind::ALL {
             let mut y_of_x: Vec<u32> = (0..n as u32).map(|i| if (i as usize) < m { i } else { UNMATCHED }).collect();
             y_of_x.rotate_right(17);
-            let random = Permutation::new(y_of_x, m).unwrap();
-            let good = solve(&instance, cost, HirefParams::default()).permutation;
-            for start in [random, good] {
-                let before = mean_cost(&problem(&instance, cost), &start);
+            let random = WarmStart::from(Permutation::new(y_of_x, m).unwrap());
+            let good = solve(&instance, cost, HirefParams::default()).warm_start();
+            for (start, is_good) in [(random, false), (good, true)] {
+                let before = mean_cost(&problem(&instance, cost), start.permutation());
                 for max_sweeps in [0, 1, 4] {
                     let params = HirefParams { max_sweeps: Some(max_sweeps), ..small_blocks(9) };
                     let output = solve_from(&instance, cost, params, Some(&start), &());
                     let slack = 1e-7 * before.abs();
                     assert!(output.mean_cost <= before + slack, "{cost}: {} from {before}", output.mean_cost);
-                    assert!(output.levels.is_empty() && output.sweeps.len() <= max_sweeps);
-                    if max_sweeps == 0 {
-                        assert_eq!(output.permutation, start);
+                    assert!(output.sweeps.len() <= max_sweeps);
+                    // A random pairing is no start, but a merge with a fresh one.
+                    assert_eq!(output.levels.is_empty(), is_good, "{cost}");
+                    if max_sweeps == 0 && is_good {
+                        assert_eq!(&output.permutation, start.permutation());
                     }
                 }
             }
@@ -44,13 +46,32 @@ fn keeps_an_optimal_pairing() {
         let optimum = Permutation::new(instance.optimum.clone().unwrap(), instance.num_y()).unwrap();
         for cost in CostKind::ALL.into_iter().filter(|&cost| instance.optimal_for.contains(&reference(cost))) {
             for params in [small_blocks(1), ending_exact(1)] {
-                let output = solve_from(&instance, cost, params, Some(&optimum), &());
+                let output = solve_from(&instance, cost, params, Some(&optimum.clone().into()), &());
                 let expected = instance.optimal_cost(reference(cost));
                 let slack = 1e-6 * expected.abs();
                 assert!((output.mean_cost - expected).abs() <= slack, "{} {cost}", instance.name);
                 let moved = output.permutation.y_of_x().iter().zip(optimum.y_of_x()).filter(|(a, b)| a != b).count();
                 assert!(moved <= instance.num_x() / 100, "{} {cost}: {moved} pairs changed", instance.name);
             }
+        }
+    }
+}
+
+/// With prices, what ends in an exact solve starts with it.
+#[test]
+fn prices_make_sweeps_unnecessary() {
+    for (n, m, d) in [(1500, 1500, 2), (1500, 1500, 8), (1200, 1500, 8)] {
+        let instance = problems::mixture(n, m, d, 1);
+        for cost in CostKind::ALL {
+            let before = solve(&instance, cost, HirefParams::default());
+            let mut drifted = instance.clone();
+            let noise = problems::moved(n, d, 1.0, 5).x;
+            drifted.x.iter_mut().zip(noise).for_each(|(v, noise)| *v += 0.01 * noise);
+            let params = HirefParams { quality: Quality::Best, ..HirefParams::default() };
+            let cold = solve(&drifted, cost, params.clone());
+            let warm = solve_from(&drifted, cost, params, Some(&before.warm_start()), &());
+            assert!(warm.exact && warm.sweeps.is_empty(), "{cost}, {n} x {m}, d = {d}");
+            assert_relative(warm.mean_cost, cold.mean_cost, 1e-7, "warm and cold");
         }
     }
 }
@@ -65,6 +86,6 @@ fn repairs_a_drifted_pairing_as_well_as_a_cold_solve() {
     let noise = problems::moved(3000, 8, 1.0, 5).x;
     drifted.x.iter_mut().zip(noise).for_each(|(v, noise)| *v += 0.05 * noise);
     let cold = solve(&drifted, cost, params.clone());
-    let warm = solve_from(&drifted, cost, params, Some(&before.permutation), &());
+    let warm = solve_from(&drifted, cost, params, Some(&before.warm_start()), &());
     assert!(warm.mean_cost <= 1.005 * cold.mean_cost, "{} warm, {} cold", warm.mean_cost, cold.mean_cost);
 }

@@ -271,6 +271,38 @@ pub fn mixture(n: usize, m: usize, d: usize, seed: u64) -> Instance {
     Instance::unknown(&format!("mixture {n} x {m}, d = {d}"), x, y, d)
 }
 
+/// Two samples of what pretrained encoders make of natural data: a thousand clusters, each long in a few directions of its own, and
+/// unit norm.
+pub fn embeddings(n: usize, m: usize, d: usize, seed: u64) -> Instance {
+    const CLUSTERS: usize = 1000;
+    const DIRECTIONS: usize = 256;
+    const OWN: usize = 16;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut rows = |count: usize| normal(&mut rng, count * d).into_iter().map(|v| v as f32).collect::<Vec<f32>>();
+    let (centres, directions) = (rows(CLUSTERS), rows(DIRECTIONS));
+    let own: Vec<[usize; OWN]> =
+        (0..CLUSTERS).map(|_| std::array::from_fn(|_| rng.random_range(0..DIRECTIONS))).collect();
+    let mut sample = |points: usize| {
+        let mut rows = Vec::with_capacity(points * d);
+        for _ in 0..points {
+            let cluster = rng.random_range(0..CLUSTERS);
+            let start = rows.len();
+            let centre = &centres[cluster * d..][..d];
+            rows.extend(centre.iter().map(|c| c + 0.3 * rng.sample::<f32, _>(StandardNormal)));
+            let row: &mut [f32] = &mut rows[start..];
+            for (k, &direction) in own[cluster].iter().enumerate() {
+                let along = 0.5 * 0.85_f32.powi(k as i32) * rng.sample::<f32, _>(StandardNormal);
+                row.iter_mut().zip(&directions[direction * d..][..d]).for_each(|(v, u)| *v += along * u);
+            }
+            let norm = row.iter().map(|v| v * v).sum::<f32>().sqrt();
+            row.iter_mut().for_each(|v| *v /= norm);
+        }
+        rows
+    };
+    let (x, y) = (sample(n), sample(m));
+    Instance::unknown(&format!("embeddings {n} x {m}, d = {d}"), x, y, d)
+}
+
 /// x is one standard Gaussian; y has `near` points of the same and `far` points of one centred `distance` away.
 pub fn two_clusters(n: usize, near: usize, far: usize, d: usize, distance: f32, seed: u64) -> Instance {
     let mut rng = StdRng::seed_from_u64(seed);

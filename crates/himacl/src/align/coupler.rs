@@ -3,7 +3,7 @@
 use super::confidence::Joint;
 use super::error::AlignError;
 use hiref_core::solver::assignment::{AssignmentSolver, CostMatrix};
-use hiref_core::{CostKind, HirefParams, Observer, Permutation, Problem, UNMATCHED};
+use hiref_core::{CostKind, HirefParams, Observer, Permutation, Problem, UNMATCHED, WarmStart};
 use serde::{Deserialize, Serialize};
 
 /// How couplings are found.
@@ -31,7 +31,8 @@ pub(crate) struct Coupler<'a> {
     /// The last exact assignment: column and price of each row, with stand-ins where the sides differ in size.
     columns: Vec<u32>,
     prices: Vec<f32>,
-    last: Option<Permutation>,
+    /// What the solver's last coupling left to start from.
+    last: Option<WarmStart>,
 }
 
 impl<'a> Coupler<'a> {
@@ -59,10 +60,11 @@ impl<'a> Coupler<'a> {
             _ => {
                 let problem = Problem::new(x, y, CostKind::NegativeInnerProduct)?;
                 let solver = self.params.solver.clone().check()?;
-                solver.solve(&problem, self.last.as_ref(), self.observer)?.permutation
+                let output = solver.solve(&problem, self.last.as_ref(), self.observer)?;
+                self.last = Some(output.warm_start());
+                output.permutation
             }
         };
-        self.last = Some(permutation.clone());
         Ok(permutation)
     }
 

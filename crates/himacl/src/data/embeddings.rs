@@ -6,6 +6,7 @@ use super::rows::{ElementType, MappedRows};
 use super::{npy, safetensors};
 use crate::error::Error;
 use candle_core::{Device, Tensor};
+use half::{bf16, f16};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -143,6 +144,33 @@ impl Embeddings {
     /// As [`Self::to_vec`]; [`Error::Tensor`] where the device has not enough memory.
     pub fn to_tensor(&self, device: &Device) -> Result<Tensor, Error> {
         Ok(Tensor::from_vec(self.to_vec()?, (self.num_rows, self.dimension), device)?)
+    }
+
+    /// All values, `(n, d)`, on `device`, in the type they are stored in: half precision stays half precision, and takes half the memory;
+    /// f64 becomes f32.
+    ///
+    /// # Errors
+    /// As [`Self::to_tensor`].
+    pub fn to_stored_tensor(&self, device: &Device) -> Result<Tensor, Error> {
+        let shape = (self.num_rows, self.dimension);
+        match self.element() {
+            element if self.shards.iter().any(|shard| shard.element != element) => self.to_tensor(device),
+            ElementType::F16 => Ok(Tensor::from_vec(self.halves(f16::from_le_bytes)?, shape, device)?),
+            ElementType::Bf16 => Ok(Tensor::from_vec(self.halves(bf16::from_le_bytes)?, shape, device)?),
+            ElementType::F32 | ElementType::F64 => self.to_tensor(device),
+        }
+    }
+
+    /// All values of two bytes each, `(n * d,)`.
+    fn halves<T: Copy + Default + Into<f32> + Send + Sync>(&self, value: fn([u8; 2]) -> T) -> Result<Vec<T>, Error> {
+        let mut values = vec![T::default(); self.num_rows * self.dimension];
+        let mut rest = values.as_mut_slice();
+        for shard in &self.shards {
+            let (own, following) = rest.split_at_mut(shard.rows * self.dimension);
+            shard.copy_halves(own, value)?;
+            rest = following;
+        }
+        Ok(values)
     }
 
     /// Reads the metadata columns, one row for each embedding; `None` where the input has none.

@@ -1,8 +1,9 @@
 //! The metadata columns that go with embeddings, one row each.
 
 use crate::error::Error;
+use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
@@ -51,6 +52,22 @@ impl Metadata {
     /// The columns' names and types.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// A column of text, one entry a row, `None` for a null; `None` where there is no such column or it holds something else.
+    pub fn text_column(&self, name: &str) -> Option<Vec<Option<String>>> {
+        let (index, field) = self.schema.column_with_name(name)?;
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let mut entries = Vec::with_capacity(self.num_rows);
+        for column in self.batches.iter().map(|batch| batch.column(index)) {
+            match field.data_type() {
+                DataType::Utf8 => entries.extend(column.as_string::<i32>().iter().map(owned)),
+                DataType::LargeUtf8 => entries.extend(column.as_string::<i64>().iter().map(owned)),
+                DataType::Utf8View => entries.extend(column.as_string_view().iter().map(owned)),
+                _ => return None,
+            }
+        }
+        Some(entries)
     }
 
     /// All columns of the rows given, in the order given.

@@ -12,7 +12,7 @@ pub mod readers;
 
 pub use embeddings::{Embeddings, Layout};
 pub use metadata::Metadata;
-pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32};
+pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
 pub use rows::ElementType;
 pub use transform::{center, normalize_rows};
 pub use write::write_like;

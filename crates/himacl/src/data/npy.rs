@@ -72,7 +72,7 @@ pub fn read_npy_u32(path: &Path) -> Result<Vec<u32>, Error> {
 /// # Panics
 /// If the shape's product is not the number of values.
 pub fn write_npy_f32(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
-    write(path, "<f4", values, shape, f32::to_le_bytes)
+    write(path, "'<f4'", values, shape, f32::to_le_bytes)
 }
 
 /// Writes values of the given shape as f16, row-major, atomically; rounds to nearest.
@@ -84,7 +84,7 @@ pub fn write_npy_f32(path: &Path, values: &[f32], shape: &[usize]) -> Result<(),
 /// If the shape's product is not the number of values.
 pub fn write_npy_f16(path: &Path, values: &[f32], shape: &[usize]) -> Result<(), Error> {
     check_f16(path, values, shape.last().copied().unwrap_or(1))?;
-    write(path, "<f2", values, shape, |value| f16::from_f32(value).to_le_bytes())
+    write(path, "'<f2'", values, shape, |value| f16::from_f32(value).to_le_bytes())
 }
 
 /// Refuses values that f16 would turn into infinities.
@@ -104,7 +104,20 @@ pub(crate) fn check_f16(path: &Path, values: &[f32], dimension: usize) -> Result
 /// # Errors
 /// [`Error::Io`].
 pub fn write_npy_u32(path: &Path, values: &[u32]) -> Result<(), Error> {
-    write(path, "<u4", values, &[values.len()], u32::to_le_bytes)
+    write(path, "'<u4'", values, &[values.len()], u32::to_le_bytes)
+}
+
+/// Writes 128-bit ids as pairs of u64, atomically: numpy's structured type `u8,u8`.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn write_npy_uids(path: &Path, values: &[(u64, u64)]) -> Result<(), Error> {
+    write(path, "[('f0', '<u8'), ('f1', '<u8')]", values, &[values.len()], |(high, low)| {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&high.to_le_bytes());
+        bytes[8..].copy_from_slice(&low.to_le_bytes());
+        bytes
+    })
 }
 
 fn write<T: Copy, const N: usize>(
@@ -126,7 +139,7 @@ fn write_header(out: &mut dyn Write, descr: &str, shape: &[usize]) -> io::Result
     for size in shape {
         let _ = write!(dimensions, "{size}, ");
     }
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", dimensions.trim_end());
+    let mut header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': ({}), }}", dimensions.trim_end());
     // Ten bytes precede the header; the data begins at a multiple of 64, after a newline.
     let padding = 63 - (10 + header.len()) % 64;
     header.extend(std::iter::repeat_n(' ', padding));

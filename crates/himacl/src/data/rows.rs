@@ -60,6 +60,27 @@ impl MappedRows {
     /// # Errors
     /// [`Error::NotFinite`], naming rows of this file.
     pub(crate) fn decode(&self, out: &mut [f32]) -> Result<(), Error> {
+        self.read(out, |source, target| decode_row(self.element, source, target))
+    }
+
+    /// Copies all values, of two bytes each, to `out`, `(rows * dimension,)`, in parallel.
+    ///
+    /// # Errors
+    /// As [`Self::decode`].
+    pub(crate) fn copy_halves<T: Copy + Into<f32> + Send>(
+        &self,
+        out: &mut [T],
+        value: fn([u8; 2]) -> T,
+    ) -> Result<(), Error> {
+        assert_eq!(self.element.size(), 2, "half precision in `{}`", self.path.display());
+        self.read(out, |source, target| convert(source, target, value))
+    }
+
+    fn read<T: Copy + Into<f32> + Send>(
+        &self,
+        out: &mut [T],
+        read_row: impl Fn(&[u8], &mut [T]) + Sync,
+    ) -> Result<(), Error> {
         let width = self.dimension * self.element.size();
         let bytes = &self.map[self.offset..self.offset + self.rows * width];
         let bad: NotFinite = bytes
@@ -68,9 +89,10 @@ impl MappedRows {
             .enumerate()
             .with_min_len(256)
             .fold(NotFinite::default, |mut bad, (row, (source, target))| {
-                decode_row(self.element, source, target);
-                if let Some(column) = target.iter().position(|value| !value.is_finite()) {
-                    bad.add(row, column, target[column]);
+                read_row(source, target);
+                let not_finite = |&value: &T| !Into::<f32>::into(value).is_finite();
+                if let Some(column) = target.iter().position(not_finite) {
+                    bad.add(row, column, target[column].into());
                 }
                 bad
             })
@@ -122,7 +144,7 @@ fn decode_row(element: ElementType, source: &[u8], target: &mut [f32]) {
     }
 }
 
-fn convert<const N: usize>(source: &[u8], target: &mut [f32], value: impl Fn([u8; N]) -> f32) {
+fn convert<T, const N: usize>(source: &[u8], target: &mut [T], value: impl Fn([u8; N]) -> T) {
     for (bytes, target) in source.as_chunks::<N>().0.iter().zip(target) {
         *target = value(*bytes);
     }

@@ -6,7 +6,7 @@ use crate::align::pair_confidence;
 use crate::error::Error;
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
-use hiref_core::{Observer, Permutation, Problem, Termination};
+use hiref_core::{Observer, Permutation, Problem, Termination, WarmStart};
 
 /// A coupling and its mean cost.
 #[derive(Debug, Clone)]
@@ -34,7 +34,8 @@ pub fn couple(
     let (x, y) = map.joint(x, y)?;
     let problem = Problem::new(&x, &y, section.cost)?;
     let solver = section.solver(seed).check()?;
-    let output = solver.solve(&problem, warm_start.filter(|_| section.warm_start), observer)?;
+    let warm_start = warm_start.filter(|_| section.warm_start).cloned().map(WarmStart::from);
+    let output = solver.solve(&problem, warm_start.as_ref(), observer)?;
     let confidence = pair_confidence(&x, &y, &output.permutation, section.neighbours, section.reference_items, seed)?;
     let interrupted = output.termination == Termination::Interrupted;
     let coupling = Coupling { permutation: output.permutation, confidence };

@@ -23,14 +23,14 @@ use rayon::prelude::*;
 /// ```
 pub fn mean_cost(problem: &Problem, permutation: &Permutation) -> f64 {
     const CHUNK: usize = 4096;
-    let (n, m, d) = (problem.x().num_points(), problem.y().num_points(), problem.x().dimension());
+    let (n, m) = (problem.x().num_points(), problem.y().num_points());
     assert_eq!((permutation.num_x(), permutation.num_y()), (n, m), "the permutation belongs to another problem");
     let (x, y) = (problem.x().rows(), problem.y().rows());
-    let (x, y) = (x.as_slice(), y.as_slice());
+    let (x, y) = (x.view(), y.view());
     let pairs: Vec<(usize, usize)> = permutation.pairs().collect();
     let partial: Vec<f64> = pairs
         .par_chunks(CHUNK)
-        .map(|chunk| chunk.iter().map(|&(i, j)| problem.cost().between(&x[i * d..][..d], &y[j * d..][..d])).sum())
+        .map(|chunk| chunk.iter().map(|&(i, j)| problem.cost().between(&x.row(i), &y.row(j))).sum())
         .collect();
     partial.iter().sum::<f64>() / pairs.len() as f64
 }

@@ -1,11 +1,18 @@
 //! A support: points of one space as the rows of a tensor.
 
+use super::rows::{Rows, Values};
 use crate::error::{Error, Side};
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 use std::ops::Deref;
 
-/// Points as rows, `(n, d)`, f32, contiguous; on any device, with a view from the host.
+/// From this many coordinates on, half precision stays as it is: below, the points are not what fills the memory.
+const KEEP_HALF: usize = 32;
+/// Rows checked at a time.
+const CHUNK: usize = 256;
+
+/// Points as rows, `(n, d)`, contiguous, in f32, or in f16 or bf16 where they came so in many dimensions; on any device, with a view
+/// from the host.
 #[derive(Debug, Clone)]
 pub struct PointCloud {
     tensor: Tensor,
@@ -15,7 +22,7 @@ pub struct PointCloud {
 }
 
 impl PointCloud {
-    /// Takes a matrix of any float type; shares its memory where it already is contiguous f32 on the CPU.
+    /// Takes a matrix of any float type; shares its memory where that is contiguous, of a type kept and on the CPU.
     pub(crate) fn new(points: &Tensor, side: Side) -> Result<Self, Error> {
         let &[num_points, dimension] = points.dims() else {
             return Err(Error::NotAMatrix { side, shape: points.dims().to_vec() });
@@ -27,7 +34,8 @@ impl PointCloud {
         if num_points > limit {
             return Err(Error::TooManyPoints { side, points: num_points, limit });
         }
-        let tensor = points.to_dtype(DType::F32)?.contiguous()?;
+        let keep = matches!(points.dtype(), DType::F16 | DType::BF16) && dimension >= KEEP_HALF;
+        let tensor = points.to_dtype(if keep { points.dtype() } else { DType::F32 })?.contiguous()?;
         let host = tensor.to_device(&Device::Cpu)?;
         Ok(Self { tensor, host, num_points, dimension })
     }
@@ -42,7 +50,7 @@ impl PointCloud {
         self.dimension
     }
 
-    /// The points, `(n, d)`, on their device.
+    /// The points, `(n, d)`, f32, f16 or bf16, on their device.
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
     }
@@ -60,23 +68,22 @@ impl PointCloud {
 
     /// Refuses NaN and infinite coordinates, naming the first.
     pub(crate) fn check_finite(&self, side: Side) -> Result<(), Error> {
-        let rows = self.rows();
-        let all = rows.as_slice();
-        match all.par_iter().position_first(|value| !value.is_finite()) {
-            None => Ok(()),
-            Some(at) => {
-                Err(Error::NotFinite { side, row: at / self.dimension, column: at % self.dimension, value: all[at] })
-            }
-        }
+        let host = self.rows();
+        let found = host.view().chunks(CHUNK).enumerate().find_map_first(|(chunk, values)| {
+            let at = values.iter().position(|value| !value.is_finite())?;
+            Some((chunk * CHUNK + at / self.dimension, at % self.dimension, values[at]))
+        });
+        found.map_or(Ok(()), |(row, column, value)| Err(Error::NotFinite { side, row, column, value }))
     }
 
     /// Refuses zero vectors, naming the first.
     pub(crate) fn check_nonzero(&self, side: Side) -> Result<(), Error> {
-        let rows = self.rows();
-        match rows.as_slice().par_chunks(self.dimension).position_first(|row| row.iter().all(|&value| value == 0.0)) {
-            None => Ok(()),
-            Some(row) => Err(Error::ZeroVector { side, row }),
-        }
+        let host = self.rows();
+        let found = host.view().chunks(CHUNK).enumerate().find_map_first(|(chunk, values)| {
+            let mut rows = values.chunks_exact(self.dimension);
+            Some(chunk * CHUNK + rows.position(|row| row.iter().all(|&value| value == 0.0))?)
+        });
+        found.map_or(Ok(()), |row| Err(Error::ZeroVector { side, row }))
     }
 }
 
@@ -89,14 +96,18 @@ pub struct HostRows<'a> {
 }
 
 impl HostRows<'_> {
-    /// All coordinates, row-major, `(n * d,)`.
+    /// The points, `(n, d)`.
     ///
     /// # Panics
-    /// Never: the cloud's constructor put f32 values on the CPU.
-    pub fn as_slice(&self) -> &[f32] {
-        let Storage::Cpu(CpuStorage::F32(values)) = &**self.storage else {
-            unreachable!("a point cloud keeps an f32 copy on the host");
+    /// Never: the cloud's constructor put values of one of these types on the CPU.
+    pub fn view(&self) -> Rows<'_> {
+        let values = self.offset..self.offset + self.num_points * self.dimension;
+        let values = match &**self.storage {
+            Storage::Cpu(CpuStorage::F32(all)) => Values::F32(&all[values]),
+            Storage::Cpu(CpuStorage::F16(all)) => Values::F16(&all[values]),
+            Storage::Cpu(CpuStorage::BF16(all)) => Values::Bf16(&all[values]),
+            _ => unreachable!("a point cloud keeps floating-point values on the host"),
         };
-        &values[self.offset..self.offset + self.num_points * self.dimension]
+        Rows::new(values, self.dimension)
     }
 }

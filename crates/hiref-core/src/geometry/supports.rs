@@ -1,32 +1,47 @@
 //! The points of both sides, as exact computations see them.
 
+use super::Rows;
 use crate::cost::CostKind;
+use std::borrow::Cow;
 
 /// The points of a problem with n <= m, as the exact solves see them; x indices from n on stand for "no partner".
 #[derive(Clone, Copy)]
 pub(crate) struct Supports<'a> {
     /// `(n, d)`
-    pub(crate) x: &'a [f32],
+    pub(crate) x: Rows<'a>,
     /// `(m, d)`
-    pub(crate) y: &'a [f32],
-    pub(crate) dimension: usize,
+    pub(crate) y: Rows<'a>,
     pub(crate) cost: CostKind,
 }
 
 impl<'a> Supports<'a> {
     pub(crate) fn num_x(&self) -> usize {
-        self.x.len() / self.dimension
+        self.x.num_points()
     }
 
     pub(crate) fn num_y(&self) -> usize {
-        self.y.len() / self.dimension
+        self.y.num_points()
     }
 
-    pub(crate) fn x_row(&self, i: u32) -> Option<&'a [f32]> {
-        self.x.get(i as usize * self.dimension..).and_then(|rest| rest.get(..self.dimension))
+    pub(crate) fn dimension(&self) -> usize {
+        self.x.dimension()
     }
 
-    pub(crate) fn y_row(&self, j: u32) -> &'a [f32] {
-        &self.y[j as usize * self.dimension..][..self.dimension]
+    /// Whether an x index is that of a point and not of a stand-in.
+    pub(crate) fn is_point(&self, i: u32) -> bool {
+        (i as usize) < self.num_x()
+    }
+
+    pub(crate) fn x_row(&self, i: u32) -> Cow<'a, [f32]> {
+        self.x.row(i as usize)
+    }
+
+    pub(crate) fn y_row(&self, j: u32) -> Cow<'a, [f32]> {
+        self.y.row(j as usize)
+    }
+
+    /// The cost between two points, in f64.
+    pub(crate) fn between(&self, i: u32, j: u32) -> f64 {
+        self.cost.between(&self.x_row(i), &self.y_row(j))
     }
 }

@@ -1,5 +1,6 @@
 //! The cost between two supports, tile by tile.
 
+use super::Rows;
 use crate::cost::CostKind;
 use crate::problem::Problem;
 use rayon::prelude::*;
@@ -32,8 +33,8 @@ impl TiledCost {
     /// The cost of a problem.
     pub(crate) fn of_problem(problem: &Problem) -> Self {
         let (x, y) = (problem.x().rows(), problem.y().rows());
-        let widen = |rows: &[f32]| rows.par_iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
-        Self::new(problem.cost(), problem.x().dimension(), widen(x.as_slice()), widen(y.as_slice()))
+        let widen = |rows: Rows<'_>| rows.all().par_iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
+        Self::new(problem.cost(), problem.x().dimension(), widen(x.view()), widen(y.view()))
     }
 
     /// The cost between `x`, `(n, d)`, and `y`, `(m, d)`, row-major.

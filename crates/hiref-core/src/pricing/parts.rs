@@ -1,6 +1,6 @@
 //! Prices that are consistent within parts of a pairing, made consistent across them.
 
-use super::tiles::{LANES, Tiles, gather};
+use super::tiles::{LANES, Tiles};
 use crate::geometry::Supports;
 use crate::solver::assignment::{AssignmentSolver, CostMatrix};
 use rayon::prelude::*;
@@ -62,17 +62,12 @@ pub(crate) fn shifts(slack: &[f64], parts: usize) -> Vec<f64> {
 /// The least `c_ij - f_i - g_j` of the x points of each part with the y points of each other, `(parts, parts)`, in f32;
 /// `f_i` is what makes each pair's own zero.
 fn slack_between(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], offsets: &[usize], g: &[f64]) -> Vec<f64> {
-    let d = supports.dimension;
-    let (x, y) = (gather(supports.x, d, x_order), gather(supports.y, d, y_order));
+    let (x, y) = (supports.x.gather(x_order), supports.y.gather(y_order));
     let g: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
-    let own: Vec<f64> = x
-        .par_chunks_exact(d)
-        .zip(y.par_chunks_exact(d))
-        .zip(&g)
-        .map(|((x, y), g)| supports.cost.between(x, y) - g)
-        .collect();
+    let own: Vec<f64> =
+        x_order.par_iter().zip(y_order).zip(&g).map(|((&i, &j), g)| supports.between(i, j) - g).collect();
     let level = g.iter().sum::<f64>() / g.len() as f64;
-    let tiles = Tiles::new(supports.cost, d, &x, &y, &g);
+    let tiles = Tiles::new(supports.cost, supports.dimension(), x, y, &g);
     let parts = offsets.len() - 1;
     let largest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0).next_multiple_of(LANES);
     let mut slack = vec![0.0; parts * parts];

@@ -39,7 +39,7 @@ pub(crate) fn price(
 ) -> Option<Pricing> {
     let width = width.min(supports.num_y());
     let metric = matches!(supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
-    if metric && supports.dimension <= TREE_DIMENSION {
+    if metric && supports.dimension() <= TREE_DIMENSION {
         PriceTree::new(supports, y_of_x, g).price(width, should_stop)
     } else {
         tiles::price(supports, y_of_x, g, width, should_stop)

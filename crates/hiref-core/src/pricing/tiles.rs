@@ -3,6 +3,7 @@
 use super::search::{Least, Pricing, lowered};
 use crate::cost::CostKind;
 use crate::geometry::{Supports, equal_offsets, kd_order};
+use crate::math::inner_products;
 use rayon::prelude::*;
 
 /// x points of a tile.
@@ -20,18 +21,16 @@ struct Side {
 }
 
 impl Side {
-    fn new(rows: &[f32], dimension: usize, normalize: bool, centre: &[f64]) -> Self {
-        let mut values = vec![0.0_f32; rows.len()];
+    fn new(mut values: Vec<f32>, dimension: usize, normalize: bool, centre: &[f64]) -> Self {
         let norms: Vec<f64> = values
             .par_chunks_exact_mut(dimension)
-            .zip(rows.par_chunks_exact(dimension))
-            .map(|(out, row)| {
-                let square = || row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
-                let scale = if normalize { square().sqrt().recip() } else { 1.0 };
-                for ((out, &v), c) in out.iter_mut().zip(row).zip(centre) {
-                    *out = (f64::from(v) * scale - c) as f32;
+            .map(|row| {
+                let norm = |row: &[f32]| row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+                let scale = if normalize { norm(row).recip() } else { 1.0 };
+                for (v, c) in row.iter_mut().zip(centre) {
+                    *v = (f64::from(*v) * scale - c) as f32;
                 }
-                out.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt()
+                norm(row)
             })
             .collect();
         let squares = norms.iter().map(|norm| (norm * norm) as f32).collect();
@@ -54,10 +53,11 @@ pub(super) struct Tiles {
 }
 
 impl Tiles {
-    pub(super) fn new(cost: CostKind, dimension: usize, x: &[f32], y: &[f32], g: &[f64]) -> Self {
+    /// Takes the points row-major: `x (n, d)`, `y (m, d)`.
+    pub(super) fn new(cost: CostKind, dimension: usize, x: Vec<f32>, y: Vec<f32>, g: &[f64]) -> Self {
         let metric = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
         // Costs that are distances do not change under a common shift; small coordinates round less.
-        let centre = if metric { mean(y, dimension) } else { vec![0.0; dimension] };
+        let centre = if metric { mean(&y, dimension) } else { vec![0.0; dimension] };
         let normalize = cost == CostKind::Cosine;
         let (x, mut y) = (Side::new(x, dimension, normalize, &centre), Side::new(y, dimension, normalize, &centre));
         let level = g.iter().sum::<f64>() / g.len() as f64;
@@ -101,7 +101,13 @@ impl Tiles {
         stride: usize,
     ) {
         let d = self.dimension;
-        product_of(&self.x.values[x.start * d..x.end * d], &self.y.values[y.start * d..y.end * d], d, product, stride);
+        inner_products(
+            &self.x.values[x.start * d..x.end * d],
+            &self.y.values[y.start * d..y.end * d],
+            d,
+            product,
+            stride,
+        );
     }
 
     /// The reduced costs of row i with the 16 columns from `column` on, given their products; the Euclidean ones are lowered by
@@ -146,37 +152,6 @@ impl Tiles {
     pub(super) fn chunks<'a>(&self, start: usize, products: &'a [f32]) -> &'a [[f32; LANES]] {
         let count = products.len().min(self.prices.len() - start) / LANES;
         &products.as_chunks::<LANES>().0[..count]
-    }
-}
-
-/// `product[i, j] = <x_i, y_j>` for rows of d values; rows of the product are `stride` apart.
-fn product_of(x: &[f32], y: &[f32], d: usize, product: &mut [f32], stride: usize) {
-    let (rows, columns) = (x.len() / d, y.len() / d);
-    assert!(rows * stride <= product.len() && columns <= stride, "a tile within its buffer");
-    // SAFETY: `product` holds `rows` rows of `stride >= columns` values (asserted above); x and y are whole rows of d
-    // values, read as row-major matrices, y transposed by its strides; nothing overlaps.
-    unsafe {
-        gemm::gemm(
-            rows,
-            columns,
-            d,
-            product.as_mut_ptr(),
-            1,
-            stride as isize,
-            false,
-            x.as_ptr(),
-            1,
-            d as isize,
-            y.as_ptr(),
-            d as isize,
-            1,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }
 
@@ -277,7 +252,8 @@ impl pulp::NullaryFnOnce for Scan<'_> {
 fn neighbours_together(supports: Supports<'_>, y_of_x: &[u32]) -> (Vec<u32>, Vec<u32>) {
     let (n, m) = (supports.num_x(), supports.num_y());
     let mut y_order: Vec<u32> = (0..m as u32).collect();
-    kd_order(&mut y_order, supports.y, supports.dimension, &equal_offsets(m, m.div_ceil(COLUMNS).next_power_of_two()));
+    let offsets = equal_offsets(m, m.div_ceil(COLUMNS).next_power_of_two());
+    kd_order(&mut y_order, &supports.y.all(), supports.dimension(), &offsets);
     let mut place = vec![0_u32; m];
     y_order.iter().enumerate().for_each(|(at, &j)| place[j as usize] = at as u32);
     let mut x_order: Vec<u32> = (0..n as u32).collect();
@@ -293,11 +269,10 @@ pub(super) fn price(
     width: usize,
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Pricing> {
-    let (d, n, m) = (supports.dimension, supports.num_x(), supports.num_y());
+    let (d, n, m) = (supports.dimension(), supports.num_x(), supports.num_y());
     let (x_order, y_order) = neighbours_together(supports, y_of_x);
     let ordered: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
-    let tiles =
-        Tiles::new(supports.cost, d, &gather(supports.x, d, &x_order), &gather(supports.y, d, &y_order), &ordered);
+    let tiles = Tiles::new(supports.cost, d, supports.x.gather(&x_order), supports.y.gather(&y_order), &ordered);
     let ranges = Ranges::new(&tiles, m);
     // Rows of the pricing in `x_order`, to be put in their places at the end.
     let mut found = Pricing::new(n, width);
@@ -316,7 +291,7 @@ pub(super) fn price(
                 let rows = block * ROWS..block * ROWS + floor.len();
                 let mut lists: Vec<Least> = rows.clone().map(|_| Least::new(width)).collect();
                 let stride = ranges.len();
-                product_of(&tiles.x.values[rows.start * d..rows.end * d], &ranges.centres, d, product, stride);
+                inner_products(&tiles.x.values[rows.start * d..rows.end * d], &ranges.centres, d, product, stride);
                 let mut bounds: Vec<f64> = Vec::with_capacity(rows.len() * stride);
                 for (i, products) in rows.clone().zip(product.chunks_exact(stride)) {
                     bounds.extend(products.iter().enumerate().map(|(range, &p)| ranges.bound(&tiles, i, range, p)));
@@ -349,9 +324,9 @@ pub(super) fn price(
                 for (((i, list), floor), (columns, costs)) in
                     rows.zip(&lists).zip(floor).zip(columns.chunks_exact_mut(width).zip(costs.chunks_exact_mut(width)))
                 {
-                    let x = &supports.x[x_order[i] as usize * d..][..d];
+                    let x = supports.x_row(x_order[i]);
                     let reduced = |j: u32| {
-                        let cost = supports.cost.between(x, supports.y_row(j));
+                        let cost = supports.cost.between(&x, &supports.y_row(j));
                         (cost - g[j as usize], j, cost)
                     };
                     let mut exact: Vec<_> =
@@ -385,13 +360,6 @@ pub(super) fn price(
         pricing.floor[i as usize] = found.floor[at];
     }
     Some(pricing)
-}
-
-/// The rows of an order, one after the other.
-pub(super) fn gather(rows: &[f32], d: usize, order: &[u32]) -> Vec<f32> {
-    let mut out = vec![0.0; order.len() * d];
-    out.par_chunks_exact_mut(d).zip(order).for_each(|(out, &i)| out.copy_from_slice(&rows[i as usize * d..][..d]));
-    out
 }
 
 /// The mean row, in f64.

@@ -4,6 +4,7 @@ use super::search::{Least, Pricing, lowered};
 use crate::cost::CostKind;
 use crate::geometry::{Supports, equal_offsets, kd_order};
 use rayon::prelude::*;
+use std::borrow::Cow;
 
 /// x points of one unit of work.
 const ROWS: usize = 256;
@@ -19,6 +20,8 @@ const LEAF: usize = 8;
 pub(super) struct PriceTree<'a> {
     supports: Supports<'a>,
     dimension: usize,
+    /// The x points, `(n, d)`.
+    x: Cow<'a, [f32]>,
     /// Leaf-ordered y points.
     order: Vec<u32>,
     /// Their coordinates, in f64, and prices.
@@ -34,7 +37,7 @@ pub(super) struct PriceTree<'a> {
 
 impl<'a> PriceTree<'a> {
     pub(super) fn new(supports: Supports<'a>, y_of_x: &[u32], g: &[f64]) -> Self {
-        let (d, m) = (supports.dimension, supports.num_y());
+        let (d, m) = (supports.dimension(), supports.num_y());
         let mut levels = 0;
         while m.div_ceil(1 << levels) > LEAF {
             levels += 1;
@@ -42,7 +45,8 @@ impl<'a> PriceTree<'a> {
         let leaves = 1_usize << levels;
         let offsets = equal_offsets(m, leaves);
         let mut order: Vec<u32> = (0..m as u32).collect();
-        kd_order(&mut order, supports.y, d, &offsets);
+        let y = supports.y.all();
+        kd_order(&mut order, &y, d, &offsets);
         let mut x_of_y = vec![u32::MAX; m];
         for (x, &y) in y_of_x.iter().take(supports.num_x()).enumerate() {
             if let Some(slot) = x_of_y.get_mut(y as usize) {
@@ -52,10 +56,8 @@ impl<'a> PriceTree<'a> {
         let mut tree = Self {
             supports,
             dimension: d,
-            points: order
-                .iter()
-                .flat_map(|&j| supports.y[j as usize * d..][..d].iter().map(|&v| f64::from(v)))
-                .collect(),
+            x: supports.x.all(),
+            points: order.iter().flat_map(|&j| y[j as usize * d..][..d].iter().map(|&v| f64::from(v))).collect(),
             prices: order.iter().map(|&j| g[j as usize]).collect(),
             order,
             levels,
@@ -66,7 +68,7 @@ impl<'a> PriceTree<'a> {
         // The gradient of the cost at each point's own partner; where there is none, the price is flat.
         let mut gradients = vec![0.0; m * d];
         gradients.par_chunks_exact_mut(d).enumerate().for_each(|(at, gradient)| {
-            if let Some(x) = supports.x.get(x_of_y[tree.order[at] as usize] as usize * d..).and_then(|x| x.get(..d)) {
+            if let Some(x) = tree.x.get(x_of_y[tree.order[at] as usize] as usize * d..).and_then(|x| x.get(..d)) {
                 tree.gradient(x, &tree.points[at * d..][..d], gradient);
             }
         });
@@ -175,7 +177,7 @@ impl<'a> PriceTree<'a> {
                     }
                     let rows = columns.chunks_exact_mut(width).zip(costs.chunks_exact_mut(width)).zip(floor);
                     for (i, ((columns, costs), floor)) in (block * ROWS..).zip(rows) {
-                        x.iter_mut().zip(&self.supports.x[i * d..][..d]).for_each(|(x, &v)| *x = f64::from(v));
+                        x.iter_mut().zip(&self.x[i * d..][..d]).for_each(|(x, &v)| *x = f64::from(v));
                         self.search(x, least, stack);
                         for ((column, cost), &(_, at)) in columns.iter_mut().zip(costs.iter_mut()).zip(least.entries())
                         {

@@ -51,6 +51,11 @@ impl Pairing {
         Self { y_of_x, g, block: vec![0; len], shadow: vec![UNMATCHED; len - num_x] }
     }
 
+    /// Whether an earlier solve has left prices.
+    pub(crate) fn is_priced(&self) -> bool {
+        self.g.iter().any(|&g| g != 0.0)
+    }
+
     /// The pairs of the real x points.
     pub(crate) fn to_permutation(&self, num_x: usize) -> Permutation {
         Permutation::of_distinct(self.y_of_x[..num_x].to_vec(), self.y_of_x.len())
@@ -155,6 +160,9 @@ impl Block {
 
 #[derive(Default)]
 struct Workspace {
+    /// The block's points, `(s, d)` each.
+    x: Vec<f32>,
+    y: Vec<f32>,
     tile: CostTile,
     single: Precision<f32>,
     double: Precision<f64>,
@@ -163,11 +171,20 @@ struct Workspace {
 impl Workspace {
     fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> Solved {
         let Block { x, y, parts } = Block::new(pairing, x);
+        let d = supports.dimension();
+        self.x.resize(x.len() * d, 0.0);
+        self.y.resize(y.len() * d, 0.0);
+        for (out, &i) in self.x.chunks_exact_mut(d).zip(&x).filter(|(_, i)| supports.is_point(**i)) {
+            supports.x.copy_row(i as usize, out);
+        }
+        for (out, &j) in self.y.chunks_exact_mut(d).zip(&y) {
+            supports.y.copy_row(j as usize, out);
+        }
         self.tile.compute(
             supports.cost,
-            supports.dimension,
-            x.iter().map(|&i| supports.x_row(i)),
-            y.iter().map(|&j| supports.y_row(j)),
+            d,
+            x.iter().zip(self.x.chunks_exact(d)).map(|(&i, row)| supports.is_point(i).then_some(row)),
+            self.y.chunks_exact(d),
         );
         let terms = self.tile.column_terms();
         let old_g: Vec<f64> = y.iter().zip(terms).map(|(&j, term)| pairing.g[j as usize] - term).collect();
@@ -189,7 +206,7 @@ impl Workspace {
         g.iter_mut().for_each(|g| *g += shift);
         let pairs = x.iter().zip(&columns).map(|(&x_index, &column)| {
             let column = column as usize;
-            let shadow = supports.x_row(x_index).is_none().then(|| self.shadow(supports, &x, &columns, &g, column));
+            let shadow = (!supports.is_point(x_index)).then(|| self.shadow(supports, &x, &columns, &g, column));
             SolvedPair {
                 x: x_index,
                 y: y[column],
@@ -206,7 +223,7 @@ impl Workspace {
             let own = columns[row] as usize;
             self.tile.at(row, column) - self.tile.at(row, own) + g[own]
         };
-        let real = (0..x.len()).filter(|&row| supports.x_row(x[row]).is_some());
+        let real = (0..x.len()).filter(|&row| supports.is_point(x[row]));
         real.map(|row| (slack(row), x[row])).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, x)| x)
     }
 }

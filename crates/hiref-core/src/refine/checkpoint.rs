@@ -1,30 +1,39 @@
 //! A solve's state between two of its steps, as bytes.
 
+use super::arrays::{self, Array, Arrays};
 use super::block_solver::Pairing;
 use super::output::{LevelReport, PhaseSeconds, SweepReport};
 use super::params::HirefParams;
 use super::partition::Partition;
 use crate::error::Error;
+use crate::geometry::PointCloud;
 use crate::problem::Problem;
 use crate::rng::scramble;
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 
 /// Changes whenever older checkpoints could not be continued to the same bits.
-const VERSION: u32 = 1;
-const FACTS: &str = "hiref_checkpoint";
+const VERSION: u32 = 2;
 
 /// Where a solve stands: what it has made so far, and how it got there.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
     pub(crate) stage: Stage,
+    /// The y partner of each x index in a warm start that the first pairing is yet to be merged with.
+    pub(crate) earlier: Option<Vec<u32>>,
     pub(crate) levels: Vec<LevelReport>,
     pub(crate) sweeps: Vec<SweepReport>,
     /// Mean costs before the first sweep and after each.
     pub(crate) costs: Vec<f64>,
     pub(crate) seconds: PhaseSeconds,
+}
+
+impl Progress {
+    /// At the start of a stage, with nothing to report yet.
+    pub(crate) fn at(stage: Stage) -> Self {
+        let (levels, sweeps, costs) = (Vec::new(), Vec::new(), Vec::new());
+        Self { stage, earlier: None, levels, sweeps, costs, seconds: PhaseSeconds::default() }
+    }
 }
 
 /// What a solve has made so far.
@@ -55,30 +64,11 @@ struct Facts {
     seconds: PhaseSeconds,
 }
 
-/// One named array of a checkpoint.
-struct Array {
-    name: &'static str,
-    dtype: Dtype,
-    len: usize,
-    bytes: Vec<u8>,
-}
-
-impl Array {
-    fn u32(name: &'static str, values: &[u32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name, dtype: Dtype::U32, len: values.len(), bytes }
-    }
-
-    fn f64(name: &'static str, values: &[f64]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name, dtype: Dtype::F64, len: values.len(), bytes }
-    }
-}
-
-/// A safetensors file of a solve's state: little-endian arrays, and the rest as JSON in its metadata.
+/// A safetensors file of a solve's state.
 pub(crate) fn encode(params: &HirefParams, fingerprint: u64, progress: &Progress) -> Vec<u8> {
-    let Progress { stage, levels, sweeps, costs, seconds } = progress;
+    let Progress { stage, earlier, levels, sweeps, costs, seconds } = progress;
     let mut arrays = vec![Array::f64("costs", costs)];
+    arrays.extend(earlier.as_ref().map(|earlier| Array::u32("earlier", earlier)));
     match stage {
         Stage::Partition(Partition { x_order, y_order, offsets }) => {
             let offsets: Vec<u32> = offsets.iter().map(|&offset| offset as u32).collect();
@@ -103,13 +93,7 @@ pub(crate) fn encode(params: &HirefParams, fingerprint: u64, progress: &Progress
         sweeps: sweeps.clone(),
         seconds: *seconds,
     };
-    let facts = serde_json::to_string(&facts).expect("plain numbers and names become JSON");
-    let views = arrays.iter().map(|array| {
-        let view =
-            TensorView::new(array.dtype, vec![array.len], &array.bytes).expect("as many bytes as the shape says");
-        (array.name, view)
-    });
-    safetensors::serialize(views, Some(HashMap::from([(FACTS.to_owned(), facts)]))).expect("names are distinct")
+    arrays::encode(&arrays, &facts)
 }
 
 impl Checkpoint {
@@ -118,33 +102,15 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::BrokenCheckpoint`] if the bytes are not a whole checkpoint of this version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let broken = |what: &dyn std::fmt::Display| Error::BrokenCheckpoint { what: what.to_string() };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| broken(&error))?;
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| broken(&error))?;
-        let facts = header.metadata().as_ref().and_then(|metadata| metadata.get(FACTS));
-        let facts = facts.ok_or_else(|| broken(&"it is some other file"))?;
-        let Facts { version, params, fingerprint, levels, sweeps, seconds } =
-            serde_json::from_str(facts).map_err(|error| broken(&error))?;
+        let broken = |what: String| Error::BrokenCheckpoint { what };
+        let (arrays, Facts { version, params, fingerprint, levels, sweeps, seconds }) =
+            Arrays::decode(bytes).map_err(broken)?;
         if version != VERSION {
-            return Err(broken(&format_args!("it is of version {version}, expected {VERSION}")));
+            return Err(broken(format!("it is of version {version}, expected {VERSION}")));
         }
-        let words = |name: &str, dtype: Dtype| {
-            let tensor = tensors.tensor(name).map_err(|error| broken(&error))?;
-            if tensor.dtype() == dtype {
-                Ok(tensor.data().to_vec())
-            } else {
-                Err(broken(&format_args!("`{name}` is of another type")))
-            }
-        };
-        let u32s = |name: &str| {
-            let bytes = words(name, Dtype::U32)?;
-            Ok::<Vec<u32>, Error>(bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect())
-        };
-        let f64s = |name: &str| {
-            let bytes = words(name, Dtype::F64)?;
-            Ok::<Vec<f64>, Error>(bytes.as_chunks::<8>().0.iter().map(|word| f64::from_le_bytes(*word)).collect())
-        };
-        let stage = if tensors.tensor("y_of_x").is_ok() {
+        let u32s = |name: &str| arrays.u32(name).map_err(broken);
+        let f64s = |name: &str| arrays.f64(name).map_err(broken);
+        let stage = if arrays.has("y_of_x") {
             Stage::Pairing(Pairing {
                 y_of_x: u32s("y_of_x")?,
                 g: f64s("g")?,
@@ -155,7 +121,8 @@ impl Checkpoint {
             let offsets = u32s("offsets")?.into_iter().map(|offset| offset as usize).collect();
             Stage::Partition(Partition { x_order: u32s("x_order")?, y_order: u32s("y_order")?, offsets })
         };
-        let progress = Progress { stage, levels, sweeps, costs: f64s("costs")?, seconds };
+        let earlier = arrays.has("earlier").then(|| u32s("earlier")).transpose()?;
+        let progress = Progress { stage, earlier, levels, sweeps, costs: f64s("costs")?, seconds };
         Ok(Self { params, fingerprint, progress })
     }
 
@@ -178,7 +145,8 @@ impl Checkpoint {
             order.len() == m
                 && order.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
         };
-        let consistent = match &self.progress.stage {
+        let earlier = self.progress.earlier.as_ref().is_none_or(|earlier| whole(earlier));
+        let stage = match &self.progress.stage {
             Stage::Partition(Partition { x_order, y_order, offsets }) => {
                 whole(x_order)
                     && whole(y_order)
@@ -194,7 +162,7 @@ impl Checkpoint {
                     && !self.progress.costs.is_empty()
             }
         };
-        if consistent {
+        if earlier && stage {
             Ok(self.progress)
         } else {
             Err(Error::BrokenCheckpoint { what: "its arrays do not fit together".to_owned() })
@@ -204,15 +172,17 @@ impl Checkpoint {
 
 /// A number that tells one problem from another: a hash of its cost, sizes and points.
 pub(crate) fn fingerprint(problem: &Problem) -> u64 {
-    const CHUNK: usize = 1 << 14;
-    let side = |rows: &[f32]| {
-        let chunks: Vec<u64> = rows
-            .par_chunks(CHUNK)
+    const CHUNK: usize = 256;
+    let side = |cloud: &PointCloud| {
+        let host = cloud.rows();
+        let chunks: Vec<u64> = host
+            .view()
+            .chunks(CHUNK)
             .map(|chunk| chunk.iter().fold(0, |hash, value| scramble(hash ^ u64::from(value.to_bits()))))
             .collect();
-        chunks.into_iter().fold(rows.len() as u64, |hash, chunk| scramble(hash ^ chunk))
+        chunks.into_iter().fold(cloud.num_points() as u64, |hash, chunk| scramble(hash ^ chunk))
     };
-    let (x, y) = (side(problem.x().rows().as_slice()), side(problem.y().rows().as_slice()));
+    let (x, y) = (side(problem.x()), side(problem.y()));
     [problem.cost() as u64, problem.x().dimension() as u64, x, y]
         .into_iter()
         .fold(0, |hash, word| scramble(hash ^ word))

@@ -4,7 +4,7 @@ use super::output::LevelReport;
 use super::params::{HirefParams, Quality};
 use crate::cost::CostKind;
 use crate::error::Error;
-use crate::geometry::{Supports, equal_offsets, kd_order};
+use crate::geometry::{Rows, Supports, equal_offsets, kd_order};
 use crate::progress::{Event, Observer, Phase};
 use crate::solver::assignment::{AssignmentSolver, CostMatrix};
 use crate::solver::sparse_assignment::PricedRounds;
@@ -24,6 +24,9 @@ const GAP: f64 = 1e-4;
 /// Rounds of pricing and sparse solves on a level of at most so many groups; larger ones only hand down (but at `best`), and the sweeps over
 /// the points mend what is left. Measured on the half-moon, n = 2^20: a round on 2^18 groups would take a third of the whole time.
 const ROUNDS: [(usize, usize); 2] = [(1 << 14, 8), (1 << 16, 1)];
+/// Groups beyond the first size have rounds only if they have this many members on average: centres of fewer scatter nearly like the
+/// points, and pairing them takes as long.
+const SMOOTH_MEMBERS: usize = 8;
 
 /// A pairing and prices to start the sweeps from.
 pub(crate) struct Start {
@@ -36,7 +39,7 @@ pub(crate) fn suits(supports: Supports<'_>, params: &HirefParams) -> bool {
     let metric = matches!(supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
     let n = supports.num_x();
     metric
-        && supports.dimension <= MAX_DIMENSION
+        && supports.dimension() <= MAX_DIMENSION
         && n == supports.num_y()
         && n > params.leaf_size.max(4 * FEWEST_MEMBERS)
 }
@@ -66,9 +69,9 @@ pub(crate) fn coarse_to_fine(
     let total: u64 = schedule.iter().map(|&level| 1_u64 << level).sum();
     observer.on_event(&Event::PhaseStarted { phase: Phase::Split, total });
     let offsets = equal_offsets(n, 1 << finest);
-    let sorted = |rows: &[f32]| {
+    let sorted = |rows: Rows<'_>| {
         let mut order: Vec<u32> = (0..n as u32).collect();
-        kd_order(&mut order, rows, supports.dimension, &offsets);
+        kd_order(&mut order, &rows.all(), rows.dimension(), &offsets);
         order
     };
     let (x_order, y_order) = rayon::join(|| sorted(supports.x), || sorted(supports.y));
@@ -78,7 +81,10 @@ pub(crate) fn coarse_to_fine(
         let groups = 1 << level;
         let level = Level::new(supports, &x_order, &y_order, groups);
         let (y_of_x, g) = coarser.as_ref().map_or_else(|| level.first(), |coarser| coarser.children(&level));
-        let rounds = ROUNDS.into_iter().find(|&(largest, _)| groups <= largest).map_or(0, |(_, rounds)| rounds);
+        let suits = |&&(largest, _): &&(usize, usize)| {
+            groups <= largest && (groups <= ROUNDS[0].0 || n / groups >= SMOOTH_MEMBERS)
+        };
+        let rounds = ROUNDS.iter().find(suits).map_or(0, |&(_, rounds)| rounds);
         // Prices that have been mended on every level certify a smaller gap.
         let rounds = if params.quality == Quality::Best { rounds.max(1) } else { rounds };
         let level = level.solve(supports, (y_of_x, g), rounds, observer)?;
@@ -109,9 +115,10 @@ struct Level {
 
 impl Level {
     fn new(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], groups: usize) -> Self {
-        let d = supports.dimension;
+        let d = supports.dimension();
         let offsets = equal_offsets(x_order.len(), groups);
-        let centres = |rows: &[f32], order: &[u32]| {
+        let centres = |rows: Rows<'_>, order: &[u32]| {
+            let rows = rows.all();
             let mut centres = vec![0.0_f32; groups * d];
             centres.par_chunks_exact_mut(d).enumerate().for_each(|(group, centre)| {
                 let members = &order[offsets[group]..offsets[group + 1]];
@@ -188,7 +195,11 @@ impl Level {
         rounds_allowed: usize,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
-        let points = Supports { x: &self.x, y: &self.y, dimension: self.dimension, cost: supports.cost };
+        let points = Supports {
+            x: Rows::of(&self.x, self.dimension),
+            y: Rows::of(&self.y, self.dimension),
+            cost: supports.cost,
+        };
         let mut rounds = PricedRounds::new(points, y_of_x, g);
         for _ in 0..rounds_allowed {
             let round = rounds.round(GAP, &|| observer.should_stop()).ok_or(Error::Interrupted)?;
@@ -212,7 +223,7 @@ impl Level {
             let xs = &x_order[offsets[group]..offsets[group + 1]];
             let ys = &y_order[offsets[partner]..offsets[partner + 1]];
             for &y in ys {
-                start.g[y as usize] = self.price_at(group, partner, supports.y_row(y));
+                start.g[y as usize] = self.price_at(group, partner, &supports.y_row(y));
             }
             xs.iter().zip(ys).for_each(|(&x, &y)| start.y_of_x[x as usize] = y);
             // Sizes differ by one at most.

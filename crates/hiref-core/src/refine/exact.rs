@@ -55,6 +55,7 @@ impl Polisher<'_> {
             }
         }
         (pairing.y_of_x, pairing.g) = (rounds.y_of_x, rounds.g);
+        pairing.block.fill(0);
         outcome.bound = rounds.bound;
         outcome
     }

@@ -15,7 +15,7 @@ const BATCH_POINTS: usize = 1 << 15;
 
 /// Splits every block of `partition`; O((n + m) k rank) time, O(batch) memory beside the orders.
 pub(crate) fn split(
-    geometry: &InnerProductGeometry,
+    geometry: &InnerProductGeometry<'_>,
     partition: &Partition,
     level: usize,
     rank: usize,
@@ -61,7 +61,7 @@ impl CoClusters {
 
 /// The features of some blocks of equal size, each block centred: x `(B, s, k)`, the seeds `(B, rank, k)`, y `(B, s, k)`.
 fn gather(
-    geometry: &InnerProductGeometry,
+    geometry: &InnerProductGeometry<'_>,
     partition: &Partition,
     blocks: &[usize],
     level: usize,
@@ -69,7 +69,7 @@ fn gather(
     seed: u64,
     device: &Device,
 ) -> Result<(Tensor, Tensor, Tensor), Error> {
-    let k = geometry.dimension;
+    let k = geometry.dimension();
     let size = partition.range(blocks[0]).len();
     let mut x = vec![0.0_f32; blocks.len() * size * k];
     let mut y = x.clone();
@@ -78,12 +78,10 @@ fn gather(
     for ((x, y), &block) in parts {
         let range = partition.range(block);
         for (out, &i) in x.chunks_exact_mut(k).zip(&partition.x_order[range.clone()]) {
-            if let Some(row) = geometry.x_row(i) {
-                out.copy_from_slice(row);
-            }
+            geometry.copy_x(i, out);
         }
         for (out, &j) in y.chunks_exact_mut(k).zip(&partition.y_order[range]) {
-            out.copy_from_slice(geometry.y_row(j));
+            geometry.copy_y(j, out);
         }
         centre(x, k);
         centre(y, k);

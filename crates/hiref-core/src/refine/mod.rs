@@ -1,5 +1,6 @@
 //! Hierarchical refinement: split both sides into co-clusters level by level, pair the leaves exactly, polish.
 
+mod arrays;
 mod block_solver;
 mod certify;
 mod checkpoint;
@@ -12,8 +13,10 @@ mod params;
 mod partition;
 mod polish;
 mod solve;
+mod warm_start;
 
 pub use checkpoint::Checkpoint;
 pub use output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
 pub use params::{HirefParams, Quality};
 pub use solve::Hiref;
+pub use warm_start::WarmStart;

@@ -1,5 +1,6 @@
 //! What a solve returns.
 
+use super::warm_start::{Prices, WarmStart};
 use crate::coupling::Permutation;
 pub use crate::termination::Termination;
 use serde::{Deserialize, Serialize};
@@ -88,7 +89,7 @@ pub struct HirefOutput {
     pub mean_cost: f64,
     /// Whether the pairing is known to be optimal, up to rounding.
     pub exact: bool,
-    /// The levels of the hierarchy; empty after a warm start.
+    /// The levels of the hierarchy; empty if the sweeps went on from a warm start.
     pub levels: Vec<LevelReport>,
     /// The polish sweeps.
     pub sweeps: Vec<SweepReport>,
@@ -100,4 +101,12 @@ pub struct HirefOutput {
     pub seconds: PhaseSeconds,
     /// Why it ended.
     pub termination: Termination,
+    pub(crate) prices: Prices,
+}
+
+impl HirefOutput {
+    /// What a later solve of the same points, once they have moved, can start from.
+    pub fn warm_start(&self) -> WarmStart {
+        WarmStart { permutation: self.permutation.clone(), prices: Some(self.prices.clone()) }
+    }
 }

@@ -5,17 +5,23 @@ use super::certify::certify;
 use super::checkpoint::{Checkpoint, Progress, Stage, encode, fingerprint};
 use super::coarse_to_fine;
 use super::level;
-use super::output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, SweepReport, Termination};
+use super::output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, Termination};
 use super::params::HirefParams;
 use super::partition::Partition;
-use super::polish::{Polisher, SweepRecord};
-use crate::coupling::{Permutation, mean_cost};
+use super::polish::{Grouping, Polisher, SweepRecord, group_pairs};
+use super::warm_start::{Prices, WarmStart, merge};
+use crate::coupling::mean_cost;
 use crate::error::Error;
 use crate::geometry::{InnerProductGeometry, Supports};
 use crate::problem::Problem;
 use crate::progress::{Event, Observer, Phase};
 use crate::schedule::rank_schedule;
 use std::time::{Duration, Instant};
+
+/// Blocks of a warm start that are solved on trial.
+const TRIAL_BLOCKS: usize = 4;
+/// A warm start is gone on from if they gain no more than this share of their cost.
+const WORTH_GOING_ON: f64 = 0.1;
 
 /// The hierarchical refinement solver, with checked parameters.
 #[derive(Debug, Clone)]
@@ -35,33 +41,29 @@ impl Hiref {
 
     /// Pairs the two supports of `problem`.
     ///
+    /// With a warm start, sweeps go on from where it ended. One that turns out to be of little use (a few blocks, solved on trial, gain
+    /// more than a solve from nothing starts with) is merged with a fresh start instead, so that the result never costs more than it.
+    ///
     /// # Errors
     /// A warm start of other sizes; an interrupt before any coupling exists; a failed tensor operation.
     pub fn solve(
         &self,
         problem: &Problem,
-        warm_start: Option<&Permutation>,
+        warm_start: Option<&WarmStart>,
         observer: &dyn Observer,
     ) -> Result<HirefOutput, Error> {
         let (n, m) = (problem.x().num_points(), problem.y().num_points());
-        if let Some(warm) = warm_start.filter(|warm| (warm.num_x(), warm.num_y()) != (n, m)) {
+        if let Some(warm) = warm_start.map(WarmStart::permutation).filter(|warm| (warm.num_x(), warm.num_y()) != (n, m))
+        {
             return Err(Error::WarmStartMismatch { warm_x: warm.num_x(), warm_y: warm.num_y(), x: n, y: m });
         }
         in_order(problem, |problem, turned| {
             let stage = match warm_start {
                 None => Stage::Partition(Partition::whole(n.max(m))),
-                Some(warm) if turned => Stage::Pairing(Pairing::from_permutation(&warm.inverse())),
-                Some(warm) => Stage::Pairing(Pairing::from_permutation(warm)),
+                Some(warm) if turned => Stage::Pairing(warm.turned().pairing()),
+                Some(warm) => Stage::Pairing(warm.pairing()),
             };
-            let costs = warm_start.map(|warm| mean_cost(problem, &if turned { warm.inverse() } else { warm.clone() }));
-            let progress = Progress {
-                stage,
-                levels: Vec::new(),
-                sweeps: Vec::new(),
-                costs: costs.into_iter().collect(),
-                seconds: PhaseSeconds::default(),
-            };
-            Run::new(&self.params, problem, observer).finish(progress)
+            Run::new(&self.params, problem, observer).finish(Progress::at(stage))
         })
     }
 
@@ -121,12 +123,21 @@ impl<'a> Run<'a> {
     /// Goes on from `progress` to the end.
     fn finish(&self, progress: Progress) -> Result<HirefOutput, Error> {
         let Self { params, problem, observer, deadline, .. } = *self;
-        let geometry = InnerProductGeometry::new(problem);
         let (x, y) = (problem.x().rows(), problem.y().rows());
-        let supports =
-            Supports { x: x.as_slice(), y: y.as_slice(), dimension: problem.x().dimension(), cost: problem.cost() };
+        let supports = Supports { x: x.view(), y: y.view(), cost: problem.cost() };
+        let geometry = InnerProductGeometry::new(supports, params.seed)?;
         let n = supports.num_x();
-        let Progress { stage, mut levels, mut sweeps, mut costs, mut seconds } = progress;
+        let Progress { mut stage, mut earlier, mut levels, mut sweeps, mut costs, mut seconds } = progress;
+        if let Stage::Pairing(pairing) = &stage
+            && costs.is_empty()
+        {
+            if self.worth_going_on_from(pairing, supports, &geometry) {
+                costs.push(mean_cost(problem, &pairing.to_permutation(n)));
+            } else {
+                earlier = Some(pairing.y_of_x.clone());
+                stage = Stage::Partition(Partition::whole(supports.num_y()));
+            }
+        }
         let cold = matches!(stage, Stage::Partition(_));
         let mut complete = true;
         let mut pairing = match stage {
@@ -139,7 +150,7 @@ impl<'a> Run<'a> {
             }
             Stage::Partition(partition) => {
                 let partition = timed(Phase::Split, &mut seconds.split, observer, || {
-                    self.hierarchy(&geometry, partition, &mut levels)
+                    self.hierarchy(&geometry, partition, earlier.as_ref(), &mut levels)
                 })?;
                 let mut pairing = Pairing::from_partition(&partition, n);
                 timed(Phase::Leaves, &mut seconds.leaves, observer, || {
@@ -150,14 +161,31 @@ impl<'a> Run<'a> {
                     solved.apply(&mut pairing, n);
                 });
                 if !complete {
-                    self.offer(Stage::Partition(partition), &levels, &[], &[], seconds, true);
+                    let earlier = earlier.clone();
+                    self.offer(
+                        Progress {
+                            earlier,
+                            levels: levels.clone(),
+                            seconds,
+                            ..Progress::at(Stage::Partition(partition))
+                        },
+                        true,
+                    );
                 }
                 pairing
             }
         };
+        if let Some(earlier) = earlier {
+            merge(supports, &mut pairing, &earlier);
+        }
         let one_leaf = cold && levels.is_empty() && complete;
         // Only a warm start has no levels: what fits one leaf is not polished.
         let warm = levels.is_empty();
+        let offer = |pairing: &Pairing, levels: &[LevelReport], record: &SweepRecord<'_>, seconds, last| {
+            let (sweeps, costs) = (record.sweeps.clone(), record.costs.clone());
+            let stage = Stage::Pairing(pairing.clone());
+            self.offer(Progress { levels: levels.to_vec(), sweeps, costs, seconds, ..Progress::at(stage) }, last);
+        };
         let polisher = Polisher { params, geometry: &geometry, supports, observer, deadline, warm };
         let mut termination = Termination::Converged;
         let mut exact = one_leaf;
@@ -168,13 +196,19 @@ impl<'a> Run<'a> {
         } else if !one_leaf {
             if cold {
                 costs.push(mean_cost(problem, &pairing.to_permutation(n)));
-                self.offer(Stage::Pairing(pairing.clone()), &levels, &[], &costs, seconds, false);
+                offer(&pairing, &levels, &SweepRecord { sweeps: &mut sweeps, costs: &mut costs }, seconds, false);
             }
             let before = seconds;
+            let prepared =
+                warm && sweeps.is_empty() && pairing.is_priced() && supports.num_y() <= params.effort().exact_limit;
             let stopped = timed(Phase::Polish, &mut seconds.polish, observer, || {
                 let mut record = SweepRecord { sweeps: &mut sweeps, costs: &mut costs };
+                // Sweeps would only find the prices that are there already.
+                if prepared {
+                    return None;
+                }
                 polisher.run(&mut pairing, &mut record, &|pairing, record, last| {
-                    self.offer(Stage::Pairing(pairing.clone()), &levels, record.sweeps, record.costs, before, last);
+                    offer(pairing, &levels, record, before, last);
                 })
             });
             termination = stopped.unwrap_or(Termination::Converged);
@@ -190,7 +224,7 @@ impl<'a> Run<'a> {
                     None => termination,
                 };
                 if let Some(polished) = polished.as_ref().filter(|_| cut_short(termination)) {
-                    self.offer(Stage::Pairing(polished.clone()), &levels, &sweeps, &costs, before, true);
+                    offer(polished, &levels, &SweepRecord { sweeps: &mut sweeps, costs: &mut costs }, before, true);
                 }
                 (rounds, bound) = (outcome.reports, outcome.bound);
             }
@@ -205,18 +239,64 @@ impl<'a> Run<'a> {
             if observer.should_stop() {
                 termination = Termination::Interrupted;
                 if let Some(polished) = polished {
-                    self.offer(Stage::Pairing(polished), &levels, &sweeps, &costs, PhaseSeconds::default(), true);
+                    let record = SweepRecord { sweeps: &mut sweeps, costs: &mut costs };
+                    offer(&polished, &levels, &record, PhaseSeconds::default(), true);
                 }
             }
         }
-        Ok(HirefOutput { permutation, mean_cost, exact, levels, sweeps, rounds, certificate, seconds, termination })
+        let Pairing { g, block, .. } = pairing;
+        let prices = Prices { g, block };
+        Ok(HirefOutput {
+            permutation,
+            mean_cost,
+            exact,
+            levels,
+            sweeps,
+            rounds,
+            certificate,
+            seconds,
+            termination,
+            prices,
+        })
+    }
+
+    /// Whether sweeps from a warm start promise more than a start from nothing: few blocks of its pairs, solved on trial, gain little.
+    fn worth_going_on_from(
+        &self,
+        pairing: &Pairing,
+        supports: Supports<'_>,
+        geometry: &InnerProductGeometry<'_>,
+    ) -> bool {
+        if coarse_to_fine::suits(supports, self.params) {
+            // A start from nothing takes as long as one sweep, unless that one knows the prices.
+            return pairing.is_priced();
+        }
+        let size = self.params.effort().block_size;
+        let Grouping { order, offsets } = group_pairs(geometry, pairing, size, self.params.seed, 0);
+        let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
+        let chosen: Vec<&[u32]> = blocks.iter().step_by(blocks.len().div_ceil(TRIAL_BLOCKS)).copied().collect();
+        let mut offsets = vec![0];
+        offsets.extend(chosen.iter().scan(0, |end, block| {
+            *end += block.len();
+            Some(*end)
+        }));
+        let order = chosen.concat();
+        let cost: f64 = order
+            .iter()
+            .filter(|&&x| supports.is_point(x))
+            .map(|&x| supports.between(x, pairing.y_of_x[x as usize]))
+            .sum();
+        let change = solve_blocks(supports, pairing, &order, &offsets, true, Phase::Polish, &())
+            .apply(&mut pairing.clone(), supports.num_x());
+        -change <= WORTH_GOING_ON * cost.abs()
     }
 
     /// Splits a partition until the blocks fit a leaf.
     fn hierarchy(
         &self,
-        geometry: &InnerProductGeometry,
+        geometry: &InnerProductGeometry<'_>,
         mut partition: Partition,
+        earlier: Option<&Vec<u32>>,
         levels: &mut Vec<LevelReport>,
     ) -> Result<Partition, Error> {
         let Self { params, problem, observer, .. } = *self;
@@ -224,12 +304,16 @@ impl<'a> Run<'a> {
         let ranks = rank_schedule(len, params.leaf_size, params.max_rank);
         observer
             .on_event(&Event::PhaseStarted { phase: Phase::Split, total: (len * (ranks.len() - levels.len())) as u64 });
+        let offer = |partition: &Partition, levels: &[LevelReport], last| {
+            let (levels, earlier) = (levels.to_vec(), earlier.cloned());
+            self.offer(Progress { earlier, levels, ..Progress::at(Stage::Partition(partition.clone())) }, last);
+        };
         for (level, &rank) in ranks.iter().enumerate().skip(levels.len()) {
             let started = Instant::now();
             let device = problem.x().tensor().device();
             let split = level::split(geometry, &partition, level, rank, params.seed, device, observer);
             if matches!(split, Err(Error::Interrupted)) && !levels.is_empty() {
-                self.offer(Stage::Partition(partition.clone()), levels, &[], &[], PhaseSeconds::default(), true);
+                offer(&partition, levels, true);
             }
             partition = split?;
             let report = LevelReport {
@@ -246,23 +330,13 @@ impl<'a> Run<'a> {
             };
             observer.on_event(&Event::LevelFinished(report.clone()));
             levels.push(report);
-            self.offer(Stage::Partition(partition.clone()), levels, &[], &[], PhaseSeconds::default(), false);
+            offer(&partition, levels, false);
         }
         Ok(partition)
     }
 
     /// Offers the observer a state to go on from.
-    fn offer(
-        &self,
-        stage: Stage,
-        levels: &[LevelReport],
-        sweeps: &[SweepReport],
-        costs: &[f64],
-        seconds: PhaseSeconds,
-        last: bool,
-    ) {
-        let progress =
-            Progress { stage, levels: levels.to_vec(), sweeps: sweeps.to_vec(), costs: costs.to_vec(), seconds };
+    fn offer(&self, progress: Progress, last: bool) {
         self.observer.on_checkpoint(&|| encode(self.params, self.fingerprint, &progress), last);
     }
 }

@@ -5,7 +5,7 @@
 pub(crate) mod golden;
 
 use candle_core::{DType, Device, Tensor};
-use hiref_core::{CostKind, HirefOutput, HirefParams, Observer, Permutation, Problem, Quality};
+use hiref_core::{CostKind, HirefOutput, HirefParams, Observer, Problem, Quality, WarmStart};
 use hiref_testkit::{Claim, Cost, Instance, check_coupling};
 use std::path::Path;
 
@@ -54,7 +54,7 @@ pub(crate) fn solve_from(
     instance: &Instance,
     cost: CostKind,
     params: HirefParams,
-    warm_start: Option<&Permutation>,
+    warm_start: Option<&WarmStart>,
     observer: &dyn Observer,
 ) -> HirefOutput {
     let output = params.check().unwrap().solve(&problem(instance, cost), warm_start, observer).unwrap();

@@ -4,6 +4,7 @@ mod checkpoint;
 mod comparison;
 mod config;
 mod results;
+mod selection;
 
 use crate::cli::args::OutputArgs;
 use crate::cli::{Context, ExitStatus};
@@ -15,8 +16,10 @@ use candle_core::Tensor;
 use checkpoint::{CHECKPOINT, Checkpoints};
 use clap::{Args, ValueEnum};
 use config::{PairConfig, Resume};
-use hiref_core::{CostKind, Permutation, Problem, Termination};
+use hiref_core::{CostKind, Permutation, Problem, Termination, WarmStart};
+use results::Files;
 use serde::{Deserialize, Serialize};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The largest side that `--solver exact` takes: the cost matrix of one block is held in memory, 4 bytes an entry.
@@ -96,7 +99,8 @@ pub(crate) struct PairArgs {
     #[arg(long)]
     normalize: bool,
 
-    /// Start from the permutation.npy of an earlier run on the same rows.
+    /// Start from the result of an earlier run on the same rows: its folder, or a permutation.npy (without the prices that the folder
+    /// has, small sets and those in the plane gain little).
     #[arg(long, value_name = "DIR")]
     warm_start: Option<PathBuf>,
 
@@ -112,6 +116,9 @@ pub(crate) struct PairArgs {
     /// Refuse to start if the run is estimated to need more memory than this many GiB.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
+
+    #[command(flatten)]
+    selection: selection::SelectionArgs,
 
     #[command(flatten)]
     comparison: comparison::ComparisonArgs,
@@ -193,7 +200,11 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
     }
-    check_memory(args.max_memory, config.memory_estimate(n, m, d), context)?;
+    check_memory(
+        args.max_memory,
+        config.memory_estimate(n, m, d, x.element().size().max(y.element().size())),
+        context,
+    )?;
     let checkpoint = match if args.output.resume { config.resume_state(&output)? } else { Resume::StartOver } {
         Resume::Finished => {
             printer.result(&format!("`{}` is finished already", output.path().display()));
@@ -202,7 +213,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         Resume::GoOn(checkpoint) => Some(checkpoint),
         Resume::StartOver => None,
     };
-    let warm_start = args.warm_start.as_ref().map(|path| read_permutation(path, n, m)).transpose()?;
+    let uids = config.selection.uids([&x, &y])?;
+    let warm_start = args.warm_start.as_ref().map(|path| read_warm_start(path, n, m)).transpose()?;
     let problem = recorder.time("load", || {
         let x = prepare(&x, args, context)?;
         let y = prepare(&y, args, context)?;
@@ -221,7 +233,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         remove_if_present(&output.file(CHECKPOINT))?;
     }
     if let Some(comparison) = &config.comparison {
-        return comparison::run(comparison, &config, &problem, &output, [&x, &y], recorder, context);
+        let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
+        return comparison::run(comparison, &files, recorder, context);
     }
     let checkpoints = Checkpoints::new(printer, &output, &config);
     let solved = match checkpoint {
@@ -238,8 +251,12 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     ] {
         recorder.note(phase, Some(seconds));
     }
-    recorder.time("write", || results::write(&output, &config, &problem, &solved, [&x, &y]))?;
-    results::write_summary(&output, &config, &problem, &solved, &recorder)?;
+    let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
+    let rejection = recorder.time("write", || {
+        let potentials = solved.certificate.as_ref().map(results::potentials);
+        files.write(&solved.permutation, Some(&solved.warm_start()), potentials.as_deref())
+    })?;
+    files.write_summary(&solved, rejection, &recorder)?;
 
     if !matches!(solved.termination, Termination::Interrupted | Termination::TimeLimit) {
         remove_if_present(&output.file(CHECKPOINT))?;
@@ -249,8 +266,11 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
 }
 
-/// Loads one side, `(n, d)`, and centres and normalises it as asked.
+/// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in.
 fn prepare(side: &Embeddings, args: &PairArgs, context: &Context) -> Result<Tensor, Error> {
+    if !args.center && !args.normalize {
+        return side.to_stored_tensor(&context.device);
+    }
     let mut values = side.to_vec()?;
     if args.center {
         center(&mut values, side.dimension());
@@ -262,14 +282,21 @@ fn prepare(side: &Embeddings, args: &PairArgs, context: &Context) -> Result<Tens
     Ok(Tensor::from_vec(values, (side.num_rows(), side.dimension()), &context.device)?)
 }
 
-/// Reads the pairing of an earlier run from its folder (or the file itself).
-fn read_permutation(path: &Path, n: usize, m: usize) -> Result<Permutation, Error> {
+/// Reads the pairing of an earlier run from its folder, with its prices where there are any, or from a permutation's file.
+fn read_warm_start(path: &Path, n: usize, m: usize) -> Result<WarmStart, Error> {
+    let prices = path.join(results::WARM_START);
+    if prices.is_file() {
+        let bytes = fs::read(&prices).map_err(Error::io("read", &prices))?;
+        let warm = WarmStart::from_bytes(&bytes).map_err(|source| Error::WarmStart { path: prices.clone(), source })?;
+        let got = warm.permutation().num_x();
+        return if got == n { Ok(warm) } else { Err(Error::WarmStartLength { path: prices, got, expected: n }) };
+    }
     let path = if path.is_dir() { path.join(results::PERMUTATION) } else { path.to_path_buf() };
     let y_of_x = read_npy_u32(&path)?;
     if y_of_x.len() != n {
         return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: n });
     }
-    Permutation::new(y_of_x, m).map_err(|source| Error::WarmStart { path, source })
+    Permutation::new(y_of_x, m).map(WarmStart::from).map_err(|source| Error::WarmStart { path, source })
 }
 
 fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Result<(), Error> {

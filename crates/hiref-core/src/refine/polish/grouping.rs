@@ -28,15 +28,14 @@ pub(crate) struct Grouping {
 /// one t for all in about half the sweeps, and in a fifth on the Euclidean half-moon. Each node of the tree cuts along the difference of two random members, which
 /// follows the local shape of the data. Time `O(m (k + log(m / block_size)) p)`, memory O(m p), for sketches of p coordinates.
 pub(crate) fn group_pairs(
-    geometry: &InnerProductGeometry,
-    dimension: usize,
+    geometry: &InnerProductGeometry<'_>,
     pairing: &Pairing,
     block_size: usize,
     seed: u64,
     sweep: u64,
 ) -> Grouping {
     let mut rng = stream(seed, &[1, sweep]);
-    let (keys, width) = sketch(geometry, dimension, pairing, &mut rng);
+    let (keys, width) = sketch(geometry, pairing, &mut rng);
     let len = pairing.y_of_x.len();
     let mut order: Vec<u32> = (0..len as u32).collect();
     let blocks = len.div_ceil(block_size);
@@ -47,12 +46,8 @@ pub(crate) fn group_pairs(
 }
 
 /// The points `(1 - t_i) x_i + t_i y_π(i)` of all pairs, `(m, width)`, projected where they have many coordinates.
-fn sketch(
-    geometry: &InnerProductGeometry,
-    dimension: usize,
-    pairing: &Pairing,
-    rng: &mut impl Rng,
-) -> (Vec<f32>, usize) {
+fn sketch(geometry: &InnerProductGeometry, pairing: &Pairing, rng: &mut impl Rng) -> (Vec<f32>, usize) {
+    let dimension = geometry.coordinates();
     let width = dimension.min(SKETCH_DIMENSION);
     let projection: Option<Vec<f32>> =
         (dimension > SKETCH_DIMENSION).then(|| (0..dimension * width).map(|_| rng.sample(StandardNormal)).collect());
@@ -60,15 +55,18 @@ fn sketch(
     let times = rng.random();
     let mut keys = vec![0.0_f32; pairing.y_of_x.len() * width];
     keys.par_chunks_exact_mut(width).enumerate().for_each_init(
-        || vec![0.0_f32; dimension],
-        |point, (i, key)| {
-            let y = geometry.y_row(pairing.y_of_x[i]);
+        || (vec![0.0_f32; geometry.dimension()], vec![0.0_f32; geometry.dimension()]),
+        |(point, y), (i, key)| {
+            geometry.copy_y(pairing.y_of_x[i], y);
             let from = if i < n { i as u32 } else { pairing.shadow[i - n] };
-            let x = geometry.x_row(from).unwrap_or(y);
-            let t = (1.5 * unit(times, i as u64) - 0.25).clamp(0.0, 1.0);
-            for ((p, &x), &y) in point.iter_mut().zip(x).zip(y) {
-                *p = (1.0 - t) * x + t * y;
+            if !geometry.copy_x(from, point) {
+                point.copy_from_slice(y);
             }
+            let t = (1.5 * unit(times, i as u64) - 0.25).clamp(0.0, 1.0);
+            for (p, &y) in point.iter_mut().zip(&*y) {
+                *p = (1.0 - t) * *p + t * y;
+            }
+            let point = &point[..dimension];
             match &projection {
                 None => key.copy_from_slice(point),
                 Some(projection) => {

@@ -3,4 +3,5 @@
 mod grouping;
 mod sweep;
 
+pub(crate) use grouping::{Grouping, group_pairs};
 pub(crate) use sweep::{Polisher, SweepRecord};

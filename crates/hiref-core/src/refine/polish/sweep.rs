@@ -24,7 +24,7 @@ pub(crate) struct SweepRecord<'a> {
 /// Runs sweeps over a pairing.
 pub(crate) struct Polisher<'a> {
     pub(crate) params: &'a HirefParams,
-    pub(crate) geometry: &'a InnerProductGeometry,
+    pub(crate) geometry: &'a InnerProductGeometry<'a>,
     pub(crate) supports: Supports<'a>,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) deadline: Option<Instant>,
@@ -64,7 +64,7 @@ impl Polisher<'_> {
                 min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
                 ..effort
             }
-        } else if self.warm {
+        } else if self.warm && !coarse_to_fine::suits(self.supports, self.params) {
             // The earlier solve has taken what small blocks can give.
             Effort { block_size: effort.largest_block, ..effort }
         } else {
@@ -88,14 +88,8 @@ impl Polisher<'_> {
             }
             let started = Instant::now();
             let block_size = effort.block_size_of(sweep);
-            let Grouping { order, offsets } = group_pairs(
-                self.geometry,
-                self.supports.dimension,
-                pairing,
-                block_size,
-                self.params.seed,
-                sweep as u64,
-            );
+            let Grouping { order, offsets } =
+                group_pairs(self.geometry, pairing, block_size, self.params.seed, sweep as u64);
             self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: len as u64 });
             let solved = solve_blocks(self.supports, pairing, &order, &offsets, true, Phase::Polish, self);
             let complete = solved.complete();

@@ -51,17 +51,19 @@ fn spread_points(problem: &Problem, count: usize, seed: u64) -> Vec<usize> {
     const CHUNK: usize = 4096;
     let d = problem.y().dimension();
     let rows = problem.y().rows();
-    let rows = rows.as_slice();
+    let rows = rows.view();
     let m = problem.y().num_points();
     let mut rng = stream(seed, &[]);
     let mut chosen = vec![rng.random_range(0..m)];
     let mut distances = vec![f64::INFINITY; m];
     let unit = problem.cost() == CostKind::Cosine;
     while chosen.len() < count {
-        let newest = &rows[chosen[chosen.len() - 1] * d..][..d];
-        distances.par_iter_mut().zip(rows.par_chunks_exact(d)).for_each(|(nearest, row)| {
+        let newest = rows.row(chosen[chosen.len() - 1]);
+        distances.par_chunks_mut(CHUNK).zip(rows.chunks(CHUNK)).for_each(|(nearest, rows)| {
             let kind = if unit { CostKind::Cosine } else { CostKind::SquaredEuclidean };
-            *nearest = nearest.min(kind.between(row, newest).max(0.0));
+            for (nearest, row) in nearest.iter_mut().zip(rows.chunks_exact(d)) {
+                *nearest = nearest.min(kind.between(row, &newest).max(0.0));
+            }
         });
         for &taken in &chosen {
             distances[taken] = 0.0;

@@ -134,20 +134,18 @@ impl Minibatch {
         }
         let d = problem.x().dimension();
         let (x, y) = (problem.x().rows(), problem.y().rows());
-        let (x, y) = (x.as_slice(), y.as_slice());
-        let x_rows = || batch.small.iter().map(|&i| &x[i as usize * d..][..d]);
-        let y_rows = || batch.large.iter().map(|&j| &y[j as usize * d..][..d]);
+        let (x, y) = (x.view().gather(batch.small), y.view().gather(batch.large));
         let Some(sinkhorn) = &self.sinkhorn else {
             // Stand-ins for "no partner" make the batch square.
             let stand_ins = batch.large.len() - batch.small.len();
-            let x_rows = x_rows().map(Some).chain(std::iter::repeat_n(None, stand_ins));
-            workspace.tile.compute(problem.cost(), d, x_rows, y_rows());
+            let x_rows = x.chunks_exact(d).map(Some).chain(std::iter::repeat_n(None, stand_ins));
+            workspace.tile.compute(problem.cost(), d, x_rows, y.chunks_exact(d));
             let mut columns = workspace.assign();
             columns.truncate(batch.small.len());
             return Ok(columns);
         };
-        let matrix = |rows: Vec<f32>| Tensor::from_vec(rows.clone(), (rows.len() / d, d), &Device::Cpu);
-        let (x, y) = (matrix(x_rows().flatten().copied().collect())?, matrix(y_rows().flatten().copied().collect())?);
+        let x = Tensor::from_vec(x, (batch.small.len(), d), &Device::Cpu)?;
+        let y = Tensor::from_vec(y, (batch.large.len(), d), &Device::Cpu)?;
         let solved = sinkhorn.solve(&Problem::new(&x, &y, problem.cost())?, None, &())?;
         Ok(solved.coupling.round(self.params.seed, &()).y_of_x().to_vec())
     }

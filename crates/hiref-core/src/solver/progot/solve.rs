@@ -78,7 +78,7 @@ impl Progot {
         let control = Control::start(observer, params.max_iterations, params.time_limit);
         let given = TiledCost::of_problem(problem);
         let epsilons = self.epsilons(&given, &marginals);
-        let mut place: Vec<f64> = problem.x().rows().as_slice().iter().map(|&v| f64::from(v)).collect();
+        let mut place: Vec<f64> = problem.x().rows().view().all().iter().map(|&v| f64::from(v)).collect();
         let mut map = ProgressiveMap { steps: Vec::new() };
         let mut reports = Vec::new();
         let (mut iterations, mut termination) = (0, Termination::MaxIterations);

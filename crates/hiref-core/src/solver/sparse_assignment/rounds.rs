@@ -116,15 +116,7 @@ impl<'a> PricedRounds<'a> {
     pub(crate) fn round(&mut self, tolerance: f64, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Round> {
         let n = self.supports.num_x();
         let pricing = price(self.supports, &self.y_of_x, &self.g, CANDIDATES, should_stop)?;
-        let own: Vec<f64> = (0..n)
-            .into_par_iter()
-            .map(|i| {
-                self.supports.cost.between(
-                    &self.supports.x[i * self.supports.dimension..][..self.supports.dimension],
-                    self.supports.y_row(self.y_of_x[i]),
-                )
-            })
-            .collect();
+        let own: Vec<f64> = (0..n).into_par_iter().map(|i| self.supports.between(i as u32, self.y_of_x[i])).collect();
         let mean_cost = own.iter().sum::<f64>() / n as f64;
         self.offer(DualBound::new(pricing.floor.clone(), self.g.clone()));
         if (tolerance..WORTH_A_PASS).contains(&self.relative_gap(mean_cost)) {

@@ -1,18 +1,17 @@
 //! The solvers that hierarchical refinement is compared with: their flags, their runs, their summary.
 
-use super::config::PairConfig;
-use super::{CHECKPOINT_SECONDS, PairArgs, Quality, Solver, results};
+use super::results::Files;
+use super::selection::Rejection;
+use super::{CHECKPOINT_SECONDS, PairArgs, Quality, Solver};
 use crate::cli::{Context, ExitStatus, SolveProgress};
-use crate::data::{Embeddings, write_npy_f32};
 use crate::error::Error;
-use crate::files::OutputDir;
 use crate::report::{self, Recorder, RunReport};
 use clap::Args;
 use hiref_core::solver::low_rank::{FrlcParams, LotParams, LowRankOutput};
 use hiref_core::solver::minibatch::MinibatchParams;
 use hiref_core::solver::progot::ProgotParams;
 use hiref_core::solver::sinkhorn::SinkhornParams;
-use hiref_core::{CostKind, EntropicCoupling, HirefOutput, Permutation, PhaseSeconds, Problem, Termination};
+use hiref_core::{CostKind, EntropicCoupling, Permutation, Problem, Termination};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the candidate partners that rounding keeps for each point.
@@ -104,6 +103,8 @@ struct Summary {
     figures: Figures,
     bijection: bool,
     exact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejection: Option<Rejection>,
     levels: [(); 0],
     polish: [(); 0],
     rounds: [(); 0],
@@ -300,40 +301,20 @@ fn low_rank(solved: &LowRankOutput, seed: u64) -> Result<Solved, Error> {
     Ok(Solved { permutation: solved.coupling.round(seed)?, figures, potentials: None, seconds: solved.seconds })
 }
 
-/// Solves with a comparison solver and writes the results; `sides` are x and y.
+/// Solves with a comparison solver and writes the results.
 pub(super) fn run(
     comparison: &Comparison,
-    config: &PairConfig,
-    problem: &Problem,
-    output: &OutputDir,
-    sides: [&Embeddings; 2],
+    files: &Files<'_>,
     mut recorder: Recorder,
     context: &Context,
 ) -> Result<ExitStatus, Error> {
+    let Files { config, problem, output, .. } = files;
     let solved = recorder
         .time("solve", || comparison.solve(problem, config.hiref.seed, &SolveProgress::new(&context.printer)))?;
     recorder.note("iterations", Some(solved.seconds));
-    let mean_cost = hiref_core::mean_cost(problem, &solved.permutation);
     let Solved { permutation, figures, potentials, .. } = solved;
-    let as_coupling = HirefOutput {
-        permutation,
-        mean_cost,
-        exact: false,
-        levels: Vec::new(),
-        sweeps: Vec::new(),
-        rounds: Vec::new(),
-        certificate: None,
-        seconds: PhaseSeconds::default(),
-        termination: figures.termination,
-    };
-    recorder.time("write", || {
-        results::write(output, config, problem, &as_coupling, sides)?;
-        match &potentials {
-            Some(values) => write_npy_f32(&output.file(results::POTENTIALS), values, &[values.len()]),
-            None => Ok(()),
-        }
-    })?;
-    let permutation = &as_coupling.permutation;
+    let mean_cost = hiref_core::mean_cost(problem, &permutation);
+    let rejection = recorder.time("write", || files.write(&permutation, None, potentials.as_deref()))?;
     let line = format!(
         "{} pairs, mean {} cost {mean_cost:.6}; the {} coupling costs {:.6}, {}",
         permutation.num_pairs(),
@@ -356,6 +337,7 @@ pub(super) fn run(
         figures,
         bijection: permutation.is_bijection(),
         exact: false,
+        rejection,
         levels: [],
         polish: [],
         rounds: [],

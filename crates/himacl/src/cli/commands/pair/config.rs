@@ -2,6 +2,7 @@
 
 use super::checkpoint::CHECKPOINT;
 use super::comparison::{self, Comparison};
+use super::selection::Selection;
 use super::{PairArgs, Solver};
 use crate::cli::Context;
 use crate::error::Error;
@@ -17,8 +18,8 @@ const BASE_BYTES: u64 = 64 << 20;
 const BYTES_PER_POINT: u64 = 96;
 /// A block that is paired exactly has at most this many points unless the settings say more.
 const ORDINARY_BLOCK: usize = 1024;
-/// Copies of the points in f32: as mapped, as loaded, in the solver's coordinates, and gathered for one level.
-const COPIES: u64 = 4;
+/// Coordinates that the solver splits by, at most.
+const MOST_FEATURES: u64 = 256;
 
 /// Settings that may change between an interrupted run and its resumption, as may every solver's time limit.
 const FREE_KEYS: [&str; 4] = ["device", "threads", "max_memory", "checkpoint_every"];
@@ -39,6 +40,7 @@ pub(super) struct PairConfig {
     pub(super) warm_start: Option<PathBuf>,
     pub(super) max_memory: Option<f64>,
     pub(super) checkpoint_every: f64,
+    pub(super) selection: Selection,
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
@@ -90,6 +92,7 @@ impl PairConfig {
             warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
             max_memory: args.max_memory,
             checkpoint_every: args.checkpoint_every,
+            selection: args.into(),
             device: context.device_name(),
             threads: context.threads,
             hiref,
@@ -99,9 +102,17 @@ impl PairConfig {
 
     /// Bytes that the run will need at most, roughly: some copies of the points, indices for each of them, and the cost
     /// matrix of one block for each thread.
-    pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize) -> u64 {
-        let points = (n + m) as u64;
-        let base = BASE_BYTES + points * (COPIES * 4 * d as u64 + BYTES_PER_POINT);
+    ///
+    /// `stored` is the number of bytes of a coordinate on disk.
+    pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize, stored: usize) -> u64 {
+        let (points, wide) = ((n + m) as u64, 4 * d as u64);
+        let mapped = (stored * d) as u64;
+        let loaded = if self.center || self.normalize { wide } else { mapped.min(wide) };
+        // In the solver's coordinates, and gathered for one level.
+        let features = 2 * 4 * MOST_FEATURES.min(d as u64);
+        // All points at once, in an order that keeps neighbours together.
+        let priced = if self.hiref.certify { wide } else { 0 };
+        let base = BASE_BYTES + points * (mapped + loaded + features + priced + BYTES_PER_POINT);
         if let Some(comparison) = &self.comparison {
             return base + comparison.memory_estimate(n, m, d, self.threads);
         }

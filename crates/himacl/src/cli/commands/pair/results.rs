@@ -1,18 +1,21 @@
 //! What a run leaves in its output folder.
 
 use super::config::PairConfig;
-use crate::data::{Embeddings, Metadata, write_npy_f32, write_npy_u32};
+use super::selection::{Kept, Rejection, UIDS, Uid};
+use crate::data::{Embeddings, Metadata, write_npy_f32, write_npy_u32, write_npy_uids};
 use crate::error::Error;
-use crate::files::{OutputDir, remove_if_present, write_atomic_with};
+use crate::files::{OutputDir, remove_if_present, write_atomic, write_atomic_with};
 use crate::report::{self, Recorder, RunReport};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
-use hiref_core::{CostKind, HirefOutput, LevelReport, Problem, Quality, RoundReport, SweepReport, Termination};
+use hiref_core::{
+    Certificate, CostKind, HirefOutput, LevelReport, Permutation, Problem, Quality, RoundReport, SweepReport,
+    Termination, WarmStart,
+};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use rayon::prelude::*;
 use serde::Serialize;
 use std::io;
 use std::path::Path;
@@ -20,6 +23,8 @@ use std::sync::Arc;
 
 /// The name of the coupling's file.
 pub(super) const PERMUTATION: &str = "permutation.npy";
+/// The name of the file that a later run can start from.
+pub(super) const WARM_START: &str = "warm-start.safetensors";
 /// The name of the certificate's file.
 pub(super) const POTENTIALS: &str = "potentials.npy";
 /// The columns that every pairs.parquet has.
@@ -43,6 +48,8 @@ struct Summary<'a> {
     bijection: bool,
     exact: bool,
     termination: Termination,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejection: Option<Rejection>,
     levels: &'a [LevelReport],
     polish: &'a [SweepReport],
     rounds: &'a [RoundReport],
@@ -52,65 +59,89 @@ struct Summary<'a> {
     run: RunReport,
 }
 
-/// Writes permutation.npy, pairs.parquet, config.toml and, where certified, potentials.npy; `sides` are x and y.
-pub(super) fn write(
-    output: &OutputDir,
-    config: &PairConfig,
-    problem: &Problem,
-    solved: &HirefOutput,
-    sides: [&Embeddings; 2],
-) -> Result<(), Error> {
-    // An earlier run's summary must not vouch for a mixture of its files and ours.
-    remove_if_present(&output.file("summary.json"))?;
-    report::write_config(output, config)?;
-    write_npy_u32(&output.file(PERMUTATION), solved.permutation.y_of_x())?;
-    match &solved.certificate {
-        Some(certificate) => {
-            let potentials: Vec<f32> =
-                certificate.f.iter().chain(&certificate.g).map(|&value| rounded_down(value)).collect();
-            write_npy_f32(&output.file(POTENTIALS), &potentials, &[potentials.len()])?;
-        }
-        None => remove_if_present(&output.file(POTENTIALS))?,
-    }
-    let metadata = [sides[0].metadata()?, sides[1].metadata()?];
-    let path = output.file("pairs.parquet");
-    write_atomic_with(&path, |file| {
-        write_pairs(file, problem, solved, &metadata).map_err(|error| parquet_error(&path, error))
-    })
+/// What a run writes, and where.
+pub(super) struct Files<'a> {
+    pub(super) config: &'a PairConfig,
+    pub(super) problem: &'a Problem,
+    pub(super) output: &'a OutputDir,
+    /// x and y.
+    pub(super) sides: [&'a Embeddings; 2],
+    /// The ids of one side's rows, where they were asked for.
+    pub(super) uids: Option<Vec<Uid>>,
 }
 
-/// Writes summary.json.
-pub(super) fn write_summary(
-    output: &OutputDir,
-    config: &PairConfig,
-    problem: &Problem,
-    solved: &HirefOutput,
-    recorder: &Recorder,
-) -> Result<(), Error> {
-    let summary = Summary {
-        command: "pair",
-        n: problem.x().num_points(),
-        m: problem.y().num_points(),
-        d: problem.x().dimension(),
-        cost: problem.cost(),
-        solver: config.solver,
-        seed: config.hiref.seed,
-        quality: config.hiref.quality,
-        num_pairs: solved.permutation.num_pairs(),
-        // By the definition of the cost, whatever the solver kept account of.
-        mean_cost: hiref_core::mean_cost(problem, &solved.permutation),
-        // `Permutation` checks on construction that no index occurs twice and that all are used.
-        bijection: solved.permutation.is_bijection(),
-        exact: solved.exact,
-        termination: solved.termination,
-        levels: &solved.levels,
-        polish: &solved.sweeps,
-        rounds: &solved.rounds,
-        dual_bound: solved.certificate.as_ref().map(|certificate| certificate.dual_bound),
-        relative_gap: solved.certificate.as_ref().map(|certificate| certificate.relative_gap),
-        run: recorder.report(),
-    };
-    report::write_summary(output, &summary)
+impl Files<'_> {
+    /// Writes permutation.npy, pairs.parquet, config.toml and what else there is, and removes what an earlier run left of the rest.
+    pub(super) fn write(
+        &self,
+        permutation: &Permutation,
+        warm_start: Option<&WarmStart>,
+        potentials: Option<&[f32]>,
+    ) -> Result<Option<Rejection>, Error> {
+        let Self { config, problem, output, sides, uids } = self;
+        // An earlier run's summary must not vouch for a mixture of its files and ours.
+        for file in ["summary.json", WARM_START, POTENTIALS, UIDS] {
+            remove_if_present(&output.file(file))?;
+        }
+        report::write_config(output, config)?;
+        write_npy_u32(&output.file(PERMUTATION), permutation.y_of_x())?;
+        if let Some(warm_start) = warm_start {
+            write_atomic(&output.file(WARM_START), |file| file.write_all(&warm_start.to_bytes()))?;
+        }
+        if let Some(potentials) = potentials {
+            write_npy_f32(&output.file(POTENTIALS), potentials, &[potentials.len()])?;
+        }
+        let kept = config.selection.apply(problem, permutation);
+        if let Some(uids) = uids {
+            write_npy_uids(&output.file(UIDS), &config.selection.kept_uids(uids, &kept))?;
+        }
+        let metadata = [sides[0].metadata()?, sides[1].metadata()?];
+        let path = output.file("pairs.parquet");
+        write_atomic_with(&path, |file| {
+            write_pairs(file, &kept, &metadata).map_err(|error| parquet_error(&path, error))
+        })?;
+        Ok(kept.rejection)
+    }
+
+    /// Writes summary.json.
+    pub(super) fn write_summary(
+        &self,
+        solved: &HirefOutput,
+        rejection: Option<Rejection>,
+        recorder: &Recorder,
+    ) -> Result<(), Error> {
+        let Self { config, problem, .. } = self;
+        let summary = Summary {
+            command: "pair",
+            n: problem.x().num_points(),
+            m: problem.y().num_points(),
+            d: problem.x().dimension(),
+            cost: problem.cost(),
+            solver: config.solver,
+            seed: config.hiref.seed,
+            quality: config.hiref.quality,
+            num_pairs: solved.permutation.num_pairs(),
+            // By the definition of the cost, whatever the solver kept account of.
+            mean_cost: hiref_core::mean_cost(problem, &solved.permutation),
+            // `Permutation` checks on construction that no index occurs twice and that all are used.
+            bijection: solved.permutation.is_bijection(),
+            exact: solved.exact,
+            termination: solved.termination,
+            rejection,
+            levels: &solved.levels,
+            polish: &solved.sweeps,
+            rounds: &solved.rounds,
+            dual_bound: solved.certificate.as_ref().map(|certificate| certificate.dual_bound),
+            relative_gap: solved.certificate.as_ref().map(|certificate| certificate.relative_gap),
+            run: recorder.report(),
+        };
+        report::write_summary(self.output, &summary)
+    }
+}
+
+/// The potentials of a certificate, those of x first, rounded so that they still satisfy every constraint.
+pub(super) fn potentials(certificate: &Certificate) -> Vec<f32> {
+    certificate.f.iter().chain(&certificate.g).map(|&value| rounded_down(value)).collect()
 }
 
 /// The result in a line or two, for people.
@@ -140,24 +171,17 @@ fn rounded_down(value: f64) -> f32 {
     if f64::from(rounded) > value { rounded.next_down() } else { rounded }
 }
 
-fn write_pairs(
-    file: &mut std::fs::File,
-    problem: &Problem,
-    solved: &HirefOutput,
-    metadata: &[Option<Metadata>; 2],
-) -> Result<(), ParquetError> {
-    let (x_index, y_index): (Vec<u32>, Vec<u32>) =
-        solved.permutation.pairs().map(|(x, y)| (x as u32, y as u32)).unzip();
+fn write_pairs(file: &mut std::fs::File, kept: &Kept, metadata: &[Option<Metadata>; 2]) -> Result<(), ParquetError> {
     let schema = Arc::new(pairs_schema(metadata));
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
-    for (x_index, y_index) in x_index.chunks(BATCH).zip(y_index.chunks(BATCH)) {
+    for ((x, y), cost) in kept.x.chunks(BATCH).zip(kept.y.chunks(BATCH)).zip(kept.cost.chunks(BATCH)) {
         let mut columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt32Array::from(x_index.to_vec())),
-            Arc::new(UInt32Array::from(y_index.to_vec())),
-            Arc::new(Float32Array::from(costs(problem, x_index, y_index))),
+            Arc::new(UInt32Array::from(x.to_vec())),
+            Arc::new(UInt32Array::from(y.to_vec())),
+            Arc::new(Float32Array::from(cost.to_vec())),
         ];
-        for (side, rows) in metadata.iter().zip([x_index, y_index]) {
+        for (side, rows) in metadata.iter().zip([x, y]) {
             if let Some(side) = side {
                 columns.extend(side.take(rows)?);
             }
@@ -166,15 +190,6 @@ fn write_pairs(
     }
     writer.close()?;
     Ok(())
-}
-
-fn costs(problem: &Problem, x_index: &[u32], y_index: &[u32]) -> Vec<f32> {
-    let d = problem.x().dimension();
-    let (x, y) = (problem.x().rows(), problem.y().rows());
-    let (x, y) = (x.as_slice(), y.as_slice());
-    let cost =
-        |(&i, &j): (&u32, &u32)| problem.cost().between(&x[i as usize * d..][..d], &y[j as usize * d..][..d]) as f32;
-    x_index.par_iter().zip(y_index).map(cost).collect()
 }
 
 /// Our columns, then x's metadata, then y's; a name that is not unique gets the prefix of its side.
