@@ -163,10 +163,7 @@ fn a_transfer_that_never_ends_well_is_kept_for_the_next_command() {
     server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(1000));
     server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(0));
     let error = refusal(&settings, "main");
-    assert!(
-        matches!(error, HubError::Truncated { got: 1000, .. } | HubError::Network { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, HubError::Truncated { got: 1000, .. } | HubError::Network { .. }), "{error}");
     server.seen();
     check(&fetch(&settings, "main").unwrap());
     let resumed = server.seen().into_iter().find(|seen| seen.host == "cdn").unwrap();

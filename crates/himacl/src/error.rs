@@ -343,6 +343,24 @@ pub enum Error {
     /// A dataset cannot be embedded.
     #[error(transparent)]
     Embed(#[from] crate::embed::EmbedError),
+    /// Encoders that do not read what is asked for.
+    #[error(
+        "--modality {asked} is asked for, but the encoders read {reads}\nhint: a second --encoder may read the rest"
+    )]
+    Modality {
+        /// What is asked for.
+        asked: crate::data::readers::Modality,
+        /// What the encoders read.
+        reads: crate::data::readers::Modality,
+    },
+    /// Folders that do not go with the encoders.
+    #[error("{got} folders are named with --local, expected {expected}: one for each encoder")]
+    LocalFolders {
+        /// Folders named.
+        got: usize,
+        /// Encoders named.
+        expected: usize,
+    },
     /// An alignment was refused.
     #[error(transparent)]
     Align(#[from] crate::align::AlignError),

@@ -169,7 +169,8 @@ impl State {
             if matches!(fault, Some(Fault::Corrupt)) {
                 *content.last_mut().unwrap() ^= 1;
             }
-            let start = seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+            let start =
+                seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
             return match start {
                 Some(start) if !matches!(fault, Some(Fault::WholeFile)) => {
                     let start: usize = start;

@@ -4,11 +4,11 @@ mod clip_folder;
 mod embeddings;
 mod metadata;
 mod npy;
+pub mod readers;
 mod rows;
 mod safetensors;
 mod transform;
 mod write;
-pub mod readers;
 
 pub use embeddings::{Embeddings, Layout};
 pub use metadata::Metadata;

@@ -10,9 +10,9 @@ mod pipeline;
 mod prefetch;
 mod shard;
 mod store;
-mod towers;
 #[cfg(test)]
 mod tests;
+mod towers;
 
 pub use error::EmbedError;
 pub use model::EmbedModel;

@@ -12,11 +12,7 @@ use std::thread::Scope;
 /// What becomes of a record.
 pub(super) enum Prepared<M: EmbedModel> {
     /// Ready for the model.
-    Ready {
-        row: Row,
-        pixels: Option<M::Pixels>,
-        tokens: Option<M::Tokens>,
-    },
+    Ready { row: Row, pixels: Option<M::Pixels>, tokens: Option<M::Tokens> },
     /// Skipped.
     Unusable { key: String, reason: String },
 }

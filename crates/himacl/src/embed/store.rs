@@ -57,7 +57,8 @@ impl Store {
 
     /// Removes the shards of an earlier run from number `from` on: the done marks first.
     pub(super) fn remove_shards(&self, from: usize) -> Result<(), Error> {
-        for (name, prefix) in [("stats", ""), ("img_emb", "img_emb_"), ("text_emb", "text_emb_"), ("metadata", "metadata_")]
+        for (name, prefix) in
+            [("stats", ""), ("img_emb", "img_emb_"), ("text_emb", "text_emb_"), ("metadata", "metadata_")]
         {
             let folder = self.root.join(name);
             let Ok(entries) = fs::read_dir(&folder) else { continue };
@@ -139,7 +140,11 @@ impl Store {
     /// Pictures, texts, metadata; whether each is used.
     fn files(&self, number: usize) -> [(PathBuf, bool); 3] {
         let file = |kind: &str, extension: &str| self.root.join(kind).join(format!("{kind}_{number}.{extension}"));
-        [(file("img_emb", "npy"), self.images), (file("text_emb", "npy"), self.texts), (file("metadata", "parquet"), true)]
+        [
+            (file("img_emb", "npy"), self.images),
+            (file("text_emb", "npy"), self.texts),
+            (file("metadata", "parquet"), true),
+        ]
     }
 }
 

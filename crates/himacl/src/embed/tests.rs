@@ -87,7 +87,13 @@ fn captions(folder: &Path, count: usize) -> PathBuf {
     path
 }
 
-fn run(input: &Path, output: &Path, params: &EmbedParams, fail_after: usize, existing: Existing) -> Result<EmbedOutput, Error> {
+fn run(
+    input: &Path,
+    output: &Path,
+    params: &EmbedParams,
+    fail_after: usize,
+    existing: Existing,
+) -> Result<EmbedOutput, Error> {
     let dataset = Dataset::open(vec![input.to_path_buf()], options(params.modality)).unwrap();
     embed(&Telltale::new(fail_after), dataset, output, params, existing, &|_| ())
 }
@@ -111,7 +117,14 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn text_params() -> EmbedParams {
     let (batch_size, shard_size) = (4, 70);
-    EmbedParams { modality: Modality::Text, batch_size, shard_size, max_error_rate: 0.1, normalize: false, ..EmbedParams::default() }
+    EmbedParams {
+        modality: Modality::Text,
+        batch_size,
+        shard_size,
+        max_error_rate: 0.1,
+        normalize: false,
+        ..EmbedParams::default()
+    }
 }
 
 #[test]
@@ -198,7 +211,10 @@ fn too_many_errors_end_the_run_and_a_higher_limit_goes_on() {
     let strict = EmbedParams { max_error_rate: 0.01, ..text_params() };
     let error = run(&input, &output, &strict, 0, Existing::Refuse).unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("1 of 70 samples cannot be used, 1.43% where 1.00% are allowed; the first: `36`"), "{text}");
+    assert!(
+        text.starts_with("1 of 70 samples cannot be used, 1.43% where 1.00% are allowed; the first: `36`"),
+        "{text}"
+    );
     assert!(output.join("errors.jsonl").is_file());
     run(&input, &output, &text_params(), 0, Existing::Resume).unwrap();
     let reference = folder.path().join("reference");

@@ -63,8 +63,14 @@ impl Bert {
         let wrong = |reason: String| EncoderError::File { path: path.clone(), reason };
         let text = std::fs::read_to_string(&path).map_err(|error| wrong(error.to_string()))?;
         let config: Config = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        let Some(text) = &spec.text else { return Err(wrong("the registry has no [text] for this encoder".to_owned())) };
-        let root = if weights.contains_tensor("bert.embeddings.word_embeddings.weight") { weights.pp("bert") } else { weights.clone() };
+        let Some(text) = &spec.text else {
+            return Err(wrong("the registry has no [text] for this encoder".to_owned()));
+        };
+        let root = if weights.contains_tensor("bert.embeddings.word_embeddings.weight") {
+            weights.pp("bert")
+        } else {
+            weights.clone()
+        };
         let (words, hidden) = (root.pp("embeddings"), config.hidden_size);
         let norm = |weights: VarBuilder<'_>| layer_norm(hidden, config.layer_norm_eps, weights);
         let layers = (0..config.num_hidden_layers).map(|layer| {
@@ -115,7 +121,8 @@ impl TextEncoder for Bert {
 
     fn tokenize(&self, text: &str) -> std::result::Result<Tokens, EncoderError> {
         let text = format!("{}{text}", self.prefix);
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
+        let encoding =
+            self.tokenizer.encode_fast(text, true).map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
         Ok(Tokens(encoding.get_ids().to_vec()))
     }
 

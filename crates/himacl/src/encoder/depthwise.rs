@@ -25,14 +25,20 @@ impl CustomOp2 for Depthwise {
         "depthwise"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        w: &CpuStorage,
+        w_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let (n, channels, height, width) = x_layout.shape().dims4()?;
         let (_, _, side, _) = w_layout.shape().dims4()?;
-        let ((x_start, x_end), (w_start, w_end)) =
-            match (x_layout.contiguous_offsets(), w_layout.contiguous_offsets()) {
-                (Some(x), Some(w)) => (x, w),
-                _ => bail!("depthwise needs contiguous tensors"),
-            };
+        let ((x_start, x_end), (w_start, w_end)) = match (x_layout.contiguous_offsets(), w_layout.contiguous_offsets())
+        {
+            (Some(x), Some(w)) => (x, w),
+            _ => bail!("depthwise needs contiguous tensors"),
+        };
         let x = &x.as_slice::<f32>()?[x_start..x_end];
         let w = &w.as_slice::<f32>()?[w_start..w_end];
         let (out_height, out_width) = ((height - side) / self.stride + 1, (width - side) / self.stride + 1);

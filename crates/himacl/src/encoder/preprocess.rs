@@ -27,7 +27,8 @@ impl Preprocessor {
         let longer = |long: u32, short: u32| (u64::from(spec.resize) * u64::from(long) / u64::from(short)) as u32;
         let size =
             if width <= height { (spec.resize, longer(height, width)) } else { (longer(width, height), spec.resize) };
-        let resized = if size == (width, height) { opaque } else { resize(&opaque, size.0, size.1, FilterType::CatmullRom) };
+        let resized =
+            if size == (width, height) { opaque } else { resize(&opaque, size.0, size.1, FilterType::CatmullRom) };
         let middle = |side: u32| ((f64::from(side) - f64::from(spec.crop)) / 2.0).round_ties_even() as u32;
         let cut = crop_imm(&resized, middle(size.0), middle(size.1), spec.crop, spec.crop).to_image();
         let area = (spec.crop * spec.crop) as usize;

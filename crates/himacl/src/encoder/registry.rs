@@ -134,6 +134,18 @@ pub fn find(name: &str) -> Result<EncoderSpec, EncoderError> {
     Err(EncoderError::Unknown { name: name.to_owned(), near: near.map(ToOwned::to_owned) })
 }
 
+/// The description of a repository that the registry does not have: that of the first encoder of its family, with the
+/// files that any encoder has.
+///
+/// # Errors
+/// [`EncoderError::Spec`].
+pub fn for_repo(repo: &str, revision: &str, family: Family) -> Result<EncoderSpec, EncoderError> {
+    let known = all()?.into_iter().find(|spec| spec.family == family);
+    let template = known.ok_or_else(|| EncoderError::Unknown { name: repo.to_owned(), near: None })?;
+    let (name, repo, revision) = (repo.replace('/', "--"), repo.to_owned(), revision.to_owned());
+    Ok(EncoderSpec { name, repo, revision, files: Vec::new(), licence: "see the repository".to_owned(), ..template })
+}
+
 fn parse(name: &str, text: &str) -> Result<EncoderSpec, EncoderError> {
     let parsed: Result<EncoderSpec, _> = toml::from_str(text);
     let spec = parsed.map_err(|source| EncoderError::Spec { name: name.to_owned(), source })?;
@@ -149,7 +161,8 @@ mod tests {
     fn every_file_is_part_of_the_program() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/encoders");
         let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let on_disk: BTreeSet<String> = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+        let on_disk: BTreeSet<String> =
+            files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
         let known: BTreeSet<String> = all().unwrap().into_iter().map(|spec| spec.name).collect();
         assert_eq!(known, on_disk);
     }

@@ -196,7 +196,8 @@ impl Hub {
                 info.etag = info.etag.take().or(linked);
                 info.etag.is_some()
             };
-            let answer = self.http.send(&Method::HEAD, url, None, attempt, |answer| told(&answer.headers, &mut info))?;
+            let answer =
+                self.http.send(&Method::HEAD, url, None, attempt, |answer| told(&answer.headers, &mut info))?;
             if !answer.status.is_success() && !answer.status.is_redirection() {
                 return Err(refused(answer, attempt, |status, code, message| {
                     self.explain(status, code, message, repo, commit, Some(file))

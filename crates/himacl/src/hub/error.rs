@@ -6,7 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HubError {
     /// A repository's name that is none.
-    #[error("`{0}` is not the name of a repository\nhint: expected ORG/NAME, as in sentence-transformers/all-MiniLM-L6-v2")]
+    #[error(
+        "`{0}` is not the name of a repository\nhint: expected ORG/NAME, as in sentence-transformers/all-MiniLM-L6-v2"
+    )]
     RepoName(String),
     /// A file's or a revision's name that would lead out of the cache.
     #[error("`{0}` is not the name of a file or revision of a repository")]
@@ -42,7 +44,10 @@ pub enum HubError {
         token: bool,
     },
     /// A token that the server does not know.
-    #[error("the Hub does not accept the token{}\nhint: check HF_TOKEN, or make a new one at {endpoint}/settings/tokens", said(message))]
+    #[error(
+        "the Hub does not accept the token{}\nhint: check HF_TOKEN, or make a new one at {endpoint}/settings/tokens",
+        said(message)
+    )]
     Token {
         /// The server.
         endpoint: String,
@@ -129,7 +134,9 @@ pub enum HubError {
         attempts: u32,
     },
     /// A transfer that ends early, again and again.
-    #[error("{url} ends after {got} of {expected} bytes ({attempts} attempts)\nhint: what has come is kept; the same command goes on from there")]
+    #[error(
+        "{url} ends after {got} of {expected} bytes ({attempts} attempts)\nhint: what has come is kept; the same command goes on from there"
+    )]
     Truncated {
         /// The address.
         url: String,
@@ -141,7 +148,9 @@ pub enum HubError {
         attempts: u32,
     },
     /// Content other than what was announced.
-    #[error("{url} gave content with SHA-256 {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files")]
+    #[error(
+        "{url} gave content with SHA-256 {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files"
+    )]
     Checksum {
         /// The address.
         url: String,
@@ -159,7 +168,9 @@ pub enum HubError {
         problem: String,
     },
     /// The user stopped the transfer.
-    #[error("interrupted while fetching `{file}` of `{repo}`\nhint: what has come is kept; the same command goes on from there")]
+    #[error(
+        "interrupted while fetching `{file}` of `{repo}`\nhint: what has come is kept; the same command goes on from there"
+    )]
     Interrupted {
         /// The repository.
         repo: String,
@@ -180,5 +191,8 @@ fn others(found: &[String]) -> String {
     if found.is_empty() {
         return String::new();
     }
-    format!(", only {}\nhint: convert them with safetensors' convert.py, and name the folder with --local", found.join(", "))
+    format!(
+        ", only {}\nhint: convert them with safetensors' convert.py, and name the folder with --local",
+        found.join(", ")
+    )
 }

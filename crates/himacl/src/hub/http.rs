@@ -127,7 +127,8 @@ impl Http {
             }
             // Only a token with control characters is no header.
             let message = "the token has characters that a header cannot have".to_owned();
-            let request = request.body(()).map_err(|_| HubError::Token { endpoint: self.endpoint.to_string(), message })?;
+            let request =
+                request.body(()).map_err(|_| HubError::Token { endpoint: self.endpoint.to_string(), message })?;
             let response = self.agent.run(request).map_err(|error| network(&url, &error, attempt))?;
             let (parts, body) = response.into_parts();
             let answer = Answer { url: url.to_string(), status: parts.status, headers: parts.headers, body };

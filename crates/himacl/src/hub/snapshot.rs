@@ -173,7 +173,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = || Files::Encoder.first_missing(folder.path());
         assert_eq!(missing().as_deref(), Some("model.safetensors"));
-        let index = r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
+        let index =
+            r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
         fs::write(folder.path().join(INDEX), index).unwrap();
         fs::write(folder.path().join(&listed[1]), "").unwrap();
         assert_eq!(missing().as_ref(), Some(&listed[2]));

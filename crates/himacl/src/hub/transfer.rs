@@ -141,7 +141,7 @@ impl Transfer<'_> {
 
     fn verify(&self, partial: &Path) -> Result<(), Error> {
         let Some(expected) = self.sha256 else { return Ok(()) };
-        let got = sha256(partial)?;
+        let got = file_sha256(partial)?;
         if got.eq_ignore_ascii_case(expected) {
             return Ok(());
         }
@@ -150,7 +150,10 @@ impl Transfer<'_> {
 }
 
 /// SHA-256 of a file, in hexadecimal.
-pub(super) fn sha256(path: &Path) -> Result<String, Error> {
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn file_sha256(path: &Path) -> Result<String, Error> {
     let mut file = File::open(path).map_err(Error::io("read", path))?;
     let mut digest = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -163,7 +166,7 @@ pub(super) fn sha256(path: &Path) -> Result<String, Error> {
 }
 
 /// Bytes in hexadecimal.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

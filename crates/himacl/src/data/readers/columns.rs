@@ -5,8 +5,7 @@ use super::error::ReadError;
 use std::path::Path;
 
 /// Names that columns of pictures have, most usual first; open_clip's is the first.
-const IMAGE: [&str; 9] =
-    ["filepath", "image_path", "image", "image_bytes", "jpg", "png", "webp", "path", "file_name"];
+const IMAGE: [&str; 9] = ["filepath", "image_path", "image", "image_bytes", "jpg", "png", "webp", "path", "file_name"];
 /// Names that columns of captions have.
 const CAPTION: [&str; 8] = ["title", "caption", "text", "TEXT", "txt", "captions", "sentence", "label"];
 /// Names that columns of keys have.
@@ -88,7 +87,10 @@ mod tests {
         assert_eq!(found.caption, Some(2));
         assert_eq!(columns(None, Modality::Text, &["text"]).unwrap().image, None);
         let error = columns(None, Modality::Both, &["text", "url"]).unwrap_err().to_string();
-        assert!(error.contains("no picture column: it has `text`, `url`\nhint: name it with --image-column"), "{error}");
+        assert!(
+            error.contains("no picture column: it has `text`, `url`\nhint: name it with --image-column"),
+            "{error}"
+        );
         assert!(columns(Some("absent"), Modality::Image, &["filepath"]).is_err());
     }
 }

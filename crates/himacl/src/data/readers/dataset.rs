@@ -115,7 +115,11 @@ pub struct Dataset {
 
 impl fmt::Debug for Dataset {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Dataset").field("format", &self.format).field("files", &self.files).finish_non_exhaustive()
+        formatter
+            .debug_struct("Dataset")
+            .field("format", &self.format)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 

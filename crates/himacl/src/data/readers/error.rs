@@ -7,7 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A pattern or path that names nothing.
-    #[error("`{input}` names no file\nhint: patterns know {{00000..00012}}, {{a,b}}, *, ? and [...]; quote them against the shell")]
+    #[error(
+        "`{input}` names no file\nhint: patterns know {{00000..00012}}, {{a,b}}, *, ? and [...]; quote them against the shell"
+    )]
     NoFiles {
         /// What was given.
         input: String,

@@ -119,7 +119,9 @@ mod tests {
             std::fs::write(path(name), "").unwrap();
         }
         assert_eq!(expand_input(&path("{0..1}.tar")).unwrap().len(), 2);
-        assert!(matches!(expand_input(&path("{0..2}.tar")), Err(ReadError::NoFiles { input }) if input == path("2.tar")));
+        assert!(
+            matches!(expand_input(&path("{0..2}.tar")), Err(ReadError::NoFiles { input }) if input == path("2.tar"))
+        );
         assert_eq!(expand_input(&path("*.tar")).unwrap().len(), 3);
         assert_eq!(expand_input(&path("odd{name}.tar")).unwrap().len(), 1);
         assert!(matches!(expand_input(&path("a[.tar")), Err(ReadError::Pattern { .. })));

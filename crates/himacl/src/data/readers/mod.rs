@@ -18,7 +18,7 @@ mod tests;
 mod webdataset;
 
 pub use dataset::{Dataset, Format, ReadOptions};
-pub use error::ReadError;
 pub use decode::decode_image;
+pub use error::ReadError;
 pub use input::expand_input;
 pub use sample::{ImageSource, Modality, Record, Sample};

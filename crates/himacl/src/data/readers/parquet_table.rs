@@ -182,7 +182,9 @@ fn is_key(kind: &DataType) -> bool {
 fn holds_images(kind: &DataType) -> bool {
     match kind {
         DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
-        DataType::Struct(fields) => fields.iter().any(|field| field.name() == "bytes" && holds_images(field.data_type())),
+        DataType::Struct(fields) => {
+            fields.iter().any(|field| field.name() == "bytes" && holds_images(field.data_type()))
+        }
         other => is_text(other),
     }
 }

@@ -21,7 +21,9 @@ fn read(path: &Path, modality: Modality) -> Vec<Record> {
 
 fn png(width: u32) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
-    image::RgbImage::from_pixel(width, 1, image::Rgb([width as u8, 0, 0])).write_to(&mut bytes, ImageFormat::Png).unwrap();
+    image::RgbImage::from_pixel(width, 1, image::Rgb([width as u8, 0, 0]))
+        .write_to(&mut bytes, ImageFormat::Png)
+        .unwrap();
     bytes.into_inner()
 }
 
@@ -143,8 +145,14 @@ fn tables_and_lines_of_json() {
         path
     };
     let rows = [expected("0", 1, "one"), expected("1", 2, "two, with \"quotes\"\nand a second line")];
-    let tsv = write("a.csv", "filepath\ttitle\npictures/1.png\tone\npictures/2.png\t\"two, with \"\"quotes\"\"\nand a second line\"\n");
-    let csv = write("b.csv", "\u{feff}title,filepath,x\none,pictures/1.png,\n\"two, with \"\"quotes\"\"\nand a second line\",pictures/2.png,\nshort row\n");
+    let tsv = write(
+        "a.csv",
+        "filepath\ttitle\npictures/1.png\tone\npictures/2.png\t\"two, with \"\"quotes\"\"\nand a second line\"\n",
+    );
+    let csv = write(
+        "b.csv",
+        "\u{feff}title,filepath,x\none,pictures/1.png,\n\"two, with \"\"quotes\"\"\nand a second line\",pictures/2.png,\nshort row\n",
+    );
     let json = write(
         "c.jsonl",
         "{\"filepath\": \"pictures/1.png\", \"title\": \"one\"}\n{\"filepath\": \"pictures/2.png\", \"title\": \"two, with \\\"quotes\\\"\\nand a second line\"}\nnot json\n",
@@ -178,8 +186,11 @@ fn parquet_with_bytes_paths_and_structs() {
     ]));
     let write = |name: &str, columns: Vec<(&str, ArrayRef)>| {
         let path = folder.path().join(name);
-        let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
-        let properties = parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+                .unwrap();
+        let properties =
+            parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         writer.close().unwrap();
@@ -208,7 +219,9 @@ fn formats_are_not_mixed() {
     let folder = tempfile::tempdir().unwrap();
     let paths = ["a.txt", "b.tsv", "c.zip"].map(|name| folder.path().join(name));
     paths.iter().for_each(|path| fs::write(path, "title\n").unwrap());
-    let open = |files: &[PathBuf], modality| Dataset::open(files.to_vec(), options(modality)).map(drop).unwrap_err().to_string();
+    let open = |files: &[PathBuf], modality| {
+        Dataset::open(files.to_vec(), options(modality)).map(drop).unwrap_err().to_string()
+    };
     assert!(open(&paths[..2], Modality::Text).contains("all files of a dataset have one format"));
     assert!(open(&paths[2..], Modality::Text).contains("expected a folder, or files ending in"));
     assert!(open(&paths[..1], Modality::Both).contains("--modality text"));
@@ -229,7 +242,8 @@ fn pictures_of_every_kind() {
         let decoded = decode_image(&encode(&alpha, format)).unwrap();
         assert_eq!(decoded.to_rgba8().get_pixel(0, 0).0, [10, 20, 30, 40], "alpha is left to the encoder's background");
     }
-    let rgb = DynamicImage::ImageRgb8(image::ImageBuffer::from_fn(48, 32, |x, y| image::Rgb([x as u8 * 5, y as u8 * 7, 99])));
+    let rgb =
+        DynamicImage::ImageRgb8(image::ImageBuffer::from_fn(48, 32, |x, y| image::Rgb([x as u8 * 5, y as u8 * 7, 99])));
     let jpeg = encode(&rgb, ImageFormat::Jpeg);
     assert_eq!(decode_image(&jpeg).unwrap().width(), 48);
     for length in [0, 2, 20, jpeg.len() / 2, jpeg.len() - 2] {
@@ -260,7 +274,9 @@ fn pictures_are_turned_upright() {
     image.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
     let jpeg = jpeg.into_inner();
     // Orientation 6 is turned by 90 degrees clockwise, 8 the other way, 3 upside down: where white ends up.
-    for (orientation, size, white) in [(1, (32, 16), (28, 8)), (3, (32, 16), (4, 8)), (6, (16, 32), (8, 28)), (8, (16, 32), (8, 4))] {
+    for (orientation, size, white) in
+        [(1, (32, 16), (28, 8)), (3, (32, 16), (4, 8)), (6, (16, 32), (8, 28)), (8, (16, 32), (8, 4))]
+    {
         let decoded = decode_image(&with_orientation(&jpeg, orientation)).unwrap().to_rgb8();
         assert_eq!(decoded.dimensions(), size, "{orientation}");
         assert!(decoded.get_pixel(white.0, white.1)[0] > 250, "{orientation}");
