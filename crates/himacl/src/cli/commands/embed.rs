@@ -129,8 +129,8 @@ struct EncoderConfig {
 struct EmbedSummary<'a> {
     #[serde(flatten)]
     report: RunReport,
-    #[serde(flatten)]
-    config: &'a EmbedConfig,
+    /// As in config.toml.
+    settings: &'a EmbedConfig,
     records: u64,
     rows: u64,
     skipped: u64,
@@ -206,7 +206,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     }
     let summary = EmbedSummary {
         report: recorder.report(),
-        config: &config,
+        settings: &config,
         records: done.records,
         rows: done.rows,
         skipped: done.skipped,
