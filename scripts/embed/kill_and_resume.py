@@ -20,7 +20,7 @@ OF_THE_RUN = {"config.toml", "summary.json"}
 
 
 def contents(folder):
-    files = (path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith(".himacl-"))
+    files = (path for path in Path(folder).rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name not in OF_THE_RUN}
 
 
