@@ -331,6 +331,36 @@ pub enum Error {
         /// The parser's answer.
         source: serde_json::Error,
     },
+    /// The Hub, or its cache, has not what is needed.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
+    /// A dataset cannot be read.
+    #[error(transparent)]
+    Read(#[from] crate::data::readers::ReadError),
+    /// An encoder cannot be loaded or used.
+    #[error(transparent)]
+    Encoder(Box<crate::encoder::EncoderError>),
+    /// A dataset cannot be embedded.
+    #[error(transparent)]
+    Embed(#[from] crate::embed::EmbedError),
+    /// Encoders that do not read what is asked for.
+    #[error(
+        "--modality {asked} is asked for, but the encoders read {reads}\nhint: a second --encoder may read the rest"
+    )]
+    Modality {
+        /// What is asked for.
+        asked: crate::data::readers::Modality,
+        /// What the encoders read.
+        reads: crate::data::readers::Modality,
+    },
+    /// Folders that do not go with the encoders.
+    #[error("{got} folders are named with --local, expected {expected}: one for each encoder")]
+    LocalFolders {
+        /// Folders named.
+        got: usize,
+        /// Encoders named.
+        expected: usize,
+    },
     /// An alignment was refused.
     #[error(transparent)]
     Align(#[from] crate::align::AlignError),
@@ -413,6 +443,12 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+}
+
+impl From<crate::encoder::EncoderError> for Error {
+    fn from(error: crate::encoder::EncoderError) -> Self {
+        Self::Encoder(Box::new(error))
+    }
 }
 
 impl Error {

@@ -5,7 +5,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`error`], [`files`], [`interrupt`] | the crate's error, atomic files and output folders, Ctrl-C |
-//! | [`data`] | embeddings on disk: npy, safetensors, clip-retrieval folders |
+//! | [`hub`] | encoders' files from the Hugging Face Hub, through its cache |
+//! | [`data`] | embeddings on disk: npy, safetensors, clip-retrieval folders; readers of pictures and captions |
+//! | [`encoder`] | pretrained encoders: registry, preprocessing, model families |
+//! | [`embed`] | encoders over a dataset, to a clip-retrieval folder |
 //! | [`map`] | maps T between the two spaces: linear (closed form), residual MLP |
 //! | [`eval`] | retrieval and pairing metrics |
 //! | [`align`] | initial alignment: shared space, or a few known pairs |
@@ -16,9 +19,12 @@
 pub mod align;
 pub mod cli;
 pub mod data;
+pub mod embed;
+pub mod encoder;
 pub mod error;
 pub mod eval;
 pub mod files;
+pub mod hub;
 pub mod interrupt;
 pub mod map;
 pub mod objective;

@@ -1,6 +1,9 @@
 //! The arguments that all commands share, and the list of commands.
 
 use super::commands::apply::ApplyArgs;
+use super::commands::download::DownloadArgs;
+use super::commands::embed::EmbedArgs;
+use super::commands::encoders::EncodersArgs;
 use super::commands::eval::EvalArgs;
 use super::commands::pair::PairArgs;
 use super::commands::train::TrainArgs;
@@ -27,6 +30,9 @@ pub(crate) struct Cli {
 /// One variant per command; its arguments and its code are in `commands/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Encoders(EncodersArgs),
+    Download(DownloadArgs),
+    Embed(EmbedArgs),
     Pair(PairArgs),
     Train(TrainArgs),
     Eval(EvalArgs),

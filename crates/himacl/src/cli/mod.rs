@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod context;
 mod device;
+mod encoder_files;
 mod printer;
 mod progress;
 mod table;
@@ -16,7 +17,7 @@ pub use train_progress::TrainProgress;
 
 use args::{Cli, Command};
 use clap::Parser;
-use commands::{apply, eval, pair, train};
+use commands::{apply, download, embed, encoders, eval, pair, train};
 use std::process::ExitCode;
 
 use crate::error::Error;
@@ -65,6 +66,9 @@ fn run(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
     crate::interrupt::install();
     let context = Context::new(&cli.global, printer)?;
     match &cli.command {
+        Command::Encoders(args) => encoders::run(args, &context),
+        Command::Download(args) => download::run(args, &context),
+        Command::Embed(args) => embed::run(args, &context),
         Command::Pair(args) => pair::run(args, &context),
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),

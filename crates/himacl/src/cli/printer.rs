@@ -109,17 +109,21 @@ impl Printer {
         self.bars.suspend(|| drop(writeln!(io::stdout(), "{text}")));
     }
 
-    /// Starts showing the progress of `total` units of work, called `name`; ends when the task is dropped.
+    /// Starts showing the progress of `total` units of work, called `name`; ends when the task is dropped. Nothing is
+    /// said of an end where `total` is 0: it is not known.
     ///
     /// # Panics
     /// Never: the bar's template is a constant.
     pub fn task(&self, name: &str, unit: &str, total: u64) -> Task {
-        let style = ProgressStyle::with_template(
-            "{prefix:>10} [{bar:32}] {human_pos}/{human_len} {unit} {per_sec} {eta} left {msg}",
-        )
-        .expect("the template is a constant")
-        .progress_chars("=> ")
-        .with_key("unit", Text(unit.to_owned()));
+        let template = match (unit, total) {
+            (_, 0) => "{prefix:>10} {human_pos} {unit} {per_sec} {elapsed} {msg}",
+            ("bytes", _) => "{prefix:>10} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}",
+            _ => "{prefix:>10} [{bar:32}] {human_pos}/{human_len} {unit} {per_sec} {eta} left {msg}",
+        };
+        let style = ProgressStyle::with_template(template)
+            .expect("the template is a constant")
+            .progress_chars("=> ")
+            .with_key("unit", Text(unit.to_owned()));
         let bar = self.bars.add(ProgressBar::new(total).with_style(style).with_prefix(name.to_owned()));
         let json = self.json.then(|| JsonTask {
             printer: self.clone(),
@@ -163,6 +167,14 @@ impl Task {
         if let Some(json) = &self.json {
             json.done.fetch_add(work, Ordering::Relaxed);
             json.report_now_and_then();
+        }
+    }
+
+    /// Corrects what is done already.
+    pub fn set_done(&self, done: u64) {
+        self.bar.set_position(done);
+        if let Some(json) = &self.json {
+            json.done.store(done, Ordering::Relaxed);
         }
     }
 
@@ -220,7 +232,8 @@ struct JsonProgress<'a> {
     task: &'a str,
     unit: &'a str,
     done: u64,
-    total: u64,
+    /// Null where it is not known.
+    total: Option<u64>,
     seconds: f64,
     per_second: f64,
     eta_seconds: Option<f64>,
@@ -240,7 +253,9 @@ impl JsonTask {
         let (done, total) = (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed));
         let seconds = self.started.elapsed().as_secs_f64();
         let per_second = if seconds > 0.0 { done as f64 / seconds } else { 0.0 };
-        let eta_seconds = (per_second > 0.0).then(|| total.saturating_sub(done) as f64 / per_second);
+        let total = (total > 0).then_some(total);
+        let left = total.filter(|_| per_second > 0.0).map(|total| total.saturating_sub(done));
+        let eta_seconds = left.map(|left| left as f64 / per_second);
         let (task, unit) = (self.name.as_str(), self.unit.as_str());
         self.printer.json(&JsonProgress { event, task, unit, done, total, seconds, per_second, eta_seconds });
     }

@@ -4,6 +4,7 @@ mod clip_folder;
 mod embeddings;
 mod metadata;
 mod npy;
+pub mod readers;
 mod rows;
 mod safetensors;
 mod transform;

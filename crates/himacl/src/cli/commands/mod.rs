@@ -1,6 +1,9 @@
 //! One file per command: its arguments, its resolved settings, and `run`.
 
 pub(crate) mod apply;
+pub(crate) mod download;
+pub(crate) mod embed;
+pub(crate) mod encoders;
 pub(crate) mod eval;
 pub(crate) mod pair;
 pub(crate) mod train;

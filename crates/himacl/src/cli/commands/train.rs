@@ -4,7 +4,7 @@ use crate::cli::table;
 use crate::cli::{Context, ExitStatus, TrainProgress};
 use crate::error::Error;
 use crate::files::write_text;
-use crate::report::{Recorder, RunFigures, TrainSummary, WithReport};
+use crate::report::{Recorder, RunFigures, TrainSummary, WithReport, check_same_config};
 use crate::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
 use clap::Args;
 use serde::Serialize;
@@ -233,29 +233,8 @@ fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Resu
 
 /// Refuses to go on with a run that was made by another recipe.
 fn check_same_recipe(folder: &Path, file: &RecipeFile) -> Result<(), Error> {
-    let path = folder.join(CONFIG);
-    let Ok(text) = fs::read_to_string(&path) else { return Ok(()) };
-    let was: toml::Table = toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
-    match first_difference(&was, &file.resolved, "") {
-        None => Ok(()),
-        Some((key, was, now)) => Err(Error::ResumeMismatch { path, key, was, now }),
-    }
-}
-
-fn first_difference(was: &toml::Table, now: &toml::Table, prefix: &str) -> Option<(String, String, String)> {
-    let show = |value: Option<&toml::Value>| value.map_or_else(|| "nothing".to_owned(), ToString::to_string);
-    let mut keys: Vec<&String> = was.keys().chain(now.keys()).collect();
-    keys.sort();
-    keys.dedup();
-    keys.into_iter().find_map(|key| {
-        let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-        match (was.get(key), now.get(key)) {
-            (Some(toml::Value::Table(was)), Some(toml::Value::Table(now))) => first_difference(was, now, &name),
-            _ if name == "output" || name == "output.dir" => None,
-            (was, now) if was == now => None,
-            (was, now) => Some((name, show(was), show(now))),
-        }
-    })
+    let is_free = |name: &str| name == "output" || name == "output.dir";
+    check_same_config(&folder.join(CONFIG), &file.resolved, &is_free)
 }
 
 fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {

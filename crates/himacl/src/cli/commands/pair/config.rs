@@ -7,6 +7,7 @@ use super::{PairArgs, Solver};
 use crate::cli::Context;
 use crate::error::Error;
 use crate::files::OutputDir;
+use crate::report::check_same_config;
 use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -131,12 +132,8 @@ impl PairConfig {
         if !config_path.is_file() {
             return Ok(Resume::StartOver);
         }
-        let text = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
-        let config = |source| Error::Config { path: config_path.clone(), source };
-        let (earlier, now) = (toml::from_str(&text).map_err(config)?, toml::Table::try_from(self)?);
-        if let Some((key, was, now)) = first_difference(&earlier, &now, "") {
-            return Err(Error::ResumeMismatch { path: config_path, key, was, now });
-        }
+        let is_free = |name: &str| FREE_KEYS.contains(&name) || name.ends_with(".time_limit");
+        check_same_config(&config_path, &toml::Table::try_from(self)?, &is_free)?;
         if summary_path.is_file() {
             let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
             let ending: Ending =
@@ -153,42 +150,5 @@ impl PairConfig {
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
         let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
         Ok(Resume::GoOn(Box::new(checkpoint)))
-    }
-}
-
-/// The first setting, in alphabetical order, that differs and may not.
-fn first_difference(earlier: &toml::Table, now: &toml::Table, prefix: &str) -> Option<(String, String, String)> {
-    let keys: std::collections::BTreeSet<&String> = earlier.keys().chain(now.keys()).collect();
-    keys.into_iter().find_map(|key| {
-        let name = format!("{prefix}{key}");
-        match (earlier.get(key), now.get(key)) {
-            _ if FREE_KEYS.contains(&name.as_str()) || name.ends_with(".time_limit") => None,
-            (Some(toml::Value::Table(earlier)), Some(toml::Value::Table(now))) => {
-                first_difference(earlier, now, &format!("{name}."))
-            }
-            (was, is) if was == is => None,
-            (was, is) => {
-                let text = |value: Option<&toml::Value>| value.map_or("nothing".to_owned(), ToString::to_string);
-                Some((name, text(was), text(is)))
-            }
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_settings_that_matter_are_compared() {
-        let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
-        let earlier = table("cost = 'cosine'\nthreads = 2\n[hiref]\nseed = 1\ntime_limit = 3.0");
-        let same = table("cost = 'cosine'\nthreads = 8\n[hiref]\nseed = 1");
-        assert_eq!(first_difference(&earlier, &same, ""), None);
-        let limit = |text: &str| table(&format!("[comparison.frlc]\nrank = 4\n{text}"));
-        assert_eq!(first_difference(&limit("time_limit = 3.0"), &limit(""), ""), None);
-        let other = table("cost = 'cosine'\n[hiref]\nseed = 2");
-        let (key, was, now) = first_difference(&earlier, &other, "").unwrap();
-        assert_eq!((key.as_str(), was.as_str(), now.as_str()), ("hiref.seed", "1", "2"));
     }
 }

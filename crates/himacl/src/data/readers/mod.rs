@@ -1,0 +1,24 @@
+//! Pictures and captions on disk, read one after the other: folders, webdataset shards, parquet, tables, text lines.
+//!
+//! Every reader yields [`Record`]s in an order that depends on names and content alone, numbered from 0. A sample that
+//! cannot be used keeps its number and says why, so that rows never shift.
+
+mod columns;
+mod dataset;
+mod decode;
+mod error;
+mod folder;
+mod input;
+mod lines;
+mod parquet_table;
+mod sample;
+mod table;
+#[cfg(test)]
+mod tests;
+mod webdataset;
+
+pub use dataset::{Dataset, Format, ReadOptions};
+pub use decode::decode_image;
+pub use error::ReadError;
+pub use input::expand_input;
+pub use sample::{ImageSource, Modality, Record, Sample};

@@ -1,0 +1,286 @@
+//! One small dataset in every format gives the same samples.
+
+use super::*;
+use crate::error::Error;
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray};
+use arrow_schema::{DataType, Field};
+use image::{DynamicImage, ImageFormat};
+use parquet::arrow::ArrowWriter;
+use std::fs::{self, File};
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn options(modality: Modality) -> ReadOptions {
+    ReadOptions { modality, image_column: None, caption_column: None }
+}
+
+fn read(path: &Path, modality: Modality) -> Vec<Record> {
+    Dataset::open(vec![path.to_path_buf()], options(modality)).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+fn png(width: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(width, 1, image::Rgb([width as u8, 0, 0]))
+        .write_to(&mut bytes, ImageFormat::Png)
+        .unwrap();
+    bytes.into_inner()
+}
+
+/// Key, width of the picture and caption, or why there is none.
+type Brief = (String, Result<(Option<u32>, Option<String>), String>);
+
+fn brief(record: &Record) -> Brief {
+    match record {
+        Record::Unusable { key, reason } => (key.clone(), Err(reason.clone())),
+        Record::Sample(sample) => {
+            let width = sample.image.as_ref().map(|image| decode_image(&image.bytes().unwrap()).unwrap().width());
+            (sample.key.clone(), Ok((width, sample.caption.clone())))
+        }
+    }
+}
+
+fn expected(key: &str, width: u32, caption: &str) -> Brief {
+    (key.to_owned(), Ok((Some(width), Some(caption.to_owned()))))
+}
+
+/// Every format resumes anywhere: passing over k records gives the records from k on.
+fn check_skipping(files: &[PathBuf], modality: Modality) {
+    let open = || Dataset::open(files.to_vec(), options(modality)).unwrap();
+    let all: Vec<Record> = open().collect::<Result<_, _>>().unwrap();
+    for count in 0..=all.len() + 1 {
+        let mut dataset = open();
+        dataset.skip_records(count as u64).unwrap();
+        let rest: Vec<Record> = dataset.collect::<Result<_, _>>().unwrap();
+        assert_eq!(rest, all[count.min(all.len())..], "after {count}");
+    }
+}
+
+#[test]
+fn folders() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    write("b.png", &png(2));
+    write("b.txt", b"two\n");
+    write("a.PNG", &png(1));
+    write("a.json", br#"{"caption": "one", "url": "x"}"#);
+    write("deep/c.png", &png(3));
+    write("README.txt", b"no sample where pictures are wanted");
+    write(".hidden.png", b"");
+    let found: Vec<_> = read(folder.path(), Modality::Both).iter().map(brief).collect();
+    let no_caption = ("deep/c".to_owned(), Err("no caption".to_owned()));
+    assert_eq!(found, [expected("a", 1, "one"), expected("b", 2, "two"), no_caption]);
+    assert_eq!(read(folder.path(), Modality::Image).len(), 3);
+    let texts = read(folder.path(), Modality::Text);
+    assert_eq!(texts.iter().map(|record| brief(record).0).collect::<Vec<_>>(), ["README", "a", "b", "deep/c"]);
+    check_skipping(&[folder.path().to_path_buf()], Modality::Both);
+}
+
+fn tar_file(path: &Path, members: &[(&str, Vec<u8>)]) {
+    let mut builder = tar::Builder::new(File::create(path).unwrap());
+    for (name, content) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, name, content.as_slice()).unwrap();
+    }
+    builder.finish().unwrap();
+}
+
+#[test]
+fn webdataset_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let long = format!("{}/000002", "folder".repeat(40));
+    tar_file(
+        &path("0.tar"),
+        &[
+            ("./000000.png", png(1)),
+            ("./000000.txt", b"one".to_vec()),
+            ("./000000.json", br#"{"caption": "not this"}"#.to_vec()),
+            ("000001.json", br#"{"caption": "two"}"#.to_vec()),
+            ("000001.seg.png", png(9)),
+            ("000001.webp", png(2)),
+            (&format!("{long}.png"), png(3)),
+            (&format!("{long}.txt"), b"three".to_vec()),
+        ],
+    );
+    tar_file(&path("1.tar"), &[("000003.png", png(4)), ("000003.txt", vec![0xFF, 0xFE])]);
+    let files = expand_input(path("{0..1}.tar").to_str().unwrap()).unwrap();
+    let dataset = Dataset::open(files.clone(), options(Modality::Both)).unwrap();
+    let found: Vec<_> = dataset.map(|record| brief(&record.unwrap())).collect();
+    let three = [expected("000000", 1, "one"), expected("000001", 2, "two"), expected(&long, 3, "three")];
+    assert_eq!(found[..3], three);
+    assert!(found[3].1.as_ref().is_err_and(|reason| reason.contains("not UTF-8")));
+    check_skipping(&files, Modality::Both);
+    // The broken caption is no matter where only pictures are wanted.
+    assert!(read(&path("1.tar"), Modality::Image).iter().all(|record| matches!(record, Record::Sample(_))));
+}
+
+#[test]
+fn a_truncated_shard_gives_what_is_whole_and_then_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.tar");
+    tar_file(&path, &[("0.txt", b"zero".to_vec()), ("1.txt", b"one".to_vec()), ("2.txt", vec![b'x'; 5000])]);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..3 * 512 + 100]).unwrap();
+    let mut records = Dataset::open(vec![path], options(Modality::Text)).unwrap();
+    assert!(matches!(records.next(), Some(Ok(Record::Sample(sample))) if sample.key == "0"));
+    let error = records.find_map(Result::err).unwrap();
+    assert!(matches!(error, Error::Read(ReadError::Archive { .. })), "{error}");
+}
+
+#[test]
+fn tables_and_lines_of_json() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("pictures")).unwrap();
+    for width in 1..=3 {
+        fs::write(folder.path().join(format!("pictures/{width}.png")), png(width)).unwrap();
+    }
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let rows = [expected("0", 1, "one"), expected("1", 2, "two, with \"quotes\"\nand a second line")];
+    let tsv = write(
+        "a.csv",
+        "filepath\ttitle\npictures/1.png\tone\npictures/2.png\t\"two, with \"\"quotes\"\"\nand a second line\"\n",
+    );
+    let csv = write(
+        "b.csv",
+        "\u{feff}title,filepath,x\none,pictures/1.png,\n\"two, with \"\"quotes\"\"\nand a second line\",pictures/2.png,\nshort row\n",
+    );
+    let json = write(
+        "c.jsonl",
+        "{\"filepath\": \"pictures/1.png\", \"title\": \"one\"}\n{\"filepath\": \"pictures/2.png\", \"title\": \"two, with \\\"quotes\\\"\\nand a second line\"}\nnot json\n",
+    );
+    for (path, count) in [(&tsv, 2), (&csv, 3), (&json, 3)] {
+        let found: Vec<_> = read(path, Modality::Both).iter().map(brief).collect();
+        assert_eq!((&found[..2], found.len()), (&rows[..], count), "{}", path.display());
+        assert!(found[2..].iter().all(|(key, found)| key == "2" && found.is_err()));
+        check_skipping(&[path.clone(), path.clone()], Modality::Both);
+    }
+    let missing = write("d.tsv", "url\tTEXT\nx\ty\n");
+    let error = Dataset::open(vec![missing.clone()], options(Modality::Both)).unwrap_err().to_string();
+    assert!(error.contains("no picture column") && error.contains("`url`, `TEXT`"), "{error}");
+    assert_eq!(read(&missing, Modality::Text).len(), 1);
+    let wrong = write("e.jsonl", "{\"a\": \"b\"}\n");
+    assert!(Dataset::open(vec![wrong], options(Modality::Text)).is_err());
+}
+
+#[test]
+fn parquet_with_bytes_paths_and_structs() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("3.png"), png(3)).unwrap();
+    let captions: ArrayRef = Arc::new(StringArray::from(vec![Some("one"), None, Some("three")]));
+    let (one, two) = (png(1), png(2));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![Some(one.as_slice()), Some(two.as_slice()), None]));
+    let paths: ArrayRef = Arc::new(StringArray::from(vec![None, Some("two"), Some("3.png")]));
+    let fields = |name: &str, kind: DataType| Arc::new(Field::new(name, kind, true));
+    let both: ArrayRef = Arc::new(StructArray::from(vec![
+        (fields("bytes", DataType::Binary), bytes.clone()),
+        (fields("path", DataType::Utf8), paths.clone()),
+    ]));
+    let write = |name: &str, columns: Vec<(&str, ArrayRef)>| {
+        let path = folder.path().join(name);
+        let batch =
+            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
+                .unwrap();
+        let properties =
+            parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        path
+    };
+    let hub = write("hub.parquet", vec![("image", both), ("caption", captions.clone())]);
+    let found: Vec<_> = read(&hub, Modality::Both).iter().map(brief).collect();
+    let no_caption = ("1".to_owned(), Err("no caption".to_owned()));
+    assert_eq!(found, [expected("0", 1, "one"), no_caption, expected("2", 3, "three")]);
+    let plain = write("plain.parquet", vec![("jpg", bytes), ("text", captions.clone()), ("key", captions.clone())]);
+    let found: Vec<_> = read(&plain, Modality::Image).iter().map(brief).collect();
+    assert_eq!(found[0].0, "one");
+    assert_eq!(found[2].1, Err("no picture".to_owned()));
+    for file in [&hub, &plain] {
+        check_skipping(&[file.clone(), file.clone()], Modality::Both);
+        check_skipping(std::slice::from_ref(file), Modality::Text);
+    }
+    let numbers: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![1.0, 2.0, 3.0]));
+    let wrong = write("wrong.parquet", vec![("image", numbers), ("caption", captions)]);
+    let error = Dataset::open(vec![wrong], options(Modality::Both)).unwrap_err().to_string();
+    assert!(error.contains("column `image`") && error.contains("Float64"), "{error}");
+}
+
+#[test]
+fn formats_are_not_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["a.txt", "b.tsv", "c.zip"].map(|name| folder.path().join(name));
+    paths.iter().for_each(|path| fs::write(path, "title\n").unwrap());
+    let open = |files: &[PathBuf], modality| {
+        Dataset::open(files.to_vec(), options(modality)).map(drop).unwrap_err().to_string()
+    };
+    assert!(open(&paths[..2], Modality::Text).contains("all files of a dataset have one format"));
+    assert!(open(&paths[2..], Modality::Text).contains("expected a folder, or files ending in"));
+    assert!(open(&paths[..1], Modality::Both).contains("--modality text"));
+}
+
+#[test]
+fn pictures_of_every_kind() {
+    let encode = |image: &DynamicImage, format| {
+        let mut bytes = Cursor::new(Vec::new());
+        image.write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let gray16 = DynamicImage::ImageLuma16(image::ImageBuffer::from_pixel(3, 2, image::Luma([0x8080])));
+    let decoded = decode_image(&encode(&gray16, ImageFormat::Png)).unwrap();
+    assert_eq!(decoded.to_rgb8().get_pixel(0, 0).0, [0x80; 3]);
+    let alpha = DynamicImage::ImageRgba8(image::ImageBuffer::from_pixel(3, 2, image::Rgba([10, 20, 30, 40])));
+    for format in [ImageFormat::Png, ImageFormat::WebP] {
+        let decoded = decode_image(&encode(&alpha, format)).unwrap();
+        assert_eq!(decoded.to_rgba8().get_pixel(0, 0).0, [10, 20, 30, 40], "alpha is left to the encoder's background");
+    }
+    let rgb =
+        DynamicImage::ImageRgb8(image::ImageBuffer::from_fn(48, 32, |x, y| image::Rgb([x as u8 * 5, y as u8 * 7, 99])));
+    let jpeg = encode(&rgb, ImageFormat::Jpeg);
+    assert_eq!(decode_image(&jpeg).unwrap().width(), 48);
+    for length in [0, 2, 20, jpeg.len() / 2, jpeg.len() - 2] {
+        decode_image(&jpeg[..length]).expect_err("truncated");
+    }
+    let png = encode(&rgb, ImageFormat::Png);
+    decode_image(&png[..png.len() / 2]).expect_err("truncated");
+    assert!(decode_image(b"<svg></svg>").unwrap_err().contains("neither JPEG"));
+}
+
+/// An EXIF segment with one orientation, put behind the start marker.
+fn with_orientation(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+    let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    let mut bytes = jpeg[..2].to_vec();
+    bytes.extend([0xFF, 0xE1]);
+    bytes.extend((exif.len() as u16 + 2).to_be_bytes());
+    bytes.extend(exif);
+    bytes.extend(&jpeg[2..]);
+    bytes
+}
+
+#[test]
+fn pictures_are_turned_upright() {
+    // Left half black, right half white, and wider than high.
+    let image = image::RgbImage::from_fn(32, 16, |x, _| image::Rgb([if x < 16 { 0 } else { 255 }; 3]));
+    let mut jpeg = Cursor::new(Vec::new());
+    image.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    // Orientation 6 is turned by 90 degrees clockwise, 8 the other way, 3 upside down: where white ends up.
+    for (orientation, size, white) in
+        [(1, (32, 16), (28, 8)), (3, (32, 16), (4, 8)), (6, (16, 32), (8, 28)), (8, (16, 32), (8, 4))]
+    {
+        let decoded = decode_image(&with_orientation(&jpeg, orientation)).unwrap().to_rgb8();
+        assert_eq!(decoded.dimensions(), size, "{orientation}");
+        assert!(decoded.get_pixel(white.0, white.1)[0] > 250, "{orientation}");
+    }
+}

@@ -1,0 +1,58 @@
+//! Why a dataset cannot be embedded.
+
+use std::path::PathBuf;
+
+/// Why a dataset cannot be embedded.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbedError {
+    /// Settings outside their range.
+    #[error("{name} is {got}, expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        got: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+    /// Too many samples that cannot be used.
+    #[error(
+        "{skipped} of {records} samples cannot be used, {:.2}% where {:.2}% are allowed; the first: `{key}`: {reason}\n\
+         hint: `{}` lists them; --resume with a higher --max-error-rate goes on", percent(*skipped, *records),
+        100.0 * allowed, list.display()
+    )]
+    TooManySkipped {
+        /// Samples that cannot be used.
+        skipped: u64,
+        /// Samples seen.
+        records: u64,
+        /// The share allowed.
+        allowed: f64,
+        /// The first of them.
+        key: String,
+        /// Why.
+        reason: String,
+        /// The file that lists them all.
+        list: PathBuf,
+    },
+    /// A dataset without samples.
+    #[error("the dataset has no samples for modality {modality}")]
+    NoSamples {
+        /// What was sought.
+        modality: String,
+    },
+    /// A model whose output has not the shape that was announced.
+    #[error("the encoder gave {got} values for {rows} rows of {dimension} coordinates")]
+    Shape {
+        /// Values found.
+        got: usize,
+        /// Rows that went in.
+        rows: usize,
+        /// Coordinates expected.
+        dimension: usize,
+    },
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}

@@ -1,0 +1,22 @@
+//! Encoders over a dataset, to a clip-retrieval folder.
+//!
+//! Reading, decoding and tokenising go on in threads beside the model, in order and bounded; the records of a shard decide
+//! which rows share a batch, so that a run that is killed and resumed ends with the bytes of one that was not.
+
+mod error;
+mod model;
+mod params;
+mod pipeline;
+mod prefetch;
+mod shard;
+mod store;
+#[cfg(test)]
+mod tests;
+mod towers;
+
+pub use error::EmbedError;
+pub use model::EmbedModel;
+pub use params::EmbedParams;
+pub use pipeline::{EmbedOutput, Progress, embed};
+pub use shard::SkippedSample;
+pub use towers::Towers;

@@ -1,0 +1,198 @@
+//! Why something cannot be had from the Hub.
+
+use std::path::PathBuf;
+
+/// Why something cannot be had from the Hub.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HubError {
+    /// A repository's name that is none.
+    #[error(
+        "`{0}` is not the name of a repository\nhint: expected ORG/NAME, as in sentence-transformers/all-MiniLM-L6-v2"
+    )]
+    RepoName(String),
+    /// A file's or a revision's name that would lead out of the cache.
+    #[error("`{0}` is not the name of a file or revision of a repository")]
+    Name(String),
+    /// An address that cannot be parsed.
+    #[error("`{0}` is not an address\nhint: HF_ENDPOINT looks like https://huggingface.co")]
+    Address(String),
+    /// Offline, and the cache has not what is needed.
+    #[error(
+        "`{file}` of `{repo}` (revision {revision}) is not in the cache `{}`, and HF_HUB_OFFLINE is set\n\
+         hint: unset it, or name a folder that has the files with --local", cache.display()
+    )]
+    Offline {
+        /// The repository.
+        repo: String,
+        /// The revision asked for.
+        revision: String,
+        /// What is missing.
+        file: String,
+        /// The cache.
+        cache: PathBuf,
+    },
+    /// A repository that wants its conditions accepted.
+    #[error("access to `{repo}` is restricted{}\nhint: accept its conditions at {page}{}", said(message), token_hint(*token))]
+    Gated {
+        /// The repository.
+        repo: String,
+        /// Its page.
+        page: String,
+        /// What the server said.
+        message: String,
+        /// Whether a token was sent.
+        token: bool,
+    },
+    /// A token that the server does not know.
+    #[error(
+        "the Hub does not accept the token{}\nhint: check HF_TOKEN, or make a new one at {endpoint}/settings/tokens",
+        said(message)
+    )]
+    Token {
+        /// The server.
+        endpoint: String,
+        /// What the server said.
+        message: String,
+    },
+    /// A repository that does not exist, or that may not be seen.
+    #[error("there is no repository `{repo}` at {endpoint}, or it is private\nhint: check its name{}", token_hint(*token))]
+    NoRepo {
+        /// The repository.
+        repo: String,
+        /// The server.
+        endpoint: String,
+        /// Whether a token was sent.
+        token: bool,
+    },
+    /// A revision that does not exist.
+    #[error("`{repo}` has no revision `{revision}`\nhint: expected a branch, a tag or a full commit")]
+    NoRevision {
+        /// The repository.
+        repo: String,
+        /// The revision.
+        revision: String,
+    },
+    /// A file that does not exist.
+    #[error("`{repo}` has no file `{file}` in revision {revision}")]
+    NoFile {
+        /// The repository.
+        repo: String,
+        /// The revision.
+        revision: String,
+        /// The file.
+        file: String,
+    },
+    /// A repository or folder without weights that can be read.
+    #[error("`{place}` has no weights as .safetensors{}", others(found))]
+    NoWeights {
+        /// The repository or folder.
+        place: String,
+        /// Weights in other formats.
+        found: Vec<String>,
+    },
+    /// A folder that lacks a file.
+    #[error("`{}` has no `{file}`\nhint: --local expects a folder with the files of {repo}, by the same names", folder.display())]
+    NoLocalFile {
+        /// The folder.
+        folder: PathBuf,
+        /// The file.
+        file: String,
+        /// The repository.
+        repo: String,
+    },
+    /// An answer that nobody expects.
+    #[error("{url} answered {status}{} ({attempts} attempts)", said(message))]
+    Status {
+        /// The address.
+        url: String,
+        /// The status.
+        status: u16,
+        /// What the server said.
+        message: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// An answer without what the Hub's protocol promises.
+    #[error("{url} answered without {what}\nhint: is HF_ENDPOINT the address of a Hub?")]
+    Protocol {
+        /// The address.
+        url: String,
+        /// What is missing.
+        what: &'static str,
+    },
+    /// No connection.
+    #[error(
+        "cannot reach {url}: {reason} ({attempts} attempts)\n\
+         hint: check the network, or HF_ENDPOINT; where there is none, copy the files and name their folder with --local"
+    )]
+    Network {
+        /// The address.
+        url: String,
+        /// Why not.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// A transfer that ends early, again and again.
+    #[error(
+        "{url} ends after {got} of {expected} bytes ({attempts} attempts)\nhint: what has come is kept; the same command goes on from there"
+    )]
+    Truncated {
+        /// The address.
+        url: String,
+        /// Bytes that came.
+        got: u64,
+        /// Bytes announced.
+        expected: u64,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// Content other than what was announced.
+    #[error(
+        "{url} gave content with SHA-256 {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files"
+    )]
+    Checksum {
+        /// The address.
+        url: String,
+        /// SHA-256 of what came.
+        got: String,
+        /// SHA-256 announced.
+        expected: String,
+    },
+    /// Weights that are not sound.
+    #[error("weights `{}` are damaged: {problem}\nhint: remove the file and fetch it again", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The user stopped the transfer.
+    #[error(
+        "interrupted while fetching `{file}` of `{repo}`\nhint: what has come is kept; the same command goes on from there"
+    )]
+    Interrupted {
+        /// The repository.
+        repo: String,
+        /// The file.
+        file: String,
+    },
+}
+
+fn said(message: &str) -> String {
+    if message.is_empty() { String::new() } else { format!(" (\"{message}\")") }
+}
+
+fn token_hint(token: bool) -> &'static str {
+    if token { "" } else { "; then set HF_TOKEN to a token of yours, if it needs one" }
+}
+
+fn others(found: &[String]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    format!(
+        ", only {}\nhint: convert them with safetensors' convert.py, and name the folder with --local",
+        found.join(", ")
+    )
+}

@@ -1,0 +1,259 @@
+//! Requests with redirects, retries, and a token that only the endpoint sees.
+
+use super::error::HubError;
+use super::settings::HubSettings;
+use crate::error::Error;
+use crate::interrupt;
+use std::io::Read;
+use std::time::{Duration, Instant};
+use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
+use ureq::http::{HeaderMap, Method, StatusCode, Uri};
+use ureq::{Agent, Body};
+
+const MAX_REDIRECTS: usize = 10;
+/// The longest that a single wait between attempts may be.
+const MAX_WAIT: Duration = Duration::from_mins(5);
+/// A server that says nothing for this long is taken for dead.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How much of an error's body is read for its message.
+const MESSAGE_BYTES: u64 = 4096;
+
+/// An answer and the address it came from.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) url: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Body,
+}
+
+/// Why an attempt failed.
+pub(super) enum Failure {
+    /// Trying again may help.
+    Passing {
+        /// What to report if it does not.
+        error: HubError,
+        /// How long the server asks to wait.
+        wait: Option<Duration>,
+        /// Whether the attempt got further than the one before.
+        progress: bool,
+    },
+    /// Trying again would not help.
+    Final(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Final(error.into())
+    }
+}
+
+/// The HTTP client.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    agent: Agent,
+    endpoint: Uri,
+    token: Option<String>,
+    retries: u32,
+    first_wait: Duration,
+}
+
+impl Http {
+    pub(super) fn new(settings: &HubSettings) -> Result<Self, HubError> {
+        let wrong = || HubError::Address(settings.endpoint.clone());
+        let endpoint: Uri = settings.endpoint.parse().map_err(|_| wrong())?;
+        if endpoint.authority().is_none() || !matches!(endpoint.scheme_str(), Some("http" | "https")) {
+            return Err(wrong());
+        }
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            // Redirects are followed here: the Hub tells about a file in the headers of the first answer.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(Duration::from_secs(10)))
+            .timeout_recv_response(Some(SILENCE))
+            .timeout_per_read(Some(SILENCE))
+            .accept_encoding("identity")
+            .user_agent(concat!("himacl/", env!("CARGO_PKG_VERSION")))
+            .build();
+        let (token, retries, first_wait) = (settings.token.clone(), settings.retries, settings.first_wait);
+        Ok(Self { agent: config.new_agent(), endpoint, token, retries, first_wait })
+    }
+
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Repeats `attempt` while it fails for passing reasons, with waits that double or that the server asks for.
+    ///
+    /// Attempts that get further than those before do not count against the limit.
+    pub(super) fn retry<T>(&self, mut attempt: impl FnMut(u32) -> Result<T, Failure>) -> Result<T, Error> {
+        let (mut failures, mut attempts) = (0, 0);
+        loop {
+            attempts += 1;
+            let (error, wait, progress) = match attempt(attempts) {
+                Ok(value) => return Ok(value),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing { error, wait, progress }) => (error, wait, progress),
+            };
+            failures = if progress { 1 } else { failures + 1 };
+            if failures > self.retries || interrupt::requested() {
+                return Err(error.into());
+            }
+            let own = self.first_wait.saturating_mul(1 << (failures - 1).min(16));
+            let wait = wait.unwrap_or(own).min(MAX_WAIT);
+            tracing::warn!(%error, ?wait, "trying again");
+            sleep(wait);
+        }
+    }
+
+    /// One request, redirects followed; `until` may end it at an answer that redirects elsewhere.
+    pub(super) fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        range: Option<u64>,
+        attempt: u32,
+        mut until: impl FnMut(&Answer) -> bool,
+    ) -> Result<Answer, Failure> {
+        let mut url: Uri = url.parse().map_err(|_| HubError::Address(url.to_owned()))?;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request = ureq::http::Request::builder().method(method.clone()).uri(url.clone());
+            if let Some(token) = self.token.as_ref().filter(|_| self.is_endpoint(&url)) {
+                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            }
+            if let Some(start) = range.filter(|&start| start > 0) {
+                request = request.header(RANGE, format!("bytes={start}-"));
+            }
+            // Only a token with control characters is no header.
+            let message = "the token has characters that a header cannot have".to_owned();
+            let request =
+                request.body(()).map_err(|_| HubError::Token { endpoint: self.endpoint.to_string(), message })?;
+            let response = self.agent.run(request).map_err(|error| network(&url, &error, attempt))?;
+            let (parts, body) = response.into_parts();
+            let answer = Answer { url: url.to_string(), status: parts.status, headers: parts.headers, body };
+            if !answer.status.is_redirection() || until(&answer) {
+                return Ok(answer);
+            }
+            let location = header(&answer.headers, LOCATION.as_str()).unwrap_or_default();
+            url = join(&url, &location).ok_or(HubError::Protocol { url: answer.url, what: "a valid Location" })?;
+        }
+        Err(HubError::Protocol { url: url.to_string(), what: "an end to its redirects" }.into())
+    }
+
+    /// Whether an address belongs to the endpoint, and may see the token.
+    fn is_endpoint(&self, url: &Uri) -> bool {
+        (url.scheme(), url.authority()) == (self.endpoint.scheme(), self.endpoint.authority())
+    }
+}
+
+/// Why an attempt that was answered with an unexpected status failed: for a passing reason or a final one.
+///
+/// `explain` names the final reasons by the status and the Hub's `X-Error-Code`.
+pub(super) fn refused(
+    mut answer: Answer,
+    attempt: u32,
+    explain: impl FnOnce(u16, &str, &str) -> Option<HubError>,
+) -> Failure {
+    let status = answer.status.as_u16();
+    let code = header(&answer.headers, "x-error-code").unwrap_or_default();
+    let message = header(&answer.headers, "x-error-message").unwrap_or_else(|| message_of(&mut answer.body));
+    let passing = matches!(status, 408 | 425 | 429) || status >= 500;
+    if !passing && let Some(error) = explain(status, &code, &message) {
+        return Failure::Final(error.into());
+    }
+    let error = HubError::Status { url: answer.url, status, message, attempts: attempt };
+    if passing {
+        Failure::Passing { error, wait: wait_asked_for(&answer.headers), progress: false }
+    } else {
+        Failure::Final(error.into())
+    }
+}
+
+/// A header's text.
+pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(|value| value.trim().to_owned())
+}
+
+/// A failure of the connection.
+pub(super) fn network(url: &Uri, error: &ureq::Error, attempt: u32) -> Failure {
+    let error = HubError::Network { url: url.to_string(), reason: error.to_string(), attempts: attempt };
+    Failure::Passing { error, wait: None, progress: false }
+}
+
+/// `Retry-After` in seconds, or the `t=` of the Hub's `RateLimit`.
+fn wait_asked_for(headers: &HeaderMap) -> Option<Duration> {
+    let after = header(headers, RETRY_AFTER.as_str()).and_then(|value| value.parse().ok());
+    let reset = || {
+        let limit = header(headers, "ratelimit")?;
+        limit.split(';').find_map(|part| part.trim().strip_prefix("t=")?.parse().ok())
+    };
+    after.or_else(reset).map(Duration::from_secs)
+}
+
+/// The `error` of a JSON body.
+fn message_of(body: &mut Body) -> String {
+    let mut text = Vec::new();
+    // A body that cannot be read leaves the status to speak for itself.
+    let _ = body.as_reader().take(MESSAGE_BYTES).read_to_end(&mut text);
+    let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    value["error"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The address that `location` means on a page at `base`.
+fn join(base: &Uri, location: &str) -> Option<Uri> {
+    if location.is_empty() {
+        return None;
+    }
+    if location.starts_with("http://") || location.starts_with("https://") {
+        return location.parse().ok();
+    }
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let absolute = if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    absolute.parse().ok()
+}
+
+/// Sleeps, unless the user wants to stop.
+fn sleep(wait: Duration) {
+    let started = Instant::now();
+    while !interrupt::requested() {
+        let rest = wait.saturating_sub(started.elapsed());
+        if rest.is_zero() {
+            break;
+        }
+        std::thread::sleep(rest.min(Duration::from_millis(100)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_joined() {
+        let base: Uri = "http://a:1/x/y?z=1".parse().unwrap();
+        let joined = |location: &str| join(&base, location).map(|uri| uri.to_string());
+        assert_eq!(joined("https://b/q?r=1").as_deref(), Some("https://b/q?r=1"));
+        assert_eq!(joined("//b/q").as_deref(), Some("http://b/q"));
+        assert_eq!(joined("/q?r").as_deref(), Some("http://a:1/q?r"));
+        assert_eq!(joined("q").as_deref(), Some("http://a:1/x/q"));
+        assert_eq!(joined(""), None);
+    }
+
+    #[test]
+    fn servers_say_how_long_to_wait() {
+        let wait = |name: &'static str, value: &'static str| {
+            wait_asked_for(&HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]))
+        };
+        assert_eq!(wait("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(wait("ratelimit", "\"api\";r=0;t=42"), Some(Duration::from_secs(42)));
+        assert_eq!(wait("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+}

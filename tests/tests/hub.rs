@@ -1,0 +1,240 @@
+//! The Hub client against a local server that speaks the Hub's file API.
+
+mod support;
+
+use himacl::Error;
+use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Snapshot};
+use std::cell::RefCell;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+use support::Scratch;
+use support::hub::{COMMIT, FakeHub, Fault, REPO, sha256, weights};
+
+const VALUES: usize = 100_000;
+
+fn server() -> FakeHub {
+    FakeHub::start(&[
+        ("config.json", br#"{"hidden_size": 4}"#.to_vec()),
+        ("1_Pooling/config.json", b"{}".to_vec()),
+        ("model.safetensors", weights(VALUES)),
+        ("onnx/model.onnx", b"not wanted".to_vec()),
+    ])
+}
+
+fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
+    let cache = scratch.path("cache");
+    let (endpoint, first_wait) = (server.endpoint.clone(), Duration::from_millis(1));
+    HubSettings { endpoint, cache, token: None, offline: false, retries: 5, first_wait }
+}
+
+fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Error> {
+    Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| ())
+}
+
+fn refusal(settings: &HubSettings, revision: &str) -> HubError {
+    match fetch(settings, revision).unwrap_err() {
+        Error::Hub(error) => error,
+        other => panic!("{other}"),
+    }
+}
+
+fn check(snapshot: &Snapshot) {
+    assert_eq!(snapshot.commit.as_deref(), Some(COMMIT));
+    assert_eq!(fs::read(snapshot.folder.join("model.safetensors")).unwrap(), weights(VALUES));
+    assert_eq!(fs::read(snapshot.folder.join("1_Pooling/config.json")).unwrap(), b"{}");
+    assert!(snapshot.folder.join("config.json").is_file());
+    assert!(!snapshot.folder.join("onnx").exists());
+}
+
+#[test]
+fn cold_then_cached_then_offline() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let offline = HubSettings { offline: true, ..settings.clone() };
+    assert!(matches!(refusal(&offline, "main"), HubError::Offline { file, .. } if file == "model.safetensors"));
+    assert!(server.seen().is_empty(), "offline means that nothing is sent");
+
+    let snapshot = fetch(&settings, "main").unwrap();
+    check(&snapshot);
+    assert!(server.seen().iter().any(|seen| seen.host == "cdn"));
+    // What other programs expect: a link to a blob named by its sum, and the branch's commit.
+    let root = settings.cache.join("models--org--encoder");
+    let blob = fs::canonicalize(root.join("blobs").join(sha256(&weights(VALUES)))).unwrap();
+    assert_eq!(fs::canonicalize(snapshot.folder.join("model.safetensors")).unwrap(), blob);
+    assert_eq!(fs::read_to_string(root.join("refs/main")).unwrap(), COMMIT);
+    assert_eq!(snapshot.folder, root.join("snapshots").join(COMMIT));
+    assert!(fs::read_dir(root.join("blobs")).unwrap().all(|entry| entry.unwrap().path().extension().is_none()));
+
+    check(&fetch(&settings, "main").unwrap());
+    let seen = server.seen();
+    assert_eq!(seen.len(), 1, "a branch is looked up, nothing is fetched again: {seen:?}");
+    check(&fetch(&settings, COMMIT).unwrap());
+    check(&fetch(&offline, "main").unwrap());
+    check(&fetch(&offline, COMMIT).unwrap());
+    assert!(server.seen().is_empty(), "a commit never changes");
+}
+
+#[test]
+fn without_a_network_the_cache_serves() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    check(&fetch(&settings, "main").unwrap());
+    // A port that nobody listens on.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let cut = HubSettings { endpoint: format!("http://{nobody}"), retries: 1, ..settings };
+    check(&fetch(&cut, "main").unwrap());
+    let cold = HubSettings { cache: scratch.path("empty"), ..cut };
+    let error = refusal(&cold, "main");
+    assert!(matches!(error, HubError::Network { attempts: 2, .. }), "{error}");
+    assert!(error.to_string().contains("--local"), "{error}");
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    assert!(matches!(refusal(&settings, "v9"), HubError::NoRevision { revision, .. } if revision == "v9"));
+    let hub = Hub::new(settings.clone()).unwrap();
+    let error = hub.fetch("org/other", "main", &Files::Encoder, &|_| ()).unwrap_err().to_string();
+    assert!(error.contains("no repository `org/other`") && error.contains("HF_TOKEN"), "{error}");
+    let named = Files::Named(vec!["model.safetensors".to_owned(), "absent.json".to_owned()]);
+    let error = hub.fetch(REPO, "main", &named, &|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Hub(HubError::NoFile { ref file, .. }) if file == "absent.json"), "{error}");
+
+    server.fail("HEAD", "model.safetensors", 1, Fault::Status(401, "GatedRepo", "X-Error-Message: Ask first.\r\n"));
+    let error = refusal(&settings, "main").to_string();
+    assert!(error.contains("(\"Ask first.\")") && error.contains(&format!("{}/{REPO}", server.endpoint)), "{error}");
+    server.fail("HEAD", "model.safetensors", 1, Fault::Status(403, "GatedRepo", ""));
+    assert!(matches!(refusal(&settings, "main"), HubError::Gated { token: false, .. }));
+    let with_token = HubSettings { token: Some("hf_wrong".to_owned()), ..settings.clone() };
+    server.fail("GET", "/api/models", 1, Fault::Status(401, "", ""));
+    assert!(matches!(refusal(&with_token, "main"), HubError::Token { message, .. } if message == "said the server"));
+    server.fail("HEAD", "model.safetensors", 1, Fault::Status(404, "EntryNotFound", ""));
+    assert!(matches!(refusal(&settings, "main"), HubError::NoFile { .. }));
+
+    let relative = HubSettings { endpoint: "huggingface.co".to_owned(), ..settings };
+    assert!(matches!(Hub::new(relative), Err(HubError::Address(_))));
+}
+
+#[test]
+fn busy_and_broken_servers_are_asked_again() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    server.fail("GET", "/api/models", 1, Fault::Status(429, "", "Retry-After: 0\r\n"));
+    server.fail("GET", "/api/models", 2, Fault::Status(500, "", ""));
+    server.fail("HEAD", "model.safetensors", 1, Fault::Status(503, "", ""));
+    server.fail("GET", "model.safetensors", 1, Fault::Status(504, "", ""));
+    check(&fetch(&settings, "main").unwrap());
+    assert_eq!(server.seen().iter().filter(|seen| seen.path.contains("/api/models")).count(), 4);
+
+    server.fail("GET", "/api/models", 100, Fault::Status(500, "", ""));
+    let cold = HubSettings { cache: scratch.path("cold"), ..settings };
+    let error = refusal(&cold, "main");
+    assert!(matches!(error, HubError::Status { status: 500, attempts: 6, .. }), "{error}");
+    assert_eq!(server.seen().len(), 6, "one attempt and five retries");
+}
+
+#[test]
+fn a_truncated_body_goes_on_where_it_ended() {
+    let (server, scratch) = (server(), Scratch::new());
+    server.fail("GET", "/model.safetensors?", 2, Fault::Truncate(150_000));
+    let events = RefCell::new(Vec::new());
+    let hub = Hub::new(settings(&server, &scratch)).unwrap();
+    let observe = |event: Event<'_>| {
+        events.borrow_mut().push(match event {
+            Event::Started { file, done, total } => format!("{file} {done} {total:?}"),
+            Event::Advanced(_) => return,
+            Event::Finished => "finished".to_owned(),
+        });
+    };
+    check(&hub.fetch(REPO, "main", &Files::Encoder, &observe).unwrap());
+    let ranges: Vec<_> = server.seen().into_iter().filter(|seen| seen.host == "cdn").map(|seen| seen.range).collect();
+    assert_eq!(ranges, [None, Some("bytes=150000-".to_owned()), Some("bytes=300000-".to_owned())]);
+    let size = weights(VALUES).len();
+    assert!(events.borrow().contains(&format!("model.safetensors 300000 Some({size})")), "{events:?}");
+}
+
+#[test]
+fn a_transfer_that_never_ends_well_is_kept_for_the_next_command() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = HubSettings { retries: 1, ..settings(&server, &scratch) };
+    // Each attempt gets nothing beyond the first 1,000 bytes.
+    server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(1000));
+    server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(0));
+    let error = refusal(&settings, "main");
+    assert!(matches!(error, HubError::Truncated { got: 1000, .. } | HubError::Network { .. }), "{error}");
+    server.seen();
+    check(&fetch(&settings, "main").unwrap());
+    let resumed = server.seen().into_iter().find(|seen| seen.host == "cdn").unwrap();
+    assert_eq!(resumed.range.as_deref(), Some("bytes=1000-"));
+}
+
+#[test]
+fn a_server_without_ranges_starts_over() {
+    let (server, scratch) = (server(), Scratch::new());
+    server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(1000));
+    server.fail("GET", "/model.safetensors?", 1, Fault::WholeFile);
+    check(&fetch(&settings(&server, &scratch), "main").unwrap());
+}
+
+#[test]
+fn altered_content_is_refused() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    server.fail("GET", "/model.safetensors?", 1, Fault::Corrupt);
+    let error = refusal(&settings, "main");
+    assert!(matches!(error, HubError::Checksum { .. }), "{error}");
+    check(&fetch(&settings, "main").unwrap());
+
+    // A damaged beginning from an earlier command: found by the sum, fetched once more from the start.
+    let other = HubSettings { cache: scratch.path("other"), ..settings };
+    let blobs = other.cache.join("models--org--encoder/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    fs::write(blobs.join(format!("{}.incomplete", sha256(&weights(VALUES)))), [7; 5000]).unwrap();
+    check(&fetch(&other, "main").unwrap());
+}
+
+#[test]
+fn weights_with_a_wrong_header_are_refused() {
+    let mut broken = weights(10);
+    broken.truncate(60);
+    let (server, scratch) = (FakeHub::start(&[("model.safetensors", broken)]), Scratch::new());
+    let error = refusal(&settings(&server, &scratch), "main");
+    assert!(matches!(error, HubError::Weights { .. }), "{error}");
+    let snapshot = settings(&server, &scratch).cache.join("models--org--encoder/snapshots");
+    assert!(!snapshot.exists(), "damaged weights never become part of a snapshot");
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_came_is_kept() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let blobs = settings.cache.join("models--org--encoder/blobs");
+    fs::create_dir_all(&blobs).unwrap();
+    let partial = blobs.join(format!("{}.incomplete", sha256(&weights(VALUES))));
+    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
+    let error = fetch(&settings, "main").unwrap_err().to_string();
+    assert!(error.starts_with("cannot write") && error.contains("\nhint: free some space"), "{error}");
+    fs::remove_file(&partial).unwrap();
+    check(&fetch(&settings, "main").unwrap());
+}
+
+#[test]
+fn redirects_are_followed_and_the_token_stays_home() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = HubSettings { token: Some("hf_secret".to_owned()), ..settings(&server, &scratch) };
+    server.fail("GET", "/api/models/org/encoder", 1, Fault::Moved);
+    server.fail("HEAD", "/org/encoder/resolve", 9, Fault::Moved);
+    check(&fetch(&settings, "main").unwrap());
+    let seen = server.seen();
+    assert!(seen.iter().any(|seen| seen.path.contains("org/old-name/resolve")), "{seen:?}");
+    for request in &seen {
+        let expected = (request.host == "hub").then_some("Bearer hf_secret");
+        assert_eq!(request.token.as_deref(), expected, "{request:?}");
+    }
+    assert!(seen.iter().any(|seen| seen.host == "cdn" && seen.method == "GET"));
+}

@@ -1,0 +1,199 @@
+//! A server on 127.0.0.1 that speaks the Hub's file API, with faults on demand.
+
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+pub(crate) const REPO: &str = "org/encoder";
+pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+/// A request as the server saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// `hub` or `cdn`.
+    pub(crate) host: &'static str,
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) token: Option<String>,
+    pub(crate) range: Option<String>,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// This status, with this `X-Error-Code` and these further header lines.
+    Status(u16, &'static str, &'static str),
+    /// The body ends after so many bytes.
+    Truncate(usize),
+    /// The range asked for is ignored.
+    WholeFile,
+    /// Another content of the same length.
+    Corrupt,
+    /// The repository has moved: a relative redirect.
+    Moved,
+}
+
+/// A fault, for the next `times` requests of `method` whose path contains `path`.
+#[derive(Debug, Clone)]
+struct Rule {
+    method: &'static str,
+    path: &'static str,
+    times: usize,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+struct State {
+    files: BTreeMap<String, Vec<u8>>,
+    seen: Mutex<Vec<Seen>>,
+    rules: Mutex<Vec<Rule>>,
+    cdn: String,
+}
+
+/// The server; it stops listening with the process.
+pub(crate) struct FakeHub {
+    pub(crate) endpoint: String,
+    state: Arc<State>,
+}
+
+impl FakeHub {
+    /// Serves `files` as [`REPO`] at [`COMMIT`], branch `main`; .safetensors files come from a second host.
+    pub(crate) fn start(files: &[(&str, Vec<u8>)]) -> Self {
+        let (hub, cdn) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+        let files = files.iter().map(|(name, content)| ((*name).to_owned(), content.clone())).collect();
+        let (endpoint, cdn_address) = (address(&hub), address(&cdn));
+        let state = State { files, seen: Mutex::default(), rules: Mutex::default(), cdn: cdn_address };
+        let state = Arc::new(state);
+        for (host, listener) in [("hub", hub), ("cdn", cdn)] {
+            let state = state.clone();
+            std::thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let state = state.clone();
+                    std::thread::spawn(move || state.serve(host, &stream));
+                }
+            });
+        }
+        Self { endpoint, state }
+    }
+
+    pub(crate) fn fail(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
+        self.state.rules.lock().unwrap().push(Rule { method, path, times, fault });
+    }
+
+    /// The requests since the last call.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut *self.state.seen.lock().unwrap())
+    }
+}
+
+impl State {
+    fn serve(&self, host: &'static str, stream: &TcpStream) {
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let Some(first) = lines.next() else { return };
+        let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+        let value = |name: &str| {
+            let named = |line: &&String| line.to_ascii_lowercase().starts_with(&format!("{name}: "));
+            headers.iter().find(named).map(|line| line[name.len() + 2..].to_owned())
+        };
+        let mut words = first.split(' ').map(ToOwned::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (token, range) = (value("authorization"), value("range"));
+        let fault = self.fault(&method, &path);
+        let seen = Seen { host, method: method.clone(), path: path.clone(), token, range };
+        self.seen.lock().unwrap().push(seen.clone());
+        let (status, mut head, body) = self.answer(&seen, fault.as_ref());
+        if !head.to_ascii_lowercase().contains("content-length") {
+            let _ = write!(head, "Content-Length: {}\r\n", body.len());
+        }
+        let sent = match fault {
+            _ if method == "HEAD" => &[],
+            Some(Fault::Truncate(length)) => &body[..length.min(body.len())],
+            _ => body.as_slice(),
+        };
+        let mut stream = stream;
+        // A client that has gone is no failure of the server.
+        let _ = stream.write_all(format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{head}\r\n").as_bytes());
+        let _ = stream.write_all(sent);
+    }
+
+    fn fault(&self, method: &str, path: &str) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap();
+        let applies = |rule: &&mut Rule| rule.times > 0 && rule.method == method && path.contains(rule.path);
+        let rule = rules.iter_mut().find(applies)?;
+        rule.times -= 1;
+        Some(rule.fault.clone())
+    }
+
+    fn answer(&self, seen: &Seen, fault: Option<&Fault>) -> (u16, String, Vec<u8>) {
+        let refuse = |status: u16, code: &str| {
+            let code = if code.is_empty() { String::new() } else { format!("X-Error-Code: {code}\r\n") };
+            (status, code, br#"{"error":"said the server"}"#.to_vec())
+        };
+        match fault {
+            Some(Fault::Status(status, code, more)) => {
+                let (status, head, body) = refuse(*status, code);
+                return (status, format!("{head}{more}"), body);
+            }
+            Some(Fault::Moved) => {
+                return (307, format!("Location: {}\r\n", seen.path.replace(REPO, "org/old-name")), Vec::new());
+            }
+            _ => {}
+        }
+        let path = seen.path.replace("org/old-name", REPO);
+        if let Some(revision) = path.strip_prefix(&format!("/api/models/{REPO}/revision/")) {
+            if revision != "main" && revision != COMMIT {
+                return refuse(404, "RevisionNotFound");
+            }
+            let siblings: Vec<_> = self.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
+            let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
+            return (200, String::new(), info.to_string().into_bytes());
+        }
+        if let Some(name) = path.strip_prefix(&format!("/{REPO}/resolve/{COMMIT}/")) {
+            let Some(content) = self.files.get(name) else { return refuse(404, "EntryNotFound") };
+            if name.ends_with(".safetensors") {
+                let (sum, size) = (sha256(content), content.len());
+                let location = format!("Location: {}/{name}?signature=1\r\n", self.cdn);
+                return (302, format!("{location}X-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {size}\r\n"), Vec::new());
+            }
+            let head = format!("ETag: \"{}\"\r\nContent-Length: {}\r\n", &sha256(content)[..40], content.len());
+            return (200, head, content.clone());
+        }
+        if seen.host == "cdn"
+            && let Some(content) = self.files.get(path.trim_start_matches('/').split('?').next().unwrap_or_default())
+        {
+            let mut content = content.clone();
+            if matches!(fault, Some(Fault::Corrupt)) {
+                *content.last_mut().unwrap() ^= 1;
+            }
+            let start =
+                seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+            return match start {
+                Some(start) if !matches!(fault, Some(Fault::WholeFile)) => {
+                    let start: usize = start;
+                    let range = format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
+                    (206, range, content[start..].to_vec())
+                }
+                _ => (200, String::new(), content),
+            };
+        }
+        refuse(if seen.token.is_some() { 404 } else { 401 }, "RepoNotFound")
+    }
+}
+
+pub(crate) fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A .safetensors file with one f32 tensor of `values` numbers.
+pub(crate) fn weights(values: usize) -> Vec<u8> {
+    let data: Vec<u8> = (0..values).flat_map(|value| (value as f32).to_le_bytes()).collect();
+    let tensor = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, vec![values], &data).unwrap();
+    safetensors::serialize([("weight", tensor)], None).unwrap()
+}
