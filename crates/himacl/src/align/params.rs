@@ -2,6 +2,7 @@
 
 use super::coupler::CouplingParams;
 use super::error::AlignError;
+use super::unpaired::UnpairedParams;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -74,6 +75,20 @@ impl RefinementParams {
         }
     }
 
+    /// For the start without known pairs, where little is believed at first and many rounds are needed.
+    pub fn blind() -> Self {
+        Self {
+            whitening: 0.5,
+            first_dimension: 64,
+            last_dimension: 128,
+            penalty: 0.25,
+            rounds: 30,
+            first_share: 0.25,
+            structure: 0.2,
+            ..Self::sharp()
+        }
+    }
+
     pub(crate) fn check(&self) -> Result<(), AlignError> {
         let share = "a share in [0, 1]";
         let positive = "a positive finite number";
@@ -137,6 +152,8 @@ pub struct AlignParams {
     pub baseline_penalty: f64,
     /// Items of a side among which neighbours and soft targets are looked for; more are drawn from.
     pub reference_items: usize,
+    /// The search without known pairs.
+    pub unpaired: UnpairedParams,
     /// How couplings are found.
     pub coupling: CouplingParams,
     /// Seed of every random choice.
@@ -155,6 +172,7 @@ impl Default for AlignParams {
             selection_rounds: 6,
             baseline_penalty: 1.0,
             reference_items: 16384,
+            unpaired: UnpairedParams::default(),
             coupling: CouplingParams::default(),
             seed: 0,
         }
@@ -173,16 +191,24 @@ impl AlignParams {
         let penalty = self.baseline_penalty;
         rule(penalty > 0.0 && penalty.is_finite(), "baseline_penalty", penalty, "a positive finite number")?;
         rule(self.reference_items >= 1, "reference_items", self.reference_items, "at least 1")?;
+        self.unpaired.check()?;
         self.coupling.solver.clone().check()?;
         Ok(Aligner { params: self })
     }
 }
 
-fn rule(holds: bool, name: &'static str, value: impl Display, expected: &'static str) -> Result<(), AlignError> {
+/// Refuses a field outside its range.
+pub(crate) fn rule(
+    holds: bool,
+    name: &'static str,
+    value: impl Display,
+    expected: &'static str,
+) -> Result<(), AlignError> {
     if holds { Ok(()) } else { Err(AlignError::Parameter { name, value: value.to_string(), expected }) }
 }
 
-/// Finds the first map between two spaces, with checked parameters: [`Aligner::shared_space`], [`Aligner::anchors`].
+/// Finds the first map between two spaces, with checked parameters: [`Aligner::shared_space`], [`Aligner::anchors`],
+/// [`Aligner::unpaired`].
 #[derive(Debug, Clone)]
 pub struct Aligner {
     pub(crate) params: AlignParams,

@@ -53,12 +53,15 @@ pub trait Watch: Observer {
     fn on_step(&self, step: u64, total: u64, loss: f64);
     /// Something the user may want to know.
     fn note(&self, message: &str);
+    /// Something the user should know.
+    fn warn(&self, message: &str);
 }
 
 /// Follows nothing.
 impl Watch for () {
     fn on_step(&self, _step: u64, _total: u64, _loss: f64) {}
     fn note(&self, _message: &str) {}
+    fn warn(&self, _message: &str) {}
 }
 
 /// How a training run ended.

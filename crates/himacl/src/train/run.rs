@@ -8,7 +8,7 @@ use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
 use super::{Metrics, Trained, Watch, train};
-use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, UnpairedReport};
 use crate::error::Error;
 use crate::eval::{self, RetrievalParams};
 use crate::files::{write_atomic, write_text};
@@ -30,6 +30,8 @@ pub const ALL_PAIRS: &str = "all_pairs";
 
 /// Ridge penalty of the map on all true pairs, relative to the mean square of a coordinate.
 const CEILING_PENALTY: f64 = 0.1;
+/// How the alignment came about.
+const ALIGNMENT_REPORT: &str = "alignment.json";
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -95,6 +97,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let map = prepared(&map);
     let mut metrics = retrieval(&map)?;
     metrics.insert("coupling_cost".to_owned(), last.mean_cost);
+    metrics.extend(self_agreement(folder)?);
     metrics.extend(pairing(&map, (&source, &target), &task.free, &split, Some(&last.coupling))?);
     let mut others = Vec::new();
     others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
@@ -262,6 +265,7 @@ fn alignment_of(
     let aligned = match recipe.alignment.mode {
         AlignmentMode::SharedSpace => aligner.shared_space(source, target, watch),
         AlignmentMode::Anchors => aligner.anchors(source, target, &split.anchors, watch),
+        AlignmentMode::Unpaired => aligner.unpaired(source, target, &split.anchors, watch),
     };
     let aligned = match aligned {
         Err(AlignError::Interrupted) => return Ok(None),
@@ -271,7 +275,10 @@ fn alignment_of(
     if watch.should_stop() {
         return Ok(None);
     }
-    write_text(&folder.join("alignment.json"), &describe(&aligned.report))?;
+    write_text(&folder.join(ALIGNMENT_REPORT), &describe(&aligned.report))?;
+    if let Some(warning) = aligned.report.unpaired.as_ref().and_then(UnpairedReport::warning) {
+        watch.warn(&warning);
+    }
     let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
     let coupling = match aligned.coupling {
         Some(permutation) => Coupling { permutation, confidence: aligned.confidence },
@@ -289,6 +296,22 @@ fn alignment_of(
     let bytes = encode(&start.tensors()?)?;
     write_atomic(&path, |file| file.write_all(&bytes))?;
     Ok(Some(start))
+}
+
+/// What speaks for a pairing that was found without known pairs; nothing in other regimes.
+fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
+    let path = folder.join(ALIGNMENT_REPORT);
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let report: AlignmentReport = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
+    let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
+    let best = unpaired.starts.iter().map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
+    let figures = [
+        ("start_agreement", unpaired.agreement),
+        ("start_same_partners", unpaired.same_partners),
+        ("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
+        ("matched_cosine", best),
+    ];
+    Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn describe(report: &AlignmentReport) -> String {

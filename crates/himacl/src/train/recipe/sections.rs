@@ -2,7 +2,7 @@
 
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
-use crate::align::{AlignParams, Candidate, CouplingParams};
+use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -89,6 +89,8 @@ pub enum AlignmentMode {
     /// A few known pairs.
     #[default]
     Anchors,
+    /// No known pair, or very few.
+    Unpaired,
 }
 
 /// `[alignment]`: the first map and coupling. See [`AlignParams`].
@@ -105,19 +107,22 @@ pub struct AlignmentSection {
     pub baseline_penalty: f64,
     /// The settings to choose from; a name and a `refinement` table each.
     pub candidates: Vec<Candidate>,
+    /// The search without known pairs, with candidates of its own.
+    pub unpaired: UnpairedParams,
 }
 
 impl Default for AlignmentSection {
     fn default() -> Self {
-        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, .. } = AlignParams::default();
-        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates }
+        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, unpaired, .. } =
+            AlignParams::default();
+        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates, unpaired }
     }
 }
 
 impl Recipe {
     /// The parameters of the alignment.
     pub fn align_params(&self) -> AlignParams {
-        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } =
+        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates, unpaired } =
             self.alignment.clone();
         let seed = self.train.seed;
         AlignParams {
@@ -126,6 +131,7 @@ impl Recipe {
             selection_rounds,
             baseline_penalty,
             reference_items: self.coupling.reference_items,
+            unpaired,
             coupling: CouplingParams { solver: self.coupling.solver(seed), ..CouplingParams::default() },
             seed,
         }
