@@ -33,4 +33,4 @@ pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
 pub use refinement::RoundReport;
 pub use selection::{SelectionReport, mean_log_rank_of_hidden};
-pub use unpaired::{StartReport, UnpairedParams, UnpairedReport};
+pub use unpaired::{Agreement, StartReport, UnpairedParams, UnpairedReport};

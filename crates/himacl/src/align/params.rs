@@ -20,8 +20,10 @@ pub struct RefinementParams {
     pub penalty: f64,
     /// Rounds of coupling and refitting.
     pub rounds: usize,
-    /// Share of the coupled pairs that the first round believes, the surest; it grows to all of them, linearly.
+    /// Share of the coupled pairs that the first round believes, the surest; it grows to `last_share`, linearly.
     pub first_share: f64,
+    /// Share of the coupled pairs that the last round believes.
+    pub last_share: f64,
     /// Share of the total weight that the known pairs keep.
     pub anchor_share: f64,
     /// Neighbours on which a pair's confidence is measured.
@@ -48,6 +50,7 @@ impl RefinementParams {
             penalty: 0.25,
             rounds: 16,
             first_share: 0.25,
+            last_share: 1.0,
             anchor_share: 0.3,
             neighbours: 10,
             candidates: 30,
@@ -66,6 +69,7 @@ impl RefinementParams {
             penalty: 1.0,
             rounds: 8,
             first_share: 0.25,
+            last_share: 1.0,
             anchor_share: 0.5,
             neighbours: 10,
             candidates: 30,
@@ -75,16 +79,20 @@ impl RefinementParams {
         }
     }
 
-    /// For the start without known pairs, where little is believed at first and many rounds are needed.
-    pub fn blind() -> Self {
+    /// For a start without known pairs between two views of the same thing.
+    pub fn unpaired_sharp() -> Self {
+        Self { whitening: 0.5, first_dimension: 32, last_dimension: 128, rounds: 30, ..Self::sharp() }
+    }
+
+    /// For a start without known pairs where only the coarse structure may be shared.
+    pub fn unpaired_cautious() -> Self {
         Self {
             whitening: 0.5,
-            first_dimension: 64,
-            last_dimension: 128,
-            penalty: 0.25,
-            rounds: 30,
-            first_share: 0.25,
-            structure: 0.2,
+            first_dimension: 16,
+            last_dimension: 32,
+            penalty: 1.0,
+            rounds: 16,
+            softness: 1.0,
             ..Self::sharp()
         }
     }
@@ -101,6 +109,8 @@ impl RefinementParams {
         rule(above_zero(self.penalty), "penalty", self.penalty, positive)?;
         rule(self.rounds >= 1, "rounds", self.rounds, "at least 1")?;
         rule(unit(self.first_share), "first_share", self.first_share, share)?;
+        let grows = self.last_share >= self.first_share && self.last_share <= 1.0;
+        rule(grows, "last_share", self.last_share, "a share from `first_share` to 1")?;
         rule(
             unit(self.anchor_share) && self.anchor_share < 1.0,
             "anchor_share",
@@ -242,6 +252,7 @@ mod tests {
         assert_eq!(with(|params| params.penalty = f64::NAN), "penalty");
         assert_eq!(with(|params| params.rounds = 0), "rounds");
         assert_eq!(with(|params| params.first_share = 1.1), "first_share");
+        assert_eq!(with(|params| params.last_share = 0.1), "last_share");
         assert_eq!(with(|params| params.anchor_share = 1.0), "anchor_share");
         assert_eq!(with(|params| params.neighbours = 0), "neighbours");
         assert_eq!(with(|params| params.candidates = 0), "candidates");

@@ -130,7 +130,7 @@ pub(crate) fn refine_from(
         let coupling = coupler.couple(&joint)?;
         let scores = pair_scores(&joint, &coupling)?;
         let (x_means, y_means) = joint.neighbourhoods(params.neighbours)?;
-        let share = params.first_share + (1.0 - params.first_share) * progress;
+        let share = params.first_share + (params.last_share - params.first_share) * progress;
         let believed = surest(&coupling, &confidence(&scores, &coupling, &x_means, &y_means), share);
 
         let dimension = x.dim(1)?;

@@ -3,6 +3,7 @@
 use super::commands::apply::ApplyArgs;
 use super::commands::eval::EvalArgs;
 use super::commands::pair::PairArgs;
+use super::commands::report::ReportArgs;
 use super::commands::train::TrainArgs;
 use super::device::DeviceChoice;
 use super::printer::{LogLevel, ProgressMode};
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Eval(EvalArgs),
     Apply(ApplyArgs),
+    Report(ReportArgs),
 }
 
 /// Arguments of every command.

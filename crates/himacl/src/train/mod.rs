@@ -32,7 +32,7 @@ pub use recipe::{
     AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Problem, Recipe, RecipeError,
     RecipeFile,
 };
-pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
+pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};

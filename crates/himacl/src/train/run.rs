@@ -4,7 +4,7 @@ use super::checkpoint::{decode, encode};
 use super::dataset::Dataset;
 use super::model::Model;
 use super::pairs::Coupling;
-use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
+use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
 use super::{Metrics, Trained, Watch, train};
@@ -12,8 +12,7 @@ use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, Princi
 use crate::error::Error;
 use crate::eval::{self, RetrievalParams};
 use crate::files::{write_atomic, write_text};
-use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap};
-use crate::objective::{Objective, Regression};
+use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use hiref_core::{Permutation, UNMATCHED};
 use std::collections::BTreeMap;
@@ -30,6 +29,8 @@ pub const ALL_PAIRS: &str = "all_pairs";
 
 /// Ridge penalty of the map on all true pairs, relative to the mean square of a coordinate.
 const CEILING_PENALTY: f64 = 0.1;
+/// Items of each side beyond which the figures of the distribution say nothing more, but cost their square.
+const MONGE_ITEMS: usize = 8192;
 /// How the alignment came about.
 const ALIGNMENT_REPORT: &str = "alignment.json";
 
@@ -73,14 +74,13 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
 
     let started = Instant::now();
     let map = starting_map(recipe, &alignment.map)?;
-    let ObjectiveKind::Regression = recipe.objective.kind;
     let task = Task {
         recipe,
         x: &x,
         y: &y,
         anchors: &split.anchors,
         free: split.free(),
-        objective: Objective::Regression(Regression { cosine_share: recipe.objective.cosine_share }),
+        objective: recipe.objective.objective(),
         map: &map,
         coupling: &alignment.coupling,
     };
@@ -155,6 +155,24 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
         eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
     let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
     metrics.insert("partner_cosine".to_owned(), eval::partner_cosine(&mapped, &map.target.apply(target)?)?);
+    Ok(metrics)
+}
+
+/// What a map does to the distribution of the sources, on at most [`MONGE_ITEMS`] items of each side, the first ones; in a
+/// shared space, where the way from a source to its image has a length, with the Monge gap.
+///
+/// # Errors
+/// Rows of other dimensions than those trained on.
+pub fn monge(map: &PreparedMap, source: &Tensor, target: &Tensor, shared_space: bool) -> Result<Metrics, Error> {
+    let first = |side: &Tensor| -> candle_core::Result<Tensor> { side.narrow(0, 0, side.dim(0)?.min(MONGE_ITEMS)) };
+    let (x, y) = (map.source.apply(&first(source)?)?, map.target.apply(&first(target)?)?);
+    let mapped = map.map.forward.apply(&x)?;
+    let back = map.map.backward.as_ref().map(|back| back.apply(&unit_rows(&mapped)?)).transpose()?;
+    let figures = eval::monge_figures(&mapped, &y, back.as_ref().map(|back| (&x, back)))?;
+    let mut metrics: Metrics = figures.figures().into_iter().collect();
+    if shared_space {
+        metrics.insert("monge_gap".to_owned(), eval::monge_gap(&x, &unit_rows(&mapped)?, 0)?);
+    }
     Ok(metrics)
 }
 
@@ -304,10 +322,11 @@ fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let report: AlignmentReport = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
     let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
-    let best = unpaired.starts.iter().map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
+    let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
+    let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
     let figures = [
-        ("start_agreement", unpaired.agreement),
-        ("start_same_partners", unpaired.same_partners),
+        ("start_agreement", unpaired.agreement.cosine),
+        ("start_same_partners", unpaired.agreement.same_partners),
         ("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
         ("matched_cosine", best),
     ];

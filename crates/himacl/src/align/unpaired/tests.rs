@@ -35,8 +35,12 @@ fn planted(noise: f64) -> (Tensor, Tensor, Vec<u32>) {
 }
 
 fn params() -> AlignParams {
-    let refinement =
-        RefinementParams { first_dimension: 6, last_dimension: DIMENSION, rounds: 12, ..RefinementParams::blind() };
+    let refinement = RefinementParams {
+        first_dimension: 6,
+        last_dimension: DIMENSION,
+        rounds: 12,
+        ..RefinementParams::unpaired_sharp()
+    };
     let candidates = vec![Candidate { name: "small".to_owned(), refinement }];
     let unpaired = UnpairedParams { centroids: 12, restarts: 10, candidates, ..UnpairedParams::default() };
     AlignParams { unpaired, ..AlignParams::default() }
@@ -54,8 +58,11 @@ fn a_planted_rotation_is_found_without_any_pair() {
     let alignment = aligner.unpaired(&x, &y, &[], &()).unwrap();
     let report = alignment.report.unpaired.as_ref().unwrap();
     assert!(accuracy(&alignment, &truth) > 0.9, "pairing accuracy {}", accuracy(&alignment, &truth));
-    assert!(report.agreement > 0.95 && report.same_partners > 0.9 && report.warning().is_none(), "{report:?}");
-    assert_eq!((report.starts.len(), alignment.confidence.len()), (2, ITEMS));
+    assert!(
+        report.agreement.cosine > 0.95 && report.agreement.same_partners > 0.9 && report.warning().is_none(),
+        "{report:?}"
+    );
+    assert_eq!((report.starts.len(), alignment.confidence.len()), (3, ITEMS));
     assert!(alignment.anchors_only.is_none());
 }
 

@@ -3,4 +3,5 @@
 pub(crate) mod apply;
 pub(crate) mod eval;
 pub(crate) mod pair;
+pub(crate) mod report;
 pub(crate) mod train;

@@ -3,6 +3,7 @@
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
 use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
+use crate::objective::{Contrastive, ContrastiveKind, Objective, Regression};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -235,14 +236,26 @@ pub enum ObjectiveKind {
     /// Bring each mapped source to its partner.
     #[default]
     Regression,
+    /// Tell each mapped source's partner from the other targets of the batch.
+    Contrastive,
+    /// Both: the contrastive loss plus `transport_weight` times the mean cost of the pairs.
+    Both,
 }
 
 /// `[objective]`: what training minimises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveSection {
-    /// regression.
+    /// regression, contrastive or both.
     pub kind: ObjectiveKind,
+    /// The contrastive loss: info-nce or sig-lip.
+    pub contrastive: ContrastiveKind,
+    /// Inverse temperature of the contrastive loss.
+    pub scale: f64,
+    /// Bias of the logits (sig-lip).
+    pub bias: f64,
+    /// With `both`: weight of the transport cost, the mean cost of the coupled pairs.
+    pub transport_weight: f64,
     /// Share of the cosine term; the rest is the squared distance.
     pub cosine_share: f64,
     /// Share of the total weight that the anchors get; the coupled pairs share the rest.
@@ -251,7 +264,28 @@ pub struct ObjectiveSection {
 
 impl Default for ObjectiveSection {
     fn default() -> Self {
-        Self { kind: ObjectiveKind::default(), cosine_share: 0.5, anchor_share: 0.3 }
+        Self {
+            kind: ObjectiveKind::default(),
+            contrastive: ContrastiveKind::default(),
+            scale: 20.0,
+            bias: -10.0,
+            transport_weight: 1.0,
+            cosine_share: 0.5,
+            anchor_share: 0.3,
+        }
+    }
+}
+
+impl ObjectiveSection {
+    /// The loss.
+    pub fn objective(&self) -> Objective {
+        let transport = Regression { cosine_share: self.cosine_share };
+        let contrastive = Contrastive { kind: self.contrastive, scale: self.scale, bias: self.bias };
+        match self.kind {
+            ObjectiveKind::Regression => Objective::Regression(transport),
+            ObjectiveKind::Contrastive => Objective::Contrastive(contrastive),
+            ObjectiveKind::Both => Objective::Both { contrastive, transport, weight: self.transport_weight },
+        }
     }
 }
 
