@@ -117,7 +117,12 @@ impl Aligner {
         let params = &self.params;
         let candidates = &params.unpaired.candidates;
         let axes = Axes::fit(candidates, params.seed, source, target)?;
-        check_anchors(anchors, 0, source.dim(0)?, target.dim(0)?)?;
+        let (n, m) = (source.dim(0)?, target.dim(0)?);
+        check_anchors(anchors, 0, n, m)?;
+        if anchors.len() >= n.min(m) {
+            // Nothing is left to be paired.
+            return self.anchors(source, target, anchors, observer);
+        }
         let coordinates = axes.coordinates(candidates, source, target)?;
         let search = Search { aligner: self, coordinates: &coordinates, anchors, observer };
 
@@ -125,7 +130,6 @@ impl Aligner {
             .flat_map(|candidate| (0..params.unpaired.starts).map(move |start| (candidate, start)))
             .collect();
         let one = |&(candidate, start): &(usize, usize)| search.run(candidate, start);
-        let (n, m) = (source.dim(0)?, target.dim(0)?);
         // Side by side only where each run keeps little in memory; large ones use every core by themselves.
         let mut runs: Vec<Run> = if n.max(m) <= params.coupling.exact_limit {
             jobs.par_iter().map(one).collect::<Result<_, _>>()?

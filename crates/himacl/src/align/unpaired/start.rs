@@ -47,7 +47,7 @@ pub(super) fn start(
     observer: &dyn Observer,
 ) -> Result<Start, AlignError> {
     let ((n, k), (m, l)) = (x.dims2()?, y.dims2()?);
-    let count = params.centroids.min(n).min(m);
+    let count = params.centroids.min(n).min(m).min(reference_items);
     let one = |restart: usize| -> Result<Option<Restart>, AlignError> {
         if observer.should_stop() {
             return Err(AlignError::Interrupted);
