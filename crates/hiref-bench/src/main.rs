@@ -6,6 +6,8 @@ mod choose_training;
 mod compare;
 mod contender;
 mod development;
+mod few_anchors;
+mod modality_gap;
 mod plot;
 mod quality;
 mod report;
@@ -37,6 +39,10 @@ enum Command {
     ChooseAlignment(choose_alignment::ChooseAlignmentArgs),
     /// Chooses the settings of the training in the same way.
     ChooseTraining(choose_training::ChooseTrainingArgs),
+    /// Retrieval against the number of known pairs: the loop beside ridge, Procrustes and CCA on these pairs alone.
+    FewAnchors(few_anchors::FewAnchorsArgs),
+    /// Pairs two noisy towers with a gap between them by several rules.
+    ModalityGap(modality_gap::ModalityGapArgs),
     /// Sets our solver and others side by side.
     Compare(compare::CompareArgs),
     /// Solves, perturbs the points, and solves again cold and warm.
@@ -55,6 +61,8 @@ fn main() -> anyhow::Result<()> {
         Command::Scaling(args) => scaling::run(&args),
         Command::ChooseAlignment(args) => choose_alignment::run(&args),
         Command::ChooseTraining(args) => choose_training::run(&args),
+        Command::FewAnchors(args) => few_anchors::run(&args),
+        Command::ModalityGap(args) => modality_gap::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::WarmStart(args) => warm_start::run(&args),
         Command::Plot(args) => plot::run(&args),
