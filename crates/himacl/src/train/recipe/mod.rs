@@ -6,7 +6,7 @@
 
 mod sections;
 
-pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Recipe};
+pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Precision, Recipe};
 
 use std::fs;
 use std::io;
