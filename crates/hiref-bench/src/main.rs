@@ -6,12 +6,15 @@ mod choose_training;
 mod compare;
 mod contender;
 mod development;
+#[cfg(feature = "cuda")]
+mod kernels;
 mod plot;
 mod quality;
 mod report;
 mod scaling;
 mod sets;
 mod solve;
+mod training;
 mod warm_start;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +50,11 @@ enum Command {
     Solve(solve::SolveArgs),
     /// Writes generated sets to files.
     Generate(sets::GenerateArgs),
+    /// Times the steps of training on random pairs.
+    Training(training::TrainingArgs),
+    /// Measures the CUDA kernels against what the device can do.
+    #[cfg(feature = "cuda")]
+    Kernels(kernels::KernelsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -60,5 +68,8 @@ fn main() -> anyhow::Result<()> {
         Command::Plot(args) => plot::run(&args),
         Command::Solve(args) => solve::run(&args),
         Command::Generate(args) => sets::generate(&args),
+        Command::Training(args) => training::run(&args),
+        #[cfg(feature = "cuda")]
+        Command::Kernels(args) => kernels::run(&args),
     }
 }
