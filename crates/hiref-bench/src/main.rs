@@ -8,12 +8,15 @@ mod contender;
 mod development;
 mod few_anchors;
 mod modality_gap;
+#[cfg(feature = "cuda")]
+mod kernels;
 mod plot;
 mod quality;
 mod report;
 mod scaling;
 mod sets;
 mod solve;
+mod training;
 mod warm_start;
 
 use clap::{Parser, Subcommand};
@@ -53,6 +56,11 @@ enum Command {
     Solve(solve::SolveArgs),
     /// Writes generated sets to files.
     Generate(sets::GenerateArgs),
+    /// Times the steps of training on random pairs.
+    Training(training::TrainingArgs),
+    /// Measures the CUDA kernels against what the device can do.
+    #[cfg(feature = "cuda")]
+    Kernels(kernels::KernelsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -68,5 +76,8 @@ fn main() -> anyhow::Result<()> {
         Command::Plot(args) => plot::run(&args),
         Command::Solve(args) => solve::run(&args),
         Command::Generate(args) => sets::generate(&args),
+        Command::Training(args) => training::run(&args),
+        #[cfg(feature = "cuda")]
+        Command::Kernels(args) => kernels::run(&args),
     }
 }

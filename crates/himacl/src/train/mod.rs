@@ -29,8 +29,8 @@ pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
-    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Problem, Recipe, RecipeError,
-    RecipeFile,
+    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Precision, Problem, Recipe,
+    RecipeError, RecipeFile,
 };
 pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;

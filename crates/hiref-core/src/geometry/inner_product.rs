@@ -55,7 +55,7 @@ pub(crate) struct InnerProductGeometry<'a> {
 impl<'a> InnerProductGeometry<'a> {
     /// Features of points with n <= m; O((n + m) d), times k where they are projected.
     pub(crate) fn new(supports: Supports<'a>, seed: u64) -> Result<Self, Error> {
-        let Supports { x, y, cost } = supports;
+        let Supports { x, y, cost, .. } = supports;
         let (n, m) = (x.num_points(), y.num_points());
         let normalize = cost == CostKind::Cosine;
         let squared = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
@@ -133,6 +133,12 @@ impl<'a> InnerProductGeometry<'a> {
     /// Number of y points, m >= n.
     pub(crate) fn num_y(&self) -> usize {
         self.y.rows.num_points()
+    }
+
+    /// Bytes of all features in f32.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn bytes(&self) -> u64 {
+        4 * ((self.num_x() + self.num_y()) * self.dimension()) as u64
     }
 
     /// As [`Features::copy_x`], of the features as a rule.
@@ -356,7 +362,7 @@ mod tests {
             for m in [2, 3] {
                 let problem = Problem::new(&x, &y.narrow(0, 0, m)?, cost)?;
                 let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
-                let supports = Supports { x: host_x.view(), y: host_y.view(), cost };
+                let supports = Supports::new(host_x.view(), host_y.view(), cost);
                 let geometry = InnerProductGeometry::new(supports, 0)?;
                 let order: Vec<u32> = (0..m as u32).collect();
                 let got = geometry.block_coupling_cost(&order, &order, &(0..=m).collect::<Vec<_>>()).unwrap();
@@ -385,7 +391,7 @@ mod tests {
         let problem = Problem::new(&side()?, &side()?, CostKind::SquaredEuclidean)?;
         let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
         let (x, y) = (host_x.view(), host_y.view());
-        let geometry = InnerProductGeometry::new(Supports { x, y, cost: problem.cost() }, 0)?;
+        let geometry = InnerProductGeometry::new(Supports::new(x, y, problem.cost()), 0)?;
         assert_eq!((geometry.dimension(), geometry.coordinates()), (PROJECTED, PROJECTED));
         let (mean_x, mean_y) = (mean_row(x, false), mean_row(y, false));
         let (mut a, mut b) = (vec![0.0; PROJECTED], vec![0.0; PROJECTED]);

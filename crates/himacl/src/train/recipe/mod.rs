@@ -6,7 +6,7 @@
 
 mod sections;
 
-pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Recipe};
+pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Precision, Recipe};
 
 use sections::ObjectiveSection;
 use std::fs;

@@ -4,6 +4,7 @@ use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
 use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
 use crate::objective::{Contrastive, ContrastiveKind, Objective, Regression};
+use candle_core::{DType, Device};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -307,11 +308,42 @@ pub struct TrainSection {
     pub ema: f64,
     /// Steps between two lines of `metrics.jsonl`; 0 = only the epochs.
     pub log_every: u64,
+    /// The type that the map is computed in; parameters, their moments and the loss are always f32.
+    pub precision: Precision,
+}
+
+/// The type that a map is computed in while it is trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// bf16 on CUDA, f32 on the CPU.
+    #[default]
+    Auto,
+    /// f32 everywhere.
+    F32,
+    /// bf16, on CUDA; the CPU has no products in it and takes f32.
+    Bf16,
+}
+
+impl Precision {
+    /// The type on a device.
+    pub fn dtype(self, device: &Device) -> DType {
+        if device.is_cuda() && self != Self::F32 { DType::BF16 } else { DType::F32 }
+    }
 }
 
 impl Default for TrainSection {
     fn default() -> Self {
-        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), parallel_runs: 1, ema: 0.999, log_every: 10 }
+        Self {
+            epochs: 20,
+            batch_size: 2048,
+            seed: 0,
+            seeds: Vec::new(),
+            parallel_runs: 1,
+            ema: 0.999,
+            log_every: 10,
+            precision: Precision::Auto,
+        }
     }
 }
 
