@@ -14,6 +14,7 @@ mod partition;
 mod polish;
 mod solve;
 mod warm_start;
+mod work;
 
 pub use checkpoint::Checkpoint;
 pub use output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
