@@ -18,5 +18,7 @@ mod warm_start;
 pub use checkpoint::Checkpoint;
 pub use output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
 pub use params::{HirefParams, Quality};
+#[cfg(test)]
+pub(crate) use solve::Emulated;
 pub use solve::Hiref;
 pub use warm_start::WarmStart;

@@ -10,12 +10,14 @@ use super::params::HirefParams;
 use super::partition::Partition;
 use super::polish::{Grouping, Polisher, SweepRecord, group_pairs};
 use super::warm_start::{Prices, WarmStart, merge};
+use crate::accelerator::Accelerator;
 use crate::coupling::mean_cost;
 use crate::error::Error;
-use crate::geometry::{InnerProductGeometry, Supports};
+use crate::geometry::{InnerProductGeometry, OnDevice, Supports};
 use crate::problem::Problem;
 use crate::progress::{Event, Observer, Phase};
 use crate::schedule::rank_schedule;
+use candle_core::Device;
 use std::time::{Duration, Instant};
 
 /// Blocks of a warm start that are solved on trial.
@@ -24,19 +26,46 @@ const TRIAL_BLOCKS: usize = 4;
 const WORTH_GOING_ON: f64 = 0.1;
 
 /// The hierarchical refinement solver, with checked parameters.
+///
+/// It runs where the points are, on the CPU or a CUDA device, or where [`Hiref::on_device`] says. On a device, same seed means same bits
+/// on the same kind of card; costs are close to the CPU's and not the same, since blocks are paired by an auction that ends near their optimum.
 #[derive(Debug, Clone)]
 pub struct Hiref {
     params: HirefParams,
+    device: Option<Device>,
+    #[cfg(test)]
+    pub(crate) emulated: Option<Emulated>,
+}
+
+/// Kernels that run on the host, for tests.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Emulated {
+    pub(crate) schedule: hiref_kernels::Schedule,
+    /// Whether the points stay on the host.
+    pub(crate) streamed: bool,
 }
 
 impl Hiref {
     pub(super) fn new(params: HirefParams) -> Self {
-        Self { params }
+        Self {
+            params,
+            device: None,
+            #[cfg(test)]
+            emulated: None,
+        }
     }
 
     /// The parameters in force.
     pub fn params(&self) -> &HirefParams {
         &self.params
+    }
+
+    /// Runs on `device`, wherever the points are. Points of the host are copied there if they fit, else sent as they are needed.
+    #[must_use]
+    pub fn on_device(mut self, device: &Device) -> Self {
+        self.device = Some(device.clone());
+        self
     }
 
     /// Pairs the two supports of `problem`.
@@ -63,7 +92,7 @@ impl Hiref {
                 Some(warm) if turned => Stage::Pairing(warm.turned().pairing()),
                 Some(warm) => Stage::Pairing(warm.pairing()),
             };
-            Run::new(&self.params, problem, observer).finish(Progress::at(stage))
+            self.run(problem, observer).finish(Progress::at(stage))
         })
     }
 
@@ -80,8 +109,17 @@ impl Hiref {
     ) -> Result<HirefOutput, Error> {
         in_order(problem, |problem, _| {
             let progress = checkpoint.continue_with(&self.params, problem)?;
-            Run::new(&self.params, problem, observer).finish(progress)
+            self.run(problem, observer).finish(progress)
         })
+    }
+
+    fn run<'a>(&'a self, problem: &'a Problem, observer: &'a dyn Observer) -> Run<'a> {
+        Run {
+            device: self.device.as_ref(),
+            #[cfg(test)]
+            emulated: self.emulated,
+            ..Run::new(&self.params, problem, observer)
+        }
     }
 }
 
@@ -108,6 +146,9 @@ struct Run<'a> {
     observer: &'a dyn Observer,
     deadline: Option<Instant>,
     fingerprint: u64,
+    device: Option<&'a Device>,
+    #[cfg(test)]
+    emulated: Option<Emulated>,
 }
 
 impl<'a> Run<'a> {
@@ -117,15 +158,27 @@ impl<'a> Run<'a> {
             .time_limit
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
             .and_then(|limit| Instant::now().checked_add(limit));
-        Self { params, problem, observer, deadline, fingerprint: fingerprint(problem) }
+        Self {
+            params,
+            problem,
+            observer,
+            deadline,
+            fingerprint: fingerprint(problem),
+            device: None,
+            #[cfg(test)]
+            emulated: None,
+        }
     }
 
     /// Goes on from `progress` to the end.
     fn finish(&self, progress: Progress) -> Result<HirefOutput, Error> {
         let Self { params, problem, observer, deadline, .. } = *self;
         let (x, y) = (problem.x().rows(), problem.y().rows());
-        let supports = Supports { x: x.view(), y: y.view(), cost: problem.cost() };
+        let supports = Supports::new(x.view(), y.view(), problem.cost());
         let geometry = InnerProductGeometry::new(supports, params.seed)?;
+        let accelerator = self.accelerator(supports, &geometry)?;
+        let device = accelerator.as_ref().map(|accelerator| OnDevice { accelerator, turned: false });
+        let supports = Supports { device, ..supports };
         let n = supports.num_x();
         let Progress { mut stage, mut earlier, mut levels, mut sweeps, mut costs, mut seconds } = progress;
         if let Stage::Pairing(pairing) = &stage
@@ -150,7 +203,7 @@ impl<'a> Run<'a> {
             }
             Stage::Partition(partition) => {
                 let partition = timed(Phase::Split, &mut seconds.split, observer, || {
-                    self.hierarchy(&geometry, partition, earlier.as_ref(), &mut levels)
+                    self.hierarchy(&geometry, accelerator.as_ref(), partition, earlier.as_ref(), &mut levels)
                 })?;
                 let mut pairing = Pairing::from_partition(&partition, n);
                 timed(Phase::Leaves, &mut seconds.leaves, observer, || {
@@ -229,6 +282,8 @@ impl<'a> Run<'a> {
                 (rounds, bound) = (outcome.reports, outcome.bound);
             }
         }
+        let device_failed = || accelerator.as_ref().and_then(Accelerator::take_failure).map_or(Ok(()), Err);
+        device_failed()?;
         let permutation = pairing.to_permutation(n);
         let mean_cost = mean_cost(problem, &permutation);
         let mut certificate = None;
@@ -244,6 +299,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
+        device_failed()?;
         let Pairing { g, block, .. } = pairing;
         let prices = Prices { g, block };
         Ok(HirefOutput {
@@ -268,11 +324,11 @@ impl<'a> Run<'a> {
         geometry: &InnerProductGeometry<'_>,
     ) -> bool {
         if coarse_to_fine::suits(supports, self.params) {
-            // A start from nothing takes as long as one sweep, unless that one knows the prices.
-            return pairing.is_priced();
+            // Nothing is faster than a start from coarse groups but an exact solve that knows the prices.
+            return pairing.is_priced() && supports.num_y() <= self.params.effort().exact_limit;
         }
         let size = self.params.effort().block_size;
-        let Grouping { order, offsets } = group_pairs(geometry, pairing, size, self.params.seed, 0);
+        let Grouping { order, offsets } = group_pairs(geometry, supports.device, pairing, size, self.params.seed, 0);
         let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
         let chosen: Vec<&[u32]> = blocks.iter().step_by(blocks.len().div_ceil(TRIAL_BLOCKS)).copied().collect();
         let mut offsets = vec![0];
@@ -291,15 +347,31 @@ impl<'a> Run<'a> {
         -change <= WORTH_GOING_ON * cost.abs()
     }
 
+    /// The device that the solve runs on, if it is not the CPU alone.
+    fn accelerator<'p>(
+        &'p self,
+        supports: Supports<'p>,
+        geometry: &InnerProductGeometry<'_>,
+    ) -> Result<Option<Accelerator<'p>>, Error> {
+        #[cfg(test)]
+        if let Some(Emulated { schedule, streamed }) = self.emulated {
+            let queue = hiref_kernels::Queue::emulated(schedule);
+            return Accelerator::emulated(queue, supports, geometry, streamed).map(Some);
+        }
+        let device = self.device.unwrap_or_else(|| self.problem.x().tensor().device());
+        Accelerator::of_problem(self.problem, device, supports, geometry)
+    }
+
     /// Splits a partition until the blocks fit a leaf.
     fn hierarchy(
         &self,
         geometry: &InnerProductGeometry<'_>,
+        accelerator: Option<&Accelerator<'_>>,
         mut partition: Partition,
         earlier: Option<&Vec<u32>>,
         levels: &mut Vec<LevelReport>,
     ) -> Result<Partition, Error> {
-        let Self { params, problem, observer, .. } = *self;
+        let Self { params, observer, .. } = *self;
         let len = geometry.num_y();
         let ranks = rank_schedule(len, params.leaf_size, params.max_rank);
         observer
@@ -310,8 +382,7 @@ impl<'a> Run<'a> {
         };
         for (level, &rank) in ranks.iter().enumerate().skip(levels.len()) {
             let started = Instant::now();
-            let device = problem.x().tensor().device();
-            let split = level::split(geometry, &partition, level, rank, params.seed, device, observer);
+            let split = level::split(geometry, &partition, level, rank, params.seed, accelerator, observer);
             if matches!(split, Err(Error::Interrupted)) && !levels.is_empty() {
                 offer(&partition, levels, true);
             }

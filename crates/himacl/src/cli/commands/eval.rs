@@ -5,7 +5,7 @@ use crate::cli::{Context, ExitStatus};
 use crate::error::Error;
 use crate::files::{Existing, OutputDir};
 use crate::report::{Recorder, WithReport, write_config, write_summary};
-use crate::train::{self, Dataset, Metrics, Model};
+use crate::train::{self, AlignmentMode, Dataset, Metrics, Model};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,9 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
         _ => train::held_out(&recipe, &Dataset::load(&recipe, &context.device)?)?
             .ok_or_else(|| Error::NothingHeldOut(args.run.clone()))?,
     };
-    let metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;
+    let mut metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;
+    let shared_space = recipe.alignment.mode == AlignmentMode::SharedSpace;
+    metrics.extend(train::monge(&model.0, &source, &target, shared_space)?);
     let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
     let summary = WithReport { report: recorder.report(), found: &evaluation };
     context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics, &Metrics::new()));
