@@ -34,10 +34,10 @@ impl CustomOp2 for Depthwise {
     ) -> Result<(CpuStorage, Shape)> {
         let (n, channels, height, width) = x_layout.shape().dims4()?;
         let (_, _, side, _) = w_layout.shape().dims4()?;
-        let ((x_start, x_end), (w_start, w_end)) = match (x_layout.contiguous_offsets(), w_layout.contiguous_offsets())
-        {
-            (Some(x), Some(w)) => (x, w),
-            _ => bail!("depthwise needs contiguous tensors"),
+        let (Some((x_start, x_end)), Some((w_start, w_end))) =
+            (x_layout.contiguous_offsets(), w_layout.contiguous_offsets())
+        else {
+            bail!("depthwise needs contiguous tensors")
         };
         let x = &x.as_slice::<f32>()?[x_start..x_end];
         let w = &w.as_slice::<f32>()?[w_start..w_end];
