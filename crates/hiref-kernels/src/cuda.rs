@@ -70,16 +70,14 @@ impl Cuda {
         if let Some(function) = functions.get(&(device, kernel)) {
             return Ok(function.clone());
         }
-        let module = match modules.get(&(device, kernel.module)) {
-            Some(module) => module.clone(),
-            None => {
-                let source = MODULES.iter().find(|(name, _)| *name == kernel.module);
-                let (_, ptx) =
-                    source.ok_or_else(|| Error::new(format!("loading {}", kernel.module), "no such file"))?;
-                let module = context.load_module((*ptx).into()).map_err(failed)?;
-                modules.insert((device, kernel.module), module.clone());
-                module
-            }
+        let module = if let Some(module) = modules.get(&(device, kernel.module)) {
+            module.clone()
+        } else {
+            let source = MODULES.iter().find(|(name, _)| *name == kernel.module);
+            let (_, ptx) = source.ok_or_else(|| Error::new(format!("loading {}", kernel.module), "no such file"))?;
+            let module = context.load_module((*ptx).into()).map_err(failed)?;
+            modules.insert((device, kernel.module), module.clone());
+            module
         };
         let function = module.load_function(kernel.name).map_err(failed)?;
         functions.insert((device, kernel), function.clone());
