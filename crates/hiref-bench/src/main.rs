@@ -7,9 +7,9 @@ mod compare;
 mod contender;
 mod development;
 mod few_anchors;
-mod modality_gap;
 #[cfg(feature = "cuda")]
 mod kernels;
+mod modality_gap;
 mod plot;
 mod quality;
 mod report;
