@@ -90,8 +90,8 @@ impl Aligner {
     /// matched centroids, weighted by their consensus, are the first map; then the loop of [`Aligner::anchors`] couples,
     /// believes a growing share of the surest pairs, and refits. Of the starts of one candidate, those are best whose
     /// pairing predicts itself best: the mean cosine of the matched pairs of one half of the items under the map fitted to
-    /// the other half. Of the candidates, the one is kept whose two best starts give the same partner to most items. No true
-    /// pair enters these choices.
+    /// the other half. The first candidate is kept whose two best starts agree as far as asked for. No true pair enters
+    /// these choices.
     ///
     /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: independent starts then
     /// end in different maps. The last candidate is kept then, which should be the most cautious.
@@ -145,9 +145,7 @@ impl Aligner {
         let agreements: Vec<Agreement> = (0..candidates.len()).map(agreement).collect::<Result<_, _>>()?;
         let UnpairedParams { least_agreement, least_same_partners, .. } = params.unpaired;
         let enough = |of: &Agreement| of.cosine >= least_agreement && of.same_partners >= least_same_partners;
-        let candidate = (0..candidates.len())
-            .filter(|&candidate| enough(&agreements[candidate]))
-            .max_by(|&a, &b| agreements[a].same_partners.total_cmp(&agreements[b].same_partners).then(b.cmp(&a)));
+        let candidate = agreements.iter().position(enough);
         let shares_too_little = candidate.is_none();
         let candidate = candidate.unwrap_or(candidates.len() - 1);
         let unpaired =

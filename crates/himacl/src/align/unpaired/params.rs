@@ -24,7 +24,7 @@ pub struct UnpairedParams {
     pub least_agreement: f64,
     /// Share of the items to which two starts give the same partner, below which the same is said.
     pub least_same_partners: f64,
-    /// The settings of the loop among which the agreement of starts chooses, the most cautious last;
+    /// The settings of the loop, the sharpest first, of which the first one is kept whose starts agree, else the last;
     /// `first_dimension` is that of the matching too.
     pub candidates: Vec<Candidate>,
 }
