@@ -44,7 +44,7 @@ impl CanonicalMap {
         }
         let (x, y) = weighted(x, y, None)?;
         let (x_root, y_root) =
-            (inverse_root(inner_products(&x, &x)?, penalty)?, inverse_root(inner_products(&y, &y)?, penalty)?);
+            (inverse_root(&inner_products(&x, &x)?, penalty)?, inverse_root(&inner_products(&y, &y)?, penalty)?);
         let whitened = product(&product(&x_root, &inner_products(&x, &y)?), &y_root); // (d, e)
         // Left singular vectors by the symmetric product; the right ones follow from them.
         let (squares, left) = symmetric_eigen(&product(&whitened, &whitened.transpose().to_owned()))?;
@@ -73,10 +73,10 @@ impl CanonicalMap {
 }
 
 /// `(C + λ I)^-1/2`.
-fn inverse_root(covariance: Mat<f64>, penalty: f64) -> std::result::Result<Mat<f64>, FitError> {
+fn inverse_root(covariance: &Mat<f64>, penalty: f64) -> std::result::Result<Mat<f64>, FitError> {
     let size = covariance.nrows();
     let mean = (0..size).map(|i| covariance[(i, i)]).sum::<f64>() / size.max(1) as f64;
-    let (values, vectors) = symmetric_eigen(&covariance)?;
+    let (values, vectors) = symmetric_eigen(covariance)?;
     let lambda = (penalty * mean).max(f64::MIN_POSITIVE);
     let scaled = Mat::from_fn(size, size, |i, j| vectors[(i, j)] / (values[j].max(0.0) + lambda).sqrt());
     Ok(product(&scaled, &vectors.transpose().to_owned()))

@@ -151,7 +151,7 @@ impl Aligner {
         let unpaired =
             UnpairedReport { agreement: agreements[candidate], shares_too_little, candidates: agreements, starts };
 
-        let best = runs.iter().position(|run| run.candidate == candidate).expect("every candidate has starts");
+        let best = runs.iter().position(|run| run.candidate == candidate).unwrap_or(0);
         let Run { refined, coupling, .. } = runs.swap_remove(best);
         let refinement = &candidates[candidate].refinement;
         let (x, y) = &coordinates[candidate];
