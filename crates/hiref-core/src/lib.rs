@@ -5,7 +5,7 @@ pub mod coupling;
 pub mod error;
 pub mod geometry;
 pub mod marginals;
-mod math;
+pub mod math;
 mod ops;
 mod pricing;
 pub mod problem;
