@@ -12,6 +12,7 @@ import pathlib
 import sys
 
 import numpy as np
+import PIL
 import timm
 import torch
 import transformers as tr
@@ -239,7 +240,11 @@ def small_mobilenet():
 
 
 def pictures():
-    """What Pillow makes of pictures of many shapes: shorter side to 24 or both sides, square of 20 from the centre."""
+    """What Pillow makes of pictures of many shapes: shorter side to 24 or both sides, square of 20 from the centre.
+
+    Pillow before 13, which models were trained with: it resizes lines first, whatever the shape.
+    """
+    rng = np.random.default_rng(7)
     folder = OUT / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
     cases = {}
@@ -278,6 +283,7 @@ def pictures():
 
 
 if __name__ == "__main__":
+    assert int(PIL.__version__.split(".")[0]) < 13, "Pillow 13 has another order of passes: scripts/golden/encoders.sh"
     print("torch", torch.__version__, "transformers", tr.__version__, "timm", timm.__version__)
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "texts.json").write_text(json.dumps(TEXTS) + "\n")

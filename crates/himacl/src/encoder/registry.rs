@@ -15,8 +15,40 @@ macro_rules! files {
 
 /// The files by name.
 const FILES: &[(&str, &str)] = &files![
+    "all-minilm-l12-v2",
     "all-minilm-l6-v2",
+    "all-mpnet-base-v2",
+    "bge-base-en-v1.5",
+    "bge-large-en-v1.5",
+    "bge-small-en-v1.5",
+    "chinese-clip-vit-b-16",
+    "clip-vit-b-16",
+    "clip-vit-b-16-laion2b",
+    "clip-vit-b-32",
+    "clip-vit-b-32-laion2b",
+    "clip-vit-l-14",
+    "clip-vit-l-14-336",
+    "clip-vit-l-14-laion2b",
+    "convnext-tiny",
+    "dinov2-base",
+    "dinov2-large",
+    "dinov2-small",
+    "e5-base-v2",
     "efficientnet-lite0",
+    "gte-base",
+    "gte-modernbert-base",
+    "mobilenet-v2",
+    "multilingual-e5-base",
+    "qwen3-embedding-0.6b",
+    "resnet-101",
+    "resnet-152",
+    "resnet-18",
+    "resnet-34",
+    "resnet-50",
+
+    "siglip-base-patch16-224",
+    "siglip2-base-patch16-224",
+    "vit-base-patch16-224",
 ];
 
 /// The families of models.

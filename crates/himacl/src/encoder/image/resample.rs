@@ -1,4 +1,7 @@
 //! Resampling as Pillow does it: separable filters, widened when a picture becomes smaller, in fixed point.
+//!
+//! Lines come first, then columns, as in Pillow up to 12, with which the models were trained. Pillow 13 begins with the
+//! axis that shrinks more; values between the passes are bytes, so the order shows.
 
 use super::super::registry::Interpolation;
 use image::RgbImage;
