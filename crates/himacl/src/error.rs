@@ -339,7 +339,7 @@ pub enum Error {
     Read(#[from] crate::data::readers::ReadError),
     /// An encoder cannot be loaded or used.
     #[error(transparent)]
-    Encoder(#[from] crate::encoder::EncoderError),
+    Encoder(Box<crate::encoder::EncoderError>),
     /// A dataset cannot be embedded.
     #[error(transparent)]
     Embed(#[from] crate::embed::EmbedError),
@@ -443,6 +443,12 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+}
+
+impl From<crate::encoder::EncoderError> for Error {
+    fn from(error: crate::encoder::EncoderError) -> Self {
+        Self::Encoder(Box::new(error))
+    }
 }
 
 impl Error {

@@ -5,6 +5,10 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// How the names of files begin and end that are being written.
+const TEMPORARY_PREFIX: &str = ".himacl-";
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
 /// What to do with output that already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
@@ -133,7 +137,7 @@ pub fn write_atomic(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Res
 pub fn write_atomic_with(path: &Path, content: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".himacl-").suffix(".tmp");
+    builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX);
     #[cfg(unix)]
     let builder = builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
     let mut temporary = builder.tempfile_in(folder).map_err(Error::io("write", path))?;
@@ -160,6 +164,12 @@ pub fn remove_if_present(path: &Path) -> Result<(), Error> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Whether a file is one that [`write_atomic`] had not finished when its process was killed.
+pub fn is_unfinished(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
 }
 
 /// Makes a rename within `folder` survive a power cut.

@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod encoder;
 pub(crate) mod hub;
 
 use std::fs;
@@ -97,4 +98,21 @@ pub(crate) fn points(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> 
         (state >> 40) as f32 / (1u32 << 24) as f32
     };
     (0..rows).map(|_| (0..dimension).map(|_| next()).collect()).collect()
+}
+
+/// Every file below a folder with its content, by the path from there.
+pub(crate) fn contents(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = std::collections::BTreeMap::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                all.insert(path.strip_prefix(folder).unwrap().to_path_buf(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    all
 }

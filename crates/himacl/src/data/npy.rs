@@ -4,7 +4,6 @@ use super::rows::{ElementType, MappedRows, map_file};
 use crate::error::{Error, NpyProblem};
 use crate::files::write_atomic;
 use half::f16;
-use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -135,11 +134,12 @@ fn write<T: Copy, const N: usize>(
 }
 
 fn write_header(out: &mut dyn Write, descr: &str, shape: &[usize]) -> io::Result<()> {
-    let mut dimensions = String::new();
-    for size in shape {
-        let _ = write!(dimensions, "{size}, ");
+    // As Python writes a tuple, which some readers match literally: `(3, 2)`, but `(3,)`.
+    let mut dimensions = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    if shape.len() == 1 {
+        dimensions.push(',');
     }
-    let mut header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': ({}), }}", dimensions.trim_end());
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dimensions}), }}");
     // Ten bytes precede the header; the data begins at a multiple of 64, after a newline.
     let padding = 63 - (10 + header.len()) % 64;
     header.extend(std::iter::repeat_n(' ', padding));
@@ -245,6 +245,18 @@ mod tests {
         let error = write_npy_f16(&path, &[0.0, 1.0, 2.0, 70000.0], &[2, 2]).unwrap_err();
         assert!(matches!(error, Error::Overflow { row: 1, column: 1, .. }));
         assert_eq!(read_npy_u32(&path).unwrap(), [7, u32::MAX], "a refused write leaves the file alone");
+    }
+
+    #[test]
+    fn headers_are_numpys_own() {
+        let header = |shape: &[usize]| {
+            let mut bytes = Vec::new();
+            write_header(&mut bytes, "<f2", shape).unwrap();
+            assert_eq!(bytes.len() % 64, 0);
+            String::from_utf8(bytes[10..].to_vec()).unwrap().trim_end().to_owned()
+        };
+        assert_eq!(header(&[3, 2]), "{'descr': '<f2', 'fortran_order': False, 'shape': (3, 2), }");
+        assert_eq!(header(&[3]), "{'descr': '<f2', 'fortran_order': False, 'shape': (3,), }");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::prefetch::Row;
 use super::shard::{Rows, Shard, SkippedSample};
 use crate::data::write_npy_f16;
 use crate::error::Error;
-use crate::files::{remove_if_present, write_atomic, write_atomic_with, write_text};
+use crate::files::{is_unfinished, remove_if_present, write_atomic, write_atomic_with, write_text};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
@@ -55,18 +55,19 @@ impl Store {
         Ok(())
     }
 
-    /// Removes the shards of an earlier run from number `from` on: the done marks first.
+    /// Removes the shards of an earlier run from number `from` on, the done marks first, and what a kill in the middle of
+    /// writing a file has left.
     pub(super) fn remove_shards(&self, from: usize) -> Result<(), Error> {
-        for (name, prefix) in
-            [("stats", ""), ("img_emb", "img_emb_"), ("text_emb", "text_emb_"), ("metadata", "metadata_")]
-        {
+        let folders =
+            [("stats", ""), ("img_emb", "img_emb_"), ("text_emb", "text_emb_"), ("metadata", "metadata_"), ("", "-")];
+        for (name, prefix) in folders {
             let folder = self.root.join(name);
             let Ok(entries) = fs::read_dir(&folder) else { continue };
             for entry in entries {
                 let path = entry.map_err(Error::io("list", &folder))?.path();
                 let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
                 let number = stem.strip_prefix(prefix).and_then(|number| number.parse::<usize>().ok());
-                if number.is_some_and(|number| number >= from) {
+                if number.is_some_and(|number| number >= from) || is_unfinished(&path) {
                     remove_if_present(&path)?;
                 }
             }

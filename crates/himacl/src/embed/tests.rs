@@ -180,6 +180,9 @@ fn a_damaged_shard_is_made_again() {
     run(&input, &output, &text_params(), 0, Existing::Refuse).unwrap();
     let expected = contents(&output);
     fs::remove_file(output.join("metadata/metadata_2.parquet")).unwrap();
+    // What a kill in the middle of writing leaves.
+    fs::write(output.join("text_emb/.himacl-x1y2.tmp"), "half").unwrap();
+    fs::write(output.join(".himacl-z3.tmp"), "half").unwrap();
     run(&input, &output, &text_params(), 0, Existing::Resume).unwrap();
     assert_eq!(contents(&output), expected);
     // A shorter dataset leaves nothing of the longer one behind.

@@ -16,13 +16,13 @@ pub(super) struct RepoCache {
 impl RepoCache {
     /// The folder of `repo`, `ORG/NAME`, in `cache`; makes nothing.
     pub(super) fn new(cache: &Path, repo: &str) -> Result<Self, HubError> {
-        let is_name = |part: &&str| {
+        let is_name = |part: &str| {
             !part.is_empty()
                 && !part.starts_with('.')
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         };
         let parts: Vec<&str> = repo.split('/').collect();
-        if parts.len() > 2 || !parts.iter().all(|part| is_name(&part)) {
+        if parts.len() > 2 || !parts.iter().all(|part| is_name(part)) {
             return Err(HubError::RepoName(repo.to_owned()));
         }
         let name = format!("models--{}", parts.join("--"));

@@ -87,7 +87,7 @@ impl Hub {
         let Some(commit) = commit else { return Ok(None) };
         let folder = cache.snapshot(&commit);
         let complete = files.first_missing(&folder).is_none();
-        Ok(complete.then(|| Snapshot { folder, commit: Some(commit) }))
+        Ok(complete.then_some(Snapshot { folder, commit: Some(commit) }))
     }
 
     /// The files of a repository at a revision, from the cache or from the Hub.
@@ -227,13 +227,10 @@ impl Hub {
             ("GatedRepo", ..) | ("", 403, _) => {
                 Some(HubError::Gated { page: format!("{endpoint}/{repo}"), repo, message, token })
             }
-            ("RepoNotFound", ..) => Some(HubError::NoRepo { repo, endpoint, token }),
             ("RevisionNotFound", ..) => Some(HubError::NoRevision { repo, revision }),
-            ("EntryNotFound", _, Some(file)) => Some(HubError::NoFile { repo, revision, file: file.to_owned() }),
-            (_, 401, _) if token => Some(HubError::Token { endpoint, message }),
-            (_, 401 | 404, None) => Some(HubError::NoRepo { repo, endpoint, token }),
-            (_, 401, Some(_)) => Some(HubError::NoRepo { repo, endpoint, token }),
-            (_, 404, Some(file)) => Some(HubError::NoFile { repo, revision, file: file.to_owned() }),
+            ("EntryNotFound" | "", 404, Some(file)) => Some(HubError::NoFile { repo, revision, file: file.to_owned() }),
+            ("", 401, _) if token => Some(HubError::Token { endpoint, message }),
+            ("RepoNotFound", ..) | (_, 401, _) | (_, 404, None) => Some(HubError::NoRepo { repo, endpoint, token }),
             _ => None,
         }
     }
@@ -255,7 +252,7 @@ pub(super) fn is_weights(file: &str) -> bool {
     Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
-/// An ETag without its quotes and weakness.
+/// An `ETag` without its quotes and weakness.
 fn plain(etag: &str) -> String {
     etag.trim_start_matches("W/").trim_matches('"').to_owned()
 }

@@ -12,7 +12,7 @@ use ureq::{Agent, Body};
 
 const MAX_REDIRECTS: usize = 10;
 /// The longest that a single wait between attempts may be.
-const MAX_WAIT: Duration = Duration::from_secs(300);
+const MAX_WAIT: Duration = Duration::from_mins(5);
 /// A server that says nothing for this long is taken for dead.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How much of an error's body is read for its message.

@@ -31,8 +31,8 @@ const WEIGHTS: &str = "model.safetensors";
 /// Embed pictures, texts or both with pretrained encoders.
 ///
 /// Reads a folder of pictures (captions in .txt or .json files of the same name), webdataset .tar shards, .parquet, .csv,
-/// .tsv and .jsonl tables, or a .txt file with a caption a line. Writes a clip-retrieval folder: img_emb/img_emb_I.npy,
-/// text_emb/text_emb_I.npy (float16), metadata/metadata_I.parquet, stats/I.json when a shard is done, errors.jsonl for
+/// .tsv and .jsonl tables, or a .txt file with a caption a line. Writes a clip-retrieval folder: `img_emb/img_emb_I.npy`,
+/// `text_emb/text_emb_I.npy` (float16), `metadata/metadata_I.parquet`, stats/I.json when a shard is done, errors.jsonl for
 /// samples that were skipped. A run that was killed goes on with --resume, to the same bytes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -129,8 +129,8 @@ struct EncoderConfig {
 struct EmbedSummary<'a> {
     #[serde(flatten)]
     report: RunReport,
-    #[serde(flatten)]
-    config: &'a EmbedConfig,
+    /// As in config.toml.
+    settings: &'a EmbedConfig,
     records: u64,
     rows: u64,
     skipped: u64,
@@ -206,7 +206,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     }
     let summary = EmbedSummary {
         report: recorder.report(),
-        config: &config,
+        settings: &config,
         records: done.records,
         rows: done.rows,
         skipped: done.skipped,

@@ -4,7 +4,7 @@ use super::dataset::ReadOptions;
 use super::error::ReadError;
 use std::path::Path;
 
-/// Names that columns of pictures have, most usual first; open_clip's is the first.
+/// Names that columns of pictures have, most usual first; `open_clip`'s is the first.
 const IMAGE: [&str; 9] = ["filepath", "image_path", "image", "image_bytes", "jpg", "png", "webp", "path", "file_name"];
 /// Names that columns of captions have.
 const CAPTION: [&str; 8] = ["title", "caption", "text", "TEXT", "txt", "captions", "sentence", "label"];

@@ -17,7 +17,7 @@ pub(super) fn resolve(table: &Path, path: &str) -> PathBuf {
     if beside.exists() { beside } else { PathBuf::from(path) }
 }
 
-/// Reads csv and tsv with a header line. open_clip writes tabs into .csv files too: a header with a tab decides.
+/// Reads csv and tsv with a header line. `open_clip` writes tabs into .csv files too: a header with a tab decides.
 pub(super) struct TableReader {
     path: PathBuf,
     records: csv::StringRecordsIntoIter<BufReader<File>>,

@@ -28,7 +28,9 @@ fn png(width: u32) -> Vec<u8> {
 }
 
 /// Key, width of the picture and caption, or why there is none.
-fn brief(record: &Record) -> (String, Result<(Option<u32>, Option<String>), String>) {
+type Brief = (String, Result<(Option<u32>, Option<String>), String>);
+
+fn brief(record: &Record) -> Brief {
     match record {
         Record::Unusable { key, reason } => (key.clone(), Err(reason.clone())),
         Record::Sample(sample) => {
@@ -38,7 +40,7 @@ fn brief(record: &Record) -> (String, Result<(Option<u32>, Option<String>), Stri
     }
 }
 
-fn expected(key: &str, width: u32, caption: &str) -> (String, Result<(Option<u32>, Option<String>), String>) {
+fn expected(key: &str, width: u32, caption: &str) -> Brief {
     (key.to_owned(), Ok((Some(width), Some(caption.to_owned()))))
 }
 

@@ -1,0 +1,137 @@
+//! `himacl encoders`, `download` and `embed` as a user runs them.
+
+mod support;
+
+use himacl::data::Embeddings;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use support::encoder::{tiny_bert, words, write_tiny_bert};
+use support::hub::FakeHub;
+use support::{Scratch, contents, himacl};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_himacl-under-test");
+
+fn succeeded(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Captions of one to nine words.
+fn captions(path: &Path, count: usize) {
+    let word = |index: usize| words()[index % words().len()];
+    let line =
+        |index: usize| (0..=index * 31 % 9).map(|place| word(index * 7 + place * place)).collect::<Vec<_>>().join(" ");
+    fs::write(path, (0..count).map(|index| line(index) + "\n").collect::<String>()).unwrap();
+}
+
+#[test]
+fn encoders_are_listed() {
+    let table = succeeded(&himacl(&["encoders"]));
+    assert!(table.starts_with("NAME") && table.contains("all-minilm-l6-v2"), "{table}");
+    let json = succeeded(&himacl(&["encoders", "--json"]));
+    let listed: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let minilm = listed.as_array().unwrap().iter().find(|spec| spec["name"] == "all-minilm-l6-v2").unwrap();
+    assert_eq!(minilm["dimension"], 384);
+    assert_eq!(minilm["revision"].as_str().unwrap().len(), 40, "pinned");
+}
+
+#[test]
+fn a_repository_is_fetched_and_found_again() {
+    let (scratch, server) = (Scratch::new(), FakeHub::start(&tiny_bert()));
+    let run = |arguments: &[&str], offline: &str| {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).env("HF_ENDPOINT", &server.endpoint).env("HF_HOME", scratch.path("hf"));
+        command.env("HF_HUB_OFFLINE", offline).env_remove("HF_TOKEN").env_remove("HF_HUB_CACHE").output().unwrap()
+    };
+    let download = ["download", "--repo", "org/encoder", "--family", "bert"];
+    let error = refused(&run(&download, "1"));
+    assert!(error.contains("HF_HUB_OFFLINE is set\nhint: "), "{error}");
+    let folder = succeeded(&run(&download, "0"));
+    assert!(Path::new(folder.trim()).join("model.safetensors").is_file(), "{folder}");
+    assert!(!server.seen().is_empty());
+
+    captions(&scratch.path("captions.txt"), 10);
+    let (input, output) = (scratch.arg("captions.txt"), scratch.arg("out"));
+    succeeded(&run(&["embed", "--repo", "org/encoder", "--family", "bert", "--input", &input, "-o", &output], "1"));
+    assert!(server.seen().is_empty());
+    let config: toml::Table = toml::from_str(&fs::read_to_string(scratch.path("out/config.toml")).unwrap()).unwrap();
+    let encoder = config["encoders"][0].as_table().unwrap();
+    assert_eq!(encoder["revision"].as_str(), Some(support::hub::COMMIT), "outputs tell the exact weights");
+    let sum = support::hub::sha256(&tiny_bert()[2].1);
+    assert_eq!(encoder["weights_sha256"].as_str(), Some(sum.as_str()));
+}
+
+#[test]
+fn killed_runs_resume_to_the_same_bytes() {
+    let scratch = Scratch::new();
+    write_tiny_bert(&scratch.path("encoder"));
+    captions(&scratch.path("captions.txt"), 6000);
+    let (encoder, input) = (scratch.arg("encoder"), scratch.arg("captions.txt"));
+    let arguments = |output: &str| {
+        let fixed = ["embed", "--encoder", "all-minilm-l6-v2", "--local", &encoder, "--input", &input];
+        let sizes = ["--batch-size", "8", "--shard-size", "150", "--output", output, "--resume", "--quiet"];
+        fixed.iter().chain(&sizes).map(ToString::to_string).collect::<Vec<String>>()
+    };
+    let whole = scratch.arg("whole");
+    let started = std::time::Instant::now();
+    succeeded(&Command::new(BINARY).args(arguments(&whole)).output().unwrap());
+    let seconds = started.elapsed().as_secs_f64();
+    let output = scratch.arg("killed");
+    let mut kills = 0;
+    for attempt in 0..8 {
+        let mut child = Command::new(BINARY).args(arguments(&output)).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs_f64(seconds * (0.15 + 0.1 * f64::from(attempt))));
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            kills += 1;
+        }
+        child.wait().unwrap();
+    }
+    assert!(kills > 0, "nothing was interrupted");
+    // Another number of threads goes on where the killed ones ended.
+    let mut last = arguments(&output);
+    last.extend(["--threads".to_owned(), "1".to_owned()]);
+    succeeded(&Command::new(BINARY).args(last).output().unwrap());
+    let of_the_run = |path: &Path| path == Path::new("config.toml") || path == Path::new("summary.json");
+    let bytes = |folder: &str| {
+        let mut all = contents(Path::new(folder));
+        all.retain(|path, _| !of_the_run(path));
+        all
+    };
+    let (expected, got) = (bytes(&whole), bytes(&output));
+    assert_eq!(expected.len(), 3 * 40 + 1);
+    assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    assert!(got == expected, "the bytes differ");
+    let embeddings = Embeddings::open(Path::new(&output), None).unwrap();
+    assert_eq!((embeddings.num_rows(), embeddings.dimension()), (6000, 8));
+}
+
+#[test]
+fn other_settings_are_no_resumption() {
+    let scratch = Scratch::new();
+    write_tiny_bert(&scratch.path("encoder"));
+    captions(&scratch.path("captions.txt"), 20);
+    let (encoder, input, output) = (scratch.arg("encoder"), scratch.arg("captions.txt"), scratch.arg("out"));
+    let run = |more: &[&str]| {
+        let fixed = ["embed", "--encoder", "all-minilm-l6-v2", "--local", &encoder, "--input", &input, "-o", &output];
+        himacl(&fixed.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    succeeded(&run(&[]));
+    assert!(refused(&run(&[])).contains("exists and is not empty"));
+    fs::remove_file(scratch.path("out/summary.json")).unwrap();
+    let error = refused(&run(&["--resume", "--batch-size", "4"]));
+    assert!(error.contains("batch_size = 32, this run has batch_size = 4"), "{error}");
+    succeeded(&run(&["--resume"]));
+    assert!(succeeded(&run(&["--resume"])).contains("finished already"));
+    let error = refused(&run(&["--force", "--modality", "image"]));
+    assert!(error.contains("the encoders read text"), "{error}");
+    let error = refused(&himacl(&["embed", "--encoder", "minilm", "--input", &input, "-o", &output]));
+    assert!(error.contains("there is no encoder `minilm`"), "{error}");
+}
