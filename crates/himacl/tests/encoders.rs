@@ -65,7 +65,8 @@ fn as_pytorch() {
     for (name, folder) in cases {
         let spec = spec(&name, &folder);
         let expected = tensors(&folder.join("expected.safetensors"));
-        let encoder = Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let encoder =
+            Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(encoder.text.is_some(), expected.contains_key("text"), "{name}");
         assert_eq!(encoder.image.is_some(), expected.contains_key("image"), "{name}");
         // The second form has gradients to keep, and runs on Candle's own operations.

@@ -50,7 +50,9 @@ pub enum EncoderError {
         crop: u32,
     },
     /// Pixels that another encoder prepared.
-    #[error("the picture has {got} values, expected {expected}\nhint: prepare pictures with the encoder that reads them")]
+    #[error(
+        "the picture has {got} values, expected {expected}\nhint: prepare pictures with the encoder that reads them"
+    )]
     Pixels {
         /// Its values.
         got: usize,

@@ -12,7 +12,7 @@ mod text;
 mod towers;
 mod weights;
 
-pub use self::image::preprocess::Preprocessor;
+pub use self::image::Preprocessor;
 pub use error::EncoderError;
 
 use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};

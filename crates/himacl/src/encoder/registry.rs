@@ -45,7 +45,6 @@ const FILES: &[(&str, &str)] = &files![
     "resnet-18",
     "resnet-34",
     "resnet-50",
-
     "siglip-base-patch16-224",
     "siglip2-base-patch16-224",
     "vit-base-patch16-224",
@@ -77,7 +76,7 @@ pub enum Family {
     Bert,
     /// `MPNet`.
     Mpnet,
-    /// XLM-RoBERTa and RoBERTa.
+    /// XLM-RoBERTa and `RoBERTa`.
     XlmRoberta,
     /// `ModernBERT`.
     Modernbert,

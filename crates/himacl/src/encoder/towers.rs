@@ -47,12 +47,7 @@ pub(super) fn siglip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Re
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 
-fn vision(
-    spec: &EncoderSpec,
-    config: &Config,
-    weights: &Weights,
-    kind: VisionKind,
-) -> Result<Images, EncoderError> {
+fn vision(spec: &EncoderSpec, config: &Config, weights: &Weights, kind: VisionKind) -> Result<Images, EncoderError> {
     let side = image_spec(spec)?.crop as usize;
     let projection = weights.at("visual_projection");
     let projection = projection.has("weight").then(|| Linear::load(&projection)).transpose()?;
@@ -81,6 +76,5 @@ fn text(
         projections: projection.into_iter().map(|linear| (linear, Activation::Identity)).collect(),
         normalize: spec.normalize.unwrap_or(false),
         device: weights.device().clone(),
-        dtype: weights.dtype(),
     })
 }

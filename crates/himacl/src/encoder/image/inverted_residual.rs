@@ -1,4 +1,4 @@
-//! Nets of inverted residual blocks: EfficientNet-Lite and MobileNetV2.
+//! Nets of inverted residual blocks: EfficientNet-Lite and `MobileNetV2`.
 
 use super::Network;
 use crate::encoder::error::EncoderError;
@@ -61,7 +61,7 @@ impl InvertedResidual {
         let stem = variant.convolution(names.stem(weights), 2, Activation::Relu6)?;
         let mut input = stem.outputs()?;
         let mut blocks = Vec::new();
-        for (stage, count) in names.stages(weights)?.into_iter().enumerate() {
+        for (stage, count) in names.stages(weights).into_iter().enumerate() {
             for place in 0..count {
                 let stride = if place == 0 { variant.strides[stage] } else { 1 };
                 let part = |part: Part| names.block(weights, blocks.len(), stage, place, part);
@@ -155,20 +155,24 @@ impl Names {
     }
 
     /// Blocks in each stage. Names without stages are of nets in the original size.
-    fn stages(self, weights: &Weights) -> std::result::Result<Vec<usize>, EncoderError> {
+    fn stages(self, weights: &Weights) -> Vec<usize> {
+        let there = |stage: usize, place: usize| weights.has(&format!("blocks.{stage}.{place}.conv_dw.weight"));
         match self {
-            Self::Timm => Ok((0..7)
-                .map(|stage| {
-                    (0..).take_while(|place| weights.has(&format!("blocks.{stage}.{place}.conv_dw.weight"))).count()
-                })
-                .collect()),
-            Self::Package => Ok(vec![1, 2, 2, 3, 3, 4, 1]),
-            Self::Torchvision => Ok(vec![1, 2, 3, 4, 3, 3, 1]),
+            Self::Timm => (0..7).map(|stage| (0..64).take_while(|&place| there(stage, place)).count()).collect(),
+            Self::Package => vec![1, 2, 2, 3, 3, 4, 1],
+            Self::Torchvision => vec![1, 2, 3, 4, 3, 3, 1],
         }
     }
 
     /// A part of block number `index`, the one at `place` in `stage`: convolution and normalisation.
-    fn block(self, weights: &Weights, index: usize, stage: usize, place: usize, part: Part) -> Option<(Weights, Weights)> {
+    fn block(
+        self,
+        weights: &Weights,
+        index: usize,
+        stage: usize,
+        place: usize,
+        part: Part,
+    ) -> Option<(Weights, Weights)> {
         let (block, convolution, norm) = match (self, part) {
             (Self::Package, Part::Expand) => (format!("_blocks.{index}"), "_expand_conv", "_bn0"),
             (Self::Package, Part::Depthwise) => (format!("_blocks.{index}"), "_depthwise_conv", "_bn1"),
@@ -180,7 +184,9 @@ impl Names {
             (Self::Timm, Part::Expand) => (format!("blocks.{stage}.{place}"), "conv_pw", "bn1"),
             (Self::Timm, Part::Depthwise) => (format!("blocks.{stage}.{place}"), "conv_dw", "bn2"),
             (Self::Timm, Part::Project) => (format!("blocks.{stage}.{place}"), "conv_pwl", "bn3"),
-            (Self::Torchvision, Part::Depthwise) if stage == 0 => (format!("features.{}.conv", index + 1), "0.0", "0.1"),
+            (Self::Torchvision, Part::Depthwise) if stage == 0 => {
+                (format!("features.{}.conv", index + 1), "0.0", "0.1")
+            }
             (Self::Torchvision, Part::Project) if stage == 0 => (format!("features.{}.conv", index + 1), "1", "2"),
             (Self::Torchvision, Part::Expand) => (format!("features.{}.conv", index + 1), "0.0", "0.1"),
             (Self::Torchvision, Part::Depthwise) => (format!("features.{}.conv", index + 1), "1.0", "1.1"),

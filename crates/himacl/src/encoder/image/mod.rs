@@ -6,7 +6,7 @@ mod resample;
 mod resnet;
 mod vision_transformer;
 
-pub mod preprocess;
+mod preprocess;
 
 pub(super) use convnext::ConvNext;
 pub(super) use inverted_residual::{InvertedResidual, Variant};
@@ -19,7 +19,7 @@ use super::weights::Weights;
 use super::{ImageEncoder, Pixels};
 use candle_core::{DType, Device, Tensor};
 use image::DynamicImage;
-use preprocess::Preprocessor;
+pub use preprocess::Preprocessor;
 
 /// A model of pictures `(n, side, side, 3)`.
 pub(super) trait Network: Send + Sync {

@@ -55,7 +55,8 @@ impl Preprocessor {
         };
         let middle = |side: u64| ((side as f64 - f64::from(spec.crop)) / 2.0).round_ties_even() as usize;
         let side = self.side();
-        let (columns, rows) = (middle(new_width)..middle(new_width) + side, middle(new_height)..middle(new_height) + side);
+        let (columns, rows) =
+            (middle(new_width)..middle(new_width) + side, middle(new_height)..middle(new_height) + side);
         let size = (new_width as usize, new_height as usize);
         Ok(Pixels(resize(&opaque, size, columns, rows, spec.interpolation)))
     }

@@ -98,7 +98,8 @@ impl Network for ResNet {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = largest(&self.stem.forward(x, None)?)?;
         for block in &self.blocks {
-            let around = block.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |shortcut| shortcut.forward(&x, None))?;
+            let around =
+                block.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |shortcut| shortcut.forward(&x, None))?;
             let last = block.convolutions.len() - 1;
             for (place, convolution) in block.convolutions.iter().enumerate() {
                 x = convolution.forward(&x, (place == last).then_some(&around))?;
@@ -108,7 +109,7 @@ impl Network for ResNet {
     }
 }
 
-/// The largest of 3 by 3 places, every second one; what is outside is smaller than any value behind a ReLU.
+/// The largest of 3 by 3 places, every second one; what is outside is smaller than any value behind a `ReLU`.
 fn largest(x: &Tensor) -> Result<Tensor> {
     let mut x = x.clone();
     for axis in [1, 2] {
@@ -120,8 +121,10 @@ fn largest(x: &Tensor) -> Result<Tensor> {
         shape.splice(axis..=axis, [shape[axis] / 2, 2]);
         let length = shape[axis] * 2;
         let pairs = padded.narrow(axis, 0, length)?.contiguous()?.reshape(shape)?;
-        let (even, odd) = (pairs.narrow(axis + 1, 0, 1)?.squeeze(axis + 1)?, pairs.narrow(axis + 1, 1, 1)?.squeeze(axis + 1)?);
-        let (first, second, third) = (even.narrow(axis, 0, out)?, odd.narrow(axis, 0, out)?, even.narrow(axis, 1, out)?);
+        let (even, odd) =
+            (pairs.narrow(axis + 1, 0, 1)?.squeeze(axis + 1)?, pairs.narrow(axis + 1, 1, 1)?.squeeze(axis + 1)?);
+        let (first, second, third) =
+            (even.narrow(axis, 0, out)?, odd.narrow(axis, 0, out)?, even.narrow(axis, 1, out)?);
         x = first.maximum(&second)?.maximum(&third)?;
     }
     Ok(x)

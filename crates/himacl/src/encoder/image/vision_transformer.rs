@@ -92,8 +92,7 @@ impl VisionTransformer {
         if !side.is_multiple_of(size) {
             return Err(config.wrong(format!("pictures of {side} do not divide into patches of {size}")));
         }
-        let patches =
-            Convolution::new(weight, patch.maybe("bias")?, size, Padding::Even(0), Activation::Identity)?;
+        let patches = Convolution::new(weight, patch.maybe("bias")?, size, Padding::Even(0), Activation::Identity)?;
         let (names, defaults) = match kind {
             VisionKind::Vit => (&VIT, ("gelu", 1e-12)),
             VisionKind::Dino => (&DINO, ("gelu", 1e-6)),
@@ -215,7 +214,7 @@ impl AttentionHead {
     }
 }
 
-/// Embeddings of places for another number of patches: bicubic, as PyTorch's `interpolate`; `fixed` rows stay.
+/// Embeddings of places for another number of patches: bicubic, as `PyTorch`'s `interpolate`; `fixed` rows stay.
 fn interpolated(places: &Tensor, fixed: usize, grid: usize) -> std::result::Result<Tensor, EncoderError> {
     let (rows, hidden) = places.dims2()?;
     let old = ((rows - fixed) as f64).sqrt().round() as usize;

@@ -81,7 +81,7 @@ impl pulp::NullaryFnOnce for Apply<'_> {
             Activation::Gelu => values.iter_mut().for_each(|x| *x = gelu(*x)),
             Activation::GeluTanh => values.iter_mut().for_each(|x| {
                 // 0.5 (1 + tanh(y)) = sigmoid(2 y).
-                let inner = 1.595_769_1 * (*x + 0.044_715 * *x * *x * *x);
+                let inner = 1.595_769 * (*x + 0.044_715 * *x * *x * *x);
                 *x *= sigmoid(inner);
             }),
             Activation::QuickGelu => values.iter_mut().for_each(|x| *x *= sigmoid(1.702 * *x)),

@@ -54,7 +54,8 @@ impl Rope {
     /// `(tokens, heads, width)`, turned by each token's place.
     fn turn(&self, x: &Tensor, positions: &Tensor) -> Result<Tensor> {
         let half = x.dim(2)? / 2;
-        let (cos, sin) = (self.cos.index_select(positions, 0)?.unsqueeze(1)?, self.sin.index_select(positions, 0)?.unsqueeze(1)?);
+        let (cos, sin) =
+            (self.cos.index_select(positions, 0)?.unsqueeze(1)?, self.sin.index_select(positions, 0)?.unsqueeze(1)?);
         let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
         let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
         let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
@@ -127,8 +128,7 @@ impl Attention {
         sequences: &Sequences,
         relative: Option<&RelativeBias>,
     ) -> Result<Tensor> {
-        let all: Vec<&Tensor> =
-            [query, key, value].into_iter().chain(relative.map(|relative| &relative.0)).collect();
+        let all: Vec<&Tensor> = [query, key, value].into_iter().chain(relative.map(|relative| &relative.0)).collect();
         if !fused(&all) {
             return self.mix_plain(query, key, value, sequences, relative);
         }
@@ -166,38 +166,43 @@ impl Attention {
         }
         let target = Target(out.as_mut_ptr());
         let scale = 1.0 / (width as f32).sqrt();
-        tasks.into_par_iter().with_min_len(4).for_each_init(Vec::new, |scores: &mut Vec<f32>, (start, length, head, first)| {
-            let count = QUERIES.min(length - first);
-            let key_head = head / (self.heads / self.key_heads);
-            // Scores outside every query's range are never read.
-            scores.clear();
-            scores.resize(count * length, 0.0);
-            let at = |values: &[f32], index: usize, row: usize, column: usize| {
-                View { start: values[index..].as_ptr(), row, column }
-            };
-            let queries = at(query, (start + first) * row + head * width, row, 1);
-            let keys = at(key, start * key_row + key_head * width, 1, key_row);
-            // SAFETY: `count` queries of `length` keys from `start` are within the checked slices.
-            unsafe { product((count, length, width), (scores.as_mut_ptr(), length), queries, keys, scale, false) };
-            for (place, scores) in scores.chunks_exact_mut(length).enumerate() {
-                if let Some(relative) = relative {
-                    let bias = &relative[(head * longest + first + place) * longest..][..length];
-                    scores.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
+        tasks.into_par_iter().with_min_len(4).for_each_init(
+            Vec::new,
+            |scores: &mut Vec<f32>, (start, length, head, first)| {
+                let count = QUERIES.min(length - first);
+                let key_head = head / (self.heads / self.key_heads);
+                // Scores outside every query's range are never read.
+                scores.clear();
+                scores.resize(count * length, 0.0);
+                let at = |values: &[f32], index: usize, row: usize, column: usize| View {
+                    start: values[index..].as_ptr(),
+                    row,
+                    column,
+                };
+                let queries = at(query, (start + first) * row + head * width, row, 1);
+                let keys = at(key, start * key_row + key_head * width, 1, key_row);
+                // SAFETY: `count` queries of `length` keys from `start` are within the checked slices.
+                unsafe { product((count, length, width), (scores.as_mut_ptr(), length), queries, keys, scale, false) };
+                for (place, scores) in scores.chunks_exact_mut(length).enumerate() {
+                    if let Some(relative) = relative {
+                        let bias = &relative[(head * longest + first + place) * longest..][..length];
+                        scores.iter_mut().zip(bias).for_each(|(score, bias)| *score += bias);
+                    }
+                    let (from, to) = self.mask.range(first + place, length);
+                    scores[..from].fill(0.0);
+                    scores[to..].fill(0.0);
+                    pulp::Arch::new().dispatch(Softmax(&mut scores[from..to]));
                 }
-                let (from, to) = self.mask.range(first + place, length);
-                scores[..from].fill(0.0);
-                scores[to..].fill(0.0);
-                pulp::Arch::new().dispatch(Softmax(&mut scores[from..to]));
-            }
-            let weights = View { start: scores.as_ptr(), row: length, column: 1 };
-            let values = at(value, start * key_row + key_head * width, key_row, 1);
-            let target = &target;
-            // SAFETY: each task writes the columns of its head in the rows of its queries, which no other task does.
-            unsafe {
-                let to = target.0.add((start + first) * row + head * width);
-                product((count, width, length), (to, row), weights, values, 1.0, false);
-            }
-        });
+                let weights = View { start: scores.as_ptr(), row: length, column: 1 };
+                let values = at(value, start * key_row + key_head * width, key_row, 1);
+                let target = &target;
+                // SAFETY: each task writes the columns of its head in the rows of its queries, which no other task does.
+                unsafe {
+                    let to = target.0.add((start + first) * row + head * width);
+                    product((count, width, length), (to, row), weights, values, 1.0, false);
+                }
+            },
+        );
     }
 
     fn mix_plain(
@@ -216,7 +221,8 @@ impl Attention {
             let x = x.unsqueeze(2)?.broadcast_as((n, heads, shared, longest, width))?;
             x.reshape((n, self.heads, longest, width))?.contiguous()
         };
-        let (query, key, value) = (split(query, self.heads)?, split(key, self.key_heads)?, split(value, self.key_heads)?);
+        let (query, key, value) =
+            (split(query, self.heads)?, split(key, self.key_heads)?, split(value, self.key_heads)?);
         let mut scores = (query.matmul(&key.t()?)? * (1.0 / (width as f64).sqrt()))?; // (n, heads, longest, longest)
         if let Some(RelativeBias(bias)) = relative {
             scores = scores.broadcast_add(bias)?;
@@ -305,8 +311,9 @@ mod tests {
                     norms: None,
                     rope: Some(Arc::new(Rope::new(10_000.0, 8, 150, &x).unwrap())),
                 };
-                let [query, key, value] = [(&attention.query, 4), (&attention.key, key_heads), (&attention.value, key_heads)]
-                    .map(|(map, heads)| attention.prepare(map, &x, heads, None, &sequences).unwrap());
+                let [query, key, value] =
+                    [(&attention.query, 4), (&attention.key, key_heads), (&attention.value, key_heads)]
+                        .map(|(map, heads)| attention.prepare(map, &x, heads, None, &sequences).unwrap());
                 let bias = RelativeBias(tensor((4 * 150, 150), 6).reshape((4, 150, 150)).unwrap());
                 for relative in [None, Some(&bias)] {
                     let plain = attention.mix_plain(&query, &key, &value, &sequences, relative).unwrap();

@@ -93,11 +93,6 @@ impl Convolution {
         self.weight.dim(0)
     }
 
-    /// The sides of the filter.
-    pub(in crate::encoder) fn kernel(&self) -> Result<usize> {
-        self.weight.dim(2)
-    }
-
     /// `(n, h, w, inputs)` to `(n, h', w', outputs)`; `residual`, of the result's shape, is added before the activation.
     ///
     /// # Complexity
@@ -303,7 +298,13 @@ impl pulp::NullaryFnOnce for Line<'_> {
 }
 
 /// Candle's convolution, with the axes as it wants them.
-fn plain(x: &Tensor, weight: &Tensor, stride: usize, (vertical, horizontal): (Axis, Axis), groups: usize) -> Result<Tensor> {
+fn plain(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    (vertical, horizontal): (Axis, Axis),
+    groups: usize,
+) -> Result<Tensor> {
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     let x = x.pad_with_zeros(2, vertical.before, vertical.after)?;
     let x = x.pad_with_zeros(3, horizontal.before, horizontal.after)?;

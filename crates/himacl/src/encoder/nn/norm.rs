@@ -115,7 +115,8 @@ mod tests {
             let bias = centred.then(|| tensor(37, &[37]));
             let norm = Norm { weight: tensor(37, &[37]), bias, epsilon: 1e-5, centred };
             let x = tensor(37 * 500, &[500, 37]);
-            let worst = (norm.forward(&x).unwrap() - norm.plain(&x).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
+            let worst =
+                (norm.forward(&x).unwrap() - norm.plain(&x).unwrap()).unwrap().abs().unwrap().max_all().unwrap();
             assert!(worst.to_scalar::<f32>().unwrap() < 1e-5);
         }
     }

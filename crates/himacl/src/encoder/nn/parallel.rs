@@ -31,10 +31,25 @@ pub(super) unsafe fn product(
     // SAFETY: as this function's.
     unsafe {
         gemm::gemm(
-            m, n, k, out, 1, out_row as isize, add,
-            a.start, a.column as isize, a.row as isize,
-            b.start, b.column as isize, b.row as isize,
-            1.0, scale, false, false, false, Parallelism::None,
+            m,
+            n,
+            k,
+            out,
+            1,
+            out_row as isize,
+            add,
+            a.start,
+            a.column as isize,
+            a.row as isize,
+            b.start,
+            b.column as isize,
+            b.row as isize,
+            1.0,
+            scale,
+            false,
+            false,
+            false,
+            Parallelism::None,
         );
     }
 }
@@ -61,10 +76,8 @@ pub(super) fn rows_times(
 pub(super) fn block_times(x: &[f32], w: &[f32], (inputs, outputs): (usize, usize), out: &mut [f32]) {
     let rows = out.len() / outputs;
     assert!(x.len() == rows * inputs && w.len() == inputs * outputs && out.len() == rows * outputs, "shapes agree");
-    let (a, b) = (
-        View { start: x.as_ptr(), row: inputs, column: 1 },
-        View { start: w.as_ptr(), row: outputs, column: 1 },
-    );
+    let (a, b) =
+        (View { start: x.as_ptr(), row: inputs, column: 1 }, View { start: w.as_ptr(), row: outputs, column: 1 });
     // SAFETY: the lengths were checked above; `out` is borrowed mutably.
     unsafe { product((rows, outputs, inputs), (out.as_mut_ptr(), outputs), a, b, 1.0, true) }
 }

@@ -36,10 +36,6 @@ impl Sequences {
         self.starts.iter().copied().zip(self.lengths.iter().copied())
     }
 
-    pub(in crate::encoder) fn device(&self) -> &Device {
-        &self.device
-    }
-
     /// The place of each token in its sequence, `(tokens)`.
     pub(in crate::encoder) fn positions(&self, offset: usize) -> Result<Tensor> {
         let positions = self.lengths.iter().flat_map(|&length| (offset..offset + length).map(|place| place as u32));

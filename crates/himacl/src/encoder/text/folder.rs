@@ -74,8 +74,11 @@ fn pooling(config: &Config) -> Result<Pooling, EncoderError> {
     ];
     // Newer folders name the mode, older ones have a flag for each.
     let named = config.text("pooling_mode", "");
-    let chosen: Vec<Pooling> =
-        modes.into_iter().filter(|(flag, name, _)| config.flag(flag) || named == *name).map(|(_, _, mode)| mode).collect();
+    let chosen: Vec<Pooling> = modes
+        .into_iter()
+        .filter(|(flag, name, _)| config.flag(flag) || named == *name)
+        .map(|(_, _, mode)| mode)
+        .collect();
     match chosen[..] {
         [mode] => Ok(mode),
         _ => Err(config.wrong("pooling is neither of cls, mean and lasttoken alone")),

@@ -12,9 +12,9 @@ use super::registry::{EncoderSpec, Family, Pooling, TextSpec};
 use super::weights::Weights;
 use super::{TextEncoder, Tokens};
 use candle_core::{D, DType, Device, Tensor};
+use families::bert;
 use folder::SentenceTransformer;
 use std::path::Path;
-use families::bert;
 use tokens::Splitter;
 use transformer::TextTransformer;
 
@@ -27,7 +27,6 @@ pub(super) struct Text {
     pub(super) normalize: bool,
     pub(super) dimension: usize,
     pub(super) device: Device,
-    pub(super) dtype: DType,
 }
 
 /// The registry's description of how texts are prepared.
@@ -82,7 +81,6 @@ impl Text {
             normalize: spec.normalize.unwrap_or(extra.normalize),
             dimension,
             device: weights.device().clone(),
-            dtype: weights.dtype(),
         })
     }
 }

@@ -29,8 +29,11 @@ impl Splitter {
     ) -> Result<Self, EncoderError> {
         let (path, vocabulary) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
         let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
-        let mut tokenizer =
-            if !path.exists() && vocabulary.exists() { bert(&vocabulary)? } else { Tokenizer::from_file(&path).map_err(wrong)? };
+        let mut tokenizer = if !path.exists() && vocabulary.exists() {
+            bert(&vocabulary)?
+        } else {
+            Tokenizer::from_file(&path).map_err(wrong)?
+        };
         // Padding belongs to a batch, not to a text; the file may ask for some.
         tokenizer.with_padding(None);
         let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
@@ -63,14 +66,16 @@ impl Splitter {
 fn bert(vocabulary: &Path) -> Result<Tokenizer, EncoderError> {
     let wrong = |reason: String| EncoderError::File { path: vocabulary.to_path_buf(), reason };
     let path = vocabulary.to_str().ok_or_else(|| wrong("the path is not UTF-8".to_owned()))?;
-    let model = WordPiece::from_file(path).unk_token("[UNK]".to_owned()).build().map_err(|error| wrong(error.to_string()))?;
+    let model =
+        WordPiece::from_file(path).unk_token("[UNK]".to_owned()).build().map_err(|error| wrong(error.to_string()))?;
     let mut tokenizer = Tokenizer::new(model);
     let id = |token: &str| {
         let id = tokenizer.token_to_id(token).ok_or_else(|| wrong(format!("there is no `{token}`")))?;
         Ok::<_, EncoderError>((token.to_owned(), id))
     };
     let around = BertProcessing::new(id("[SEP]")?, id("[CLS]")?);
-    tokenizer.with_normalizer(Some(BertNormalizer::default()));
+    let result = tokenizer.with_normalizer(Some(BertNormalizer::default()));
+    result.map_err(|error| wrong(error.to_string()))?;
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(around));
     Ok(tokenizer)

@@ -44,7 +44,8 @@ fn bucket(query: usize, key: usize, buckets: usize, furthest: usize) -> u32 {
     let within = if distance < exact {
         distance
     } else {
-        let steps = (distance as f32 / exact as f32).ln() / (furthest as f32 / exact as f32).ln() * (half - exact) as f32;
+        let steps =
+            (distance as f32 / exact as f32).ln() / (furthest as f32 / exact as f32).ln() * (half - exact) as f32;
         (exact + steps as usize).min(half - 1)
     };
     (within + if key > query { half } else { 0 }) as u32
