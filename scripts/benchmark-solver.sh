@@ -7,6 +7,8 @@
 #   gmm-bsp             same-distribution mixtures, n = 4096, d = 2, 16, 64, beside ot.bsp with 16 plans, and with 256 and
 #                       1024 of random slices
 #   gmm-bsp-one-thread  the same without repetition, with one thread for all (ot.bsp uses one in any case)
+#   gmm-bsp-trees       the same beside ot.bsp with 16, 64 and 256 plans of its default slices, d = 16 and 64
+#   algorithm-1         splits and leaves alone (the published algorithm) beside balanced, n = 4096 and 65,536
 #   mixture-16384       n = 16,384, d = 2, 16, 64, to the certified optimum
 #   mixture-65536       n = 65,536, d = 64, beside ot.bsp of random slices and mini-batches of 1024
 #   warm-start          cold and warm solves after a perturbation
@@ -34,7 +36,7 @@ PYTHON=${PYTHON:-target/peers-venv/bin/python}
 REPEAT=${REPEAT:-3}
 FIXTURES=${FIXTURES:-tests/fixtures}
 BENCH=${CARGO_TARGET_DIR:-target}/release/hiref-bench
-SMALL=(quality gmm-bsp gmm-bsp-one-thread mixture-16384 mixture-65536 warm-start toy-ode half-moon-exact peers-1024)
+SMALL=(quality gmm-bsp gmm-bsp-one-thread gmm-bsp-trees algorithm-1 mixture-16384 mixture-65536 warm-start toy-ode half-moon-exact peers-1024)
 MILLION=(half-moon-bsp half-moon-w1 half-moon-scaling mixture-1048576)
 GMM=gmm_same_d2_4096,gmm_same_d16_4096,gmm_same_d64_4096
 GMM_PEERS=bsp:16,bsp-random:256,bsp-random:1024
@@ -109,6 +111,13 @@ run() {
             ;;
         gmm-bsp-one-thread)
             compare "$1" --set "$GMM" --ours balanced,best --peers "$GMM_PEERS" --threads 1
+            ;;
+        gmm-bsp-trees)
+            compare "$1" --set gmm_same_d16_4096,gmm_same_d64_4096 --ours balanced --peers bsp:16,bsp:64,bsp:256 \
+                --timeout 3600
+            ;;
+        algorithm-1)
+            compare "$1" --set gmm_same_d16_4096,gmm_same_d64_4096,mixture:65536:64 --ours unpolished,balanced
             ;;
         mixture-65536)
             compare "$1" --set mixture:65536:64 --timeout 3600 --peers bsp-random:16,minibatch:1024

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Installs what a fresh Debian machine lacks to build the workspace: a C compiler and linker. Rust itself comes from
+# Installs what a fresh Debian machine lacks to build the workspace: C and C++ compilers and a linker. Rust itself comes from
 # rustup, which reads rust-toolchain.toml. With --check, only reports: exit status 1 if something is missing.
 set -euo pipefail
 
 missing=()
-command -v cc >/dev/null || missing+=(build-essential)
+{ command -v cc >/dev/null && command -v c++ >/dev/null; } || missing+=(build-essential)
 command -v git >/dev/null || missing+=(git)
 if ! command -v cargo >/dev/null; then
     echo "cargo is not on the PATH: install Rust with rustup (https://rustup.rs)" >&2

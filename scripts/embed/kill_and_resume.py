@@ -61,17 +61,24 @@ def main():
     killed = args.output / "killed"
     shutil.rmtree(killed, ignore_errors=True)
     moments, kills = random.Random(args.seed), 0
+    shards = -(-len(lines) // args.shard_size)
+
+    def done():
+        return len(list((killed / "stats").glob("*.json"))) if (killed / "stats").is_dir() else 0
+
     while kills < args.kills:
         process = subprocess.Popen(command(whole, killed, "--resume"), stdout=subprocess.DEVNULL)
-        # On average a bit more than a shard's time: some runs add shards, some are killed while they start.
-        time.sleep(moments.uniform(0.0, 2.2 * seconds / args.kills))
+        # At any moment of starting up, or of the shard after one more is done.
+        target = done() + moments.choice([0, 1])
+        while done() < target and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0.0, 1.0 + seconds / shards))
         if process.poll() is not None:
             break
         process.kill()
         process.wait()
         kills += 1
-        done = len(list((killed / "stats").glob("*.json"))) if (killed / "stats").is_dir() else 0
-        print(f"kill {kills}: {done} shards done", flush=True)
+        print(f"kill {kills}: {done()} of {shards} shards done", flush=True)
     subprocess.run(command(whole, killed, "--resume"), check=True, stdout=subprocess.DEVNULL)
     got, expected = contents(killed), contents(expected)
     if got != expected:

@@ -28,12 +28,12 @@ fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
     HubSettings { endpoint, cache, token: None, offline: false, retries: 5, first_wait }
 }
 
-fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Error> {
-    Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| ())
+fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Box<Error>> {
+    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| ())?)
 }
 
 fn refusal(settings: &HubSettings, revision: &str) -> HubError {
-    match fetch(settings, revision).unwrap_err() {
+    match *fetch(settings, revision).unwrap_err() {
         Error::Hub(error) => error,
         other => panic!("{other}"),
     }

@@ -249,6 +249,33 @@ fn assert_same_run(problem: &Problem, run: &str, reference: &str) {
 }
 
 #[test]
+fn spaces_that_share_nothing_are_warned_of() {
+    let problem = Problem::new(200, RECIPE);
+    let unrelated: Vec<f32> = numbers(9).take(200 * 10).collect();
+    write_npy_f32(&problem.path("noise.npy"), &unrelated, &[200, 10]).unwrap();
+    let output = problem.run(&[
+        "train",
+        "--config",
+        "recipe.toml",
+        "--set",
+        "data.target=noise.npy",
+        "--set",
+        "data.anchors=0",
+        "--set",
+        "alignment.mode=unpaired",
+        "--set",
+        "alignment.unpaired.restarts=6",
+    ]);
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{messages}");
+    assert!(messages.contains("share too little") && messages.contains("data.anchors"), "{messages}");
+    let summary = problem.json("runs/recipe/summary.json");
+    assert_eq!(summary["shares_too_little"], 1.0);
+    assert!(summary["start_agreement"].as_f64().unwrap() < 0.8);
+    assert!(summary.get("anchors_only.foscttm").is_none());
+}
+
+#[test]
 fn a_killed_run_ends_with_the_same_bits() {
     let problem = Problem::new(240, RECIPE);
     let train = |folder: &str, more: &[&str]| {

@@ -423,7 +423,7 @@ pub enum Error {
     },
     /// A regime that needs anchors got none.
     #[error(
-        "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"shared-space\""
+        "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"unpaired\" or \"shared-space\""
     )]
     NoAnchors,
     /// A folder that no training run made.

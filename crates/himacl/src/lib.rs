@@ -11,9 +11,9 @@
 //! | [`embed`] | encoders over a dataset, to a clip-retrieval folder |
 //! | [`map`] | maps T between the two spaces: linear (closed form), residual MLP |
 //! | [`eval`] | retrieval and pairing metrics |
-//! | [`align`] | initial alignment: shared space, or a few known pairs |
+//! | [`align`] | initial alignment: shared space, a few known pairs, or none |
 //! | [`objective`], [`train`] | losses, optimiser, schedule, EMA, checkpoints, the loop |
-//! | [`report`] | summary.json |
+//! | [`report`] | summary.json; runs as HTML |
 //! | [`cli`] | the command line |
 
 pub mod align;

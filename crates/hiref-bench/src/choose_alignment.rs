@@ -45,6 +45,7 @@ fn neutral() -> RefinementParams {
         penalty: 1.0,
         rounds: 8,
         first_share: 0.25,
+        last_share: 1.0,
         anchor_share: 0.5,
         neighbours: 10, // of [CSLS]; not searched
         candidates: 30,

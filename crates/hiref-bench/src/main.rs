@@ -6,12 +6,17 @@ mod choose_training;
 mod compare;
 mod contender;
 mod development;
+mod few_anchors;
+#[cfg(feature = "cuda")]
+mod kernels;
+mod modality_gap;
 mod plot;
 mod quality;
 mod report;
 mod scaling;
 mod sets;
 mod solve;
+mod training;
 mod warm_start;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +42,10 @@ enum Command {
     ChooseAlignment(choose_alignment::ChooseAlignmentArgs),
     /// Chooses the settings of the training in the same way.
     ChooseTraining(choose_training::ChooseTrainingArgs),
+    /// Retrieval against the number of known pairs: the loop beside ridge, Procrustes and CCA on these pairs alone.
+    FewAnchors(few_anchors::FewAnchorsArgs),
+    /// Pairs two noisy towers with a gap between them by several rules.
+    ModalityGap(modality_gap::ModalityGapArgs),
     /// Sets our solver and others side by side.
     Compare(compare::CompareArgs),
     /// Solves, perturbs the points, and solves again cold and warm.
@@ -47,6 +56,11 @@ enum Command {
     Solve(solve::SolveArgs),
     /// Writes generated sets to files.
     Generate(sets::GenerateArgs),
+    /// Times the steps of training on random pairs.
+    Training(training::TrainingArgs),
+    /// Measures the CUDA kernels against what the device can do.
+    #[cfg(feature = "cuda")]
+    Kernels(kernels::KernelsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -55,10 +69,15 @@ fn main() -> anyhow::Result<()> {
         Command::Scaling(args) => scaling::run(&args),
         Command::ChooseAlignment(args) => choose_alignment::run(&args),
         Command::ChooseTraining(args) => choose_training::run(&args),
+        Command::FewAnchors(args) => few_anchors::run(&args),
+        Command::ModalityGap(args) => modality_gap::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::WarmStart(args) => warm_start::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Solve(args) => solve::run(&args),
         Command::Generate(args) => sets::generate(&args),
+        Command::Training(args) => training::run(&args),
+        #[cfg(feature = "cuda")]
+        Command::Kernels(args) => kernels::run(&args),
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct ReportArgs {
 /// How much work to spend, as an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QualityArg {
+    /// Splits and exact leaves alone: the algorithm as published.
+    Unpolished,
     /// Splits, leaves and a few sweeps.
     Fast,
     /// The default.
@@ -45,6 +47,7 @@ impl QualityArg {
     pub(crate) fn params(self, seed: u64, largest_side: usize) -> HirefParams {
         let params = HirefParams { seed, ..HirefParams::default() };
         match self {
+            Self::Unpolished => HirefParams { max_sweeps: Some(0), exact_limit: Some(0), ..params },
             Self::Fast => HirefParams { quality: Quality::Fast, ..params },
             Self::Balanced => HirefParams { quality: Quality::Balanced, ..params },
             Self::Best => HirefParams { quality: Quality::Best, ..params },

@@ -204,4 +204,7 @@ pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+    /// A device ran out of memory, or failed.
+    #[error("{0}\nhint: `--device cpu` works without it")]
+    Device(#[from] hiref_kernels::Error),
 }

@@ -1,5 +1,6 @@
 //! Global optimal transport as a bijection, at million scale, by hierarchical refinement.
 
+mod accelerator;
 pub mod cost;
 pub mod coupling;
 pub mod error;

@@ -4,7 +4,7 @@ use super::confidence::{confidence, pair_scores};
 use super::coupler::Coupler;
 use super::error::AlignError;
 use super::output::{Alignment, AlignmentReport};
-use super::params::{AlignParams, Aligner, Candidate, RefinementParams};
+use super::params::{Aligner, Candidate, RefinementParams};
 use super::preparation::{Preparation, PreparedMap};
 use super::principal_axes::PrincipalAxes;
 use super::refinement::{Sides, joint, refine, ridge_both_ways, select};
@@ -44,9 +44,9 @@ impl Aligner {
         observer: &dyn Observer,
     ) -> Result<Alignment, AlignError> {
         let params = &self.params;
-        let axes = Axes::fit(params, source, target)?;
-        check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
-        let coordinates = axes.coordinates(params, source, target)?;
+        let axes = Axes::fit(&params.candidates, params.seed, source, target)?;
+        check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
+        let coordinates = axes.coordinates(&params.candidates, source, target)?;
 
         let selection = if can_hide(params, anchors) {
             cross_validate(params, &coordinates, anchors, true, observer)?
@@ -104,6 +104,7 @@ impl Aligner {
                 dimension: view.0.dim(1)?,
                 selection,
                 rounds: refined.rounds,
+                unpaired: None,
             },
         })
     }
@@ -126,42 +127,53 @@ impl Aligner {
         observer: &dyn Observer,
     ) -> Result<Vec<SelectionReport>, AlignError> {
         let params = &self.params;
-        let axes = Axes::fit(params, source, target)?;
-        check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
+        let axes = Axes::fit(&params.candidates, params.seed, source, target)?;
+        check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
         if !can_hide(params, anchors) {
             return Err(AlignError::TooFewAnchors {
                 got: anchors.len(),
                 expected: FEWEST_HIDDEN * params.folds.max(2),
             });
         }
-        cross_validate(params, &axes.coordinates(params, source, target)?, anchors, false, observer)
+        let coordinates = axes.coordinates(&params.candidates, source, target)?;
+        cross_validate(params, &coordinates, anchors, false, observer)
     }
 }
 
 /// The principal axes of both sides, as many as the candidates need.
-struct Axes {
+pub(super) struct Axes {
     source: PrincipalAxes,
     target: PrincipalAxes,
 }
 
 impl Axes {
-    fn fit(params: &AlignParams, source: &Tensor, target: &Tensor) -> Result<Self, AlignError> {
-        let largest = params.candidates.iter().map(|candidate| candidate.refinement.last_dimension).max().unwrap_or(1);
+    pub(super) fn fit(
+        candidates: &[Candidate],
+        seed: u64,
+        source: &Tensor,
+        target: &Tensor,
+    ) -> Result<Self, AlignError> {
+        let largest = candidates.iter().map(|candidate| candidate.refinement.last_dimension).max().unwrap_or(1);
         Ok(Self {
-            source: PrincipalAxes::fit(source, largest, params.seed, "source")?,
-            target: PrincipalAxes::fit(target, largest, params.seed, "target")?,
+            source: PrincipalAxes::fit(source, largest, seed, "source")?,
+            target: PrincipalAxes::fit(target, largest, seed, "target")?,
         })
     }
 
-    fn preparations(&self, dimension: usize, whitening: f64) -> candle_core::Result<(Preparation, Preparation)> {
+    /// What prepares both sides.
+    pub(super) fn preparations(
+        &self,
+        dimension: usize,
+        whitening: f64,
+    ) -> candle_core::Result<(Preparation, Preparation)> {
         let source = Preparation::whitening(&self.source, dimension, whitening)?;
         Ok((source, Preparation::whitening(&self.target, dimension, whitening)?))
     }
 
     /// Both sides' whitened coordinates for each candidate.
-    fn coordinates(
+    pub(super) fn coordinates(
         &self,
-        params: &AlignParams,
+        candidates: &[Candidate],
         source: &Tensor,
         target: &Tensor,
     ) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
@@ -170,7 +182,7 @@ impl Axes {
             let (x, y) = self.preparations(last_dimension, whitening)?;
             Ok((x.coordinates(source)?, y.coordinates(target)?))
         };
-        params.candidates.iter().map(of).collect()
+        candidates.iter().map(of).collect()
     }
 }
 
@@ -188,15 +200,21 @@ pub fn anchors_only(
     penalty: f64,
 ) -> Result<PreparedMap, AlignError> {
     let (x, y) = (Preparation::centring(source, "source")?, Preparation::centring(target, "target")?);
-    check_anchors(anchors, source.dim(0)?, target.dim(0)?)?;
+    check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
     let (i, j): (Vec<u32>, Vec<u32>) = anchors.iter().copied().unzip();
     let map = ridge_both_ways(&x.apply(&select(source, &i)?)?, &y.apply(&select(target, &j)?)?, None, penalty)?;
     Ok(PreparedMap { source: x, target: y, map })
 }
 
-fn check_anchors(anchors: &[(u32, u32)], num_source: usize, num_target: usize) -> Result<(), AlignError> {
-    if anchors.len() < FEWEST_ANCHORS {
-        return Err(AlignError::TooFewAnchors { got: anchors.len(), expected: FEWEST_ANCHORS });
+/// At least `fewest` known pairs, each of two items that exist and occur once.
+pub(super) fn check_anchors(
+    anchors: &[(u32, u32)],
+    fewest: usize,
+    num_source: usize,
+    num_target: usize,
+) -> Result<(), AlignError> {
+    if anchors.len() < fewest {
+        return Err(AlignError::TooFewAnchors { got: anchors.len(), expected: fewest });
     }
     let check = |side: &'static str, limit: usize, of: fn(&(u32, u32)) -> u32| {
         let mut seen = vec![None; limit];

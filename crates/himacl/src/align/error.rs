@@ -8,7 +8,7 @@ pub enum AlignError {
     /// A shared space was asked for, but the two sides differ in dimension.
     #[error(
         "the source has {source_dimension} coordinates and the target {target_dimension}: no shared space\n\
-         hint: give some known pairs and use mode = \"anchors\""
+         hint: give some known pairs and use mode = \"anchors\", or none and mode = \"unpaired\""
     )]
     NoSharedSpace {
         /// Coordinates of the source.

@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | shared space | both sides come from one model that embeds them together | [`Aligner::shared_space`] |
 //! | anchors | a few pairs, the rest unpaired | [`Aligner::anchors`] |
+//! | unpaired | nothing but the two sides, or very few pairs | [`Aligner::unpaired`] |
 //!
-//! Both lead to the same [`Alignment`]: what prepares each side, linear maps between the prepared spaces, and a
+//! All lead to the same [`Alignment`]: what prepares each side, linear maps between the prepared spaces, and a
 //! one-to-one coupling of the free items with how far each pair is to be trusted. Training starts there.
 
 mod anchors;
@@ -20,6 +21,7 @@ mod refinement;
 mod selection;
 mod shared_space;
 mod structure;
+mod unpaired;
 
 pub use anchors::anchors_only;
 pub use confidence::pair_confidence;
@@ -31,3 +33,4 @@ pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
 pub use refinement::RoundReport;
 pub use selection::{SelectionReport, mean_log_rank_of_hidden};
+pub use unpaired::{Agreement, StartReport, UnpairedParams, UnpairedReport};

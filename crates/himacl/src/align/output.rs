@@ -3,6 +3,7 @@
 use super::preparation::{Preparation, PreparedMap};
 use super::refinement::RoundReport;
 use super::selection::SelectionReport;
+use super::unpaired::UnpairedReport;
 use crate::map::TwoWayMap;
 use hiref_core::Permutation;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ pub struct Alignment {
     /// How far each free source item's partner is to be trusted; only the order counts. See
     /// [`pair_confidence`](super::pair_confidence).
     pub confidence: Vec<f32>,
-    /// The map on the known pairs alone, for comparison; none in a shared space.
+    /// The map on the known pairs alone, for comparison; none in a shared space or without known pairs.
     pub anchors_only: Option<PreparedMap>,
     /// How it came about.
     pub report: AlignmentReport,
@@ -39,6 +40,9 @@ pub struct AlignmentReport {
     pub selection: Vec<SelectionReport>,
     /// The rounds of the final run.
     pub rounds: Vec<RoundReport>,
+    /// What speaks for a pairing that was found without known pairs.
+    #[serde(default)]
+    pub unpaired: Option<UnpairedReport>,
 }
 
 impl Alignment {

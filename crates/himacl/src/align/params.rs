@@ -2,6 +2,7 @@
 
 use super::coupler::CouplingParams;
 use super::error::AlignError;
+use super::unpaired::UnpairedParams;
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -19,8 +20,10 @@ pub struct RefinementParams {
     pub penalty: f64,
     /// Rounds of coupling and refitting.
     pub rounds: usize,
-    /// Share of the coupled pairs that the first round believes, the surest; it grows to all of them, linearly.
+    /// Share of the coupled pairs that the first round believes, the surest; it grows to `last_share`, linearly.
     pub first_share: f64,
+    /// Share of the coupled pairs that the last round believes.
+    pub last_share: f64,
     /// Share of the total weight that the known pairs keep.
     pub anchor_share: f64,
     /// Neighbours on which a pair's confidence is measured.
@@ -47,6 +50,7 @@ impl RefinementParams {
             penalty: 0.25,
             rounds: 16,
             first_share: 0.25,
+            last_share: 1.0,
             anchor_share: 0.3,
             neighbours: 10,
             candidates: 30,
@@ -65,12 +69,31 @@ impl RefinementParams {
             penalty: 1.0,
             rounds: 8,
             first_share: 0.25,
+            last_share: 1.0,
             anchor_share: 0.5,
             neighbours: 10,
             candidates: 30,
             temperature: 0.1,
             structure: 0.0,
             softness: 0.0,
+        }
+    }
+
+    /// For a start without known pairs between two views of the same thing.
+    pub fn unpaired_sharp() -> Self {
+        Self { whitening: 0.5, first_dimension: 32, last_dimension: 128, rounds: 30, ..Self::sharp() }
+    }
+
+    /// For a start without known pairs where only the coarse structure may be shared.
+    pub fn unpaired_cautious() -> Self {
+        Self {
+            whitening: 0.5,
+            first_dimension: 16,
+            last_dimension: 32,
+            penalty: 1.0,
+            rounds: 16,
+            softness: 1.0,
+            ..Self::sharp()
         }
     }
 
@@ -86,6 +109,8 @@ impl RefinementParams {
         rule(above_zero(self.penalty), "penalty", self.penalty, positive)?;
         rule(self.rounds >= 1, "rounds", self.rounds, "at least 1")?;
         rule(unit(self.first_share), "first_share", self.first_share, share)?;
+        let grows = self.last_share >= self.first_share && self.last_share <= 1.0;
+        rule(grows, "last_share", self.last_share, "a share from `first_share` to 1")?;
         rule(
             unit(self.anchor_share) && self.anchor_share < 1.0,
             "anchor_share",
@@ -137,6 +162,8 @@ pub struct AlignParams {
     pub baseline_penalty: f64,
     /// Items of a side among which neighbours and soft targets are looked for; more are drawn from.
     pub reference_items: usize,
+    /// The search without known pairs.
+    pub unpaired: UnpairedParams,
     /// How couplings are found.
     pub coupling: CouplingParams,
     /// Seed of every random choice.
@@ -155,6 +182,7 @@ impl Default for AlignParams {
             selection_rounds: 6,
             baseline_penalty: 1.0,
             reference_items: 16384,
+            unpaired: UnpairedParams::default(),
             coupling: CouplingParams::default(),
             seed: 0,
         }
@@ -173,16 +201,24 @@ impl AlignParams {
         let penalty = self.baseline_penalty;
         rule(penalty > 0.0 && penalty.is_finite(), "baseline_penalty", penalty, "a positive finite number")?;
         rule(self.reference_items >= 1, "reference_items", self.reference_items, "at least 1")?;
+        self.unpaired.check()?;
         self.coupling.solver.clone().check()?;
         Ok(Aligner { params: self })
     }
 }
 
-fn rule(holds: bool, name: &'static str, value: impl Display, expected: &'static str) -> Result<(), AlignError> {
+/// Refuses a field outside its range.
+pub(crate) fn rule(
+    holds: bool,
+    name: &'static str,
+    value: impl Display,
+    expected: &'static str,
+) -> Result<(), AlignError> {
     if holds { Ok(()) } else { Err(AlignError::Parameter { name, value: value.to_string(), expected }) }
 }
 
-/// Finds the first map between two spaces, with checked parameters: [`Aligner::shared_space`], [`Aligner::anchors`].
+/// Finds the first map between two spaces, with checked parameters: [`Aligner::shared_space`], [`Aligner::anchors`],
+/// [`Aligner::unpaired`].
 #[derive(Debug, Clone)]
 pub struct Aligner {
     pub(crate) params: AlignParams,
@@ -216,6 +252,7 @@ mod tests {
         assert_eq!(with(|params| params.penalty = f64::NAN), "penalty");
         assert_eq!(with(|params| params.rounds = 0), "rounds");
         assert_eq!(with(|params| params.first_share = 1.1), "first_share");
+        assert_eq!(with(|params| params.last_share = 0.1), "last_share");
         assert_eq!(with(|params| params.anchor_share = 1.0), "anchor_share");
         assert_eq!(with(|params| params.neighbours = 0), "neighbours");
         assert_eq!(with(|params| params.candidates = 0), "candidates");

@@ -80,7 +80,7 @@ impl Sides<'_> {
     }
 }
 
-/// Runs `rounds` rounds of the loop.
+/// Runs `rounds` rounds of the loop from the known pairs.
 pub(crate) fn refine(
     sides: &Sides<'_>,
     params: &RefinementParams,
@@ -88,10 +88,24 @@ pub(crate) fn refine(
     reference: (usize, u64),
     coupler: &mut Coupler<'_>,
 ) -> std::result::Result<Refined, AlignError> {
+    let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
+    let (x, y) = sides.view(params.first_dimension)?;
+    let start = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
+    refine_from(sides, params, start, rounds, reference, coupler)
+}
+
+/// Runs `rounds` rounds of the loop from a map between the views in the first dimension; there may be no known pair.
+pub(crate) fn refine_from(
+    sides: &Sides<'_>,
+    params: &RefinementParams,
+    start: TwoWayMap,
+    rounds: usize,
+    reference: (usize, u64),
+    coupler: &mut Coupler<'_>,
+) -> std::result::Result<Refined, AlignError> {
     let free = sides.free()?;
     let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
     let (mut x, mut y) = sides.view(params.first_dimension)?;
-    let start = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
     let (mut map, mut last, mut reports) = (start.clone(), None::<Permutation>, Vec::new());
     if free.x.is_empty() || free.y.is_empty() {
         let (x, y) = sides.view(params.last_dimension)?;
@@ -116,7 +130,7 @@ pub(crate) fn refine(
         let coupling = coupler.couple(&joint)?;
         let scores = pair_scores(&joint, &coupling)?;
         let (x_means, y_means) = joint.neighbourhoods(params.neighbours)?;
-        let share = params.first_share + (1.0 - params.first_share) * progress;
+        let share = params.first_share + (params.last_share - params.first_share) * progress;
         let believed = surest(&coupling, &confidence(&scores, &coupling, &x_means, &y_means), share);
 
         let dimension = x.dim(1)?;
@@ -126,8 +140,10 @@ pub(crate) fn refine(
         let (hard_x, hard_y) = (select(&free_x, &pairs_x)?, select(&free_y, &pairs_y)?);
         let soft_y = softened(&joint, &y_means, params, &pairs_x, &free_y, &hard_y)?;
         let soft_x = softened(&joint.swapped(), &x_means, params, &pairs_y, &free_x, &hard_x)?;
-        let with_anchors =
-            |pairs: &Tensor, side: &Tensor, anchors: &[u32]| Tensor::cat(&[&select(side, anchors)?, pairs], 0);
+        let with_anchors = |pairs: &Tensor, side: &Tensor, anchors: &[u32]| match anchors {
+            [] => Ok(pairs.clone()),
+            anchors => Tensor::cat(&[&select(side, anchors)?, pairs], 0),
+        };
         let weights = weights(sides.anchors.len(), believed.len(), params.anchor_share);
         let (inputs_x, inputs_y) = (with_anchors(&hard_x, &x, &anchors_x)?, with_anchors(&hard_y, &y, &anchors_y)?);
         let (targets_x, targets_y) = (with_anchors(&soft_x, &x, &anchors_x)?, with_anchors(&soft_y, &y, &anchors_y)?);

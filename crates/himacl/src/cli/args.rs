@@ -6,6 +6,7 @@ use super::commands::embed::EmbedArgs;
 use super::commands::encoders::EncodersArgs;
 use super::commands::eval::EvalArgs;
 use super::commands::pair::PairArgs;
+use super::commands::report::ReportArgs;
 use super::commands::train::TrainArgs;
 use super::device::DeviceChoice;
 use super::printer::{LogLevel, ProgressMode};
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Eval(EvalArgs),
     Apply(ApplyArgs),
+    Report(ReportArgs),
 }
 
 /// Arguments of every command.

@@ -73,7 +73,23 @@ fn cuda(ordinal: usize) -> Result<Device, String> {
     if !candle_core::utils::cuda_is_available() {
         return Err("this build has no CUDA support".to_owned());
     }
-    Device::new_cuda(ordinal).map_err(|error| error.to_string())
+    // A stream of its own: the default one differs from thread to thread.
+    Device::new_cuda_with_stream(ordinal).map_err(|error| reason(&error.to_string()))
+}
+
+/// The driver's answer in words, without its backtrace.
+fn reason(error: &str) -> String {
+    let known = [
+        ("CUDA_ERROR_NO_DEVICE", "no NVIDIA driver or no GPU was found"),
+        ("CUDA_ERROR_INVALID_DEVICE", "there is no GPU with this number"),
+        ("CUDA_ERROR_OUT_OF_MEMORY", "the GPU has no free memory"),
+        ("CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "the NVIDIA driver does not fit the kernel"),
+        ("CUBLAS_STATUS_NOT_INITIALIZED", "the library libcublas.so.13 was not found"),
+        ("CURAND_STATUS_INITIALIZATION_FAILED", "the library libcurand.so.10 was not found"),
+    ];
+    let line = error.lines().next().unwrap_or_default();
+    let found = known.iter().find(|(name, _)| error.contains(name));
+    found.map_or_else(|| line.to_owned(), |(_, words)| (*words).to_owned())
 }
 
 #[cfg(test)]
@@ -92,8 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn drivers_speak_in_words() {
+        let error = "DriverError(CUDA_ERROR_NO_DEVICE, \"no CUDA-capable device is detected\")\n  0: backtrace";
+        assert_eq!(reason(error), "no NVIDIA driver or no GPU was found");
+        assert_eq!(reason("something else\n  0: backtrace"), "something else");
+    }
+
+    #[test]
     fn only_auto_falls_back() {
-        if candle_core::utils::cuda_is_available() {
+        if Device::new_cuda_with_stream(0).is_ok() {
+            println!("skipped: this machine has a GPU");
             return;
         }
         let (device, note) = DeviceChoice::Auto.open().unwrap();

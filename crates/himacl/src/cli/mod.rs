@@ -17,7 +17,7 @@ pub use train_progress::TrainProgress;
 
 use args::{Cli, Command};
 use clap::Parser;
-use commands::{apply, download, embed, encoders, eval, pair, train};
+use commands::{apply, download, embed, encoders, eval, pair, report, train};
 use std::process::ExitCode;
 
 use crate::error::Error;
@@ -73,5 +73,6 @@ fn run(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
         Command::Apply(args) => apply::run(args, &context),
+        Command::Report(args) => report::run(args, &context),
     }
 }

@@ -45,4 +45,8 @@ impl Watch for TrainProgress<'_> {
     fn note(&self, message: &str) {
         self.printer.info(message);
     }
+
+    fn warn(&self, message: &str) {
+        self.printer.warn(message);
+    }
 }

@@ -39,12 +39,12 @@ pub(super) enum Failure {
         progress: bool,
     },
     /// Trying again would not help.
-    Final(Error),
+    Final(Box<Error>),
 }
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Final(error.into())
+        Self::Final(Box::new(error.into()))
     }
 }
 
@@ -93,7 +93,7 @@ impl Http {
             attempts += 1;
             let (error, wait, progress) = match attempt(attempts) {
                 Ok(value) => return Ok(value),
-                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Final(error)) => return Err(*error),
                 Err(Failure::Passing { error, wait, progress }) => (error, wait, progress),
             };
             failures = if progress { 1 } else { failures + 1 };
@@ -160,13 +160,13 @@ pub(super) fn refused(
     let message = header(&answer.headers, "x-error-message").unwrap_or_else(|| message_of(&mut answer.body));
     let passing = matches!(status, 408 | 425 | 429) || status >= 500;
     if !passing && let Some(error) = explain(status, &code, &message) {
-        return Failure::Final(error.into());
+        return error.into();
     }
     let error = HubError::Status { url: answer.url, status, message, attempts: attempt };
     if passing {
         Failure::Passing { error, wait: wait_asked_for(&answer.headers), progress: false }
     } else {
-        Failure::Final(error.into())
+        error.into()
     }
 }
 

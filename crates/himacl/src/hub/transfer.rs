@@ -59,7 +59,7 @@ impl Transfer<'_> {
 
     /// One request for what is missing.
     fn attempt(&self, http: &Http, partial: &Path, attempt: u32, observe: &dyn Fn(Event<'_>)) -> Result<(), Failure> {
-        let write = |error| Failure::Final(Error::io("write", partial)(error));
+        let write = |error| Failure::from(Error::io("write", partial)(error));
         let mut file = File::options().create(true).append(true).open(partial).map_err(write)?;
         let mut length = file.metadata().map_err(write)?.len();
         if self.size.is_some_and(|size| length > size) {

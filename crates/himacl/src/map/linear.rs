@@ -141,7 +141,7 @@ impl LinearMap {
 }
 
 /// Both sides as f32 with rows multiplied by the square root of their normalised weights.
-fn weighted(x: &Tensor, y: &Tensor, weights: Option<&[f32]>) -> Result<(Tensor, Tensor), FitError> {
+pub(super) fn weighted(x: &Tensor, y: &Tensor, weights: Option<&[f32]>) -> Result<(Tensor, Tensor), FitError> {
     let (n, rows) = (x.dims2()?.0, y.dims2()?.0);
     if rows != n {
         return Err(FitError::Rows { name: "y", got: rows, expected: n });

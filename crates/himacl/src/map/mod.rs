@@ -1,10 +1,12 @@
 //! Maps T from one embedding space to the other: linear, or linear plus a residual network.
 
+mod cca;
 mod decomposition;
 mod linear;
 mod residual_mlp;
 mod two_way;
 
+pub use cca::CanonicalMap;
 pub use decomposition::DecompositionError;
 pub(crate) use decomposition::{product, symmetric_eigen};
 pub use linear::{FitError, LinearMap};

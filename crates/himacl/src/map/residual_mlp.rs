@@ -1,7 +1,7 @@
 //! A linear map plus a small network that learns what the linear map misses.
 
 use super::LinearMap;
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use hiref_core::rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -58,8 +58,10 @@ impl ResidualMlp {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let mean_square = x.sqr()?.mean_keepdim(D::Minus1)?; // (n, 1)
-        let mut features = x.broadcast_div(&(mean_square + NORM_EPSILON)?.sqrt()?)?; // (n, d)
+        // Half precision would lose the sum of squares.
+        let mean_square = x.to_dtype(DType::F32)?.sqr()?.mean_keepdim(D::Minus1)?; // (n, 1)
+        let size = (mean_square + NORM_EPSILON)?.sqrt()?.to_dtype(x.dtype())?;
+        let mut features = x.broadcast_div(&size)?; // (n, d)
         for layer in &self.hidden {
             features = layer.apply(&features)?.gelu_erf()?; // (n, h)
         }
@@ -74,7 +76,7 @@ const INITIAL_WEIGHTS: u64 = 0x006d_6170;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     fn identity(d: usize) -> LinearMap {
         let device = Device::Cpu;

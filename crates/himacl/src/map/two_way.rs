@@ -1,7 +1,7 @@
 //! A map and, where one is wanted, a map back.
 
 use super::{Map, Tensors};
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 /// A map from source to target and optionally one from target to source; the latter is learnt, not computed.
 #[derive(Debug, Clone)]
@@ -22,6 +22,15 @@ impl TwoWayMap {
                 map.tensors().into_iter().map(move |(name, tensor)| (format!("{direction}.{name}"), tensor))
             })
             .collect()
+    }
+
+    /// The maps with parameters cast to `dtype`; differentiable in the parameters, and free where they have that type.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let tensors = self.tensors().into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(dtype)?)));
+        Self::from_tensors(&tensors.collect::<Result<_>>()?)
     }
 
     /// The maps whose parameters are `tensors`.
@@ -93,5 +102,39 @@ mod tests {
         let both = TwoWayMap { forward, backward: Some(backward) };
         assert!((score(&both) - 0.5).abs() < 1e-6);
         assert_eq!(TwoWayMap::from_tensors(&both.tensors()).unwrap().tensors().len(), 4);
+    }
+
+    /// Masters in f32, computation in half precision: every parameter gets a gradient of its own type, near that of f32.
+    #[test]
+    fn half_precision_has_gradients_in_single() {
+        use crate::map::ResidualMlp;
+        use candle_core::Var;
+        let draw = |step: usize, shape: (usize, usize)| {
+            let values = (0..shape.0 * shape.1).map(|e| ((e * step) % 17) as f32 / 17.0 - 0.5);
+            Tensor::from_iter(values, &Device::Cpu).unwrap().reshape(shape).unwrap()
+        };
+        let linear = LinearMap { weight: draw(5, (6, 4)), bias: draw(3, (1, 4)).flatten_all().unwrap() };
+        let mut mlp = ResidualMlp::around(linear, 1, 8, 1).unwrap();
+        mlp.output.weight = draw(7, (8, 4));
+        let map = TwoWayMap { forward: Map::ResidualMlp(mlp), backward: None };
+        let variables: std::collections::BTreeMap<String, Var> =
+            map.tensors().into_iter().map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap())).collect();
+        let tensors = variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone())).collect();
+        let map = TwoWayMap::from_tensors(&tensors).unwrap();
+        let x = draw(11, (5, 6));
+        let gradients = |dtype: DType| {
+            let mapped = map.to_dtype(dtype).unwrap().forward.apply(&x.to_dtype(dtype).unwrap()).unwrap();
+            assert_eq!(mapped.dtype(), dtype);
+            mapped.to_dtype(DType::F32).unwrap().sqr().unwrap().mean_all().unwrap().backward().unwrap()
+        };
+        // The CPU has products in f16 and none in bf16.
+        let (single, half) = (gradients(DType::F32), gradients(DType::F16));
+        for (name, variable) in &variables {
+            let (single, half) = (single.get(variable).unwrap(), half.get(variable).unwrap());
+            assert_eq!(half.dtype(), DType::F32, "{name}");
+            let size = single.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+            let off = (single - half).unwrap().sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+            assert!(size > 0.0 && off < 0.01 * size, "{name}: off by {off} of {size}");
+        }
     }
 }

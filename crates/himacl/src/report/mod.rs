@@ -1,11 +1,13 @@
-//! The part of summary.json that every command writes, and how it is measured.
+//! The part of summary.json that every command writes, how it is measured, and runs as HTML.
 
 mod memory;
+mod page;
 mod resume;
 mod run;
 mod train_summary;
 
 pub use memory::{available_memory, peak_rss_bytes, rss_bytes};
+pub use page::page;
 pub use resume::check_same_config;
 pub use run::{Recorder, RunReport, Seconds, write_config, write_summary};
 pub use train_summary::{ProblemSummary, RunFigures, TrainSummary, WithReport};

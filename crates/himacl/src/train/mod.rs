@@ -29,10 +29,10 @@ pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
-    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Problem, Recipe, RecipeError,
-    RecipeFile,
+    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Precision, Problem, Recipe,
+    RecipeError, RecipeFile,
 };
-pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, recipe_of_run, run};
+pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};
@@ -53,12 +53,15 @@ pub trait Watch: Observer {
     fn on_step(&self, step: u64, total: u64, loss: f64);
     /// Something the user may want to know.
     fn note(&self, message: &str);
+    /// Something the user should know.
+    fn warn(&self, message: &str);
 }
 
 /// Follows nothing.
 impl Watch for () {
     fn on_step(&self, _step: u64, _total: u64, _loss: f64) {}
     fn note(&self, _message: &str) {}
+    fn warn(&self, _message: &str) {}
 }
 
 /// How a training run ended.

@@ -102,11 +102,10 @@ impl Parameters {
 /// # Errors
 /// A failed tensor operation.
 pub fn clip_by_norm(gradients: &mut Gradients, limit: f64) -> Result<f64> {
-    let mut sum = 0.0;
-    for gradient in gradients.values() {
-        sum += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-    }
-    let norm = sum.sqrt();
+    let squares = gradients.values().map(|gradient| gradient.sqr()?.sum_all()).collect::<Result<Vec<_>>>()?;
+    // One transfer from a device, not one for each parameter.
+    let squares: Vec<f32> = if squares.is_empty() { Vec::new() } else { Tensor::stack(&squares, 0)?.to_vec1()? };
+    let norm = squares.into_iter().map(f64::from).sum::<f64>().sqrt();
     if limit > 0.0 && norm > limit {
         for gradient in gradients.values_mut() {
             *gradient = (&*gradient * (limit / norm))?;

@@ -4,16 +4,15 @@ use super::checkpoint::{decode, encode};
 use super::dataset::Dataset;
 use super::model::Model;
 use super::pairs::Coupling;
-use super::recipe::{AlignmentMode, Anchors, MapKind, ObjectiveKind, Recipe};
+use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
 use super::{Metrics, Trained, Watch, train};
-use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, UnpairedReport};
 use crate::error::Error;
 use crate::eval::{self, RetrievalParams};
 use crate::files::{write_atomic, write_text};
-use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap};
-use crate::objective::{Objective, Regression};
+use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use hiref_core::{Permutation, UNMATCHED};
 use std::collections::BTreeMap;
@@ -30,6 +29,10 @@ pub const ALL_PAIRS: &str = "all_pairs";
 
 /// Ridge penalty of the map on all true pairs, relative to the mean square of a coordinate.
 const CEILING_PENALTY: f64 = 0.1;
+/// Items of each side beyond which the figures of the distribution say nothing more, but cost their square.
+const MONGE_ITEMS: usize = 8192;
+/// How the alignment came about.
+const ALIGNMENT_REPORT: &str = "alignment.json";
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -71,14 +74,13 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
 
     let started = Instant::now();
     let map = starting_map(recipe, &alignment.map)?;
-    let ObjectiveKind::Regression = recipe.objective.kind;
     let task = Task {
         recipe,
         x: &x,
         y: &y,
         anchors: &split.anchors,
         free: split.free(),
-        objective: Objective::Regression(Regression { cosine_share: recipe.objective.cosine_share }),
+        objective: recipe.objective.objective(),
         map: &map,
         coupling: &alignment.coupling,
     };
@@ -95,6 +97,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let map = prepared(&map);
     let mut metrics = retrieval(&map)?;
     metrics.insert("coupling_cost".to_owned(), last.mean_cost);
+    metrics.extend(self_agreement(folder)?);
     metrics.extend(pairing(&map, (&source, &target), &task.free, &split, Some(&last.coupling))?);
     let mut others = Vec::new();
     others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
@@ -152,6 +155,24 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
         eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
     let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
     metrics.insert("partner_cosine".to_owned(), eval::partner_cosine(&mapped, &map.target.apply(target)?)?);
+    Ok(metrics)
+}
+
+/// What a map does to the distribution of the sources, on at most [`MONGE_ITEMS`] items of each side, the first ones; in a
+/// shared space, where the way from a source to its image has a length, with the Monge gap.
+///
+/// # Errors
+/// Rows of other dimensions than those trained on.
+pub fn monge(map: &PreparedMap, source: &Tensor, target: &Tensor, shared_space: bool) -> Result<Metrics, Error> {
+    let first = |side: &Tensor| -> candle_core::Result<Tensor> { side.narrow(0, 0, side.dim(0)?.min(MONGE_ITEMS)) };
+    let (x, y) = (map.source.apply(&first(source)?)?, map.target.apply(&first(target)?)?);
+    let mapped = map.map.forward.apply(&x)?;
+    let back = map.map.backward.as_ref().map(|back| back.apply(&unit_rows(&mapped)?)).transpose()?;
+    let figures = eval::monge_figures(&mapped, &y, back.as_ref().map(|back| (&x, back)))?;
+    let mut metrics: Metrics = figures.figures().into_iter().collect();
+    if shared_space {
+        metrics.insert("monge_gap".to_owned(), eval::monge_gap(&x, &unit_rows(&mapped)?, 0)?);
+    }
     Ok(metrics)
 }
 
@@ -262,6 +283,7 @@ fn alignment_of(
     let aligned = match recipe.alignment.mode {
         AlignmentMode::SharedSpace => aligner.shared_space(source, target, watch),
         AlignmentMode::Anchors => aligner.anchors(source, target, &split.anchors, watch),
+        AlignmentMode::Unpaired => aligner.unpaired(source, target, &split.anchors, watch),
     };
     let aligned = match aligned {
         Err(AlignError::Interrupted) => return Ok(None),
@@ -271,7 +293,10 @@ fn alignment_of(
     if watch.should_stop() {
         return Ok(None);
     }
-    write_text(&folder.join("alignment.json"), &describe(&aligned.report))?;
+    write_text(&folder.join(ALIGNMENT_REPORT), &describe(&aligned.report))?;
+    if let Some(warning) = aligned.report.unpaired.as_ref().and_then(UnpairedReport::warning) {
+        watch.warn(&warning);
+    }
     let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
     let coupling = match aligned.coupling {
         Some(permutation) => Coupling { permutation, confidence: aligned.confidence },
@@ -289,6 +314,23 @@ fn alignment_of(
     let bytes = encode(&start.tensors()?)?;
     write_atomic(&path, |file| file.write_all(&bytes))?;
     Ok(Some(start))
+}
+
+/// What speaks for a pairing that was found without known pairs; nothing in other regimes.
+fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
+    let path = folder.join(ALIGNMENT_REPORT);
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let report: AlignmentReport = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
+    let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
+    let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
+    let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
+    let figures = [
+        ("start_agreement", unpaired.agreement.cosine),
+        ("start_same_partners", unpaired.agreement.same_partners),
+        ("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
+        ("matched_cosine", best),
+    ];
+    Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
 fn describe(report: &AlignmentReport) -> String {

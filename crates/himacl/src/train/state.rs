@@ -10,9 +10,9 @@ use super::parameters::Parameters;
 use super::recipe::Recipe;
 use super::{Metrics, Watch};
 use crate::error::Error;
-use crate::map::TwoWayMap;
+use crate::map::{Map, TwoWayMap};
 use crate::objective::{Batch, Objective};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use hiref_core::Permutation;
 use serde_json::Value;
 use std::path::Path;
@@ -47,13 +47,21 @@ impl Task<'_> {
     /// # Errors
     /// A failed tensor operation.
     pub fn loss(&self, map: &TwoWayMap, pairs: &Pairs, batch: &[u32]) -> Result<Tensor, Error> {
+        let dtype = self.recipe.train.precision.dtype(self.x.device());
+        self.loss_in(dtype, map, pairs, batch)
+    }
+
+    /// As [`Task::loss`], with the map computed in `dtype`: its parameters are cast for the step, and gradients come back in their own type.
+    fn loss_in(&self, dtype: DType, map: &TwoWayMap, pairs: &Pairs, batch: &[u32]) -> Result<Tensor, Error> {
         let (rows, partners, weight) = pairs.batch(batch, self.x.device())?;
         let x = self.x.index_select(&rows, 0)?; // (b, d)
         let y = self.y.index_select(&partners, 0)?; // (b, e)
+        let map = map.to_dtype(dtype)?;
+        let apply = |map: &Map, rows: &Tensor| map.apply(&rows.to_dtype(dtype)?)?.to_dtype(DType::F32);
         let forward =
-            self.objective.loss(&Batch { predicted: &map.forward.apply(&x)?, target: &y, weight: &weight })?;
+            self.objective.loss(&Batch { predicted: &apply(&map.forward, &x)?, target: &y, weight: &weight })?;
         let Some(back) = &map.backward else { return Ok(forward) };
-        let backward = self.objective.loss(&Batch { predicted: &back.apply(&y)?, target: &x, weight: &weight })?;
+        let backward = self.objective.loss(&Batch { predicted: &apply(back, &y)?, target: &x, weight: &weight })?;
         Ok(((forward + backward)? * 0.5)?)
     }
 

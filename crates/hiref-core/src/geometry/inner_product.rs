@@ -17,6 +17,12 @@ const PROJECTED: usize = 128;
 /// after the leaves and each sweep are the same or lower; a thousand clusters in general position, 512 and 2048 coordinates: less than
 /// half held, 1% dearer after 32 sweeps).
 const HELD: f64 = 0.7;
+/// Blocks of more values than this a side are split by a projection in any case: where the coarsest cuts run depends less on the rest, and
+/// the features of a block are all in memory at once.
+const MOST_VALUES: usize = 1 << 26;
+/// Measured on a thousand clusters in general position, 70,000 points of 1,024 coordinates: 0.7% dearer after four sweeps with 512
+/// directions, 1.4% with 128. That projection has this many coordinates, if points have at least four times as many.
+const PROJECTED_IF_LARGE: usize = 512;
 /// Points of each side whose principal directions are taken, at most.
 const SAMPLE: usize = 8192;
 /// Rows worked on at a time.
@@ -34,11 +40,13 @@ const CHUNK: usize = 256;
 ///   `ỹ = (y, |y|²)`, both centred at the mean of x, k = d + 1; the points themselves for cosine and inner product.
 ///
 /// Points of many coordinates that vary in few directions are projected on these: only leaves and sweeps, which work on the points
-/// themselves, tell neighbours apart. The Euclidean cost has no finite factorisation: it splits by the squared one's
+/// themselves, tell neighbours apart. Large blocks are split by the projection even where it loses much. The Euclidean cost has no finite factorisation: it splits by the squared one's
 /// co-clusters, and is exact in the leaves and the polish.
 pub(crate) struct InnerProductGeometry<'a> {
     x: Side<'a>,
     y: Side<'a>,
+    /// Whether the projection, where there is one, takes the place of the points everywhere.
+    projected: bool,
     separable: f64,
     factor: f64,
     exact: bool,
@@ -47,7 +55,7 @@ pub(crate) struct InnerProductGeometry<'a> {
 impl<'a> InnerProductGeometry<'a> {
     /// Features of points with n <= m; O((n + m) d), times k where they are projected.
     pub(crate) fn new(supports: Supports<'a>, seed: u64) -> Result<Self, Error> {
-        let Supports { x, y, cost } = supports;
+        let Supports { x, y, cost, .. } = supports;
         let (n, m) = (x.num_points(), y.num_points());
         let normalize = cost == CostKind::Cosine;
         let squared = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
@@ -73,14 +81,24 @@ impl<'a> InnerProductGeometry<'a> {
             (false, true) => x.mean_square(),
             (_, false) => 0.0,
         };
-        if let Some(directions) = leading_directions(&x, &y, seed)? {
+        let (d, values) = (y.rows.dimension(), y.rows.num_points() * y.rows.dimension());
+        let mut directions = None;
+        if d >= PROJECT_FROM {
+            directions = Some(leading_directions(&x, &y, PROJECTED, seed)?).filter(|(_, held)| *held >= HELD);
+        }
+        let projected = directions.is_some();
+        if !projected && values > MOST_VALUES && d >= 4 * PROJECTED_IF_LARGE {
+            directions = Some(leading_directions(&x, &y, PROJECTED_IF_LARGE, seed)?);
+        }
+        if let Some((directions, _)) = directions {
             x.project(&directions);
             y.project(&directions);
         }
         Ok(Self {
+            projected,
             separable: between_origins + separable,
             factor: if squared { 2.0 } else { 1.0 },
-            exact: cost != CostKind::Euclidean && x.projected.is_none(),
+            exact: cost != CostKind::Euclidean && !projected,
             x,
             y,
         })
@@ -88,12 +106,23 @@ impl<'a> InnerProductGeometry<'a> {
 
     /// Feature dimension k.
     pub(crate) fn dimension(&self) -> usize {
-        self.x.dimension()
+        self.features().dimension()
     }
 
     /// How many of the features, counted from the first, are coordinates of the points.
     pub(crate) fn coordinates(&self) -> usize {
-        self.x.coordinates()
+        self.x.coordinates(self.projected)
+    }
+
+    /// The features as a rule.
+    fn features(&self) -> Features<'_> {
+        Features { x: &self.x, y: &self.y, projected: self.projected }
+    }
+
+    /// The features by which blocks of `size` points are split.
+    pub(crate) fn features_of_blocks(&self, size: usize) -> Features<'_> {
+        let large = self.x.projected.is_some() && size * self.x.origin.len() > MOST_VALUES;
+        Features { projected: self.projected || large, ..self.features() }
     }
 
     /// Number of real x points, n.
@@ -106,20 +135,20 @@ impl<'a> InnerProductGeometry<'a> {
         self.y.rows.num_points()
     }
 
-    /// Writes the features of x point `i` to `out`, `(k,)`; zeros, and false, for the stand-ins i >= n.
-    pub(crate) fn copy_x(&self, i: u32, out: &mut [f32]) -> bool {
-        let is_point = (i as usize) < self.num_x();
-        if is_point {
-            self.x.copy(i as usize, out);
-        } else {
-            out.fill(0.0);
-        }
-        is_point
+    /// Bytes of all features in f32.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn bytes(&self) -> u64 {
+        4 * ((self.num_x() + self.num_y()) * self.dimension()) as u64
     }
 
-    /// Writes the features of y point `j` to `out`, `(k,)`.
+    /// As [`Features::copy_x`], of the features as a rule.
+    pub(crate) fn copy_x(&self, i: u32, out: &mut [f32]) -> bool {
+        self.features().copy_x(i, out)
+    }
+
+    /// As [`Features::copy_y`], of the features as a rule.
     pub(crate) fn copy_y(&self, j: u32, out: &mut [f32]) {
-        self.y.copy(j as usize, out);
+        self.features().copy_y(j, out);
     }
 
     /// Mean cost over the min(n, m) pairs of the coupling that spreads each block uniformly over its partner; `None` for
@@ -183,6 +212,37 @@ fn mean_row(rows: Rows<'_>, normalize: bool) -> Vec<f64> {
     mean
 }
 
+/// One kind of features of both sides.
+#[derive(Clone, Copy)]
+pub(crate) struct Features<'a> {
+    x: &'a Side<'a>,
+    y: &'a Side<'a>,
+    projected: bool,
+}
+
+impl Features<'_> {
+    /// Feature dimension k.
+    pub(crate) fn dimension(self) -> usize {
+        self.x.coordinates(self.projected) + usize::from(self.x.extra.is_some())
+    }
+
+    /// Writes the features of x point `i` to `out`, `(k,)`; zeros, and false, for the stand-ins i >= n.
+    pub(crate) fn copy_x(self, i: u32, out: &mut [f32]) -> bool {
+        let is_point = (i as usize) < self.x.rows.num_points();
+        if is_point {
+            self.x.copy(i as usize, self.projected, out);
+        } else {
+            out.fill(0.0);
+        }
+        is_point
+    }
+
+    /// Writes the features of y point `j` to `out`, `(k,)`.
+    pub(crate) fn copy_y(self, j: u32, out: &mut [f32]) {
+        self.y.copy(j as usize, self.projected, out);
+    }
+}
+
 /// The points of one side, and how they become features.
 struct Side<'a> {
     rows: Rows<'a>,
@@ -201,18 +261,14 @@ struct Projected {
 }
 
 impl Side<'_> {
-    fn coordinates(&self) -> usize {
-        self.projected.as_ref().map_or(self.origin.len(), |projected| projected.coordinates)
-    }
-
-    fn dimension(&self) -> usize {
-        self.coordinates() + usize::from(self.extra.is_some())
+    fn coordinates(&self, projected: bool) -> usize {
+        self.projected.as_ref().filter(|_| projected).map_or(self.origin.len(), |projected| projected.coordinates)
     }
 
     /// Writes the features of a point to `out`.
-    fn copy(&self, index: usize, out: &mut [f32]) {
-        if let Some(Projected { features, .. }) = &self.projected {
-            out.copy_from_slice(&features[index * self.dimension()..][..self.dimension()]);
+    fn copy(&self, index: usize, projected: bool, out: &mut [f32]) {
+        if let Some(Projected { features, .. }) = self.projected.as_ref().filter(|_| projected) {
+            out.copy_from_slice(&features[index * out.len()..][..out.len()]);
             return;
         }
         let d = self.origin.len();
@@ -276,19 +332,18 @@ impl Side<'_> {
     }
 }
 
-/// The directions to project on, `(k, d)`; `None` where the points are to be taken as they are.
-fn leading_directions(x: &Side<'_>, y: &Side<'_>, seed: u64) -> Result<Option<Vec<f32>>, Error> {
+/// The `k` leading principal directions of both sides, `(k, d)`, and the share of the variance that they hold; fewer where there
+/// are not as many points.
+fn leading_directions(x: &Side<'_>, y: &Side<'_>, k: usize, seed: u64) -> Result<(Vec<f32>, f64), Error> {
     let d = x.origin.len();
-    if d < PROJECT_FROM {
-        return Ok(None);
-    }
     let sample = [x.sample(seed), y.sample(seed)].concat();
     let total: f64 = sample.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
     let rows = sample.len() / d;
     let sample = Tensor::from_vec(sample, (rows, d), &Device::Cpu)?;
-    let directions = principal_directions(&sample, PROJECTED.min(rows), seed)?;
+    let directions = principal_directions(&sample, k.min(rows), seed)?;
     let held = f64::from(sample.matmul(&directions.t()?)?.sqr()?.sum_all()?.to_scalar::<f32>()?);
-    Ok(if held >= HELD * total { Some(directions.flatten_all()?.to_vec1()?) } else { None })
+    let share = if total > 0.0 { held / total } else { 1.0 };
+    Ok((directions.flatten_all()?.to_vec1()?, share))
 }
 
 #[cfg(test)]
@@ -307,7 +362,7 @@ mod tests {
             for m in [2, 3] {
                 let problem = Problem::new(&x, &y.narrow(0, 0, m)?, cost)?;
                 let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
-                let supports = Supports { x: host_x.view(), y: host_y.view(), cost };
+                let supports = Supports::new(host_x.view(), host_y.view(), cost);
                 let geometry = InnerProductGeometry::new(supports, 0)?;
                 let order: Vec<u32> = (0..m as u32).collect();
                 let got = geometry.block_coupling_cost(&order, &order, &(0..=m).collect::<Vec<_>>()).unwrap();
@@ -336,7 +391,7 @@ mod tests {
         let problem = Problem::new(&side()?, &side()?, CostKind::SquaredEuclidean)?;
         let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
         let (x, y) = (host_x.view(), host_y.view());
-        let geometry = InnerProductGeometry::new(Supports { x, y, cost: problem.cost() }, 0)?;
+        let geometry = InnerProductGeometry::new(Supports::new(x, y, problem.cost()), 0)?;
         assert_eq!((geometry.dimension(), geometry.coordinates()), (PROJECTED, PROJECTED));
         let (mean_x, mean_y) = (mean_row(x, false), mean_row(y, false));
         let (mut a, mut b) = (vec![0.0; PROJECTED], vec![0.0; PROJECTED]);

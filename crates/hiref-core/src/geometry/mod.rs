@@ -7,9 +7,9 @@ mod rows;
 mod supports;
 mod tiled_cost;
 
-pub(crate) use inner_product::InnerProductGeometry;
+pub(crate) use inner_product::{Features, InnerProductGeometry};
 pub(crate) use kd_order::{equal_offsets, kd_order};
 pub use point_cloud::{HostRows, PointCloud};
 pub use rows::Rows;
-pub(crate) use supports::Supports;
+pub(crate) use supports::{OnDevice, Supports};
 pub(crate) use tiled_cost::{TILE_ROWS, TiledCost, multiply};

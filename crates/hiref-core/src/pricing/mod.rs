@@ -6,4 +6,4 @@ mod tiles;
 mod tree;
 
 pub(crate) use parts::{align, shifts};
-pub(crate) use search::{Pricing, price};
+pub(crate) use search::{Pricing, lowered, price};

@@ -24,7 +24,13 @@ pub(crate) fn align(supports: Supports<'_>, y_of_x: &[u32], g: &mut [f64], part:
     if !(2..=MAX_PARTS).contains(&(offsets.len() - 1)) || largest > MAX_PART {
         return;
     }
-    let slack = slack_between(supports, &x_order, &y_order, &offsets, g);
+    let slack = match supports.device {
+        None => slack_between(supports, &x_order, &y_order, &offsets, g),
+        Some(device) => match device.accelerator.slack_between(supports, [&x_order, &y_order], &offsets, g) {
+            Some(slack) => slack,
+            None => return,
+        },
+    };
     for (part, shift) in shifts(&slack, offsets.len() - 1).into_iter().enumerate() {
         for &j in &y_order[offsets[part]..offsets[part + 1]] {
             g[j as usize] += shift;

@@ -21,7 +21,7 @@ pub(crate) struct Pricing {
 }
 
 impl Pricing {
-    pub(super) fn new(num_x: usize, width: usize) -> Self {
+    pub(crate) fn new(num_x: usize, width: usize) -> Self {
         Self { width, columns: vec![0; num_x * width], costs: vec![0.0; num_x * width], floor: vec![0.0; num_x] }
     }
 }
@@ -41,13 +41,15 @@ pub(crate) fn price(
     let metric = matches!(supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
     if metric && supports.dimension() <= TREE_DIMENSION {
         PriceTree::new(supports, y_of_x, g).price(width, should_stop)
+    } else if let Some(device) = supports.device {
+        device.accelerator.price(device.turned, supports, g, width, should_stop)
     } else {
         tiles::price(supports, y_of_x, g, width, should_stop)
     }
 }
 
 /// A reduced cost as computed from points in f64, lowered by more than its rounding; `d` terms.
-pub(super) fn lowered(value: f64, cost: f64, d: usize) -> f64 {
+pub(crate) fn lowered(value: f64, cost: f64, d: usize) -> f64 {
     value - (d + 32) as f64 * f64::EPSILON * (cost.abs() + (cost - value).abs())
 }
 

@@ -1,5 +1,7 @@
 //! Exact assignment inside many blocks at once: the leaves, and every polish sweep.
 
+mod device;
+
 use super::partition::Partition;
 use crate::cost::CostTile;
 use crate::coupling::{Permutation, UNMATCHED};
@@ -96,6 +98,11 @@ pub(crate) fn solve_blocks(
     observer: &dyn Observer,
 ) -> SolvedBlocks {
     let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
+    // A single block is a problem that is solved exactly, and no work for a device.
+    if let Some(on) = supports.device.filter(|_| blocks.len() > 1) {
+        let blocks = device::solve_blocks(on.accelerator, supports, pairing, &blocks, warm, phase, observer);
+        return SolvedBlocks { blocks };
+    }
     let blocks = blocks
         .par_iter()
         .map_init(Workspace::default, |workspace, &x| {

@@ -195,11 +195,8 @@ impl Level {
         rounds_allowed: usize,
         observer: &dyn Observer,
     ) -> Result<Self, Error> {
-        let points = Supports {
-            x: Rows::of(&self.x, self.dimension),
-            y: Rows::of(&self.y, self.dimension),
-            cost: supports.cost,
-        };
+        let (x, y) = (Rows::of(&self.x, self.dimension), Rows::of(&self.y, self.dimension));
+        let points = Supports::new(x, y, supports.cost);
         let mut rounds = PricedRounds::new(points, y_of_x, g);
         for _ in 0..rounds_allowed {
             let round = rounds.round(GAP, &|| observer.should_stop()).ok_or(Error::Interrupted)?;

@@ -2,8 +2,9 @@
 
 use super::co_cluster::{CoClusters, co_cluster};
 use super::partition::{Partition, child_sizes};
+use crate::accelerator::{Accelerator, CentredBlocks, FeatureTensors};
 use crate::error::Error;
-use crate::geometry::InnerProductGeometry;
+use crate::geometry::{Features, InnerProductGeometry};
 use crate::progress::{Event, Observer, Phase};
 use crate::rng::stream;
 use candle_core::{Device, Tensor};
@@ -20,21 +21,34 @@ pub(crate) fn split(
     level: usize,
     rank: usize,
     seed: u64,
-    device: &Device,
+    accelerator: Option<&Accelerator<'_>>,
     observer: &dyn Observer,
 ) -> Result<Partition, Error> {
-    let batches = partition.batches(BATCH_POINTS);
+    let resident = accelerator.and_then(|on| on.features.as_ref().map(|features| (features, on.batch_bytes)));
+    // A device is filled by one batch; its factors and their products take about as much again.
+    let batch_points = resident.map_or(BATCH_POINTS, |(_, bytes)| bytes as usize / (16 * geometry.dimension()));
+    let batches = partition.batches(batch_points.max(1));
     let split_batch = |blocks: &Vec<usize>| -> Result<Vec<CoClusters>, Error> {
         if observer.should_stop() {
             return Err(Error::Interrupted);
         }
-        let (x, seeds_from_y, y) = gather(geometry, partition, blocks, level, rank, seed, device)?;
+        let (x, seeds_from_y, y) = match resident {
+            None => {
+                let features = geometry.features_of_blocks(partition.range(blocks[0]).len());
+                gather(features, partition, blocks, level, rank, seed)?
+            }
+            Some((features, _)) => gather_resident(features, partition, blocks, level, rank, seed)?,
+        };
         let clusters = co_cluster(&x, &y, rank, &seeds_from_y)?;
         let points = blocks.iter().map(|&block| partition.range(block).len() as u64).sum();
         observer.on_event(&Event::Advanced { phase: Phase::Split, work: points });
         Ok(clusters.into_blocks())
     };
-    let labelled: Vec<Vec<CoClusters>> = batches.par_iter().map(split_batch).collect::<Result<_, _>>()?;
+    let labelled: Vec<Vec<CoClusters>> = match resident {
+        None => batches.par_iter().map(split_batch).collect::<Result<_, _>>()?,
+        // One queue, one batch after the other.
+        Some(_) => batches.iter().map(split_batch).collect::<Result<_, _>>()?,
+    };
 
     let mut next = partition.clone();
     for (blocks, labels) in batches.iter().zip(labelled) {
@@ -61,15 +75,15 @@ impl CoClusters {
 
 /// The features of some blocks of equal size, each block centred: x `(B, s, k)`, the seeds `(B, rank, k)`, y `(B, s, k)`.
 fn gather(
-    geometry: &InnerProductGeometry<'_>,
+    features: Features<'_>,
     partition: &Partition,
     blocks: &[usize],
     level: usize,
     rank: usize,
     seed: u64,
-    device: &Device,
 ) -> Result<(Tensor, Tensor, Tensor), Error> {
-    let k = geometry.dimension();
+    let device = &Device::Cpu;
+    let k = features.dimension();
     let size = partition.range(blocks[0]).len();
     let mut x = vec![0.0_f32; blocks.len() * size * k];
     let mut y = x.clone();
@@ -78,10 +92,10 @@ fn gather(
     for ((x, y), &block) in parts {
         let range = partition.range(block);
         for (out, &i) in x.chunks_exact_mut(k).zip(&partition.x_order[range.clone()]) {
-            geometry.copy_x(i, out);
+            features.copy_x(i, out);
         }
         for (out, &j) in y.chunks_exact_mut(k).zip(&partition.y_order[range]) {
-            geometry.copy_y(j, out);
+            features.copy_y(j, out);
         }
         centre(x, k);
         centre(y, k);
@@ -96,6 +110,31 @@ fn gather(
         Tensor::from_vec(seeds, (blocks.len(), rank, k), device)?,
         Tensor::from_vec(y, shape, device)?,
     ))
+}
+
+/// As [`gather`], by tensors on a device.
+fn gather_resident(
+    features: &FeatureTensors,
+    partition: &Partition,
+    blocks: &[usize],
+    level: usize,
+    rank: usize,
+    seed: u64,
+) -> Result<(Tensor, Tensor, Tensor), Error> {
+    let size = partition.range(blocks[0]).len();
+    let indices = |order: &[u32]| -> Vec<u32> {
+        blocks.iter().flat_map(|&block| &order[partition.range(block)]).copied().collect()
+    };
+    let CentredBlocks { x, y } = features.centred(&indices(&partition.x_order), &indices(&partition.y_order), size)?;
+    let mut rows = Vec::with_capacity(blocks.len() * rank);
+    for (at, &block) in blocks.iter().enumerate() {
+        let mut rng = stream(seed, &[0, level as u64, block as u64]);
+        rows.extend(index::sample(&mut rng, size, rank).iter().map(|row| (at * size + row) as u32));
+    }
+    let k = y.dim(2)?;
+    let rows = Tensor::new(rows, y.device())?;
+    let seeds = y.reshape(((), k))?.index_select(&rows, 0)?.reshape((blocks.len(), rank, k))?;
+    Ok((x, seeds, y))
 }
 
 /// Subtracts the mean row.

@@ -14,9 +14,12 @@ mod partition;
 mod polish;
 mod solve;
 mod warm_start;
+mod work;
 
 pub use checkpoint::Checkpoint;
 pub use output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
 pub use params::{HirefParams, Quality};
+#[cfg(test)]
+pub(crate) use solve::Emulated;
 pub use solve::Hiref;
 pub use warm_start::WarmStart;

@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_merge_takes_the_cheaper_side_of_each_cycle() {
         let (x, y) = ([0.0_f32, 1.0, 10.0, 11.0], [0.0_f32, 1.0, 10.0, 11.0]);
-        let supports = Supports { x: Rows::of(&x, 1), y: Rows::of(&y, 1), cost: CostKind::SquaredEuclidean };
+        let supports = Supports::new(Rows::of(&x, 1), Rows::of(&y, 1), CostKind::SquaredEuclidean);
         let mut pairing = Pairing::priced(vec![1, 0, 2, 3], vec![0.0; 4], 4);
         merge(supports, &mut pairing, &[0, 1, 3, 2]);
         assert_eq!(pairing.y_of_x, [0, 1, 2, 3]);

@@ -2,10 +2,12 @@
 
 use crate::cli::table;
 use crate::cli::{Context, ExitStatus};
+use crate::data::{Embeddings, read_npy_u32};
 use crate::error::Error;
+use crate::eval;
 use crate::files::{Existing, OutputDir};
 use crate::report::{Recorder, WithReport, write_config, write_summary};
-use crate::train::{self, Dataset, Metrics, Model};
+use crate::train::{self, AlignmentMode, Dataset, Metrics, Model};
 use clap::Args;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -13,7 +15,8 @@ use std::path::{Path, PathBuf};
 const EXAMPLES: &str = "\
 Examples:
   himacl eval --run runs/quickstart/main/seed-0
-  himacl eval --run runs/my --data images.npy captions.npy --output runs/my-eval";
+  himacl eval --run runs/my --data images.npy captions.npy --output runs/my-eval
+  himacl eval --run runs/my --classes class_names.npy --labels labels.npy";
 
 /// Evaluate the map of a finished run on pairs that it has not seen.
 ///
@@ -28,6 +31,14 @@ pub(crate) struct EvalArgs {
     /// Source and target embeddings, of which row i belongs to row i [default: the run's own held-out pairs].
     #[arg(long, num_args = 2, value_names = ["SOURCE", "TARGET"])]
     data: Option<Vec<PathBuf>>,
+
+    /// Embedded class names, one row a class, in the target's space: classify the source items by them.
+    #[arg(long, value_name = "CLASSES", requires = "labels")]
+    classes: Option<PathBuf>,
+
+    /// The class of each source item: a .npy file of u32.
+    #[arg(long, value_name = "LABELS.npy", requires = "classes")]
+    labels: Option<PathBuf>,
 
     /// Folder for summary.json and config.toml.
     #[arg(long, short, value_name = "DIR")]
@@ -59,7 +70,14 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
         _ => train::held_out(&recipe, &Dataset::load(&recipe, &context.device)?)?
             .ok_or_else(|| Error::NothingHeldOut(args.run.clone()))?,
     };
-    let metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;
+    let mut metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;
+    let shared_space = recipe.alignment.mode == AlignmentMode::SharedSpace;
+    metrics.extend(train::monge(&model.0, &source, &target, shared_space)?);
+    if let (Some(classes), Some(labels)) = (&args.classes, &args.labels) {
+        let classes = Embeddings::open(classes, None)?.to_tensor(&context.device)?;
+        let (items, classes) = model.0.joint(&source, &classes)?;
+        metrics.extend(eval::zero_shot(&items, &classes, &read_npy_u32(labels)?)?.figures());
+    }
     let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
     let summary = WithReport { report: recorder.report(), found: &evaluation };
     context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics, &Metrics::new()));

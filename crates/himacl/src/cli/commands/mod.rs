@@ -6,4 +6,5 @@ pub(crate) mod embed;
 pub(crate) mod encoders;
 pub(crate) mod eval;
 pub(crate) mod pair;
+pub(crate) mod report;
 pub(crate) mod train;

@@ -12,7 +12,7 @@ use crate::data::{Embeddings, center, normalize_rows, read_npy_u32};
 use crate::error::Error;
 use crate::files::{OutputDir, remove_if_present};
 use crate::report::{Recorder, available_memory};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use checkpoint::{CHECKPOINT, Checkpoints};
 use clap::{Args, ValueEnum};
 use config::{PairConfig, Resume};
@@ -100,7 +100,7 @@ pub(crate) struct PairArgs {
     normalize: bool,
 
     /// Start from the result of an earlier run on the same rows: its folder, or a permutation.npy (without the prices that the folder
-    /// has, small sets and those in the plane gain little).
+    /// has, small sets gain little).
     #[arg(long, value_name = "DIR")]
     warm_start: Option<PathBuf>,
 
@@ -196,7 +196,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
     let config = PairConfig::new(args, context, [n.min(m), n.max(m)])?;
-    let solver = config.hiref.clone().check()?;
+    let solver = config.hiref.clone().check()?.on_device(&context.device);
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
     }
@@ -216,8 +216,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     let uids = config.selection.uids([&x, &y])?;
     let warm_start = args.warm_start.as_ref().map(|path| read_warm_start(path, n, m)).transpose()?;
     let problem = recorder.time("load", || {
-        let x = prepare(&x, args, context)?;
-        let y = prepare(&y, args, context)?;
+        let x = prepare(&x, args)?;
+        let y = prepare(&y, args)?;
         Ok::<_, Error>(Problem::new(&x, &y, args.cost)?)
     })?;
     output.create()?;
@@ -266,10 +266,11 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
 }
 
-/// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in.
-fn prepare(side: &Embeddings, args: &PairArgs, context: &Context) -> Result<Tensor, Error> {
+/// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in. In host
+/// memory: the solver sends points to its device, all at once or as they are needed.
+fn prepare(side: &Embeddings, args: &PairArgs) -> Result<Tensor, Error> {
     if !args.center && !args.normalize {
-        return side.to_stored_tensor(&context.device);
+        return side.to_stored_tensor(&Device::Cpu);
     }
     let mut values = side.to_vec()?;
     if args.center {
@@ -279,7 +280,7 @@ fn prepare(side: &Embeddings, args: &PairArgs, context: &Context) -> Result<Tens
         let zero = |row| Error::ZeroRow { path: side.path().to_path_buf(), row, centered: args.center };
         normalize_rows(&mut values, side.dimension()).map_err(zero)?;
     }
-    Ok(Tensor::from_vec(values, (side.num_rows(), side.dimension()), &context.device)?)
+    Ok(Tensor::from_vec(values, (side.num_rows(), side.dimension()), &Device::Cpu)?)
 }
 
 /// Reads the pairing of an earlier run from its folder, with its prices where there are any, or from a permutation's file.

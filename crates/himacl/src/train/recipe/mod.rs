@@ -6,8 +6,9 @@
 
 mod sections;
 
-pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Recipe};
+pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Precision, Recipe};
 
+use sections::ObjectiveSection;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -190,6 +191,11 @@ impl Recipe {
         rule(map.width >= 1, "map.width", &map.width, "at least 1")?;
         rule(share(objective.cosine_share), "objective.cosine_share", &objective.cosine_share, "a share in [0, 1]")?;
         rule(share(objective.anchor_share), "objective.anchor_share", &objective.anchor_share, "a share in [0, 1]")?;
+        let ObjectiveSection { scale, bias, transport_weight, .. } = *objective;
+        rule(scale > 0.0 && scale.is_finite(), "objective.scale", &scale, "a positive finite number")?;
+        rule(bias.is_finite(), "objective.bias", &bias, "a finite number")?;
+        let not_negative = transport_weight >= 0.0 && transport_weight.is_finite();
+        rule(not_negative, "objective.transport_weight", &transport_weight, "a finite number, at least 0")?;
         let rate = optimizer.learning_rate;
         rule(rate >= 0.0 && rate.is_finite(), "optimizer.learning_rate", &rate, "a finite number, at least 0")?;
         rule((0.0..1.0).contains(&optimizer.beta1), "optimizer.beta1", &optimizer.beta1, "a number in [0, 1)")?;

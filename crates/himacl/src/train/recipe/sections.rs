@@ -2,7 +2,9 @@
 
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
-use crate::align::{AlignParams, Candidate, CouplingParams};
+use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
+use crate::objective::{Contrastive, ContrastiveKind, Objective, Regression};
+use candle_core::{DType, Device};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -89,6 +91,8 @@ pub enum AlignmentMode {
     /// A few known pairs.
     #[default]
     Anchors,
+    /// No known pair, or very few.
+    Unpaired,
 }
 
 /// `[alignment]`: the first map and coupling. See [`AlignParams`].
@@ -105,19 +109,22 @@ pub struct AlignmentSection {
     pub baseline_penalty: f64,
     /// The settings to choose from; a name and a `refinement` table each.
     pub candidates: Vec<Candidate>,
+    /// The search without known pairs, with candidates of its own.
+    pub unpaired: UnpairedParams,
 }
 
 impl Default for AlignmentSection {
     fn default() -> Self {
-        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, .. } = AlignParams::default();
-        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates }
+        let AlignParams { candidates, folds, selection_rounds, baseline_penalty, unpaired, .. } =
+            AlignParams::default();
+        Self { mode: AlignmentMode::default(), folds, selection_rounds, baseline_penalty, candidates, unpaired }
     }
 }
 
 impl Recipe {
     /// The parameters of the alignment.
     pub fn align_params(&self) -> AlignParams {
-        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates } =
+        let AlignmentSection { mode: _, folds, selection_rounds, baseline_penalty, candidates, unpaired } =
             self.alignment.clone();
         let seed = self.train.seed;
         AlignParams {
@@ -126,6 +133,7 @@ impl Recipe {
             selection_rounds,
             baseline_penalty,
             reference_items: self.coupling.reference_items,
+            unpaired,
             coupling: CouplingParams { solver: self.coupling.solver(seed), ..CouplingParams::default() },
             seed,
         }
@@ -229,14 +237,26 @@ pub enum ObjectiveKind {
     /// Bring each mapped source to its partner.
     #[default]
     Regression,
+    /// Tell each mapped source's partner from the other targets of the batch.
+    Contrastive,
+    /// Both: the contrastive loss plus `transport_weight` times the mean cost of the pairs.
+    Both,
 }
 
 /// `[objective]`: what training minimises.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ObjectiveSection {
-    /// regression.
+    /// regression, contrastive or both.
     pub kind: ObjectiveKind,
+    /// The contrastive loss: info-nce or sig-lip.
+    pub contrastive: ContrastiveKind,
+    /// Inverse temperature of the contrastive loss.
+    pub scale: f64,
+    /// Bias of the logits (sig-lip).
+    pub bias: f64,
+    /// With `both`: weight of the transport cost, the mean cost of the coupled pairs.
+    pub transport_weight: f64,
     /// Share of the cosine term; the rest is the squared distance.
     pub cosine_share: f64,
     /// Share of the total weight that the anchors get; the coupled pairs share the rest.
@@ -245,7 +265,28 @@ pub struct ObjectiveSection {
 
 impl Default for ObjectiveSection {
     fn default() -> Self {
-        Self { kind: ObjectiveKind::default(), cosine_share: 0.5, anchor_share: 0.3 }
+        Self {
+            kind: ObjectiveKind::default(),
+            contrastive: ContrastiveKind::default(),
+            scale: 20.0,
+            bias: -10.0,
+            transport_weight: 1.0,
+            cosine_share: 0.5,
+            anchor_share: 0.3,
+        }
+    }
+}
+
+impl ObjectiveSection {
+    /// The loss.
+    pub fn objective(&self) -> Objective {
+        let transport = Regression { cosine_share: self.cosine_share };
+        let contrastive = Contrastive { kind: self.contrastive, scale: self.scale, bias: self.bias };
+        match self.kind {
+            ObjectiveKind::Regression => Objective::Regression(transport),
+            ObjectiveKind::Contrastive => Objective::Contrastive(contrastive),
+            ObjectiveKind::Both => Objective::Both { contrastive, transport, weight: self.transport_weight },
+        }
     }
 }
 
@@ -267,11 +308,42 @@ pub struct TrainSection {
     pub ema: f64,
     /// Steps between two lines of `metrics.jsonl`; 0 = only the epochs.
     pub log_every: u64,
+    /// The type that the map is computed in; parameters, their moments and the loss are always f32.
+    pub precision: Precision,
+}
+
+/// The type that a map is computed in while it is trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// bf16 on CUDA, f32 on the CPU.
+    #[default]
+    Auto,
+    /// f32 everywhere.
+    F32,
+    /// bf16, on CUDA; the CPU has no products in it and takes f32.
+    Bf16,
+}
+
+impl Precision {
+    /// The type on a device.
+    pub fn dtype(self, device: &Device) -> DType {
+        if device.is_cuda() && self != Self::F32 { DType::BF16 } else { DType::F32 }
+    }
 }
 
 impl Default for TrainSection {
     fn default() -> Self {
-        Self { epochs: 20, batch_size: 2048, seed: 0, seeds: Vec::new(), parallel_runs: 1, ema: 0.999, log_every: 10 }
+        Self {
+            epochs: 20,
+            batch_size: 2048,
+            seed: 0,
+            seeds: Vec::new(),
+            parallel_runs: 1,
+            ema: 0.999,
+            log_every: 10,
+            precision: Precision::Auto,
+        }
     }
 }
 

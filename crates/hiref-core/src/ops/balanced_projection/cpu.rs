@@ -1,6 +1,6 @@
 //! The specification of the op, over slices, parallel over blocks and over chunks of large blocks.
 
-use super::COLUMN_TOLERANCE;
+use super::{COLUMN_TOLERANCE, MAX_NEWTON_PASSES};
 use crate::math::exp_nonpositive;
 use rayon::prelude::*;
 
@@ -8,7 +8,6 @@ use rayon::prelude::*;
 const LANES: usize = 16;
 /// Points to a task; sums over a block are sums over these chunks, in order.
 const CHUNK: usize = 4096;
-const MAX_NEWTON_PASSES: usize = 12;
 
 pub(super) fn mirror_step(log_q: &[f32], gain: &[f32], rank: usize, size: usize, step: f32) -> Vec<f32> {
     let block = rank * size;

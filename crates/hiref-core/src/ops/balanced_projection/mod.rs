@@ -1,6 +1,8 @@
 //! A mirror-descent step and its projection onto the couplings with uniform column sums.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
@@ -13,11 +15,13 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 /// on the convex dual `Σ_i log Σ_k exp(l_ik + v_k) - (s / r) Σ_k v_k`.
 ///
 /// *Complexity*: O(B s r²) a Newton pass, a few passes. *Determinism*: sums run in fixed chunks; the bits do not depend on
-/// the number of threads. *Device*: CPU; other devices fail by [`CustomOp2`]'s default.
+/// the number of threads. *Device*: CPU and CUDA.
 pub(crate) fn mirror_step(log_q: &Tensor, gain: &Tensor, step: f64) -> Result<Tensor> {
     log_q.apply_op2_no_bwd(&gain.contiguous()?, &MirrorStep { step: step as f32 })
 }
 
+/// Newton passes, at most.
+const MAX_NEWTON_PASSES: usize = 12;
 /// The largest relative error of a column sum at which the projection stops; rounding to exact sizes mends the rest.
 const COLUMN_TOLERANCE: f64 = 1e-2;
 
@@ -51,6 +55,17 @@ impl CustomOp2 for MirrorStep {
         let out = cpu::mirror_step(log_q, gain, rank, size, self.step);
         Ok((CpuStorage::F32(out), Shape::from((2, batch, rank, size))))
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        log_q: &candle_core::CudaStorage,
+        log_q_layout: &Layout,
+        gain: &candle_core::CudaStorage,
+        gain_layout: &Layout,
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
+        cuda::mirror_step(log_q, log_q_layout, gain, gain_layout, self.step)
+    }
 }
 
 #[cfg(test)]
@@ -75,6 +90,40 @@ mod tests {
         }
         let priced = logits.broadcast_add(&prices)?;
         priced.broadcast_sub(&priced.log_sum_exp(1)?.unsqueeze(1)?)?.exp()
+    }
+
+    /// The kernels, run by the emulator, in every order of threads.
+    #[test]
+    fn kernels_match_the_cpu() {
+        let mut rng = stream(8, &[]);
+        for (batch, rank, size) in [(1, 2, 7), (3, 5, 33), (2, 8, 700), (1, 32, 300)] {
+            let mut draw = |scale: f32| -> Vec<f32> {
+                (0..batch * rank * size).map(|_| rng.random_range(-scale..scale)).collect()
+            };
+            let (log_q, gain) = (draw(1.0), draw(3.0));
+            let expected = cpu::mirror_step(&log_q, &gain, rank, size, 2.0);
+            // The CPU keeps each block's logits and factor together in its output's two halves, as the kernels do.
+            let runs = hiref_kernels::Schedule::ALL.map(|schedule| {
+                let queue = hiref_kernels::Queue::emulated(schedule);
+                let out = queue.allocate::<f32>(2 * log_q.len()).unwrap();
+                let (log_q, gain) = (queue.upload(&log_q).unwrap(), queue.upload(&gain).unwrap());
+                let shape = hiref_kernels::Projection {
+                    batch,
+                    rank,
+                    size,
+                    step: 2.0,
+                    tolerance: COLUMN_TOLERANCE / 2.0,
+                    passes: MAX_NEWTON_PASSES,
+                };
+                // SAFETY: the output is a buffer of its own.
+                unsafe { hiref_kernels::mirror_step(&queue, &shape, log_q.view(), gain.view(), out.view()) }.unwrap();
+                out.to_vec().unwrap()
+            });
+            assert!(runs.windows(2).all(|pair| pair[0] == pair[1]), "the order of threads matters");
+            for (got, expected) in runs[0].iter().zip(&expected) {
+                assert!((got - expected).abs() < 2e-4, "rank {rank}, size {size}: {got} for {expected}");
+            }
+        }
     }
 
     #[test]

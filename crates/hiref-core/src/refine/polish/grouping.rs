@@ -1,6 +1,6 @@
 //! Blocks of pairs that lie close to each other along their displacement.
 
-use crate::geometry::InnerProductGeometry;
+use crate::geometry::{InnerProductGeometry, OnDevice};
 use crate::refine::block_solver::Pairing;
 use crate::rng::{stream, unit};
 use rand::Rng;
@@ -20,7 +20,8 @@ pub(crate) struct Grouping {
 }
 
 /// Groups the pairs of a pairing into blocks of at most `block_size` by a random tree on points `(1 - t_i) x_i + t_i y_π(i)`,
-/// with `t_i` drawn for each pair and sweep: somewhere on its path, or at one of the ends.
+/// with `t_i` drawn for each pair and sweep: somewhere on its path, or at one of the ends. The device
+/// projects, where there is one.
 ///
 /// Pairs that may gain from an exchange have paths that meet. Optimal paths of the squared Euclidean cost could only meet
 /// at the same time t; those of the Euclidean cost overlap along common rays, at different times. Measured (16 blocks of 256
@@ -29,13 +30,14 @@ pub(crate) struct Grouping {
 /// follows the local shape of the data. Time `O(m (k + log(m / block_size)) p)`, memory O(m p), for sketches of p coordinates.
 pub(crate) fn group_pairs(
     geometry: &InnerProductGeometry<'_>,
+    device: Option<OnDevice<'_>>,
     pairing: &Pairing,
     block_size: usize,
     seed: u64,
     sweep: u64,
 ) -> Grouping {
     let mut rng = stream(seed, &[1, sweep]);
-    let (keys, width) = sketch(geometry, pairing, &mut rng);
+    let (keys, width) = sketch(geometry, device, pairing, &mut rng);
     let len = pairing.y_of_x.len();
     let mut order: Vec<u32> = (0..len as u32).collect();
     let blocks = len.div_ceil(block_size);
@@ -46,14 +48,33 @@ pub(crate) fn group_pairs(
 }
 
 /// The points `(1 - t_i) x_i + t_i y_π(i)` of all pairs, `(m, width)`, projected where they have many coordinates.
-fn sketch(geometry: &InnerProductGeometry, pairing: &Pairing, rng: &mut impl Rng) -> (Vec<f32>, usize) {
+fn sketch(
+    geometry: &InnerProductGeometry<'_>,
+    device: Option<OnDevice<'_>>,
+    pairing: &Pairing,
+    rng: &mut impl Rng,
+) -> (Vec<f32>, usize) {
     let dimension = geometry.coordinates();
     let width = dimension.min(SKETCH_DIMENSION);
     let projection: Option<Vec<f32>> =
         (dimension > SKETCH_DIMENSION).then(|| (0..dimension * width).map(|_| rng.sample(StandardNormal)).collect());
     let n = geometry.num_x();
     let times = rng.random();
+    let time = |i: usize| (1.5 * unit(times, i as u64) - 0.25).clamp(0.0, 1.0);
     let mut keys = vec![0.0_f32; pairing.y_of_x.len() * width];
+    if let (Some(device), Some(projection)) = (device, &projection)
+        && let Some([x, y]) = device.accelerator.project(projection, width)
+    {
+        // Projections of points on a path are points on the path of the projections.
+        keys.par_chunks_exact_mut(width).enumerate().for_each(|(i, key)| {
+            let y = &y[pairing.y_of_x[i] as usize * width..][..width];
+            let from = if i < n { i as u32 } else { pairing.shadow[i - n] };
+            let x = x.get(from as usize * width..).and_then(|rest| rest.get(..width)).unwrap_or(y);
+            let t = time(i);
+            key.iter_mut().zip(x).zip(y).for_each(|((key, &x), &y)| *key = (1.0 - t) * x + t * y);
+        });
+        return (keys, width);
+    }
     keys.par_chunks_exact_mut(width).enumerate().for_each_init(
         || (vec![0.0_f32; geometry.dimension()], vec![0.0_f32; geometry.dimension()]),
         |(point, y), (i, key)| {
@@ -62,7 +83,7 @@ fn sketch(geometry: &InnerProductGeometry, pairing: &Pairing, rng: &mut impl Rng
             if !geometry.copy_x(from, point) {
                 point.copy_from_slice(y);
             }
-            let t = (1.5 * unit(times, i as u64) - 0.25).clamp(0.0, 1.0);
+            let t = time(i);
             for (p, &y) in point.iter_mut().zip(&*y) {
                 *p = (1.0 - t) * *p + t * y;
             }

@@ -88,8 +88,9 @@ impl Polisher<'_> {
             }
             let started = Instant::now();
             let block_size = effort.block_size_of(sweep);
+            let (geometry, device) = (self.geometry, self.supports.device);
             let Grouping { order, offsets } =
-                group_pairs(self.geometry, pairing, block_size, self.params.seed, sweep as u64);
+                group_pairs(geometry, device, pairing, block_size, self.params.seed, sweep as u64);
             self.observer.on_event(&Event::PhaseStarted { phase: Phase::Polish, total: len as u64 });
             let solved = solve_blocks(self.supports, pairing, &order, &offsets, true, Phase::Polish, self);
             let complete = solved.complete();

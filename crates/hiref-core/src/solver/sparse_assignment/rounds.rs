@@ -173,7 +173,7 @@ pub(crate) fn c_transform_y(
     f: &[f64],
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Vec<f64>> {
-    let turned = Supports { x: supports.y, y: supports.x, ..supports };
+    let turned = supports.turned();
     let mut x_of_y = vec![u32::MAX; y_of_x.len()];
     y_of_x.iter().enumerate().for_each(|(x, &y)| x_of_y[y as usize] = x as u32);
     c_transform_x(turned, &x_of_y, f, should_stop)

@@ -1,0 +1,271 @@
+//! A map between two spaces of which no pair is known.
+
+mod k_means;
+mod params;
+mod quadratic_assignment;
+mod start;
+
+pub use params::UnpairedParams;
+
+use super::anchors::{Axes, anchors_only, check_anchors};
+use super::confidence::{confidence, pair_scores};
+use super::coupler::Coupler;
+use super::error::AlignError;
+use super::output::{Alignment, AlignmentReport};
+use super::params::{Aligner, RefinementParams};
+use super::refinement::{Refined, Sides, joint, refine_from, ridge_both_ways, select};
+use crate::map::{Map, TwoWayMap, unit_rows};
+use candle_core::Tensor;
+use hiref_core::{Observer, Permutation, UNMATCHED};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What speaks for a pairing that was found without known pairs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct UnpairedReport {
+    /// How far the two best starts of the chosen candidate agree.
+    pub agreement: Agreement,
+    /// Whether that is less than what was asked for: then the pairing is not to be trusted.
+    pub shares_too_little: bool,
+    /// The same of every candidate.
+    pub candidates: Vec<Agreement>,
+    /// Every start, in order.
+    pub starts: Vec<StartReport>,
+}
+
+/// How far the two best starts of one candidate agree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Mean cosine between what both maps make of the source items: 1 where independent starts end in one map, near 0 where
+    /// each ends in another.
+    pub cosine: f64,
+    /// Share of the source items to which both give the same partner.
+    pub same_partners: f64,
+}
+
+/// One start of the search.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StartReport {
+    /// The candidate's name.
+    pub candidate: String,
+    /// Start, from 1.
+    pub start: usize,
+    /// Largest linear CKA of the matched centroids.
+    pub centroid_alignment: f64,
+    /// Cosine between the first maps of the odd and of the even restarts.
+    pub restart_agreement: f64,
+    /// Mean cosine of the matched pairs of either half under the map fitted to the other half: higher is better, and
+    /// what the starts of one candidate are chosen by.
+    pub matched_cosine: f64,
+}
+
+impl UnpairedReport {
+    /// What to tell the user, where the spaces share too little.
+    pub fn warning(&self) -> Option<String> {
+        self.shares_too_little.then(|| {
+            format!(
+                "the two spaces share too little for a pairing without known pairs: independent starts agree by {:.2} only, and give {:.1}% of the items the same partner; do not trust this pairing\nhint: give some known pairs (data.anchors), or embed with models that know more of each other",
+                self.agreement.cosine,
+                100.0 * self.agreement.same_partners
+            )
+        })
+    }
+}
+
+/// One start, refined.
+struct Run {
+    candidate: usize,
+    refined: Refined,
+    coupling: Permutation,
+    /// Fitted to the whole coupling.
+    fitted: TwoWayMap,
+    report: StartReport,
+}
+
+impl Aligner {
+    /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
+    ///
+    /// For each candidate setting and each start: both sides are reduced to their principal axes; many times over,
+    /// k-means centroids of both sides are matched by the permutation of largest linear CKA; the cross-covariances of the
+    /// matched centroids, weighted by their consensus, are the first map; then the loop of [`Aligner::anchors`] couples,
+    /// believes a growing share of the surest pairs, and refits. Of the starts of one candidate, those are best whose
+    /// pairing predicts itself best: the mean cosine of the matched pairs of one half of the items under the map fitted to
+    /// the other half. The first candidate is kept whose two best starts agree as far as asked for. No true pair enters
+    /// these choices.
+    ///
+    /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: independent starts then
+    /// end in different maps. The last candidate is kept then, which should be the most cautious.
+    ///
+    /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts in all and r rounds, s r
+    /// couplings of n with m items, and s · `restarts` clusterings of up to `reference_items` items.
+    /// *Determinism*: same bits for the same seed, whatever the number of threads.
+    ///
+    /// References: \[RS26\] "Shared Geometry as a Rosetta Stone", arXiv 2610.09411, 2026 (centroids matched by linear CKA,
+    /// averaged over restarts); \[ALA18\] (the loop). We differ in the weights by consensus, in the growing share of
+    /// believed pairs under a one-to-one coupling, in the choice by agreement and cross-fitted cosine.
+    ///
+    /// # Errors
+    /// Embeddings that are empty or not finite; known pairs that repeat or name no item; [`AlignError::Interrupted`] once
+    /// the observer asks to stop.
+    pub fn unpaired(
+        &self,
+        source: &Tensor,
+        target: &Tensor,
+        anchors: &[(u32, u32)],
+        observer: &dyn Observer,
+    ) -> Result<Alignment, AlignError> {
+        let params = &self.params;
+        let candidates = &params.unpaired.candidates;
+        let axes = Axes::fit(candidates, params.seed, source, target)?;
+        let (n, m) = (source.dim(0)?, target.dim(0)?);
+        check_anchors(anchors, 0, n, m)?;
+        if anchors.len() >= n.min(m) {
+            // Nothing is left to be paired.
+            return self.anchors(source, target, anchors, observer);
+        }
+        let coordinates = axes.coordinates(candidates, source, target)?;
+        let search = Search { aligner: self, coordinates: &coordinates, anchors, observer };
+
+        let jobs: Vec<(usize, usize)> = (0..candidates.len())
+            .flat_map(|candidate| (0..params.unpaired.starts).map(move |start| (candidate, start)))
+            .collect();
+        let one = |&(candidate, start): &(usize, usize)| search.run(candidate, start);
+        // Side by side only where each run keeps little in memory; large ones use every core by themselves.
+        let mut runs: Vec<Run> = if n.max(m) <= params.coupling.exact_limit {
+            jobs.par_iter().map(one).collect::<Result<_, _>>()?
+        } else {
+            jobs.iter().map(one).collect::<Result<_, _>>()?
+        };
+        let starts: Vec<StartReport> = runs.iter().map(|run| run.report.clone()).collect();
+        runs.sort_by(|a, b| b.report.matched_cosine.total_cmp(&a.report.matched_cosine));
+        let agreement = |candidate: usize| {
+            let best: Vec<&Run> = runs.iter().filter(|run| run.candidate == candidate).take(2).collect();
+            search.agreement(best[0], best[1])
+        };
+        let agreements: Vec<Agreement> = (0..candidates.len()).map(agreement).collect::<Result<_, _>>()?;
+        let UnpairedParams { least_agreement, least_same_partners, .. } = params.unpaired;
+        let enough = |of: &Agreement| of.cosine >= least_agreement && of.same_partners >= least_same_partners;
+        let candidate = agreements.iter().position(enough);
+        let shares_too_little = candidate.is_none();
+        let candidate = candidate.unwrap_or(candidates.len() - 1);
+        let unpaired =
+            UnpairedReport { agreement: agreements[candidate], shares_too_little, candidates: agreements, starts };
+
+        let best = runs.iter().position(|run| run.candidate == candidate).unwrap_or(0);
+        let Run { refined, coupling, .. } = runs.swap_remove(best);
+        let refinement = &candidates[candidate].refinement;
+        let (x, y) = &coordinates[candidate];
+        let sides = Sides { x, y, anchors };
+        let view = sides.view(refinement.last_dimension)?;
+        let joint = joint(&refined.map, (&view.0, &view.1), &sides.free()?, (params.reference_items, params.seed))?;
+        let (x_means, y_means) = joint.neighbourhoods(refinement.neighbours)?;
+        let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
+        let (source_side, target_side) = axes.preparations(refinement.last_dimension, refinement.whitening)?;
+        let enough = anchors.len() >= 2;
+        let baseline = enough.then(|| anchors_only(source, target, anchors, params.baseline_penalty)).transpose()?;
+        Ok(Alignment {
+            source: source_side,
+            target: target_side,
+            map: refined.map,
+            coupling: Some(coupling),
+            confidence: trust,
+            anchors_only: baseline,
+            report: AlignmentReport {
+                chosen: candidates[candidate].name.clone(),
+                dimension: view.0.dim(1)?,
+                selection: Vec::new(),
+                rounds: refined.rounds,
+                unpaired: Some(unpaired),
+            },
+        })
+    }
+}
+
+/// What all starts share.
+struct Search<'a> {
+    aligner: &'a Aligner,
+    /// Both sides' whitened coordinates for each candidate.
+    coordinates: &'a [(Tensor, Tensor)],
+    anchors: &'a [(u32, u32)],
+    observer: &'a dyn Observer,
+}
+
+impl Search<'_> {
+    fn run(&self, candidate: usize, number: usize) -> Result<Run, AlignError> {
+        let params = &self.aligner.params;
+        let (x, y) = &self.coordinates[candidate];
+        let sides = Sides { x, y, anchors: self.anchors };
+        let named = &params.unpaired.candidates[candidate];
+        let refinement = self.worth_of_anchors(&named.refinement)?;
+        let reference = (params.reference_items, params.seed);
+        let (view_x, view_y) = sides.view(refinement.first_dimension)?;
+        let path = [candidate as u64, number as u64];
+        let views = (&view_x, &view_y);
+        let start = start::start(views, self.anchors, &params.unpaired, reference, &path, self.observer)?;
+        let mut coupler = Coupler::new(&params.coupling, self.observer);
+        let refined = refine_from(&sides, &refinement, start.map, refinement.rounds, reference, &mut coupler)?;
+        let view = sides.view(refinement.last_dimension)?;
+        let joint = joint(&refined.map, (&view.0, &view.1), &sides.free()?, reference)?;
+        let coupling = coupler.couple(&joint)?;
+        let (matched_cosine, fitted) = matched_cosine(&sides, &view, refinement.penalty, &coupling)?;
+        let report = StartReport {
+            candidate: named.name.clone(),
+            start: number + 1,
+            centroid_alignment: start.alignment,
+            restart_agreement: start.agreement,
+            matched_cosine,
+        };
+        Ok(Run { candidate, refined, coupling, fitted, report })
+    }
+
+    /// The candidate with the share of the known pairs cut down to what so few are worth.
+    fn worth_of_anchors(&self, refinement: &RefinementParams) -> Result<RefinementParams, AlignError> {
+        let (x, y) = &self.coordinates[0];
+        let worth = self.aligner.params.unpaired.anchor_worth * self.anchors.len() as f64;
+        let coupled = x.dim(0)?.min(y.dim(0)?).saturating_sub(self.anchors.len()) as f64;
+        let share = if worth > 0.0 { worth / (worth + coupled) } else { 0.0 };
+        Ok(RefinementParams { anchor_share: refinement.anchor_share.min(share), ..refinement.clone() })
+    }
+
+    /// Of two runs of one candidate.
+    fn agreement(&self, first: &Run, second: &Run) -> Result<Agreement, AlignError> {
+        let (x, y) = &self.coordinates[first.candidate];
+        let last = self.aligner.params.unpaired.candidates[first.candidate].refinement.last_dimension;
+        let (x, _) = Sides { x, y, anchors: self.anchors }.view(last)?;
+        let image = |map: &Map| -> candle_core::Result<Tensor> { unit_rows(&map.apply(&x)?) };
+        let cosines = (image(&first.fitted.forward)? * image(&second.fitted.forward)?)?.sum(1)?;
+        let partners = first.coupling.y_of_x().iter().zip(second.coupling.y_of_x());
+        let same = partners.filter(|(a, b)| a == b && **a != UNMATCHED).count();
+        Ok(Agreement {
+            cosine: f64::from(cosines.mean(0)?.to_scalar::<f32>()?),
+            same_partners: same as f64 / first.coupling.num_pairs().max(1) as f64,
+        })
+    }
+}
+
+/// Mean score of the pairs of either half under the maps fitted to the other half, and the maps fitted to all.
+fn matched_cosine(
+    sides: &Sides<'_>,
+    view: &(Tensor, Tensor),
+    penalty: f64,
+    coupling: &Permutation,
+) -> Result<(f64, TwoWayMap), AlignError> {
+    let free = sides.free()?;
+    let part = |parity: Option<usize>| -> Result<(Tensor, Tensor), AlignError> {
+        let pairs = coupling.pairs().enumerate().filter(|(at, _)| parity.is_none_or(|parity| at % 2 == parity));
+        let (i, j): (Vec<u32>, Vec<u32>) = pairs.map(|(_, (i, j))| (free.x[i], free.y[j])).unzip();
+        Ok((select(&view.0, &i)?, select(&view.1, &j)?))
+    };
+    let halves = [part(Some(0))?, part(Some(1))?];
+    let mut total = 0.0;
+    for (fitted, judged) in [(0, 1), (1, 0)] {
+        let map = ridge_both_ways(&halves[fitted].0, &halves[fitted].1, None, penalty)?;
+        let (x, y) = map.joint(&halves[judged].0, &halves[judged].1)?;
+        total += 0.5 * f64::from((x * y)?.sum(1)?.mean(0)?.to_scalar::<f32>()?);
+    }
+    let all = part(None)?;
+    Ok((total, ridge_both_ways(&all.0, &all.1, None, penalty)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use super::*;
+use crate::align::{AlignParams, Candidate};
+use crate::map::LinearMap;
+use candle_core::{DType, Device};
+use hiref_core::rng;
+use rand::Rng;
+use rand::seq::SliceRandom;
+use rand_distr::{Distribution, StandardNormal};
+
+const ITEMS: usize = 400;
+const DIMENSION: usize = 8;
+
+/// Clusters without any symmetry; a rotated copy with noise in another order; where each item went.
+fn planted(noise: f64) -> (Tensor, Tensor, Vec<u32>) {
+    let mut generator = rng::stream(6, &[]);
+    let mut normal = |count: usize| -> Vec<f32> { (0..count).map(|_| StandardNormal.sample(&mut generator)).collect() };
+    let centres = normal(12 * DIMENSION);
+    let spread = normal(ITEMS * DIMENSION);
+    let other = Tensor::from_vec(normal(DIMENSION * DIMENSION), (DIMENSION, DIMENSION), &Device::Cpu).unwrap();
+    let errors = Tensor::from_vec(normal(ITEMS * DIMENSION), (ITEMS, DIMENSION), &Device::Cpu).unwrap();
+    let mut generator = rng::stream(7, &[]);
+    let cluster: Vec<usize> = (0..ITEMS).map(|_| generator.random_range(0..12)).collect();
+    let values = (0..ITEMS * DIMENSION)
+        .map(|at| centres[cluster[at / DIMENSION] * DIMENSION + at % DIMENSION] + 0.4 * spread[at])
+        .collect::<Vec<f32>>();
+    let x = Tensor::from_vec(values, (ITEMS, DIMENSION), &Device::Cpu).unwrap();
+    let eye = Tensor::eye(DIMENSION, DType::F32, &Device::Cpu).unwrap();
+    let y = LinearMap::procrustes(&eye, &other, None).unwrap().apply(&x).unwrap();
+    let y = (y + (errors * noise).unwrap()).unwrap();
+    let mut order: Vec<u32> = (0..ITEMS as u32).collect();
+    order.shuffle(&mut generator);
+    let mut truth = vec![0; ITEMS];
+    order.iter().enumerate().for_each(|(at, &item)| truth[item as usize] = at as u32);
+    (x, select(&y, &order).unwrap(), truth)
+}
+
+fn params() -> AlignParams {
+    let refinement = RefinementParams {
+        first_dimension: 6,
+        last_dimension: DIMENSION,
+        rounds: 12,
+        ..RefinementParams::unpaired_sharp()
+    };
+    let candidates = vec![Candidate { name: "small".to_owned(), refinement }];
+    let unpaired = UnpairedParams { centroids: 12, restarts: 10, candidates, ..UnpairedParams::default() };
+    AlignParams { unpaired, ..AlignParams::default() }
+}
+
+fn accuracy(alignment: &Alignment, truth: &[u32]) -> f64 {
+    let coupling = alignment.coupling.as_ref().unwrap();
+    coupling.pairs().filter(|&(i, j)| truth[i] == j as u32).count() as f64 / ITEMS as f64
+}
+
+#[test]
+fn a_planted_rotation_is_found_without_any_pair() {
+    let (x, y, truth) = planted(0.03);
+    let aligner = params().check().unwrap();
+    let alignment = aligner.unpaired(&x, &y, &[], &()).unwrap();
+    let report = alignment.report.unpaired.as_ref().unwrap();
+    assert!(accuracy(&alignment, &truth) > 0.9, "pairing accuracy {}", accuracy(&alignment, &truth));
+    assert!(
+        report.agreement.cosine > 0.95 && report.agreement.same_partners > 0.9 && report.warning().is_none(),
+        "{report:?}"
+    );
+    assert_eq!((report.starts.len(), alignment.confidence.len()), (3, ITEMS));
+    assert!(alignment.anchors_only.is_none());
+}
+
+#[test]
+fn known_pairs_join() {
+    let (x, y, truth) = planted(0.03);
+    let anchors: Vec<(u32, u32)> = (0..5).map(|i| (i, truth[i as usize])).collect();
+    let alignment = params().check().unwrap().unpaired(&x, &y, &anchors, &()).unwrap();
+    let coupling = alignment.coupling.as_ref().unwrap();
+    let free: Vec<u32> = (0..ITEMS as u32).filter(|j| anchors.iter().all(|pair| pair.1 != *j)).collect();
+    let hits = coupling.pairs().filter(|&(i, j)| truth[i + 5] == free[j]).count();
+    assert!(hits as f64 > 0.9 * (ITEMS - 5) as f64, "{hits}");
+    assert!(alignment.anchors_only.is_some());
+}
+
+#[test]
+fn unrelated_spaces_are_said_to_share_too_little() {
+    let (x, _, _) = planted(0.03);
+    let mut generator = rng::stream(99, &[]);
+    let values: Vec<f32> = (0..ITEMS * DIMENSION).map(|_| StandardNormal.sample(&mut generator)).collect();
+    let y = Tensor::from_vec(values, (ITEMS, DIMENSION), &Device::Cpu).unwrap();
+    let alignment = params().check().unwrap().unpaired(&x, &y, &[], &()).unwrap();
+    let report = alignment.report.unpaired.unwrap();
+    assert!(report.shares_too_little && report.warning().unwrap().contains("known pairs"), "{report:?}");
+}

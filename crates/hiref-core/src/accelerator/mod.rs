@@ -1,0 +1,156 @@
+//! The device that does the bulk of a solve: points in its memory, and the kernels of `hiref-kernels` in a queue.
+//!
+//! What is computed here is what the CPU path computes, in f32 where the answer is checked again in f64; grouping, prices across blocks and
+//! exact assignment stay on the host. Everything is written against [`hiref_kernels::Queue`], so that the tests run it on emulated kernels.
+
+mod features;
+mod points;
+mod pricing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use features::{CentredBlocks, FeatureTensors};
+pub(crate) use points::Side;
+
+use crate::cost::CostKind;
+use crate::error::Error;
+#[cfg(feature = "cuda")]
+use crate::geometry::Rows;
+use crate::geometry::{InnerProductGeometry, Supports};
+use crate::problem::Problem;
+use candle_core::Device;
+use hiref_kernels::{Cost, Queue};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Points and features are copied to the device if they take no more than this share of its free memory.
+#[cfg(feature = "cuda")]
+const RESIDENT_SHARE: (u64, u64) = (3, 5);
+/// Share of the free memory that the work on one batch may take, as a divisor.
+#[cfg(any(feature = "cuda", test))]
+const BATCH_SHARE: u64 = 4;
+
+/// A problem with n <= m on a device.
+#[derive(Debug)]
+pub(crate) struct Accelerator<'a> {
+    pub(crate) queue: Queue,
+    pub(crate) x: Side<'a>,
+    pub(crate) y: Side<'a>,
+    pub(crate) dimension: usize,
+    pub(crate) kind: CostKind,
+    /// Features for the splits and for grouping; absent where they do not fit.
+    pub(crate) features: Option<FeatureTensors>,
+    /// Bytes that a batch may take.
+    pub(crate) batch_bytes: u64,
+    /// x and y points of a tile of all pairs.
+    pub(crate) tile: [usize; 2],
+    /// What pricing needs to know of y, and of x where the sides are exchanged; found once.
+    frames: [OnceLock<pricing::Frame>; 2],
+    failure: Mutex<Option<Error>>,
+}
+
+/// x and y points of a tile: its products take 1 GiB.
+#[cfg(any(feature = "cuda", test))]
+const TILE: [usize; 2] = [1 << 14, 1 << 14];
+
+impl<'a> Accelerator<'a> {
+    /// The problem on a device; `None` on the CPU. Points that are not there yet are copied if they and the features fit, else stay.
+    ///
+    /// # Errors
+    /// A device that fails.
+    #[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "devices can fail"))]
+    pub(crate) fn of_problem(
+        problem: &Problem,
+        device: &Device,
+        supports: Supports<'a>,
+        geometry: &InnerProductGeometry<'_>,
+    ) -> Result<Option<Self>, Error> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(on) = device {
+            let stream = on.cuda_stream();
+            Queue::keep_freed_memory(stream.context())?;
+            let queue = Queue::cuda(stream);
+            let here = problem.x().tensor().device().same_device(device);
+            let points = 4 * ((supports.num_x() + supports.num_y()) * supports.dimension()) as u64;
+            let missing = if here { 0 } else { points };
+            let fits = geometry.bytes() + missing <= queue.free_memory()? / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
+            let side = |rows: Rows<'a>, cloud| match () {
+                () if here => Side::of_cloud(&queue, cloud, supports.cost),
+                () if fits => Side::uploaded(&queue, rows, supports.cost),
+                () => Ok(Side::streamed(rows)),
+            };
+            let sides = [side(supports.x, problem.x())?, side(supports.y, problem.y())?];
+            let features = if fits { Some(FeatureTensors::new(geometry, device)?) } else { None };
+            queue.synchronize()?;
+            return Ok(Some(Self::new(queue, sides, supports, features)?));
+        }
+        let _ = (problem, device, supports, geometry);
+        Ok(None)
+    }
+
+    /// Points copied to the emulated device, or streamed to it from the host; the splits run on the CPU's tensors.
+    #[cfg(test)]
+    pub(crate) fn emulated(
+        queue: Queue,
+        supports: Supports<'a>,
+        geometry: &InnerProductGeometry<'_>,
+        streamed: bool,
+    ) -> Result<Self, Error> {
+        let side = |rows| if streamed { Ok(Side::streamed(rows)) } else { Side::uploaded(&queue, rows, supports.cost) };
+        let sides = [side(supports.x)?, side(supports.y)?];
+        let features = FeatureTensors::new(geometry, &Device::Cpu)?;
+        let mut accelerator = Self::new(queue, sides, supports, Some(features))?;
+        // Several tiles and batches even in small tests.
+        accelerator.tile = [48, 80];
+        accelerator.batch_bytes = 100_000;
+        Ok(accelerator)
+    }
+
+    #[cfg(any(feature = "cuda", test))]
+    fn new(
+        queue: Queue,
+        [x, y]: [Side<'a>; 2],
+        supports: Supports<'_>,
+        features: Option<FeatureTensors>,
+    ) -> Result<Self, Error> {
+        let batch_bytes = queue.free_memory()? / BATCH_SHARE;
+        Ok(Self {
+            queue,
+            x,
+            y,
+            dimension: supports.dimension(),
+            kind: supports.cost,
+            features,
+            batch_bytes,
+            tile: TILE,
+            frames: Default::default(),
+            failure: Mutex::new(None),
+        })
+    }
+
+    /// The cost as the kernels number it.
+    pub(crate) fn cost(&self) -> Cost {
+        match self.kind {
+            CostKind::SquaredEuclidean => Cost::SquaredEuclidean,
+            CostKind::Euclidean => Cost::Euclidean,
+            CostKind::Cosine => Cost::Cosine,
+            CostKind::NegativeInnerProduct => Cost::NegativeInnerProduct,
+        }
+    }
+
+    /// The coordinates among the features times a matrix, `(coordinates, width)`: x `(n, width)` and y `(m, width)`. `None` where the features
+    /// are on the host, or after a failure.
+    pub(crate) fn project(&self, matrix: &[f32], width: usize) -> Option<[Vec<f32>; 2]> {
+        let projected = self.features.as_ref()?.project(matrix, width);
+        projected.map_err(|error| self.fail(error)).ok()
+    }
+
+    /// Notes the first failure; the solve stops at the next safe point, as if asked to, and then returns it.
+    pub(crate) fn fail(&self, error: Error) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    /// The first failure, if there was one.
+    pub(crate) fn take_failure(&self) -> Option<Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}

@@ -1,0 +1,86 @@
+//! Solves on every device that there is, by the same bodies. Without a GPU that leaves the CPU, and says so.
+
+mod support;
+
+use candle_core::Device;
+use hiref_core::{CostKind, HirefOutput, HirefParams, Quality};
+use hiref_testkit::{Instance, problems};
+use support::{check, ending_exact, fixture, problem, reference};
+
+/// The CPU, and the first CUDA device.
+fn devices() -> Vec<Device> {
+    match Device::new_cuda_with_stream(0) {
+        Ok(cuda) => vec![Device::Cpu, cuda],
+        Err(error) => {
+            let reason = error.to_string();
+            println!("skipped on CUDA: {}", reason.lines().next().unwrap_or_default());
+            vec![Device::Cpu]
+        }
+    }
+}
+
+fn solve(instance: &Instance, cost: CostKind, params: &HirefParams, device: &Device) -> HirefOutput {
+    let solver = params.clone().check().unwrap().on_device(device);
+    let output = solver.solve(&problem(instance, cost), None, &()).unwrap();
+    check(instance, cost, &output);
+    output
+}
+
+/// Small blocks, several levels and sweeps, no exact solve at the end.
+fn sweeps_only(seed: u64) -> HirefParams {
+    HirefParams {
+        seed,
+        leaf_size: 64,
+        polish_block_size: Some(64),
+        max_sweeps: Some(12),
+        exact_limit: Some(0),
+        quality: Quality::Balanced,
+        certify: true,
+        ..HirefParams::default()
+    }
+}
+
+#[test]
+fn sweeps_reach_the_same_cost_on_every_device_and_the_same_bits_each_time() {
+    let sets = [
+        fixture("checkerboard_512", 512, 512),
+        fixture("gmm_same_d16_4096", 700, 700),
+        fixture("gmm_same_d64_4096", 500, 600),
+        problems::mixture(450, 300, 300, 4),
+    ];
+    for instance in &sets {
+        for cost in CostKind::ALL {
+            let on_cpu = solve(instance, cost, &sweeps_only(2), &Device::Cpu);
+            for device in devices() {
+                let first = solve(instance, cost, &sweeps_only(2), &device);
+                let second = solve(instance, cost, &sweeps_only(2), &device);
+                assert_eq!(first.permutation.y_of_x(), second.permutation.y_of_x(), "{} {cost}", instance.name);
+                let off = (first.mean_cost - on_cpu.mean_cost) / on_cpu.mean_cost.abs();
+                assert!(off < 0.02, "{} {cost} on {device:?}: {off} above the CPU", instance.name);
+                let certificate = first.certificate.unwrap();
+                assert!(certificate.dual_bound <= first.mean_cost, "{} {cost}", instance.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_exact_end_is_exact_on_every_device() {
+    let instance = problems::convex_gradient(400, 6, 3);
+    let optimum = instance.optimal_cost(reference(CostKind::SquaredEuclidean));
+    for device in devices() {
+        let output = solve(&instance, CostKind::SquaredEuclidean, &ending_exact(5), &device);
+        let off = (output.mean_cost - optimum).abs() / optimum;
+        assert!(off < 1e-6, "{device:?}: {} for {optimum}", output.mean_cost);
+    }
+}
+
+#[test]
+fn a_problem_of_one_leaf_is_exact_on_every_device() {
+    let instance = problems::mixture(60, 80, 5, 9);
+    let exact = hiref_testkit::exact_assignment(&instance.x, &instance.y, 5, reference(CostKind::Euclidean)).mean_cost;
+    for device in devices() {
+        let output = solve(&instance, CostKind::Euclidean, &HirefParams::default(), &device);
+        assert!(output.exact && (output.mean_cost - exact).abs() < 1e-6 * exact, "{device:?}");
+    }
+}

@@ -1,0 +1,213 @@
+//! A queue on a CUDA stream.
+
+use crate::error::Error;
+use crate::queue::{Backend, Kernel, Launch, Precision, Product, Queue};
+use cudarc::cublas::{CudaBlas, result as blas, sys};
+use cudarc::driver::sys::{CUfunction_attribute, CUmemPool_attribute};
+use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, result};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The compiled kernels by source file.
+const MODULES: [(&str, &str); 5] = [
+    ("gather", include_str!(concat!(env!("OUT_DIR"), "/gather.ptx"))),
+    ("balanced_projection", include_str!(concat!(env!("OUT_DIR"), "/balanced_projection.ptx"))),
+    ("block_costs", include_str!(concat!(env!("OUT_DIR"), "/block_costs.ptx"))),
+    ("block_assignment", include_str!(concat!(env!("OUT_DIR"), "/block_assignment.ptx"))),
+    ("least_reduced_costs", include_str!(concat!(env!("OUT_DIR"), "/least_reduced_costs.ptx"))),
+];
+
+/// Shared memory that a block gets without asking.
+const SHARED_BYTES: usize = 48 << 10;
+
+impl Queue {
+    /// A queue on a stream; cheap. Work of other streams that it depends on must be waited for by the caller.
+    pub fn cuda(stream: Arc<CudaStream>) -> Self {
+        Self::of(Cuda { stream, blas: OnceLock::new() })
+    }
+
+    /// Lets the device keep memory that was freed: allocating it anew at every step costs more than the steps.
+    ///
+    /// # Errors
+    /// A driver that refuses.
+    pub fn keep_freed_memory(context: &CudaContext) -> Result<(), Error> {
+        let failed = |error| Error::new("memory pool", error);
+        context.bind_to_thread().map_err(failed)?;
+        let mut threshold = u64::MAX;
+        // SAFETY: the context's device is a device, and the attribute is a u64.
+        unsafe {
+            let pool = result::device::get_default_mem_pool(context.cu_device()).map_err(failed)?;
+            result::mem_pool::set_attribute(
+                pool,
+                CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
+                std::ptr::from_mut(&mut threshold).cast(),
+            )
+            .map_err(failed)
+        }
+    }
+}
+
+struct Cuda {
+    stream: Arc<CudaStream>,
+    blas: OnceLock<CudaBlas>,
+}
+
+type Functions = HashMap<(usize, Kernel), CudaFunction>;
+type Modules = HashMap<(usize, &'static str), Arc<CudaModule>>;
+
+/// Loaded once for each device of the process: the driver compiles PTX when it is loaded.
+static LOADED: OnceLock<Mutex<(Modules, Functions)>> = OnceLock::new();
+
+impl Cuda {
+    fn function(&self, kernel: Kernel) -> Result<CudaFunction, Error> {
+        let context = self.stream.context();
+        let failed = |error| Error::new(format!("loading kernel {}", kernel.name), error);
+        let loaded = LOADED.get_or_init(Default::default);
+        let mut guard = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let (modules, functions) = &mut *guard;
+        let device = context.ordinal();
+        if let Some(function) = functions.get(&(device, kernel)) {
+            return Ok(function.clone());
+        }
+        let module = if let Some(module) = modules.get(&(device, kernel.module)) {
+            module.clone()
+        } else {
+            let source = MODULES.iter().find(|(name, _)| *name == kernel.module);
+            let (_, ptx) = source.ok_or_else(|| Error::new(format!("loading {}", kernel.module), "no such file"))?;
+            let module = context.load_module((*ptx).into()).map_err(failed)?;
+            modules.insert((device, kernel.module), module.clone());
+            module
+        };
+        let function = module.load_function(kernel.name).map_err(failed)?;
+        functions.insert((device, kernel), function.clone());
+        Ok(function)
+    }
+
+    fn bind(&self, doing: &str) -> Result<(), Error> {
+        self.stream.context().bind_to_thread().map_err(|error| Error::new(doing, error))
+    }
+}
+
+impl Backend for Cuda {
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn allocate(&self, bytes: usize) -> Result<u64, Error> {
+        self.bind("allocation")?;
+        // SAFETY: a live stream; memory of no bytes is asked for as one.
+        unsafe { result::malloc_async(self.stream.cu_stream(), bytes.max(1)) }
+            .map_err(|error| Error::new(format!("allocation of {bytes} bytes"), error))
+    }
+
+    unsafe fn free(&self, pointer: u64, _: usize) {
+        // A failure here is one of the device, which the next call reports.
+        if self.bind("freeing").is_ok() {
+            // SAFETY: by the caller's promise.
+            let _ = unsafe { result::free_async(pointer, self.stream.cu_stream()) };
+        }
+    }
+
+    unsafe fn upload(&self, pointer: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.bind("upload")?;
+        // SAFETY: by the caller's promise; pageable memory is staged before the call returns.
+        unsafe { result::memcpy_htod_async(pointer, bytes, self.stream.cu_stream()) }
+            .map_err(|error| Error::new(format!("upload of {} bytes", bytes.len()), error))
+    }
+
+    unsafe fn download(&self, bytes: &mut [u8], pointer: u64) -> Result<(), Error> {
+        self.bind("download")?;
+        // SAFETY: by the caller's promise; the copy has ended when this returns.
+        unsafe { result::memcpy_dtoh_async(bytes, pointer, self.stream.cu_stream()) }
+            .and_then(|()| self.stream.synchronize())
+            .map_err(|error| Error::new(format!("download of {} bytes", bytes.len()), error))
+    }
+
+    unsafe fn clear(&self, pointer: u64, bytes: usize) -> Result<(), Error> {
+        self.bind("clearing")?;
+        // SAFETY: by the caller's promise.
+        unsafe { result::memset_d8_async(pointer, 0, bytes, self.stream.cu_stream()) }
+            .map_err(|error| Error::new(format!("clearing {bytes} bytes"), error))
+    }
+
+    unsafe fn launch(&self, kernel: Kernel, launch: Launch, arguments: &mut [*mut c_void]) -> Result<(), Error> {
+        let failed = |error| Error::new(format!("kernel {} ({launch:?})", kernel.name), error);
+        let function = self.function(kernel)?;
+        self.bind(kernel.name)?;
+        if launch.shared_bytes > SHARED_BYTES {
+            let attribute = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            function.set_attribute(attribute, launch.shared_bytes as i32).map_err(failed)?;
+        }
+        let [x, y, z] = launch.grid;
+        // SAFETY: by the caller's promise; the function lives as long as the process.
+        unsafe {
+            result::launch_kernel(
+                function.cu_function(),
+                (x, y, z),
+                (launch.threads, 1, 1),
+                launch.shared_bytes as u32,
+                self.stream.cu_stream(),
+                arguments,
+            )
+        }
+        .map_err(failed)
+    }
+
+    unsafe fn multiply(&self, product: &Product, x: u64, y: u64, out: u64) -> Result<(), Error> {
+        let Product { batch, rows, columns, inner, precision } = *product;
+        let failed = |error| Error::new(format!("{product:?}"), error);
+        self.bind("product")?;
+        if self.blas.get().is_none() {
+            let blas = CudaBlas::new(self.stream.clone()).map_err(failed)?;
+            // Another thread's handle is as good.
+            let _ = self.blas.set(blas);
+        }
+        let Some(blas) = self.blas.get() else { unreachable!("set above") };
+        let compute = match precision {
+            Precision::Single => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
+            Precision::TensorFloat => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
+        };
+        let single = sys::cudaDataType_t::CUDA_R_32F;
+        let (one, zero) = (1.0_f32, 0.0_f32);
+        // cuBLAS counts columns first: the transposed result is y xᵀ.
+        // SAFETY: the matrices are so large by the caller's promise; the scalars live through the call.
+        unsafe {
+            blas::gemm_strided_batched_ex(
+                *blas.handle(),
+                sys::cublasOperation_t::CUBLAS_OP_T,
+                sys::cublasOperation_t::CUBLAS_OP_N,
+                columns as i32,
+                rows as i32,
+                inner as i32,
+                std::ptr::from_ref(&one).cast(),
+                y as *const c_void,
+                single,
+                inner as i32,
+                (columns * inner) as i64,
+                x as *const c_void,
+                single,
+                inner as i32,
+                (rows * inner) as i64,
+                std::ptr::from_ref(&zero).cast(),
+                out as *mut c_void,
+                single,
+                columns as i32,
+                (rows * columns) as i64,
+                batch as i32,
+                compute,
+                sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT,
+            )
+        }
+        .map_err(failed)
+    }
+
+    fn free_memory(&self) -> Result<u64, Error> {
+        let (free, _) = self.stream.context().mem_get_info().map_err(|error| Error::new("memory query", error))?;
+        Ok(free as u64)
+    }
+
+    fn synchronize(&self) -> Result<(), Error> {
+        self.stream.synchronize().map_err(|error| Error::new("waiting", error))
+    }
+}
