@@ -1,4 +1,4 @@
-//! Every family of encoders against PyTorch (scripts/golden/encoders.py), and preparation of pictures against Pillow.
+//! Every family of encoders against `PyTorch` (scripts/golden/encoders.py), and preparation of pictures against Pillow.
 
 use candle_core::{DType, Device, Tensor};
 use himacl::encoder::registry::{self, EncoderSpec, Fit, ImageSpec, Interpolation};

@@ -120,7 +120,7 @@ mod tests {
     fn fused_as_plain() {
         use Activation::{Gelu, GeluTanh, Identity, QuickGelu, Relu, Relu6, Silu, Tanh};
         let x: Vec<f32> = (-12_000..=12_000).map(|step| step as f32 * 1e-3).collect();
-        for activation in [Identity, Relu, Relu6, Gelu, GeluTanh, QuickGelu, Silu] {
+        for activation in [Identity, Relu, Relu6, Gelu, GeluTanh, QuickGelu, Silu, Tanh] {
             let plain = activation.forward(&Tensor::new(x.as_slice(), &Device::Cpu).unwrap()).unwrap();
             let plain: Vec<f32> = plain.to_vec1().unwrap();
             let mut fused = x.clone();

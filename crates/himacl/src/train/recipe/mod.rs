@@ -8,6 +8,7 @@ mod sections;
 
 pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Precision, Recipe};
 
+use crate::edit_distance::nearest;
 use sections::ObjectiveSection;
 use std::fs;
 use std::io;
