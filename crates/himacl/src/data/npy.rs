@@ -139,7 +139,7 @@ fn write_header(out: &mut dyn Write, descr: &str, shape: &[usize]) -> io::Result
     if shape.len() == 1 {
         dimensions.push(',');
     }
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dimensions}), }}");
+    let mut header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': ({dimensions}), }}");
     // Ten bytes precede the header; the data begins at a multiple of 64, after a newline.
     let padding = 63 - (10 + header.len()) % 64;
     header.extend(std::iter::repeat_n(' ', padding));
@@ -251,7 +251,7 @@ mod tests {
     fn headers_are_numpys_own() {
         let header = |shape: &[usize]| {
             let mut bytes = Vec::new();
-            write_header(&mut bytes, "<f2", shape).unwrap();
+            write_header(&mut bytes, "'<f2'", shape).unwrap();
             assert_eq!(bytes.len() % 64, 0);
             String::from_utf8(bytes[10..].to_vec()).unwrap().trim_end().to_owned()
         };
