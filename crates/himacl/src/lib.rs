@@ -19,6 +19,7 @@
 pub mod align;
 pub mod cli;
 pub mod data;
+mod edit_distance;
 pub mod embed;
 pub mod encoder;
 pub mod error;

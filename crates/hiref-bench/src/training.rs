@@ -1,4 +1,4 @@
-//! Steps of training a second, by the loop that `himacl train` runs; `scripts/cuda/checks.py` times PyTorch on the same problem.
+//! Steps of training a second, by the loop that `himacl train` runs; `scripts/cuda/checks.py` times `PyTorch` on the same problem.
 
 use anyhow::ensure;
 use candle_core::{Device, Tensor};

@@ -6,7 +6,7 @@ pub mod coupling;
 pub mod error;
 pub mod geometry;
 pub mod marginals;
-mod math;
+pub mod math;
 mod ops;
 mod pricing;
 pub mod problem;

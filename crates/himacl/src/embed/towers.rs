@@ -17,10 +17,8 @@ impl Towers {
     /// Adds an encoder in the place of one for the same.
     #[must_use]
     pub fn with(mut self, encoder: Encoder) -> Self {
-        match encoder {
-            Encoder::Image(image) => self.image = Some(image),
-            Encoder::Text(text) => self.text = Some(text),
-        }
+        self.image = encoder.image.or(self.image);
+        self.text = encoder.text.or(self.text);
         self
     }
 }

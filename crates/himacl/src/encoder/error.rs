@@ -13,6 +13,63 @@ pub enum EncoderError {
         /// The nearest known one.
         near: Option<String>,
     },
+    /// A key that descriptions do not have.
+    #[error("encoder `{name}`: unknown key `{key}`\nhint: did you mean `{nearest}`?")]
+    UnknownKey {
+        /// The encoder.
+        name: String,
+        /// The key.
+        key: String,
+        /// The nearest known one.
+        nearest: String,
+    },
+    /// A prompt that an encoder does not have.
+    #[error("encoder `{name}` has no prompt `{prompt}`, it has: {known}")]
+    UnknownPrompt {
+        /// The encoder.
+        name: String,
+        /// What was asked for.
+        prompt: String,
+        /// Its prompts.
+        known: String,
+    },
+    /// A description without the section that its family needs.
+    #[error("encoder `{name}`: the description has no [{section}]")]
+    Section {
+        /// The encoder.
+        name: String,
+        /// `image` or `text`.
+        section: &'static str,
+    },
+    /// A square that does not lie in the resized picture.
+    #[error("`image.crop` is {crop}, expected 1 to `image.resize`, which is {resize}")]
+    ImageSize {
+        /// The shorter side after resizing.
+        resize: u32,
+        /// The side of the square.
+        crop: u32,
+    },
+    /// Pixels that another encoder prepared.
+    #[error(
+        "the picture has {got} values, expected {expected}\nhint: prepare pictures with the encoder that reads them"
+    )]
+    Pixels {
+        /// Its values.
+        got: usize,
+        /// The encoder's.
+        expected: usize,
+    },
+    /// A text without tokens, by a tokenizer that adds none of its own.
+    #[error("the text has no tokens")]
+    NoTokens,
+    /// A file of the user's registry that cannot be read.
+    #[error("encoders in `{}`: {source}", path.display())]
+    Folder {
+        /// The folder or the file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A description that does not parse.
     #[error("encoder `{name}`: {source}")]
     Spec {

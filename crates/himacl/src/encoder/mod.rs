@@ -1,31 +1,33 @@
 //! Pretrained encoders: what is known of each ([`registry`]), and the model families that compute them.
 //!
-//! Encoders are for inference; all methods may be called from several threads at a time.
+//! All methods may be called from several threads at a time. An embedding depends on its picture or text alone: texts
+//! are packed without padding, whatever else is in the batch.
 
-mod bert;
-mod depthwise;
-mod efficientnet_lite;
+mod config;
 mod error;
-mod preprocess;
+mod image;
+mod nn;
 pub mod registry;
+mod text;
+mod towers;
+mod weights;
 
+pub use self::image::Preprocessor;
 pub use error::EncoderError;
-pub use preprocess::Preprocessor;
 
-use bert::Bert;
-use candle_core::{DType, Device, Tensor};
-use candle_nn::VarBuilder;
-use efficientnet_lite::EfficientNetLite;
-use image::DynamicImage;
+use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};
+use ::image::DynamicImage;
+use candle_core::{DType, Device, Tensor, Var};
+use config::Config;
 use registry::{EncoderSpec, Family};
+use std::collections::BTreeMap;
 use std::path::Path;
+use text::Text;
+use weights::Weights;
 
-/// The name of the weights in a folder.
-const WEIGHTS: &str = "model.safetensors";
-
-/// A picture, ready for a model: `(3, side, side)`, row-major.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pixels(pub Vec<f32>);
+/// A picture, ready for a model: `(side, side, 3)`, row-major, red, green, blue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels(pub Vec<u8>);
 
 /// A text, ready for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +38,16 @@ pub trait ImageEncoder: Send + Sync {
     /// Coordinates of an embedding.
     fn dimension(&self) -> usize;
 
-    /// Resizes, crops and scales.
+    /// Resizes and crops.
     ///
     /// # Errors
     /// [`EncoderError::EmptyImage`].
     fn preprocess(&self, image: &DynamicImage) -> Result<Pixels, EncoderError>;
 
-    /// The embeddings, `(n, d)`.
+    /// The embeddings, `(n, d)` in f32, of unit length only where the model itself makes them so.
     ///
     /// # Errors
-    /// [`EncoderError::Tensor`].
+    /// [`EncoderError::Pixels`], [`EncoderError::Tensor`].
     fn encode(&self, batch: &[Pixels]) -> Result<Tensor, EncoderError>;
 }
 
@@ -54,25 +56,25 @@ pub trait TextEncoder: Send + Sync {
     /// Coordinates of an embedding.
     fn dimension(&self) -> usize;
 
-    /// Splits into tokens, cut to the length that the model takes.
+    /// Puts the prefix before the text and splits it into tokens, cut to the length that the model takes.
     ///
     /// # Errors
-    /// [`EncoderError::Tokenizer`].
+    /// [`EncoderError::Tokenizer`], [`EncoderError::NoTokens`].
     fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError>;
 
-    /// The embeddings, `(n, d)`.
+    /// The embeddings, `(n, d)` in f32, of unit length only where the model itself makes them so.
     ///
     /// # Errors
     /// [`EncoderError::Tensor`].
     fn encode(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError>;
 }
 
-/// An encoder of pictures or of texts.
-pub enum Encoder {
+/// An encoder of pictures, of texts, or of both into one space.
+pub struct Encoder {
     /// Pictures.
-    Image(Box<dyn ImageEncoder>),
+    pub image: Option<Box<dyn ImageEncoder>>,
     /// Texts.
-    Text(Box<dyn TextEncoder>),
+    pub text: Option<Box<dyn TextEncoder>>,
 }
 
 impl Encoder {
@@ -81,13 +83,61 @@ impl Encoder {
     /// # Errors
     /// [`EncoderError`]: a missing or malformed file, weights of other shapes.
     pub fn load(spec: &EncoderSpec, folder: &Path, device: &Device, dtype: DType) -> Result<Self, EncoderError> {
-        let path = folder.join(WEIGHTS);
-        // SAFETY: the file is not changed while it is mapped: the cache replaces files, and never writes into one.
-        let weights = unsafe { VarBuilder::from_mmaped_safetensors(&[&path], dtype, device) };
-        let weights = weights.map_err(|source| EncoderError::Weights { path, source })?;
-        Ok(match spec.family {
-            Family::Bert => Self::Text(Box::new(Bert::load(spec, folder, &weights)?)),
-            Family::EfficientnetLite => Self::Image(Box::new(EfficientNetLite::load(spec, &weights)?)),
-        })
+        Self::read(spec, folder, &Weights::open(folder, device, dtype, false)?)
+    }
+
+    /// Loads an encoder whose embeddings can be differentiated, in f32, and its variables by their names in the file.
+    ///
+    /// Statistics of batch normalisation stay as they are, and such a layer and the convolution before it are one: its
+    /// variables are read when the encoder is loaded, so that after a step the encoder is to be loaded anew. Transformers
+    /// read their variables whenever they run.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`].
+    pub fn load_trainable(
+        spec: &EncoderSpec,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, BTreeMap<String, Var>), EncoderError> {
+        let weights = Weights::open(folder, device, DType::F32, true)?;
+        Ok((Self::read(spec, folder, &weights)?, weights.variables()))
+    }
+
+    fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
+        let config = || Config::read(&folder.join("config.json"));
+        let side = || Ok::<_, EncoderError>(image_spec(spec)?.crop as usize);
+        let images = match spec.family {
+            Family::Clip => return towers::clip(spec, folder, weights),
+            Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),
+            Family::Siglip => return towers::siglip(spec, folder, weights),
+            Family::SentenceTransformers
+            | Family::Bert
+            | Family::XlmRoberta
+            | Family::Mpnet
+            | Family::Modernbert
+            | Family::Qwen3 => {
+                let text = Text::load(spec, folder, weights)?;
+                return Ok(Self { image: None, text: Some(Box::new(text)) });
+            }
+            Family::Vit => {
+                let weights = weights.at_if_there("vit");
+                let model =
+                    VisionTransformer::load(&weights, &config()?, VisionKind::Vit, side()?, spec.pooling, None)?;
+                Images::new(spec, model, &weights)?
+            }
+            Family::Dinov2 => {
+                let weights = weights.at_if_there("dinov2");
+                let model =
+                    VisionTransformer::load(&weights, &config()?, VisionKind::Dino, side()?, spec.pooling, None)?;
+                Images::new(spec, model, &weights)?
+            }
+            Family::Resnet => Images::new(spec, ResNet::load(weights)?, weights)?,
+            Family::Convnext => Images::new(spec, ConvNext::load(weights)?, weights)?,
+            Family::EfficientnetLite => {
+                Images::new(spec, InvertedResidual::load(weights, Variant::EFFICIENTNET_LITE)?, weights)?
+            }
+            Family::MobilenetV2 => Images::new(spec, InvertedResidual::load(weights, Variant::MOBILENET_V2)?, weights)?,
+        };
+        Ok(Self { image: Some(Box::new(images)), text: None })
     }
 }

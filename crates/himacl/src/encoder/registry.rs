@@ -1,22 +1,101 @@
 //! What is known of each encoder: the files `models/encoders/*.toml`, part of the program.
 
 use super::error::EncoderError;
+use crate::edit_distance::nearest;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Lists files of `models/encoders` with their content.
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_str!(concat!("../../../../models/encoders/", $name, ".toml")))),*]
+    };
+}
 
 /// The files by name.
-const FILES: [(&str, &str); 2] = [
-    ("all-minilm-l6-v2", include_str!("../../../../models/encoders/all-minilm-l6-v2.toml")),
-    ("efficientnet-lite0", include_str!("../../../../models/encoders/efficientnet-lite0.toml")),
+const FILES: &[(&str, &str)] = &files![
+    "all-minilm-l12-v2",
+    "all-minilm-l6-v2",
+    "all-mpnet-base-v2",
+    "bge-base-en-v1.5",
+    "bge-large-en-v1.5",
+    "bge-small-en-v1.5",
+    "chinese-clip-vit-b-16",
+    "clip-vit-b-16",
+    "clip-vit-b-16-laion2b",
+    "clip-vit-b-32",
+    "clip-vit-b-32-laion2b",
+    "clip-vit-l-14",
+    "clip-vit-l-14-336",
+    "clip-vit-l-14-laion2b",
+    "convnext-tiny",
+    "dinov2-base",
+    "dinov2-large",
+    "dinov2-small",
+    "e5-base-v2",
+    "efficientnet-lite0",
+    "gte-base",
+    "gte-modernbert-base",
+    "mobilenet-v2",
+    "multilingual-e5-base",
+    "qwen3-embedding-0.6b",
+    "resnet-101",
+    "resnet-152",
+    "resnet-18",
+    "resnet-34",
+    "resnet-50",
+    "siglip-base-patch16-224",
+    "siglip2-base-patch16-224",
+    "vit-base-patch16-224",
 ];
 
 /// The families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Family {
-    /// BERT and its Sentence-Transformers.
-    Bert,
+    /// CLIP of `OpenAI` and LAION, by the names of transformers.
+    Clip,
+    /// Chinese-CLIP.
+    ChineseClip,
+    /// `SigLIP`, and `SigLIP2` with pictures of one size.
+    Siglip,
+    /// Vision transformer.
+    Vit,
+    /// `DINOv2`.
+    Dinov2,
+    /// `ResNet` 18 to 152, by the names of timm or transformers.
+    Resnet,
+    /// `ConvNeXt`, by the names of timm or transformers.
+    Convnext,
     /// EfficientNet-Lite.
     EfficientnetLite,
+    /// `MobileNetV2`, by the names of timm or torchvision.
+    MobilenetV2,
+    /// BERT and its Sentence-Transformers.
+    Bert,
+    /// `MPNet`.
+    Mpnet,
+    /// XLM-RoBERTa and `RoBERTa`.
+    XlmRoberta,
+    /// `ModernBERT`.
+    Modernbert,
+    /// Qwen3-Embedding.
+    Qwen3,
+    /// Any folder of Sentence-Transformers whose model is of a known family.
+    SentenceTransformers,
+}
+
+/// How tokens or places become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    /// The first token.
+    Cls,
+    /// The mean of all.
+    Mean,
+    /// The last token.
+    Last,
 }
 
 /// What an encoder reads.
@@ -54,11 +133,12 @@ pub struct EncoderSpec {
     pub licence: String,
     /// Coordinates of an embedding.
     pub dimension: usize,
-    /// How tokens or places become one vector.
-    pub pooling: String,
-    /// Whether the model's own output has unit length.
+    /// How tokens or places become one vector; as the family or the folder has it where this is absent.
     #[serde(default)]
-    pub normalize: bool,
+    pub pooling: Option<Pooling>,
+    /// Whether the model's own output has unit length; as its folder says where this is absent.
+    #[serde(default)]
+    pub normalize: Option<bool>,
     /// Of an encoder of pictures.
     pub image: Option<ImageSpec>,
     /// Of an encoder of texts.
@@ -73,6 +153,9 @@ pub struct ImageSpec {
     pub resize: u32,
     /// The side of the square cut from the centre.
     pub crop: u32,
+    /// Which side becomes `resize`.
+    #[serde(default)]
+    pub fit: Fit,
     /// The filter.
     pub interpolation: Interpolation,
     /// What is behind transparent pixels.
@@ -87,8 +170,23 @@ pub struct ImageSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Interpolation {
+    /// Linear, widened when pictures become smaller.
+    Bilinear,
     /// Cubic, a = -0.5, widened when pictures become smaller.
     Bicubic,
+    /// Windowed sinc of three lobes, widened when pictures become smaller.
+    Lanczos,
+}
+
+/// Which side becomes the given length.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// The shorter one; the other keeps the proportions.
+    #[default]
+    Shortest,
+    /// Both.
+    Stretch,
 }
 
 /// What is behind transparent pixels.
@@ -97,17 +195,31 @@ pub enum Interpolation {
 pub enum Background {
     /// White.
     White,
+    /// Black.
+    Black,
+    /// The colours that transparent pixels have, as models see that were trained without regard for them.
+    Ignore,
 }
 
 /// How texts are prepared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextSpec {
-    /// Longer texts are cut.
-    pub max_tokens: usize,
-    /// Put before every text.
+    /// Longer texts are cut; where this is absent, as the folder says, or at the longest text that the model takes.
     #[serde(default)]
-    pub prefix: String,
+    pub max_tokens: Option<usize>,
+    /// Put before every text; as the folder says where this is absent.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// Prefixes to choose from, by what they are for.
+    #[serde(default)]
+    pub prompts: BTreeMap<String, String>,
+    /// Whether texts are turned to lower case before the tokenizer has them.
+    #[serde(default)]
+    pub lowercase: bool,
+    /// The token that texts are filled up with, where the family wants them all of one length.
+    #[serde(default)]
+    pub fill: Option<u32>,
 }
 
 fn main_branch() -> String {
@@ -122,6 +234,25 @@ pub fn all() -> Result<Vec<EncoderSpec>, EncoderError> {
     FILES.iter().map(|(name, text)| parse(name, text)).collect()
 }
 
+/// The encoders of a folder of the user's, `NAME.toml` each, by name.
+///
+/// # Errors
+/// [`EncoderError::Folder`], [`EncoderError::Spec`], [`EncoderError::UnknownKey`].
+pub fn in_folder(folder: &Path) -> Result<Vec<EncoderSpec>, EncoderError> {
+    let wrong = |path: &Path, source| EncoderError::Folder { path: path.to_path_buf(), source };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|source| wrong(folder, source))? {
+        paths.push(entry.map_err(|source| wrong(folder, source))?.path());
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.sort();
+    let read = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|source| wrong(&path, source))?;
+        parse(&path.file_stem().unwrap_or_default().to_string_lossy(), &text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
 /// The encoder of this name.
 ///
 /// # Errors
@@ -130,8 +261,30 @@ pub fn find(name: &str) -> Result<EncoderSpec, EncoderError> {
     if let Some((name, text)) = FILES.iter().find(|(known, _)| *known == name) {
         return parse(name, text);
     }
-    let near = FILES.iter().map(|(known, _)| *known).find(|known| known.contains(name) || name.contains(known));
-    Err(EncoderError::Unknown { name: name.to_owned(), near: near.map(ToOwned::to_owned) })
+    let known: Vec<String> = FILES.iter().map(|(known, _)| (*known).to_owned()).collect();
+    let part = known.iter().find(|known| known.contains(name) || name.contains(known.as_str()));
+    let near = part.map_or_else(|| nearest(name, &known), String::as_str);
+    Err(EncoderError::Unknown { name: name.to_owned(), near: Some(near.to_owned()) })
+}
+
+impl EncoderSpec {
+    /// The same with one of its prompts before every text.
+    ///
+    /// # Errors
+    /// [`EncoderError::UnknownPrompt`].
+    pub fn with_prompt(mut self, prompt: &str) -> Result<Self, EncoderError> {
+        let prompts = self.text.as_ref().map(|text| &text.prompts);
+        let found = prompts.and_then(|prompts| prompts.get(prompt)).cloned();
+        let Some(found) = found else {
+            let known = prompts.map(|prompts| prompts.keys().cloned().collect::<Vec<_>>().join(", "));
+            let (name, known) = (self.name.clone(), known.unwrap_or_default());
+            return Err(EncoderError::UnknownPrompt { name, prompt: prompt.to_owned(), known });
+        };
+        if let Some(text) = &mut self.text {
+            text.prefix = Some(found);
+        }
+        Ok(self)
+    }
 }
 
 /// The description of a repository that the registry does not have: that of the first encoder of its family, with the
@@ -146,11 +299,54 @@ pub fn for_repo(repo: &str, revision: &str, family: Family) -> Result<EncoderSpe
     Ok(EncoderSpec { name, repo, revision, files: Vec::new(), licence: "see the repository".to_owned(), ..template })
 }
 
-fn parse(name: &str, text: &str) -> Result<EncoderSpec, EncoderError> {
-    let parsed: Result<EncoderSpec, _> = toml::from_str(text);
-    let spec = parsed.map_err(|source| EncoderError::Spec { name: name.to_owned(), source })?;
+/// Reads a description.
+///
+/// # Errors
+/// [`EncoderError::UnknownKey`], [`EncoderError::Spec`].
+pub fn parse(name: &str, text: &str) -> Result<EncoderSpec, EncoderError> {
+    let wrong = |source| EncoderError::Spec { name: name.to_owned(), source };
+    let table: toml::Table = toml::from_str(text).map_err(wrong)?;
+    let known: Vec<String> = KEYS.iter().map(|key| (*key).to_owned()).collect();
+    for (key, value) in &table {
+        let inner = match value {
+            toml::Value::Table(inner) => inner.keys().map(|inner| format!("{key}.{inner}")).collect(),
+            _ => vec![key.clone()],
+        };
+        if let Some(key) = inner.into_iter().find(|key| !known.contains(key)) {
+            let nearest = nearest(&key, &known).to_owned();
+            return Err(EncoderError::UnknownKey { name: name.to_owned(), key, nearest });
+        }
+    }
+    let spec: EncoderSpec = toml::Value::Table(table).try_into().map_err(wrong)?;
     Ok(EncoderSpec { name: name.to_owned(), ..spec })
 }
+
+/// Every key of a description, dotted.
+const KEYS: [&str; 23] = [
+    "family",
+    "modality",
+    "repo",
+    "revision",
+    "files",
+    "licence",
+    "dimension",
+    "pooling",
+    "normalize",
+    "image.resize",
+    "image.crop",
+    "image.fit",
+    "image.interpolation",
+    "image.background",
+    "image.mean",
+    "image.std",
+    "text.max_tokens",
+    "text.prefix",
+    "text.prompts",
+    "text.lowercase",
+    "text.fill",
+    "image",
+    "text",
+];
 
 #[cfg(test)]
 mod tests {
@@ -170,6 +366,36 @@ mod tests {
     #[test]
     fn unknown_names_are_refused() {
         assert!(find("minilm").unwrap_err().to_string().contains("there is no encoder `minilm`"));
+        assert!(find("al-minilm-16-v2").unwrap_err().to_string().contains("did you mean `all-minilm-l6-v2`"));
         assert!(find("efficientnet").unwrap_err().to_string().contains("did you mean `efficientnet-lite0`"));
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        let text = FILES.iter().find(|(name, _)| *name == "efficientnet-lite0").unwrap().1;
+        let error = parse("mine", &text.replace("interpolation", "interpolatoin")).unwrap_err().to_string();
+        assert!(error.contains("unknown key `image.interpolatoin`"), "{error}");
+        assert!(error.contains("did you mean `image.interpolation`"), "{error}");
+    }
+
+    #[test]
+    fn every_field_is_a_known_key() {
+        let text = FILES.iter().find(|(name, _)| *name == "efficientnet-lite0").unwrap().1;
+        let spec = parse("mine", &format!("{text}\n[text]\nmax_tokens = 7\n")).unwrap();
+        let value = serde_json::to_value(&spec).unwrap();
+        for (key, value) in value.as_object().unwrap() {
+            let keys = value.as_object().map(|inner| inner.keys().map(|inner| format!("{key}.{inner}")).collect());
+            for key in keys.unwrap_or_else(|| vec![key.clone()]).into_iter().filter(|key| key != "name") {
+                assert!(KEYS.contains(&key.as_str()), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn prompts_are_chosen_by_name() {
+        let text = FILES.iter().find(|(name, _)| *name == "all-minilm-l6-v2").unwrap().1;
+        let spec = parse("mine", &format!("{text}\n[text.prompts]\nquery = \"query: \"\n")).unwrap();
+        assert!(spec.clone().with_prompt("passage").unwrap_err().to_string().contains("it has: query"));
+        assert_eq!(spec.with_prompt("query").unwrap().text.unwrap().prefix.as_deref(), Some("query: "));
     }
 }

@@ -17,8 +17,8 @@ pub enum ContrastiveKind {
 
 /// A contrastive loss on `l_ij = scale · cos(T(x_i), y_j) + bias`, with the pairs of the batch as positives.
 ///
-/// InfoNCE: `-Σ w_i (log softmax_j(l_ij)_i + log softmax_j(l_ji)_i) / (2 Σ w_i)`; the bias has no effect.
-/// SigLIP: `Σ_i w_i Σ_j softplus(∓ l_ij) / Σ w_i`, with the minus sign for the partner.
+/// `InfoNCE`: `-Σ w_i (log softmax_j(l_ij)_i + log softmax_j(l_ji)_i) / (2 Σ w_i)`; the bias has no effect.
+/// `SigLIP`: `Σ_i w_i Σ_j softplus(∓ l_ij) / Σ w_i`, with the minus sign for the partner.
 ///
 /// References: \[OLV18\] van den Oord et al., "Representation learning with contrastive predictive coding", 2018;
 /// \[ZMKB23\] Zhai et al., "Sigmoid loss for language image pre-training", ICCV 2023.
@@ -28,7 +28,7 @@ pub struct Contrastive {
     pub kind: ContrastiveKind,
     /// Inverse temperature.
     pub scale: f64,
-    /// Added to every logit (SigLIP).
+    /// Added to every logit (`SigLIP`).
     pub bias: f64,
 }
 

@@ -4,7 +4,7 @@
 ///
 /// Range reduction to |r| <= ln 2 / 2 and a polynomial of degree 6; no branches, so loops over it become vector code.
 #[inline(always)]
-pub(crate) fn exp_nonpositive(x: f32) -> f32 {
+pub fn exp_nonpositive(x: f32) -> f32 {
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer without a call.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, so that the product with a small integer is exact.

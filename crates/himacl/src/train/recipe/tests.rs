@@ -86,10 +86,3 @@ fn the_command_line_seed_replaces_all() {
     let file = RecipeFile::read(&path, &[], Some(5)).unwrap();
     assert_eq!(file.problems[0].recipe.seeds(), [5]);
 }
-
-#[test]
-fn edit_distances() {
-    for (a, b, expected) in [("", "abc", 3), ("kitten", "sitting", 3), ("same", "same", 0), ("ab", "ba", 2)] {
-        assert_eq!(edit_distance(a, b), expected);
-    }
-}

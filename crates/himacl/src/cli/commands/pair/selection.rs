@@ -22,7 +22,7 @@ pub(super) struct SelectionArgs {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_cost_quantile: Option<f64>,
 
-    /// Write the kept pairs' ids to uids.npy, sorted, as DataComp lists a subset (two uint64 each): those of this side, from the column
+    /// Write the kept pairs' ids to uids.npy, sorted, as `DataComp` lists a subset (two uint64 each): those of this side, from the column
     /// `uid` of its metadata, 32 hexadecimal digits each.
     #[arg(long, value_enum, value_name = "SIDE")]
     uids: Option<SideArg>,

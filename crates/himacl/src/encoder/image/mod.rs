@@ -1,0 +1,78 @@
+//! Pictures to embeddings.
+
+mod convnext;
+mod inverted_residual;
+mod resample;
+mod resnet;
+mod vision_transformer;
+
+mod preprocess;
+
+pub(super) use convnext::ConvNext;
+pub(super) use inverted_residual::{InvertedResidual, Variant};
+pub(super) use resnet::ResNet;
+pub(super) use vision_transformer::{VisionKind, VisionTransformer};
+
+use super::error::EncoderError;
+use super::registry::{EncoderSpec, ImageSpec};
+use super::weights::Weights;
+use super::{ImageEncoder, Pixels};
+use candle_core::{DType, Device, Tensor};
+use image::DynamicImage;
+pub use preprocess::Preprocessor;
+
+/// A model of pictures `(n, side, side, 3)`.
+pub(super) trait Network: Send + Sync {
+    fn dimension(&self) -> usize;
+
+    /// `(n, side, side, 3)` to `(n, d)`.
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor>;
+}
+
+/// An encoder of pictures.
+pub(super) struct Images {
+    preprocessor: Preprocessor,
+    network: Box<dyn Network>,
+    device: Device,
+    dtype: DType,
+}
+
+/// The registry's description of how pictures are prepared.
+pub(super) fn image_spec(spec: &EncoderSpec) -> Result<&ImageSpec, EncoderError> {
+    spec.image.as_ref().ok_or(EncoderError::Section { name: spec.name.clone(), section: "image" })
+}
+
+impl Images {
+    pub(super) fn new(
+        spec: &EncoderSpec,
+        network: impl Network + 'static,
+        weights: &Weights,
+    ) -> Result<Self, EncoderError> {
+        Ok(Self {
+            preprocessor: Preprocessor::new(image_spec(spec)?.clone())?,
+            network: Box::new(network),
+            device: weights.device().clone(),
+            dtype: weights.dtype(),
+        })
+    }
+}
+
+impl ImageEncoder for Images {
+    fn dimension(&self) -> usize {
+        self.network.dimension()
+    }
+
+    fn preprocess(&self, image: &DynamicImage) -> Result<Pixels, EncoderError> {
+        self.preprocessor.apply(image)
+    }
+
+    fn encode(&self, batch: &[Pixels]) -> Result<Tensor, EncoderError> {
+        let side = self.preprocessor.side();
+        let values = self.preprocessor.scale(batch)?;
+        let x = Tensor::from_vec(values, (batch.len(), side, side, 3), &self.device)?.to_dtype(self.dtype)?;
+        if batch.is_empty() {
+            return Ok(Tensor::zeros((0, self.dimension()), DType::F32, &self.device)?);
+        }
+        Ok(self.network.forward(&x)?.to_dtype(DType::F32)?)
+    }
+}

@@ -1,0 +1,260 @@
+//! Transformers over patches: `ViT`, `DINOv2`, the picture towers of CLIP and `SigLIP`.
+
+use super::Network;
+use crate::encoder::config::Config;
+use crate::encoder::error::EncoderError;
+use crate::encoder::nn::{
+    Activation, Block, BlockNames, BlockShape, Convolution, Linear, Mask, Mlp, Norm, Order, Padding, Sequences,
+};
+use crate::encoder::registry::Pooling;
+use crate::encoder::text::families::{CLIP, activation, heads};
+use crate::encoder::weights::Weights;
+use candle_core::{DType, Result, Tensor};
+
+const VIT: BlockNames = BlockNames {
+    query: "attention.attention.query",
+    key: "attention.attention.key",
+    value: "attention.attention.value",
+    output: "attention.output.dense",
+    attention_norm: "layernorm_before",
+    up: "intermediate.dense",
+    down: "output.dense",
+    mlp_norm: "layernorm_after",
+    scales: None,
+};
+
+const DINO: BlockNames = BlockNames {
+    attention_norm: "norm1",
+    up: "mlp.fc1",
+    down: "mlp.fc2",
+    mlp_norm: "norm2",
+    scales: Some(("layer_scale1.lambda1", "layer_scale2.lambda1")),
+    ..VIT
+};
+
+/// The kinds of such models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::encoder) enum VisionKind {
+    Vit,
+    Dino,
+    Clip,
+    Siglip,
+}
+
+/// How tokens become one vector.
+enum Head {
+    Cls,
+    Mean,
+    /// `SigLIP`: one learnt query attends to all tokens.
+    Attention(Box<AttentionHead>),
+}
+
+struct AttentionHead {
+    probe: Tensor, // (1, hidden)
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    norm: Norm,
+    mlp: Mlp,
+    heads: usize,
+}
+
+/// A transformer over patches.
+pub(in crate::encoder) struct VisionTransformer {
+    patches: Convolution,
+    class: Option<Tensor>, // (1, hidden)
+    places: Tensor,        // (tokens, hidden)
+    first_norm: Option<Norm>,
+    blocks: Vec<Block>,
+    /// Of all tokens; CLIP's is of the class token alone, which is the same.
+    last_norm: Norm,
+    head: Head,
+    projection: Option<Linear>,
+    dimension: usize,
+}
+
+impl VisionTransformer {
+    /// Reads the tower below `weights`, for pictures of `side`.
+    pub(in crate::encoder) fn load(
+        weights: &Weights,
+        config: &Config,
+        kind: VisionKind,
+        side: usize,
+        pooling: Option<Pooling>,
+        projection: Option<Linear>,
+    ) -> std::result::Result<Self, EncoderError> {
+        let is_tower = matches!(kind, VisionKind::Clip | VisionKind::Siglip);
+        let embeddings = weights.at("embeddings");
+        let patch = embeddings.at(if is_tower { "patch_embedding" } else { "patch_embeddings.projection" });
+        let weight = patch.get("weight")?;
+        let (hidden, size) = (weight.dim(0)?, weight.dim(2)?);
+        if !side.is_multiple_of(size) {
+            return Err(config.wrong(format!("pictures of {side} do not divide into patches of {size}")));
+        }
+        let patches = Convolution::new(weight, patch.maybe("bias")?, size, Padding::Even(0), Activation::Identity)?;
+        let (names, defaults) = match kind {
+            VisionKind::Vit => (&VIT, ("gelu", 1e-12)),
+            VisionKind::Dino => (&DINO, ("gelu", 1e-6)),
+            VisionKind::Clip => (&CLIP, ("quick_gelu", 1e-5)),
+            VisionKind::Siglip => (&CLIP, ("gelu_pytorch_tanh", 1e-6)),
+        };
+        let shape = BlockShape {
+            heads: heads(config, 12, hidden)?,
+            epsilon: config.number_or("layer_norm_eps", defaults.1),
+            activation: activation(config, "hidden_act", defaults.0)?,
+            order: Order::Before,
+            mask: Mask::Full,
+            rope: None,
+        };
+        let layers = config.size_or("num_hidden_layers", 12)?;
+        let (layer, last) = match kind {
+            VisionKind::Vit | VisionKind::Dino => ("encoder.layer", "layernorm"),
+            VisionKind::Clip | VisionKind::Siglip => ("encoder.layers", "post_layernorm"),
+        };
+        let class = match kind {
+            VisionKind::Vit | VisionKind::Dino => Some(embeddings.get("cls_token")?.reshape((1, hidden))?),
+            VisionKind::Clip => Some(embeddings.get("class_embedding")?.reshape((1, hidden))?),
+            VisionKind::Siglip => None,
+        };
+        let places = embeddings.get(if is_tower { "position_embedding.weight" } else { "position_embeddings" })?;
+        let places = places.reshape(((), hidden))?;
+        let norm = |name: &str| Norm::layer(&weights.at(name), shape.epsilon);
+        let head = match (kind, pooling) {
+            (VisionKind::Siglip, _) => Head::Attention(Box::new(AttentionHead::load(&weights.at("head"), &shape)?)),
+            (VisionKind::Vit | VisionKind::Dino, Some(Pooling::Mean)) => Head::Mean,
+            _ => Head::Cls,
+        };
+        Ok(Self {
+            places: interpolated(&places, usize::from(class.is_some()), side / size)?,
+            patches,
+            class,
+            first_norm: (kind == VisionKind::Clip).then(|| norm("pre_layrnorm")).transpose()?,
+            blocks: (0..layers)
+                .map(|place| Block::load(&weights.at(layer).at(place), names, &shape))
+                .collect::<std::result::Result<_, _>>()?,
+            last_norm: norm(last)?,
+            head,
+            dimension: projection.as_ref().map_or(Ok(hidden), Linear::outputs)?,
+            projection,
+        })
+    }
+}
+
+impl Network for VisionTransformer {
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = self.patches.forward(x, None)?;
+        let (n, height, width, hidden) = x.dims4()?;
+        let mut x = x.reshape((n, height * width, hidden))?;
+        if let Some(class) = &self.class {
+            x = Tensor::cat(&[&class.broadcast_as((n, 1, hidden))?.contiguous()?, &x], 1)?;
+        }
+        let tokens = x.dim(1)?;
+        let mut x = x.broadcast_add(&self.places)?.reshape((n * tokens, hidden))?;
+        let sequences = Sequences::new(vec![tokens; n], x.device());
+        if let Some(norm) = &self.first_norm {
+            x = norm.forward(&x)?;
+        }
+        for block in &self.blocks {
+            x = block.forward(&x, &sequences, None)?;
+        }
+        let pooled = match &self.head {
+            Head::Cls => self.last_norm.forward(&sequences.pick(&x, false)?)?,
+            Head::Mean => sequences.mean(&self.last_norm.forward(&x)?)?,
+            Head::Attention(head) => head.forward(&self.last_norm.forward(&x)?, n)?,
+        };
+        match &self.projection {
+            Some(projection) => projection.forward(&pooled, None, Activation::Identity),
+            None => Ok(pooled),
+        }
+    }
+}
+
+impl AttentionHead {
+    fn load(weights: &Weights, shape: &BlockShape) -> std::result::Result<Self, EncoderError> {
+        let (weight, bias) = (weights.get("attention.in_proj_weight")?, weights.get("attention.in_proj_bias")?);
+        let hidden = weight.dim(1)?;
+        let part = |place: usize| {
+            let (start, bias) = (place * hidden, bias.narrow(0, place * hidden, hidden)?);
+            Linear::new(&weight.narrow(0, start, hidden)?, Some(bias))
+        };
+        Ok(Self {
+            probe: weights.get("probe")?.reshape((1, hidden))?,
+            query: part(0)?,
+            key: part(1)?,
+            value: part(2)?,
+            output: Linear::load(&weights.at("attention.out_proj"))?,
+            norm: Norm::layer(&weights.at("layernorm"), shape.epsilon)?,
+            mlp: Mlp::Plain {
+                up: Linear::load(&weights.at("mlp.fc1"))?,
+                activation: shape.activation,
+                down: Linear::load(&weights.at("mlp.fc2"))?,
+            },
+            heads: shape.heads,
+        })
+    }
+
+    /// `(n tokens, hidden)` to `(n, hidden)`.
+    fn forward(&self, x: &Tensor, n: usize) -> Result<Tensor> {
+        let hidden = x.dim(1)?;
+        let (tokens, width) = (x.dim(0)? / n, hidden / self.heads);
+        let linear = |linear: &Linear, x: &Tensor| linear.forward(x, None, Activation::Identity);
+        let split = |x: Tensor, tokens: usize| x.reshape((n, tokens, self.heads, width))?.transpose(1, 2)?.contiguous();
+        let query = linear(&self.query, &self.probe)?.broadcast_as((n, hidden))?.contiguous()?;
+        let (query, key) = (split(query, 1)?, split(linear(&self.key, x)?, tokens)?);
+        let value = split(linear(&self.value, x)?, tokens)?;
+        let scores = (query.matmul(&key.t()?)? * (1.0 / (width as f64).sqrt()))?; // (n, heads, 1, tokens)
+        let mixed = candle_nn::ops::softmax(&scores, candle_core::D::Minus1)?.matmul(&value)?;
+        let mixed = linear(&self.output, &mixed.reshape((n, hidden))?)?;
+        self.mlp.forward(&self.norm.forward(&mixed)?, Some(&mixed))
+    }
+}
+
+/// Embeddings of places for another number of patches: bicubic, as `PyTorch`'s `interpolate`; `fixed` rows stay.
+fn interpolated(places: &Tensor, fixed: usize, grid: usize) -> std::result::Result<Tensor, EncoderError> {
+    let (rows, hidden) = places.dims2()?;
+    let old = ((rows - fixed) as f64).sqrt().round() as usize;
+    if old == grid {
+        return Ok(places.clone());
+    }
+    let taps = cubic_taps(old, grid);
+    // Interpolation is linear: a matrix with the products of both axes' weights, (grid grid, old old).
+    let mut matrix = vec![0f32; grid * grid * old * old];
+    for (y, rows) in taps.iter().enumerate() {
+        for (x, columns) in taps.iter().enumerate() {
+            let line = &mut matrix[(y * grid + x) * old * old..][..old * old];
+            for &(row, row_weight) in rows {
+                for &(column, column_weight) in columns {
+                    line[row * old + column] += (row_weight * column_weight) as f32;
+                }
+            }
+        }
+    }
+    let matrix = Tensor::from_vec(matrix, (grid * grid, old * old), places.device())?;
+    let moved = places.narrow(0, fixed, old * old)?.to_dtype(DType::F32)?;
+    let moved = matrix.matmul(&moved.contiguous()?)?.to_dtype(places.dtype())?;
+    debug_assert_eq!(moved.dims(), [grid * grid, hidden]);
+    Ok(Tensor::cat(&[&places.narrow(0, 0, fixed)?, &moved], 0)?)
+}
+
+/// For each place of the result, four source places and their weights: Keys' cubic with a = -0.75, borders repeated.
+fn cubic_taps(old: usize, new: usize) -> Vec<[(usize, f64); 4]> {
+    const A: f64 = -0.75;
+    let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
+    let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
+    let taps = |place: usize| {
+        let centre = (place as f64 + 0.5) * old as f64 / new as f64 - 0.5;
+        let first = centre.floor();
+        let t = centre - first;
+        let weights = [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)];
+        std::array::from_fn(|tap| {
+            let source = (first as isize + tap as isize - 1).clamp(0, old as isize - 1);
+            (source as usize, weights[tap])
+        })
+    };
+    (0..new).map(taps).collect()
+}

@@ -1,0 +1,134 @@
+//! Activation functions.
+
+use candle_core::{Result, Tensor};
+use hiref_core::math::exp_nonpositive;
+
+/// A function of each value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::encoder) enum Activation {
+    Identity,
+    Relu,
+    Relu6,
+    /// `x Phi(x)` with the error function.
+    Gelu,
+    /// `x Phi(x)` with a hyperbolic tangent.
+    GeluTanh,
+    /// `x sigmoid(1.702 x)`.
+    QuickGelu,
+    /// `x sigmoid(x)`.
+    Silu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+impl Activation {
+    /// By its name in configurations of transformers.
+    pub(in crate::encoder) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "linear" => Self::Identity,
+            "relu" => Self::Relu,
+            "relu6" => Self::Relu6,
+            "gelu" => Self::Gelu,
+            "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Self::GeluTanh,
+            "quick_gelu" => Self::QuickGelu,
+            "silu" | "swish" => Self::Silu,
+            "tanh" => Self::Tanh,
+            _ => return None,
+        })
+    }
+
+    /// The plain form.
+    pub(super) fn forward(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(x.clone()),
+            Self::Relu => x.relu(),
+            Self::Relu6 => x.relu()?.minimum(6.0),
+            Self::Gelu => x.gelu_erf(),
+            Self::GeluTanh => x.gelu(),
+            Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
+            Self::Silu => x.silu(),
+            Self::Tanh => x.tanh(),
+        }
+    }
+
+    /// The fused form.
+    pub(super) fn apply(self, values: &mut [f32]) {
+        if self != Self::Identity {
+            pulp::Arch::new().dispatch(Apply { activation: self, values });
+        }
+    }
+}
+
+struct Apply<'a> {
+    activation: Activation,
+    values: &'a mut [f32],
+}
+
+// Not a closure: the compiler may put a closure's body into a function of its own, without the vector instructions.
+impl pulp::NullaryFnOnce for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let values = self.values;
+        match self.activation {
+            Activation::Identity => {}
+            Activation::Relu => values.iter_mut().for_each(|x| *x = if *x > 0.0 { *x } else { 0.0 }),
+            Activation::Relu6 => values.iter_mut().for_each(|x| {
+                let positive = if *x > 0.0 { *x } else { 0.0 };
+                *x = if positive < 6.0 { positive } else { 6.0 };
+            }),
+            Activation::Gelu => values.iter_mut().for_each(|x| *x = gelu(*x)),
+            Activation::GeluTanh => values.iter_mut().for_each(|x| {
+                // 0.5 (1 + tanh(y)) = sigmoid(2 y).
+                let inner = 1.595_769 * (*x + 0.044_715 * *x * *x * *x);
+                *x *= sigmoid(inner);
+            }),
+            Activation::QuickGelu => values.iter_mut().for_each(|x| *x *= sigmoid(1.702 * *x)),
+            Activation::Silu => values.iter_mut().for_each(|x| *x *= sigmoid(*x)),
+            Activation::Tanh => values.iter_mut().for_each(|x| *x = 2.0 * sigmoid(2.0 * *x) - 1.0),
+        }
+    }
+}
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    let e = exp_nonpositive(-x.abs());
+    let small = e / (1.0 + e);
+    if x < 0.0 { small } else { 1.0 - small }
+}
+
+/// The error function's complement by Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
+#[inline(always)]
+fn gelu(x: f32) -> f32 {
+    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
+    let t = 1.0 / (1.0 + 0.327_591_1 * z);
+    let tail = 1.061_405_4 * t - 1.453_152;
+    let tail = tail * t + 1.421_413_7;
+    let tail = tail * t - 0.284_496_74;
+    let tail = tail * t + 0.254_829_6;
+    let half_complement = 0.5 * tail * t * exp_nonpositive(-z * z); // (1 - erf(z)) / 2
+    x * if x < 0.0 { half_complement } else { 1.0 - half_complement }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn fused_as_plain() {
+        use Activation::{Gelu, GeluTanh, Identity, QuickGelu, Relu, Relu6, Silu, Tanh};
+        let x: Vec<f32> = (-12_000..=12_000).map(|step| step as f32 * 1e-3).collect();
+        for activation in [Identity, Relu, Relu6, Gelu, GeluTanh, QuickGelu, Silu, Tanh] {
+            let plain = activation.forward(&Tensor::new(x.as_slice(), &Device::Cpu).unwrap()).unwrap();
+            let plain: Vec<f32> = plain.to_vec1().unwrap();
+            let mut fused = x.clone();
+            activation.apply(&mut fused);
+            for ((x, got), expected) in x.iter().zip(&fused).zip(&plain) {
+                // Candle's own error function is a rational approximation as well.
+                assert!((got - expected).abs() < 2e-6, "{activation:?}({x}): {got} against {expected}");
+            }
+        }
+    }
+}

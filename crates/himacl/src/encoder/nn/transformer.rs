@@ -1,0 +1,127 @@
+//! Transformer blocks.
+
+use super::{Activation, Attention, Linear, Mask, Norm, RelativeBias, Rope, Sequences};
+use crate::encoder::error::EncoderError;
+use crate::encoder::weights::Weights;
+use candle_core::{Result, Tensor};
+use std::sync::Arc;
+
+/// The two layers after attention.
+pub(in crate::encoder) enum Mlp {
+    /// `down(activation(up(x)))`.
+    Plain { up: Linear, activation: Activation, down: Linear },
+    /// `down(activation(gate(x)) up(x))`.
+    Gated { gate: Linear, activation: Activation, up: Linear, down: Linear },
+}
+
+impl Mlp {
+    pub(in crate::encoder) fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+        match self {
+            Self::Plain { up, activation, down } => {
+                down.forward(&up.forward(x, None, *activation)?, residual, Activation::Identity)
+            }
+            Self::Gated { gate, activation, up, down } => {
+                let inner = (gate.forward(x, None, *activation)? * up.forward(x, None, Activation::Identity)?)?;
+                down.forward(&inner, residual, Activation::Identity)
+            }
+        }
+    }
+}
+
+/// Where normalisations stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::encoder) enum Order {
+    /// Before attention and layers.
+    Before,
+    /// After their sums with what went in.
+    After,
+}
+
+/// Attention and two layers, each added to what went in.
+pub(in crate::encoder) struct Block {
+    pub(in crate::encoder) attention: Attention,
+    /// Absent in the first block of `ModernBERT`.
+    pub(in crate::encoder) attention_norm: Option<Norm>,
+    pub(in crate::encoder) mlp: Mlp,
+    pub(in crate::encoder) mlp_norm: Norm,
+    pub(in crate::encoder) order: Order,
+}
+
+/// What tensors of a block are called.
+pub(in crate::encoder) struct BlockNames {
+    pub(in crate::encoder) query: &'static str,
+    pub(in crate::encoder) key: &'static str,
+    pub(in crate::encoder) value: &'static str,
+    pub(in crate::encoder) output: &'static str,
+    pub(in crate::encoder) attention_norm: &'static str,
+    pub(in crate::encoder) up: &'static str,
+    pub(in crate::encoder) down: &'static str,
+    pub(in crate::encoder) mlp_norm: &'static str,
+    /// Factors of the outputs of attention and layers, where there are such.
+    pub(in crate::encoder) scales: Option<(&'static str, &'static str)>,
+}
+
+/// What configurations say of blocks.
+#[derive(Clone)]
+pub(in crate::encoder) struct BlockShape {
+    pub(in crate::encoder) heads: usize,
+    pub(in crate::encoder) epsilon: f64,
+    pub(in crate::encoder) activation: Activation,
+    pub(in crate::encoder) order: Order,
+    pub(in crate::encoder) mask: Mask,
+    pub(in crate::encoder) rope: Option<Arc<Rope>>,
+}
+
+impl Block {
+    /// A block with layers of the plain form.
+    pub(in crate::encoder) fn load(
+        weights: &Weights,
+        names: &BlockNames,
+        shape: &BlockShape,
+    ) -> std::result::Result<Self, EncoderError> {
+        let linear = |name: &str| Linear::load(&weights.at(name));
+        let (output, down) = (linear(names.output)?, linear(names.down)?);
+        let (output, down) = match names.scales {
+            Some((first, second)) => (output.scaled(weights.get(first)?)?, down.scaled(weights.get(second)?)?),
+            None => (output, down),
+        };
+        Ok(Self {
+            attention: Attention {
+                query: linear(names.query)?,
+                key: linear(names.key)?,
+                value: linear(names.value)?,
+                output,
+                heads: shape.heads,
+                key_heads: shape.heads,
+                mask: shape.mask,
+                norms: None,
+                rope: shape.rope.clone(),
+            },
+            attention_norm: Some(Norm::layer(&weights.at(names.attention_norm), shape.epsilon)?),
+            mlp: Mlp::Plain { up: linear(names.up)?, activation: shape.activation, down },
+            mlp_norm: Norm::layer(&weights.at(names.mlp_norm), shape.epsilon)?,
+            order: shape.order,
+        })
+    }
+
+    /// `(tokens, hidden)` to the same.
+    pub(in crate::encoder) fn forward(
+        &self,
+        x: &Tensor,
+        sequences: &Sequences,
+        relative: Option<&RelativeBias>,
+    ) -> Result<Tensor> {
+        let normed = |norm: Option<&Norm>, x: &Tensor| norm.map_or_else(|| Ok(x.clone()), |norm| norm.forward(x));
+        let attention_norm = self.attention_norm.as_ref();
+        match self.order {
+            Order::Before => {
+                let x = self.attention.forward(&normed(attention_norm, x)?, sequences, relative, Some(x))?;
+                self.mlp.forward(&self.mlp_norm.forward(&x)?, Some(&x))
+            }
+            Order::After => {
+                let x = normed(attention_norm, &self.attention.forward(x, sequences, relative, Some(x))?)?;
+                self.mlp_norm.forward(&self.mlp.forward(&x, Some(&x))?)
+            }
+        }
+    }
+}

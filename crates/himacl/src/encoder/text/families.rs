@@ -1,0 +1,277 @@
+//! The families of text models: what configurations and tensors are called.
+
+use super::transformer::{RelativeBuckets, TextTransformer};
+use crate::encoder::config::Config;
+use crate::encoder::error::EncoderError;
+use crate::encoder::nn::{Activation, Attention, Block, BlockNames, BlockShape, Linear, Mask, Mlp, Norm, Order, Rope};
+use crate::encoder::weights::Weights;
+use std::sync::Arc;
+
+const BERT: BlockNames = BlockNames {
+    query: "attention.self.query",
+    key: "attention.self.key",
+    value: "attention.self.value",
+    output: "attention.output.dense",
+    attention_norm: "attention.output.LayerNorm",
+    up: "intermediate.dense",
+    down: "output.dense",
+    mlp_norm: "output.LayerNorm",
+    scales: None,
+};
+
+const MPNET: BlockNames = BlockNames {
+    query: "attention.attn.q",
+    key: "attention.attn.k",
+    value: "attention.attn.v",
+    output: "attention.attn.o",
+    attention_norm: "attention.LayerNorm",
+    ..BERT
+};
+
+/// Of CLIP's and `SigLIP`'s towers.
+pub(in crate::encoder) const CLIP: BlockNames = BlockNames {
+    query: "self_attn.q_proj",
+    key: "self_attn.k_proj",
+    value: "self_attn.v_proj",
+    output: "self_attn.out_proj",
+    attention_norm: "layer_norm1",
+    up: "mlp.fc1",
+    down: "mlp.fc2",
+    mlp_norm: "layer_norm2",
+    scales: None,
+};
+
+/// The activation that a configuration names.
+pub(in crate::encoder) fn activation(config: &Config, key: &str, default: &str) -> Result<Activation, EncoderError> {
+    let name = config.text(key, default);
+    Activation::named(name).ok_or_else(|| config.wrong(format!("`{key}` `{name}` is not known")))
+}
+
+/// The number of heads, which must divide the width.
+pub(in crate::encoder) fn heads(config: &Config, default: usize, hidden: usize) -> Result<usize, EncoderError> {
+    let heads = config.size_or("num_attention_heads", default)?;
+    if heads == 0 || !hidden.is_multiple_of(heads) {
+        return Err(config.wrong(format!("`num_attention_heads` is {heads}, expected a divisor of {hidden}")));
+    }
+    Ok(heads)
+}
+
+fn bert_like(
+    weights: &Weights,
+    config: &Config,
+    names: &BlockNames,
+    first_place: usize,
+) -> Result<TextTransformer, EncoderError> {
+    let embeddings = weights.at("embeddings");
+    let words = embeddings.get("word_embeddings.weight")?;
+    let hidden = words.dim(1)?;
+    let shape = BlockShape {
+        heads: heads(config, 12, hidden)?,
+        epsilon: config.number_or("layer_norm_eps", 1e-12),
+        activation: activation(config, "hidden_act", "gelu")?,
+        order: Order::After,
+        mask: Mask::Full,
+        rope: None,
+    };
+    let kind = embeddings.maybe("token_type_embeddings.weight")?;
+    let layers = config.size_or("num_hidden_layers", 12)?;
+    let places = embeddings.get("position_embeddings.weight")?;
+    Ok(TextTransformer {
+        longest: places.dim(0)?,
+        words,
+        places: Some((places, first_place)),
+        kind: kind.map(|kind| kind.narrow(0, 0, 1)).transpose()?,
+        embedding_norm: Some(Norm::layer(&embeddings.at("LayerNorm"), shape.epsilon)?),
+        relative: None,
+        blocks: (0..layers)
+            .map(|layer| Block::load(&weights.at("encoder.layer").at(layer), names, &shape))
+            .collect::<Result<_, _>>()?,
+        final_norm: None,
+    })
+}
+
+/// BERT; `RoBERTa` and its kin with another first place.
+pub(in crate::encoder) fn bert(
+    weights: &Weights,
+    config: &Config,
+    first_place: usize,
+) -> Result<TextTransformer, EncoderError> {
+    bert_like(weights, config, &BERT, first_place)
+}
+
+/// `MPNet`: BERT with relative positions besides the absolute ones.
+pub(super) fn mpnet(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    let model = bert_like(weights, config, &MPNET, config.size_or("pad_token_id", 1)? + 1)?;
+    let table = weights.get("encoder.relative_attention_bias.weight")?;
+    Ok(TextTransformer { relative: Some(RelativeBuckets { table, furthest: 128 }), ..model })
+}
+
+/// CLIP's text tower.
+pub(in crate::encoder) fn clip(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    tower(weights, config, Mask::Causal, (8, "quick_gelu", 1e-5))
+}
+
+/// `SigLIP`'s text tower.
+pub(in crate::encoder) fn siglip(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    tower(weights, config, Mask::Full, (12, "gelu_pytorch_tanh", 1e-6))
+}
+
+fn tower(
+    weights: &Weights,
+    config: &Config,
+    mask: Mask,
+    (default_heads, default_activation, default_epsilon): (usize, &str, f64),
+) -> Result<TextTransformer, EncoderError> {
+    let embeddings = weights.at("embeddings");
+    let words = embeddings.get("token_embedding.weight")?;
+    let shape = BlockShape {
+        heads: heads(config, default_heads, words.dim(1)?)?,
+        epsilon: config.number_or("layer_norm_eps", default_epsilon),
+        activation: activation(config, "hidden_act", default_activation)?,
+        order: Order::Before,
+        mask,
+        rope: None,
+    };
+    let places = embeddings.get("position_embedding.weight")?;
+    let layers = config.size_or("num_hidden_layers", 12)?;
+    Ok(TextTransformer {
+        longest: places.dim(0)?,
+        words,
+        places: Some((places, 0)),
+        kind: None,
+        embedding_norm: None,
+        relative: None,
+        blocks: (0..layers)
+            .map(|layer| Block::load(&weights.at("encoder.layers").at(layer), &CLIP, &shape))
+            .collect::<Result<_, _>>()?,
+        final_norm: Some(Norm::layer(&weights.at("final_layer_norm"), shape.epsilon)?),
+    })
+}
+
+/// Chinese-CLIP's text tower: BERT.
+pub(in crate::encoder) fn chinese_clip(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    bert(weights, config, 0)
+}
+
+/// A number under one of several keys: newer configurations nest what older ones had at the top.
+fn theta(config: &Config, section: &str, key: &str, default: f64) -> f64 {
+    let parameters = config.at("rope_parameters");
+    let nested = if section.is_empty() { parameters } else { parameters.at(section) };
+    config.number_or(key, nested.number_or("rope_theta", default))
+}
+
+/// `ModernBERT`: rotary positions, gated layers, windows of attention except in every third block.
+pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    let words = weights.get("embeddings.tok_embeddings.weight")?;
+    let hidden = words.dim(1)?;
+    let heads = heads(config, 12, hidden)?;
+    let epsilon = config.number_or("norm_eps", 1e-5);
+    let layers = config.size_or("num_hidden_layers", 22)?;
+    let every = config.size_or("global_attn_every_n_layers", 3)?.max(1);
+    let window = config.size_or("local_attention", 128)? / 2;
+    let longest = config.size_or("max_position_embeddings", 8192)?;
+    let rope = |theta: f64| Ok::<_, EncoderError>(Arc::new(Rope::new(theta, hidden / heads, longest, &words)?));
+    let global = rope(theta(config, "full_attention", "global_rope_theta", 160_000.0))?;
+    let local = rope(theta(config, "sliding_attention", "local_rope_theta", 10_000.0))?;
+    let activation = activation(config, "hidden_activation", "gelu")?;
+    let block = |layer: usize| {
+        let weights = weights.at("layers").at(layer);
+        // One matrix holds queries, keys and values; another one what is activated and its gate.
+        let part = |name: &str, place: usize, parts: usize| {
+            let (weight, bias) = (weights.get(&format!("{name}.weight"))?, weights.maybe(&format!("{name}.bias"))?);
+            let rows = weight.dim(0)? / parts;
+            let bias = bias.map(|bias| bias.narrow(0, place * rows, rows)).transpose()?;
+            Linear::new(&weight.narrow(0, place * rows, rows)?, bias)
+        };
+        let is_global = layer.is_multiple_of(every);
+        let norm = weights.at("attn_norm");
+        Ok(Block {
+            attention: Attention {
+                query: part("attn.Wqkv", 0, 3)?,
+                key: part("attn.Wqkv", 1, 3)?,
+                value: part("attn.Wqkv", 2, 3)?,
+                output: Linear::load(&weights.at("attn.Wo"))?,
+                heads,
+                key_heads: heads,
+                mask: if is_global { Mask::Full } else { Mask::Window(window) },
+                norms: None,
+                rope: Some(Arc::clone(if is_global { &global } else { &local })),
+            },
+            attention_norm: norm.has("weight").then(|| Norm::layer(&norm, epsilon)).transpose()?,
+            mlp: Mlp::Gated {
+                gate: part("mlp.Wi", 0, 2)?,
+                activation,
+                up: part("mlp.Wi", 1, 2)?,
+                down: Linear::load(&weights.at("mlp.Wo"))?,
+            },
+            mlp_norm: Norm::layer(&weights.at("mlp_norm"), epsilon)?,
+            order: Order::Before,
+        })
+    };
+    Ok(TextTransformer {
+        places: None,
+        kind: None,
+        embedding_norm: Some(Norm::layer(&weights.at("embeddings.norm"), epsilon)?),
+        relative: None,
+        blocks: (0..layers).map(block).collect::<Result<_, EncoderError>>()?,
+        final_norm: Some(Norm::layer(&weights.at("final_norm"), epsilon)?),
+        longest,
+        words,
+    })
+}
+
+/// Qwen3: causal, rotary positions, groups of heads that share keys, normalised queries and keys.
+pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    let words = weights.get("embed_tokens.weight")?;
+    let hidden = words.dim(1)?;
+    let heads = config.size("num_attention_heads")?;
+    let key_heads = config.size_or("num_key_value_heads", heads)?;
+    if key_heads == 0 || !heads.is_multiple_of(key_heads) {
+        let expected = format!("expected a divisor of {heads} heads");
+        return Err(config.wrong(format!("`num_key_value_heads` is {key_heads}, {expected}")));
+    }
+    let width = config.size_or("head_dim", hidden / heads)?;
+    let epsilon = config.number_or("rms_norm_eps", 1e-6);
+    // Tables grow with the longest text; what is longer than any sensible text is cut.
+    let longest = config.size_or("max_position_embeddings", 32_768)?.min(32_768);
+    let rope = Arc::new(Rope::new(theta(config, "", "rope_theta", 1_000_000.0), width, longest, &words)?);
+    let activation = activation(config, "hidden_act", "silu")?;
+    let block = |layer: usize| {
+        let weights = weights.at("layers").at(layer);
+        let linear = |name: &str| Linear::load(&weights.at(name));
+        let norm = |name: &str| Norm::root_mean_square(&weights.at(name), epsilon);
+        Ok(Block {
+            attention: Attention {
+                query: linear("self_attn.q_proj")?,
+                key: linear("self_attn.k_proj")?,
+                value: linear("self_attn.v_proj")?,
+                output: linear("self_attn.o_proj")?,
+                heads,
+                key_heads,
+                mask: Mask::Causal,
+                norms: Some((norm("self_attn.q_norm")?, norm("self_attn.k_norm")?)),
+                rope: Some(Arc::clone(&rope)),
+            },
+            attention_norm: Some(norm("input_layernorm")?),
+            mlp: Mlp::Gated {
+                gate: linear("mlp.gate_proj")?,
+                activation,
+                up: linear("mlp.up_proj")?,
+                down: linear("mlp.down_proj")?,
+            },
+            mlp_norm: norm("post_attention_layernorm")?,
+            order: Order::Before,
+        })
+    };
+    let layers = config.size("num_hidden_layers")?;
+    Ok(TextTransformer {
+        places: None,
+        kind: None,
+        embedding_norm: None,
+        relative: None,
+        blocks: (0..layers).map(block).collect::<Result<_, EncoderError>>()?,
+        final_norm: Some(Norm::root_mean_square(&weights.at("norm"), epsilon)?),
+        longest,
+        words,
+    })
+}

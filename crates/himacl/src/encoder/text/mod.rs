@@ -1,0 +1,121 @@
+//! Texts to embeddings: tokenizer, transformer, pooling, projections.
+
+pub(super) mod families;
+mod folder;
+pub(super) mod tokens;
+pub(super) mod transformer;
+
+use super::config::Config;
+use super::error::EncoderError;
+use super::nn::{Activation, Linear, Sequences};
+use super::registry::{EncoderSpec, Family, Pooling, TextSpec};
+use super::weights::Weights;
+use super::{TextEncoder, Tokens};
+use candle_core::{D, DType, Device, Tensor};
+use families::bert;
+use folder::SentenceTransformer;
+use std::path::Path;
+use tokens::Splitter;
+use transformer::TextTransformer;
+
+/// An encoder of texts.
+pub(super) struct Text {
+    pub(super) splitter: Splitter,
+    pub(super) transformer: TextTransformer,
+    pub(super) pooling: Pooling,
+    pub(super) projections: Vec<(Linear, Activation)>,
+    pub(super) normalize: bool,
+    pub(super) dimension: usize,
+    pub(super) device: Device,
+}
+
+/// The registry's description of how texts are prepared.
+pub(super) fn text_spec(spec: &EncoderSpec) -> Result<&TextSpec, EncoderError> {
+    spec.text.as_ref().ok_or(EncoderError::Section { name: spec.name.clone(), section: "text" })
+}
+
+impl Text {
+    /// A model of the family that config.json tells, with what Sentence-Transformers' files add.
+    pub(super) fn load(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
+        let config = Config::read(&folder.join("config.json"))?;
+        let kind = config.text("model_type", "bert").to_owned();
+        let fits = matches!(
+            (spec.family, kind.as_str()),
+            (Family::SentenceTransformers, _)
+                | (Family::Bert, "bert")
+                | (Family::XlmRoberta, "xlm-roberta" | "roberta" | "camembert")
+                | (Family::Mpnet, "mpnet")
+                | (Family::Modernbert, "modernbert")
+                | (Family::Qwen3, "qwen3")
+        );
+        if !fits {
+            return Err(config.wrong(format!("`model_type` is `{kind}`, expected one of family {:?}", spec.family)));
+        }
+        let extra = SentenceTransformer::read(folder)?;
+        let transformer = match kind.as_str() {
+            "bert" => bert(&weights.at_if_there("bert"), &config, 0)?,
+            // Positions are counted from the one behind the padding's.
+            "xlm-roberta" | "roberta" | "camembert" => {
+                bert(&weights.at_if_there("roberta"), &config, config.size_or("pad_token_id", 1)? + 1)?
+            }
+            "mpnet" => families::mpnet(&weights.at_if_there("mpnet"), &config)?,
+            "modernbert" => families::modernbert(&weights.at_if_there("model"), &config)?,
+            "qwen3" => families::qwen3(&weights.at_if_there("model"), &config)?,
+            other => {
+                let known = "bert, xlm-roberta, roberta, camembert, mpnet, modernbert, qwen3";
+                return Err(config.wrong(format!("`model_type` is `{other}`, expected one of: {known}")));
+            }
+        };
+        let text = text_spec(spec)?;
+        let last = if kind == "qwen3" { Pooling::Last } else { Pooling::Mean };
+        let pooling = spec.pooling.or(extra.pooling).unwrap_or(last);
+        let max_tokens = text.max_tokens.or(extra.max_tokens).unwrap_or(usize::MAX).min(transformer.positions());
+        let prefix = text.prefix.clone().or_else(|| extra.prefix.clone()).unwrap_or_default();
+        let projections = extra.dense(folder, weights)?;
+        let dimension = projections.last().map_or(Ok(transformer.hidden()), |(linear, _)| linear.outputs())?;
+        Ok(Self {
+            splitter: Splitter::load(folder, prefix, max_tokens, extra.lowercase)?,
+            transformer,
+            pooling,
+            projections,
+            normalize: spec.normalize.unwrap_or(extra.normalize),
+            dimension,
+            device: weights.device().clone(),
+        })
+    }
+}
+
+impl TextEncoder for Text {
+    fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError> {
+        self.splitter.split(text)
+    }
+
+    fn encode(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError> {
+        if batch.is_empty() {
+            return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
+        }
+        let ids: Vec<u32> = batch.iter().flat_map(|tokens| tokens.0.iter().copied()).collect();
+        let sequences = Sequences::new(batch.iter().map(|tokens| tokens.0.len()).collect(), &self.device);
+        let tokens = ids.len();
+        let x = self.transformer.forward(&Tensor::from_vec(ids, tokens, &self.device)?, &sequences)?;
+        let mut pooled = match self.pooling {
+            Pooling::Cls => sequences.pick(&x, false)?,
+            Pooling::Last => sequences.pick(&x, true)?,
+            Pooling::Mean => sequences.mean(&x)?,
+        };
+        for (linear, activation) in &self.projections {
+            pooled = linear.forward(&pooled, None, *activation)?;
+        }
+        let pooled = pooled.to_dtype(DType::F32)?;
+        if !self.normalize {
+            return Ok(pooled);
+        }
+        // The smallest length keeps a vector of zeros what it is.
+        let length = (pooled.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
+        Ok(pooled.broadcast_div(&length)?)
+    }
+}

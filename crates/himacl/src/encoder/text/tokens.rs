@@ -1,0 +1,82 @@
+//! Texts to tokens.
+
+use crate::encoder::Tokens;
+use crate::encoder::error::EncoderError;
+use std::path::Path;
+use tokenizers::Tokenizer;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::utils::truncation::TruncationParams;
+
+/// A tokenizer with what a model puts around its texts.
+pub(in crate::encoder) struct Splitter {
+    tokenizer: Tokenizer,
+    prefix: String,
+    lowercase: bool,
+    /// The length that all texts are filled up to, and with what.
+    fill: Option<(usize, u32)>,
+}
+
+impl Splitter {
+    /// Reads tokenizer.json, or builds BERT's tokenizer from vocab.txt.
+    pub(in crate::encoder) fn load(
+        folder: &Path,
+        prefix: String,
+        max_tokens: usize,
+        lowercase: bool,
+    ) -> Result<Self, EncoderError> {
+        let (path, vocabulary) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
+        let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
+        let mut tokenizer = if !path.exists() && vocabulary.exists() {
+            bert(&vocabulary)?
+        } else {
+            Tokenizer::from_file(&path).map_err(wrong)?
+        };
+        // Padding belongs to a batch, not to a text; the file may ask for some.
+        tokenizer.with_padding(None);
+        let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+        tokenizer.with_truncation(Some(truncation)).map_err(wrong)?;
+        Ok(Self { tokenizer, prefix, lowercase, fill: None })
+    }
+
+    /// Fills every text up to a length.
+    pub(in crate::encoder) fn filled(self, length: usize, with: u32) -> Self {
+        Self { fill: Some((length, with)), ..self }
+    }
+
+    pub(in crate::encoder) fn split(&self, text: &str) -> Result<Tokens, EncoderError> {
+        let text = format!("{}{text}", self.prefix);
+        let text = if self.lowercase { text.to_lowercase() } else { text };
+        let encoding =
+            self.tokenizer.encode_fast(text, true).map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
+        let mut ids = encoding.get_ids().to_vec();
+        if let Some((length, with)) = self.fill {
+            ids.resize(length.max(ids.len()), with);
+        }
+        if ids.is_empty() {
+            return Err(EncoderError::NoTokens);
+        }
+        Ok(Tokens(ids))
+    }
+}
+
+/// BERT's tokenizer, for repositories older than tokenizer.json.
+fn bert(vocabulary: &Path) -> Result<Tokenizer, EncoderError> {
+    let wrong = |reason: String| EncoderError::File { path: vocabulary.to_path_buf(), reason };
+    let path = vocabulary.to_str().ok_or_else(|| wrong("the path is not UTF-8".to_owned()))?;
+    let model =
+        WordPiece::from_file(path).unk_token("[UNK]".to_owned()).build().map_err(|error| wrong(error.to_string()))?;
+    let mut tokenizer = Tokenizer::new(model);
+    let id = |token: &str| {
+        let id = tokenizer.token_to_id(token).ok_or_else(|| wrong(format!("there is no `{token}`")))?;
+        Ok::<_, EncoderError>((token.to_owned(), id))
+    };
+    let around = BertProcessing::new(id("[SEP]")?, id("[CLS]")?);
+    let result = tokenizer.with_normalizer(Some(BertNormalizer::default()));
+    result.map_err(|error| wrong(error.to_string()))?;
+    tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+    tokenizer.with_post_processor(Some(around));
+    Ok(tokenizer)
+}

@@ -1,0 +1,169 @@
+//! Every family of encoders against `PyTorch` (scripts/golden/encoders.py), and preparation of pictures against Pillow.
+
+use candle_core::{DType, Device, Tensor};
+use himacl::encoder::registry::{self, EncoderSpec, Fit, ImageSpec, Interpolation};
+use himacl::encoder::{Encoder, Pixels, Preprocessor, Tokens};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders")
+}
+
+fn tensors(path: &Path) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
+}
+
+/// Folders with a description, by name.
+fn cases() -> Vec<(String, PathBuf)> {
+    let folders = fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<_> = folders
+        .filter(|path| path.join("spec.toml").exists())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn spec(name: &str, folder: &Path) -> EncoderSpec {
+    registry::parse(name, &fs::read_to_string(folder.join("spec.toml")).unwrap()).unwrap()
+}
+
+fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
+    tensor.to_vec2().unwrap()
+}
+
+/// Cosine above 0.9999 in every row, and every value as near as rounding allows.
+fn check(name: &str, got: &Tensor, expected: &Tensor, tolerance: f32) {
+    assert_eq!(got.dims(), expected.dims(), "{name}");
+    for (row, (got, expected)) in rows(got).iter().zip(rows(expected)).enumerate() {
+        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        let cosine = dot(got, &expected) / (dot(got, got) * dot(&expected, &expected)).sqrt();
+        let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{name} row {row}: cosine {cosine:.7}, largest difference {worst:.1e}");
+        assert!(cosine > 0.9999, "{name} row {row}: cosine {cosine}");
+        assert!(worst < tolerance, "{name} row {row}: largest difference {worst}, tolerance {tolerance}");
+    }
+}
+
+fn texts() -> Vec<String> {
+    serde_json::from_str(&fs::read_to_string(golden().join("texts.json")).unwrap()).unwrap()
+}
+
+fn pictures() -> Vec<Pixels> {
+    let pictures = &tensors(&golden().join("pictures.safetensors"))["pictures"];
+    (0..pictures.dim(0).unwrap())
+        .map(|row| Pixels(pictures.get(row).unwrap().flatten_all().unwrap().to_vec1().unwrap()))
+        .collect()
+}
+
+#[test]
+fn as_pytorch() {
+    let cases = cases();
+    assert!(cases.len() >= 18, "the golden folders are there");
+    for (name, folder) in cases {
+        let spec = spec(&name, &folder);
+        let expected = tensors(&folder.join("expected.safetensors"));
+        let encoder =
+            Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(encoder.text.is_some(), expected.contains_key("text"), "{name}");
+        assert_eq!(encoder.image.is_some(), expected.contains_key("image"), "{name}");
+        // The second form has gradients to keep, and runs on Candle's own operations.
+        let (plain, variables) = Encoder::load_trainable(&spec, &folder, &Device::Cpu).unwrap();
+        assert!(!variables.is_empty());
+        for (form, encoder) in [("fused", &encoder), ("plain", &plain)] {
+            if let Some(text) = &encoder.text {
+                let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+                let got = text.encode(&tokens).unwrap();
+                check(&format!("{name} text, {form}"), &got, &expected["text"], 1e-4);
+                assert_eq!(text.dimension(), spec.dimension);
+            }
+            if let Some(image) = &encoder.image {
+                let got = image.encode(&pictures()).unwrap();
+                check(&format!("{name} image, {form}"), &got, &expected["image"], 1e-4);
+                assert_eq!(image.dimension(), got.dim(1).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn embeddings_do_not_depend_on_the_batch() {
+    for (name, folder) in cases() {
+        let encoder = Encoder::load(&spec(&name, &folder), &folder, &Device::Cpu, DType::F32).unwrap();
+        let close = |all: &Tensor, row: usize, alone: &Tensor| {
+            let worst = (all.narrow(0, row, 1).unwrap() - alone).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(worst.to_scalar::<f32>().unwrap() < 1e-5, "{name} row {row}");
+        };
+        if let Some(text) = &encoder.text {
+            let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+            let all = text.encode(&tokens).unwrap();
+            for row in 0..tokens.len() {
+                close(&all, row, &text.encode(&tokens[row..=row]).unwrap());
+            }
+            assert_eq!(text.encode(&[]).unwrap().dims(), [0, text.dimension()]);
+        }
+        if let Some(image) = &encoder.image {
+            let (pictures, all) = (pictures(), image.encode(&pictures()).unwrap());
+            for row in 0..pictures.len() {
+                close(&all, row, &image.encode(&pictures[row..=row]).unwrap());
+            }
+            assert_eq!(image.encode(&[]).unwrap().dims(), [0, image.dimension()]);
+        }
+    }
+}
+
+/// Embeddings of texts reach every variable that they depend on.
+#[test]
+fn trainable_encoders_have_gradients() {
+    for name in ["bert", "efficientnet-lite", "clip", "modernbert"] {
+        let folder = golden().join(name);
+        let (encoder, variables) = Encoder::load_trainable(&spec(name, &folder), &folder, &Device::Cpu).unwrap();
+        let mut sum = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
+        if let Some(text) = &encoder.text {
+            let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+            sum = (sum + text.encode(&tokens).unwrap().sqr().unwrap().sum_all()).unwrap();
+        }
+        if let Some(image) = &encoder.image {
+            sum = (sum + image.encode(&pictures()).unwrap().sqr().unwrap().sum_all()).unwrap();
+        }
+        let gradients = sum.backward().unwrap();
+        for (variable, value) in &variables {
+            assert!(gradients.get(value).is_some(), "{name}: {variable} has no gradient");
+        }
+    }
+}
+
+#[test]
+fn pictures_are_prepared_as_pillow_does() {
+    let folder = golden().join("pictures");
+    let expected = tensors(&folder.join("expected.safetensors"));
+    assert!(expected.len() >= 60);
+    let from = registry::find("efficientnet-lite0").unwrap().image.unwrap();
+    let mut wrong = Vec::new();
+    for (key, expected) in expected {
+        let [name, filter, fit] = key.split('.').collect::<Vec<_>>()[..] else { panic!("{key}") };
+        let spec = ImageSpec {
+            resize: 24,
+            crop: 20,
+            fit: if fit == "stretch" { Fit::Stretch } else { Fit::Shortest },
+            interpolation: match filter {
+                "bilinear" => Interpolation::Bilinear,
+                "bicubic" => Interpolation::Bicubic,
+                _ => Interpolation::Lanczos,
+            },
+            ..from.clone()
+        };
+        let picture = image::open(folder.join(format!("{name}.png"))).unwrap();
+        let Pixels(got) = Preprocessor::new(spec).unwrap().apply(&picture).unwrap();
+        let expected: Vec<u8> = expected.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(got.len(), expected.len(), "{key}");
+        let worst = got.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        // Without transparency the arithmetic is Pillow's own, bit for bit.
+        if worst > u8::from(name == "alpha") {
+            wrong.push(format!("{key}: {worst}/255"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

@@ -1,0 +1,294 @@
+"""Small models with random weights and what PyTorch makes of them: crates/himacl/tests/golden/encoders.
+
+    scripts/golden/encoders.sh
+
+Each folder holds what a repository on the Hub would (config.json, model.safetensors, tokenizer.json, ...), a description
+for the registry (spec.toml), and expected.safetensors: the embeddings of texts.json and of pictures.npy by transformers,
+timm or sentence-transformers. Texts are padded to one length and masked there; here they are packed. The seeds are fixed.
+"""
+
+import json
+import pathlib
+import sys
+
+import numpy as np
+import PIL
+import timm
+import torch
+import transformers as tr
+from PIL import Image
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+OUT = pathlib.Path(sys.argv[1])
+SIDE = 32
+VOCABULARY = ["[PAD]", "<s>", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz0123456789.,!?'-", *("##" + c for c in "abcdefghijklmnopqrstuvwxyz0123456789"),
+              "the", "cat", "dog", "sat", "on", "mat", "red", "##ing", "##s", "##ed", "photo", "of"]
+TEXTS = ["a photo of the cat", "dog", "", "The cats sat on the red mat, barking and singing at 12 dogs!", "x" * 10, "the " * 60]
+REAL = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
+torch.manual_seed(20261123)
+torch.set_grad_enabled(False)
+rng = np.random.default_rng(20261123)
+PICTURES = rng.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+# Smooth beside noise: a gradient and a disc.
+yy, xx = np.mgrid[0:SIDE, 0:SIDE]
+PICTURES[1] = np.stack([xx * 8, yy * 8, 255 - xx * 4], -1)
+PICTURES[2] = ((xx - 16) ** 2 + (yy - 12) ** 2 < 90)[..., None] * np.array([250, 120, 30], dtype=np.uint8)
+
+
+def pixels():
+    x = torch.from_numpy(PICTURES).float() / 255
+    return ((x - torch.tensor(REAL["mean"])) / torch.tensor(REAL["std"])).permute(0, 3, 1, 2)
+
+
+def tokenizer(around=("[CLS]", "[SEP]")):
+    made = Tokenizer(models.WordPiece({token: i for i, token in enumerate(VOCABULARY)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    first, last = around
+    template = " ".join(token for token in (first, "$A", last) if token)
+    specials = [(token, VOCABULARY.index(token)) for token in around if token]
+    made.post_processor = processors.TemplateProcessing(single=template, special_tokens=specials)
+    return made
+
+
+def tokens(made, length, pad=0, fill=False):
+    made.enable_truncation(length)
+    ids = [encoding.ids for encoding in made.encode_batch(TEXTS)]
+    made.no_truncation()
+    longest = length if fill else max(map(len, ids))
+    padded = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in ids])
+    return padded, mask
+
+
+def shaken(model):
+    """Random weights that matter: norms away from one, biases and statistics away from zero."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2:
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+        else:
+            parameter.copy_(torch.randn_like(parameter) * 1.0 / max(1, parameter[0].numel()) ** 0.5)
+    for name, buffer in model.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.2)
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    return model.eval()
+
+
+def save(name, model, family, dimension, expected, made=None, text="", image=False, pooling=None, modality="text"):
+    folder = OUT / name
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(model, tr.PreTrainedModel):
+        model.save_pretrained(folder)
+    else:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items() if "num_batches" not in k}, folder / "model.safetensors")
+    if made is not None:
+        made.save(str(folder / "tokenizer.json"), pretty=False)
+    lines = [f'family = "{family}"', f'modality = "{modality}"', f'repo = "golden/{name}"', 'licence = "MIT OR Apache-2.0"', f"dimension = {dimension}"]
+    if pooling:
+        lines.append(f'pooling = "{pooling}"')
+    if image:
+        lines += ["[image]", f"resize = {SIDE}", f"crop = {SIDE}", 'interpolation = "bicubic"', 'background = "ignore"', f"mean = {REAL['mean']}", f"std = {REAL['std']}"]
+    if made is not None:
+        lines += ["[text]", text]
+    (folder / "spec.toml").write_text("\n".join(lines) + "\n")
+    save_file({k: v.float().contiguous() for k, v in expected.items()}, folder / "expected.safetensors")
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    print(f"{name}: {size / 1024:.0f} KiB, {', '.join(f'{k} {tuple(v.shape)} norm {v.norm(dim=-1).mean():.3f}' for k, v in expected.items())}")
+
+
+def mean(states, mask):
+    mask = mask[..., None].float()
+    return (states * mask).sum(1) / mask.sum(1)
+
+
+def last(states, mask):
+    return states[torch.arange(len(states)), mask.sum(1) - 1]
+
+
+SMALL = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48)
+V = len(VOCABULARY)
+
+
+def bert():
+    model = shaken(tr.BertModel(tr.BertConfig(vocab_size=V, max_position_embeddings=40, **SMALL), add_pooling_layer=False))
+    made = tokenizer()
+    ids, mask = tokens(made, 40)
+    out = model(ids, attention_mask=mask).last_hidden_state
+    save("bert", model, "bert", 32, {"text": mean(out, mask)}, made, pooling="mean")
+    save("bert-cls", model, "bert", 32, {"text": out[:, 0]}, made, pooling="cls")
+
+
+def xlm_roberta():
+    config = tr.XLMRobertaConfig(vocab_size=V, max_position_embeddings=42, pad_token_id=1, type_vocab_size=1, **SMALL)
+    model = shaken(tr.XLMRobertaModel(config, add_pooling_layer=False))
+    made = tokenizer()
+    ids, mask = tokens(made, 40, pad=1)
+    save("xlm-roberta", model, "xlm-roberta", 32, {"text": mean(model(ids, attention_mask=mask).last_hidden_state, mask)}, made, pooling="mean")
+
+
+def mpnet():
+    config = tr.MPNetConfig(vocab_size=V, max_position_embeddings=82, pad_token_id=1, **SMALL)
+    model = shaken(tr.MPNetModel(config, add_pooling_layer=False))
+    made = tokenizer()
+    ids, mask = tokens(made, 80, pad=1)
+    save("mpnet", model, "mpnet", 32, {"text": mean(model(ids, attention_mask=mask).last_hidden_state, mask)}, made, pooling="mean")
+
+
+def modernbert():
+    config = tr.ModernBertConfig(vocab_size=V, max_position_embeddings=80, local_attention=8, pad_token_id=0, cls_token_id=3, sep_token_id=4, bos_token_id=3, eos_token_id=4, **SMALL | dict(num_hidden_layers=4))
+    config._attn_implementation = "eager"
+    model = shaken(tr.ModernBertModel(config))
+    made = tokenizer()
+    ids, mask = tokens(made, 80)
+    save("modernbert", model, "modernbert", 32, {"text": mean(model(ids, attention_mask=mask).last_hidden_state, mask)}, made, pooling="mean")
+
+
+def qwen3():
+    config = tr.Qwen3Config(vocab_size=V, max_position_embeddings=80, num_key_value_heads=2, head_dim=16, **SMALL)
+    model = shaken(tr.Qwen3Model(config))
+    made = tokenizer((None, "[SEP]"))
+    ids, mask = tokens(made, 80)
+    save("qwen3", model, "qwen3", 32, {"text": last(model(ids, attention_mask=mask).last_hidden_state, mask)}, made)
+
+
+def clip():
+    vision = dict(image_size=SIDE, patch_size=8, **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=20, eos_token_id=4, bos_token_id=3, pad_token_id=4, **SMALL)
+    model = shaken(tr.CLIPModel(tr.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)))
+    made = tokenizer()
+    ids, mask = tokens(made, 20, pad=4)
+    made_text = model.text_projection(model.text_model(ids, attention_mask=mask).pooler_output)
+    made_image = model.visual_projection(model.vision_model(pixels()).pooler_output)
+    save("clip", model, "clip", 24, {"text": made_text, "image": made_image}, made, image=True, modality="both")
+
+
+def chinese_clip():
+    vision = dict(image_size=SIDE, patch_size=8, **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=40, pad_token_id=0, **SMALL)
+    model = shaken(tr.ChineseCLIPModel(tr.ChineseCLIPConfig(text_config=text, vision_config=vision, projection_dim=24)))
+    made = tokenizer()
+    ids, mask = tokens(made, 40)
+    made_text = model.text_projection(model.text_model(ids, attention_mask=mask)[0][:, 0])
+    made_image = model.visual_projection(model.vision_model(pixels()).pooler_output)
+    save("chinese-clip", model, "chinese-clip", 24, {"text": made_text, "image": made_image}, made, image=True, modality="both")
+
+
+def siglip():
+    vision = dict(image_size=SIDE, patch_size=8, **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=24, pad_token_id=1, eos_token_id=1, bos_token_id=3, **SMALL)
+    model = shaken(tr.SiglipModel(tr.SiglipConfig(text_config=text, vision_config=vision)))
+    made = tokenizer((None, "<s>"))
+    ids, _ = tokens(made, 24, pad=1, fill=True)
+    expected = {"text": model.text_model(ids).pooler_output, "image": model.vision_model(pixels()).pooler_output}
+    save("siglip", model, "siglip", 32, expected, made, "fill = 1", image=True, modality="both")
+
+
+def vit():
+    model = shaken(tr.ViTModel(tr.ViTConfig(image_size=SIDE, patch_size=8, **SMALL), add_pooling_layer=False))
+    save("vit", model, "vit", 32, {"image": model(pixels()).last_hidden_state[:, 0]}, image=True, modality="image")
+
+
+def dinov2():
+    small = {k: v for k, v in SMALL.items() if k != "intermediate_size"}
+    # Trained for 7 by 7 patches, run on 4 by 4: places are interpolated.
+    model = shaken(tr.Dinov2Model(tr.Dinov2Config(image_size=56, patch_size=8, mlp_ratio=2, **small)))
+    save("dinov2", model, "dinov2", 32, {"image": model(pixels()).last_hidden_state[:, 0]}, image=True, modality="image")
+
+
+def timm_model(name, family, model):
+    model = shaken(model)
+    out = model.forward_head(model.forward_features(pixels()), pre_logits=True)
+    save(name, model, family, out.shape[1], {"image": out}, image=True, modality="image")
+
+
+def convolutional():
+    config = tr.ResNetConfig(embedding_size=8, hidden_sizes=[16, 24, 32, 40], depths=[1, 2, 1, 1], layer_type="bottleneck")
+    model = shaken(tr.ResNetModel(config))
+    save("resnet-transformers", model, "resnet", 40, {"image": model(pixels()).pooler_output[:, :, 0, 0]}, image=True, modality="image")
+    blocks = timm.models.resnet
+    timm_model("resnet-basic", "resnet", blocks.ResNet(blocks.BasicBlock, [1, 2, 1, 1], num_classes=3, channels=(8, 16, 24, 32)))
+    timm_model("resnet-bottleneck", "resnet", blocks.ResNet(blocks.Bottleneck, [1, 2, 1, 1], num_classes=3, channels=(4, 8, 8, 12)))
+    config = tr.ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 2, 1, 1])
+    model = shaken(tr.ConvNextModel(config))
+    save("convnext-transformers", model, "convnext", 32, {"image": model(pixels()).pooler_output}, image=True, modality="image")
+    timm_model("convnext-timm", "convnext", timm.models.convnext.ConvNeXt(num_classes=3, depths=(1, 2, 1, 1), dims=(8, 16, 24, 32)))
+    timm_model("efficientnet-lite", "efficientnet-lite", small_lite())
+    timm_model("mobilenet-v2", "mobilenet-v2", small_mobilenet())
+
+
+def small(generate, name, **extra):
+    """timm's own definition with few channels: rounding to multiples of two in the place of eight."""
+    net = timm.models.efficientnet
+    kept = net.round_channels
+    net.round_channels = lambda channels, multiplier=1.0, divisor=8, **_: max(4, int(channels * multiplier / 2) * 2)
+    try:
+        return generate(name, channel_multiplier=0.12, num_classes=3, **extra)
+    finally:
+        net.round_channels = kept
+
+
+def small_lite():
+    net = timm.models.efficientnet
+    return small(net._gen_efficientnet_lite, "tf_efficientnet_lite0", depth_multiplier=0.6, pad_type="same", bn_eps=1e-3)
+
+
+def small_mobilenet():
+    return small(timm.models.efficientnet._gen_mobilenet_v2, "mobilenetv2_100", depth_multiplier=0.6)
+
+
+def pictures():
+    """What Pillow makes of pictures of many shapes: shorter side to 24 or both sides, square of 20 from the centre.
+
+    Pillow before 13, which models were trained with: it resizes lines first, whatever the shape.
+    """
+    rng = np.random.default_rng(7)
+    folder = OUT / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = {}
+    for name, (width, height) in {"odd": (61, 47), "tiny": (5, 3), "portrait": (33, 120), "wide": (300, 31), "huge": (1800, 1400), "one": (1, 1), "same": (24, 24)}.items():
+        noise = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        y, x = np.mgrid[0:height, 0:width]
+        smooth = np.stack([(x * 255) // max(1, width - 1), (y * 255) // max(1, height - 1), ((x // 4 + y // 4) % 2) * 255], -1).astype(np.uint8)
+        array = smooth if name == "huge" else np.where((x + y)[..., None] % 3 == 0, noise, smooth).astype(np.uint8)
+        image = Image.fromarray(array)
+        image.save(folder / f"{name}.png", optimize=True)
+        cases[name] = image
+    alpha = np.dstack([rng.integers(0, 256, (40, 30, 3), dtype=np.uint8), (np.mgrid[0:40, 0:30][1] * 8).astype(np.uint8)])
+    image = Image.fromarray(alpha)
+    image.save(folder / "alpha.png", optimize=True)
+    white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    cases["alpha"] = Image.alpha_composite(white, image).convert("RGB")
+    palette = cases["odd"].quantize(16)
+    palette.save(folder / "palette.png", optimize=True)
+    cases["palette"] = palette.convert("RGB")
+    grey = Image.fromarray(rng.integers(0, 256, (40, 50), dtype=np.uint8))
+    grey.save(folder / "grey.png", optimize=True)
+    cases["grey"] = grey.convert("RGB")
+    filters = {"bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC, "lanczos": Image.LANCZOS}
+    expected = {}
+    for name, image in cases.items():
+        for filter_name, resample in filters.items():
+            for fit in ("shortest", "stretch"):
+                width, height = image.size
+                size = (24, 24)
+                if fit == "shortest":
+                    size = (24, int(24 * height / width)) if width <= height else (int(24 * width / height), 24)
+                resized = image.resize(size, resample)
+                left, top = (round((side - 20) / 2.0) for side in size)
+                expected[f"{name}.{filter_name}.{fit}"] = torch.from_numpy(np.asarray(resized.crop((left, top, left + 20, top + 20))).copy())
+    save_file(expected, folder / "expected.safetensors")
+
+
+if __name__ == "__main__":
+    assert int(PIL.__version__.split(".")[0]) < 13, "Pillow 13 has another order of passes: scripts/golden/encoders.sh"
+    print("torch", torch.__version__, "transformers", tr.__version__, "timm", timm.__version__)
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "texts.json").write_text(json.dumps(TEXTS) + "\n")
+    save_file({"pictures": torch.from_numpy(PICTURES)}, OUT / "pictures.safetensors")
+    only = sys.argv[2:]
+    for make in [bert, xlm_roberta, mpnet, modernbert, qwen3, clip, chinese_clip, siglip, vit, dinov2, convolutional, pictures]:
+        if not only or make.__name__ in only:
+            make()
