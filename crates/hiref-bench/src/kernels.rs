@@ -144,7 +144,8 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
 
     let host: Vec<f32> = values.flatten_all()?.to_vec1()?;
     drop(values);
-    measure(&mut bench, &host, n, d)?;
+    measure_blocks(&mut bench, &host, n, d)?;
+    measure_pricing(&mut bench, &host, n, d)?;
     let report = Report {
         copy_bytes_per_second: bench.copy,
         f32_product_per_second: bench.product,
@@ -158,8 +159,8 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {}", args.output.display()))
 }
 
-/// Every kernel of the solver, at the sizes of a sweep over n pairs.
-fn measure(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow::Result<()> {
+/// What a sweep over n pairs and a split run.
+fn measure_blocks(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow::Result<()> {
     const SIZE: usize = 256;
     let queue = bench.queue.clone();
     let points = queue.upload(host)?;
@@ -228,8 +229,15 @@ fn measure(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow::Resul
     bench.add("mirror_step, rank 8", [16.0 * (n * rank) as f64, 0.0], || {
         // SAFETY: `out` is a buffer of its own, which nobody reads.
         Ok(unsafe { mirror_step(&queue, &shape, log_q, gain, out.view()) }?)
-    })?;
+    })
+}
 
+/// What a pass over all pairs runs.
+fn measure_pricing(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow::Result<()> {
+    let queue = bench.queue.clone();
+    let points = queue.upload(host)?;
+    let rows = Rows { values: points.view(), dimension: d, scales: None };
+    let cells = (n * d) as f64;
     let side = n.min(1 << 13);
     let (x, y) = (points.view().range(0..side * d), points.view().range((n - side) * d..n * d));
     let mut products = queue.allocate(side * side)?;
