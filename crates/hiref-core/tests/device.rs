@@ -84,3 +84,23 @@ fn a_problem_of_one_leaf_is_exact_on_every_device() {
         assert!(output.exact && (output.mean_cost - exact).abs() < 1e-6 * exact, "{device:?}");
     }
 }
+
+#[test]
+fn points_that_do_not_fit_the_device_are_sent_as_they_are_needed() {
+    for (n, m) in [(700, 700), (500, 650)] {
+        let instance = problems::mixture(n, m, 40, 6);
+        for cost in CostKind::ALL {
+            for device in devices() {
+                // Batches of a few blocks.
+                let solver = sweeps_only(3).check().unwrap().on_device(&device).with_device_memory(1 << 18);
+                let run = || solver.solve(&problem(&instance, cost), None, &()).unwrap();
+                let (first, second) = (run(), run());
+                check(&instance, cost, &first);
+                assert_eq!(first.permutation, second.permutation, "{cost} on {device:?}");
+                let whole = solve(&instance, cost, &sweeps_only(3), &device);
+                let off = (first.mean_cost - whole.mean_cost) / whole.mean_cost.abs();
+                assert!(off < 0.02, "{cost} on {device:?}: {off} above points that fit");
+            }
+        }
+    }
+}

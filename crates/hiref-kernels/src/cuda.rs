@@ -1,10 +1,10 @@
 //! A queue on a CUDA stream.
 
 use crate::error::Error;
-use crate::queue::{Backend, Kernel, Launch, Precision, Product, Queue};
+use crate::queue::{Backend, Fill, Kernel, Launch, Precision, Product, Queue};
 use cudarc::cublas::{CudaBlas, result as blas, sys};
 use cudarc::driver::sys::{CUfunction_attribute, CUmemPool_attribute};
-use cudarc::driver::{CudaContext, CudaFunction, CudaModule, CudaStream, result};
+use cudarc::driver::{CudaContext, CudaEvent, CudaFunction, CudaModule, CudaStream, result};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,7 +24,7 @@ const SHARED_BYTES: usize = 48 << 10;
 impl Queue {
     /// A queue on a stream; cheap. Work of other streams that it depends on must be waited for by the caller.
     pub fn cuda(stream: Arc<CudaStream>) -> Self {
-        Self::of(Cuda { stream, blas: OnceLock::new() })
+        Self::of(Cuda::new(stream))
     }
 
     /// Lets the device keep memory that was freed: allocating it anew at every step costs more than the steps.
@@ -51,6 +51,71 @@ impl Queue {
 struct Cuda {
     stream: Arc<CudaStream>,
     blas: OnceLock<CudaBlas>,
+    copies: Mutex<Option<Copies>>,
+}
+
+/// Page-locked memory of a range that is sent: large enough for the full rate of the bus.
+const STAGING_BYTES: usize = 64 << 20;
+
+/// A stream for copies beside the kernels, and the two pieces of page-locked memory that they take turns in.
+struct Copies {
+    stream: Arc<CudaStream>,
+    staging: [Staging; 2],
+    next: usize,
+}
+
+/// Page-locked memory, and the end of the last copy out of it.
+struct Staging {
+    context: Arc<CudaContext>,
+    pointer: *mut u8,
+    bytes: usize,
+    copied: Option<CudaEvent>,
+}
+
+// SAFETY: page-locked memory belongs to the context and may be used from any thread, by one at a time.
+unsafe impl Send for Staging {}
+
+impl Copies {
+    fn new(stream: &CudaStream) -> Result<Self, Error> {
+        let context = stream.context();
+        let failed = |error| Error::new("a stream for copies", error);
+        let piece = || Staging { context: context.clone(), pointer: std::ptr::null_mut(), bytes: 0, copied: None };
+        Ok(Self { stream: context.new_stream().map_err(failed)?, staging: [piece(), piece()], next: 0 })
+    }
+}
+
+impl Staging {
+    /// At least so many bytes, which no copy reads any more.
+    fn free(&mut self, bytes: usize) -> Result<*mut u8, Error> {
+        let failed = |error| Error::new(format!("{bytes} bytes of page-locked memory"), error);
+        if let Some(copied) = self.copied.take() {
+            copied.synchronize().map_err(failed)?;
+        }
+        if self.bytes < bytes {
+            self.release();
+            // SAFETY: the context is bound to this thread by the caller.
+            self.pointer = unsafe { result::malloc_host(bytes, 0) }.map_err(failed)?.cast();
+            self.bytes = bytes;
+        }
+        Ok(self.pointer)
+    }
+
+    fn release(&mut self) {
+        if !self.pointer.is_null() && self.context.bind_to_thread().is_ok() {
+            // SAFETY: allocated by `free`, and no copy reads it any more. A failure is one of the device, which the next call reports.
+            let _ = unsafe { result::free_host(self.pointer.cast()) };
+        }
+        (self.pointer, self.bytes) = (std::ptr::null_mut(), 0);
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Some(copied) = self.copied.take() {
+            let _ = copied.synchronize();
+        }
+        self.release();
+    }
 }
 
 type Functions = HashMap<(usize, Kernel), CudaFunction>;
@@ -60,6 +125,10 @@ type Modules = HashMap<(usize, &'static str), Arc<CudaModule>>;
 static LOADED: OnceLock<Mutex<(Modules, Functions)>> = OnceLock::new();
 
 impl Cuda {
+    fn new(stream: Arc<CudaStream>) -> Self {
+        Self { stream, blas: OnceLock::new(), copies: Mutex::new(None) }
+    }
+
     fn function(&self, kernel: Kernel) -> Result<CudaFunction, Error> {
         let context = self.stream.context();
         let failed = |error| Error::new(format!("loading kernel {}", kernel.name), error);
@@ -114,6 +183,51 @@ impl Backend for Cuda {
         // SAFETY: by the caller's promise; pageable memory is staged before the call returns.
         unsafe { result::memcpy_htod_async(pointer, bytes, self.stream.cu_stream()) }
             .map_err(|error| Error::new(format!("upload of {} bytes", bytes.len()), error))
+    }
+
+    fn send(&self, rows: usize, row_bytes: usize, fill: &mut Fill<'_>) -> Result<u64, Error> {
+        self.bind("sending")?;
+        let bytes = rows * row_bytes;
+        let failed = |error| Error::new(format!("sending {bytes} bytes"), error);
+        let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let copies = match &mut *copies {
+            Some(copies) => copies,
+            empty => empty.insert(Copies::new(&self.stream)?),
+        };
+        let Copies { stream, staging, next } = copies;
+        // Allocated in the order of the copies: in that of the kernels, the copies would wait for all that is queued. The driver lets
+        // memory that the other stream freed wait for it.
+        // SAFETY: a live stream.
+        let pointer = unsafe { result::malloc_async(stream.cu_stream(), bytes.max(1)) }.map_err(failed)?;
+        let at_once = (STAGING_BYTES / row_bytes.max(1)).clamp(1, rows.max(1));
+        let mut copy = || -> Result<(), Error> {
+            for first in (0..rows).step_by(at_once) {
+                let range = first..(first + at_once).min(rows);
+                let (at, len) = ((first * row_bytes) as u64, range.len() * row_bytes);
+                let staging = &mut staging[*next];
+                *next = 1 - *next;
+                let source = staging.free(at_once * row_bytes)?;
+                fill(range, source);
+                // SAFETY: the staging memory holds `len` bytes until the event below has passed, and so does the new memory from `at` on.
+                unsafe {
+                    let source = std::slice::from_raw_parts(source, len);
+                    result::memcpy_htod_async(pointer + at, source, stream.cu_stream()).map_err(failed)?;
+                }
+                staging.copied = Some(stream.record_event(None).map_err(failed)?);
+            }
+            self.stream.join(stream).map_err(failed)
+        };
+        if let Err(error) = copy() {
+            // SAFETY: nobody else knows the memory yet.
+            let _ = unsafe { result::free_async(pointer, stream.cu_stream()) };
+            return Err(error);
+        }
+        Ok(pointer)
+    }
+
+    fn beside(&self) -> Result<Arc<dyn Backend>, Error> {
+        let stream = self.stream.fork().map_err(|error| Error::new("a second stream", error))?;
+        Ok(Arc::new(Self::new(stream)))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], pointer: u64) -> Result<(), Error> {

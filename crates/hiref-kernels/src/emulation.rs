@@ -1,9 +1,10 @@
 //! A queue on the host: the kernels' sources compiled by the host's compiler, run one thread block after the other.
 
 use crate::error::Error;
-use crate::queue::{Backend, Kernel, Launch, Precision, Product, Queue};
+use crate::queue::{Backend, Fill, Kernel, Launch, Precision, Product, Queue};
 use std::alloc::{Layout, alloc, dealloc};
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
+use std::sync::Arc;
 
 /// The order in which the threads of a block take turns. A kernel whose result depends on it lacks a barrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ struct Emulated {
 /// Bytes before and after each buffer that nobody may write.
 const GUARD: usize = 64;
 const GUARD_BYTE: u8 = 0xa5;
+/// Rows of a range that is sent.
+const SENT_ROWS: usize = 7;
 
 unsafe extern "C" {
     fn hiref_emulate(
@@ -84,6 +87,27 @@ impl Backend for Emulated {
         // SAFETY: by the caller's promise.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), pointer as *mut u8, bytes.len()) };
         Ok(())
+    }
+
+    fn send(&self, rows: usize, row_bytes: usize, fill: &mut Fill<'_>) -> Result<u64, Error> {
+        let pointer = self.allocate(rows * row_bytes)?;
+        // As through page-locked memory: in short ranges, and the same memory again for the next one, with what the last left there.
+        let mut staging = vec![u64::MAX; (SENT_ROWS * row_bytes).div_ceil(size_of::<u64>())];
+        for first in (0..rows).step_by(SENT_ROWS) {
+            let range = first..(first + SENT_ROWS).min(rows);
+            let bytes = range.len() * row_bytes;
+            fill(range, staging.as_mut_ptr().cast());
+            // SAFETY: the staging memory holds the range, and the new memory all of them.
+            unsafe {
+                let to = (pointer as *mut u8).add(first * row_bytes);
+                std::ptr::copy_nonoverlapping(staging.as_ptr().cast(), to, bytes);
+            }
+        }
+        Ok(pointer)
+    }
+
+    fn beside(&self) -> Result<Arc<dyn Backend>, Error> {
+        Ok(Arc::new(Self { schedule: self.schedule }))
     }
 
     unsafe fn download(&self, bytes: &mut [u8], pointer: u64) -> Result<(), Error> {
@@ -208,6 +232,19 @@ mod tests {
             let shape = Launch { grid, threads, shared_bytes: 64 * 4 };
             // SAFETY: as above; nothing is run.
             assert!(unsafe { launch!(queue, kernel("faulty", name), shape, &mut out) }.is_err());
+        }
+    }
+
+    #[test]
+    fn rows_are_sent_in_ranges() {
+        let queue = Queue::emulated(Schedule::Rising).beside().unwrap();
+        for rows in [0, 1, SENT_ROWS, 3 * SENT_ROWS + 2] {
+            let sent = queue.send(rows, 3, |range, values: &mut [f32]| {
+                assert_eq!(values.len(), 3 * range.len());
+                values.iter_mut().zip(3 * range.start..).for_each(|(value, at)| *value = at as f32);
+            });
+            let expected: Vec<f32> = (0..3 * rows).map(|at| at as f32).collect();
+            assert_eq!(sent.unwrap().to_vec().unwrap(), expected);
         }
     }
 }

@@ -35,6 +35,11 @@ pub(crate) trait Backend: Send + Sync {
     /// # Safety
     /// So many bytes can be written there.
     unsafe fn upload(&self, pointer: u64, bytes: &[u8]) -> Result<(), Error>;
+    /// New memory of `rows` rows of `row_bytes` bytes each, filled by the host a range of rows at a time, beside what is queued already.
+    /// What is queued later waits for it.
+    fn send(&self, rows: usize, row_bytes: usize, fill: &mut Fill<'_>) -> Result<u64, Error>;
+    /// Another queue of the same device, whose work runs beside this one's; it starts after all that this one was given.
+    fn beside(&self) -> Result<Arc<dyn Backend>, Error>;
     /// # Safety
     /// So many bytes can be read there.
     unsafe fn download(&self, bytes: &mut [u8], pointer: u64) -> Result<(), Error>;
@@ -50,6 +55,9 @@ pub(crate) trait Backend: Send + Sync {
     fn free_memory(&self) -> Result<u64, Error>;
     fn synchronize(&self) -> Result<(), Error>;
 }
+
+/// Writes the rows of a range to where the first of them belongs; the pointer suits any element.
+pub(crate) type Fill<'a> = dyn FnMut(Range<usize>, *mut u8) + 'a;
 
 /// A kernel: the source file's stem and the function's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -281,6 +289,35 @@ impl Queue {
         let mut buffer = self.allocate::<T>(values.len())?;
         buffer.write_at(0, values)?;
         Ok(buffer)
+    }
+
+    /// `rows` rows of `width` values each, which `fill` writes, a range of rows at a time: on a device through page-locked memory, so that the
+    /// copy of one range goes on while the next is filled, and beside the kernels that are queued already.
+    ///
+    /// # Errors
+    /// Not enough memory; a failed copy.
+    pub fn send<T: Element>(
+        &self,
+        rows: usize,
+        width: usize,
+        mut fill: impl FnMut(Range<usize>, &mut [T]),
+    ) -> Result<Buffer<T>, Error> {
+        let row_bytes = width * size_of::<T>();
+        let pointer = self.backend.send(rows, row_bytes, &mut |range, pointer| {
+            let len = range.len() * width;
+            // SAFETY: the backend hands out memory for so many rows, aligned for every element; any bits are a value.
+            fill(range, unsafe { std::slice::from_raw_parts_mut(pointer.cast::<T>(), len) });
+        })?;
+        Ok(Buffer { pointer, len: rows * width, backend: self.backend.clone(), element: PhantomData })
+    }
+
+    /// Another queue of the same device: its work runs beside this one's, but after what this one was given so far. Buffers of either may be
+    /// read by the other once their owner has been waited for.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn beside(&self) -> Result<Self, Error> {
+        Ok(Self { backend: self.backend.beside()? })
     }
 
     /// `out = x yᵀ` for each pair of a batch; O(batch · rows · columns · inner).

@@ -25,14 +25,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 /// Points and features are copied to the device if they take no more than this share of its free memory.
 #[cfg(feature = "cuda")]
 const RESIDENT_SHARE: (u64, u64) = (3, 5);
-/// Share of the free memory that the work on one batch may take, as a divisor.
-#[cfg(any(feature = "cuda", test))]
+/// Share of the free memory that the work on one batch, or a tile's products, may take, as a divisor.
+#[cfg(feature = "cuda")]
 const BATCH_SHARE: u64 = 4;
 
 /// A problem with n <= m on a device.
 #[derive(Debug)]
 pub(crate) struct Accelerator<'a> {
     pub(crate) queue: Queue,
+    /// A second one, where points are sent: one batch is gathered and sent while the other is solved.
+    beside: Option<Queue>,
     pub(crate) x: Side<'a>,
     pub(crate) y: Side<'a>,
     pub(crate) dimension: usize,
@@ -48,7 +50,7 @@ pub(crate) struct Accelerator<'a> {
     failure: Mutex<Option<Error>>,
 }
 
-/// x and y points of a tile: its products take 1 GiB.
+/// x and y points of a tile at most: its products take 1 GiB.
 #[cfg(any(feature = "cuda", test))]
 const TILE: [usize; 2] = [1 << 14, 1 << 14];
 
@@ -61,6 +63,7 @@ impl<'a> Accelerator<'a> {
     pub(crate) fn of_problem(
         problem: &Problem,
         device: &Device,
+        most_memory: Option<u64>,
         supports: Supports<'a>,
         geometry: &InnerProductGeometry<'_>,
     ) -> Result<Option<Self>, Error> {
@@ -72,7 +75,8 @@ impl<'a> Accelerator<'a> {
             let here = problem.x().tensor().device().same_device(device);
             let points = 4 * ((supports.num_x() + supports.num_y()) * supports.dimension()) as u64;
             let missing = if here { 0 } else { points };
-            let fits = geometry.bytes() + missing <= queue.free_memory()? / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
+            let memory = queue.free_memory()?.min(most_memory.unwrap_or(u64::MAX));
+            let fits = geometry.bytes() + missing <= memory / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
             let side = |rows: Rows<'a>, cloud| match () {
                 () if here => Side::of_cloud(&queue, cloud, supports.cost),
                 () if fits => Side::uploaded(&queue, rows, supports.cost),
@@ -81,9 +85,12 @@ impl<'a> Accelerator<'a> {
             let sides = [side(supports.x, problem.x())?, side(supports.y, problem.y())?];
             let features = if fits { Some(FeatureTensors::new(geometry, device)?) } else { None };
             queue.synchronize()?;
-            return Ok(Some(Self::new(queue, sides, supports, features)?));
+            let free = queue.free_memory()?.min(most_memory.unwrap_or(u64::MAX));
+            let batch_bytes = free / BATCH_SHARE;
+            let tile = TILE.map(|side| side.min((batch_bytes / 4).isqrt() as usize).max(256));
+            return Ok(Some(Self { batch_bytes, tile, ..Self::new(queue, sides, supports, features)? }));
         }
-        let _ = (problem, device, supports, geometry);
+        let _ = (problem, device, most_memory, supports, geometry);
         Ok(None)
     }
 
@@ -112,19 +119,25 @@ impl<'a> Accelerator<'a> {
         supports: Supports<'_>,
         features: Option<FeatureTensors>,
     ) -> Result<Self, Error> {
-        let batch_bytes = queue.free_memory()? / BATCH_SHARE;
+        let beside = if x.is_resident() && y.is_resident() { None } else { Some(queue.beside()?) };
         Ok(Self {
             queue,
+            beside,
             x,
             y,
             dimension: supports.dimension(),
             kind: supports.cost,
             features,
-            batch_bytes,
+            batch_bytes: 0,
             tile: TILE,
             frames: Default::default(),
             failure: Mutex::new(None),
         })
+    }
+
+    /// The queues that batches take turns in.
+    pub(crate) fn queues(&self) -> Vec<&Queue> {
+        std::iter::once(&self.queue).chain(&self.beside).collect()
     }
 
     /// The cost as the kernels number it.
@@ -147,6 +160,11 @@ impl<'a> Accelerator<'a> {
     /// Notes the first failure; the solve stops at the next safe point, as if asked to, and then returns it.
     pub(crate) fn fail(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    /// Whether there was a failure.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// The first failure, if there was one.

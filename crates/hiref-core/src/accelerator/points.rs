@@ -136,18 +136,12 @@ impl Side<'_> {
         let Store::Streamed(values) = self.store else {
             return Ok(Picked { sent: None, norms: None, side: self, index });
         };
-        let d = self.dimension;
-        let mut picked = vec![0.0_f32; index.len() * d];
-        let mut index = index;
-        picked.par_chunks_exact_mut(d).zip(index.par_iter_mut()).enumerate().for_each(|(at, (row, i))| {
-            if (*i as usize) < self.num_points {
-                values.copy_row(*i as usize, row);
-                *i = at as u32;
-            } else {
-                *i = NONE;
-            }
-        });
-        self.send(queue, &picked, index, normalize)
+        let sent = self.send(queue, index.len(), normalize, |at, row| match index[at] {
+            i if (i as usize) < self.num_points => values.copy_row(i as usize, row),
+            _ => row.fill(0.0),
+        })?;
+        let known = |(at, &i): (usize, &u32)| if (i as usize) < self.num_points { at as u32 } else { NONE };
+        Ok(Picked { index: index.par_iter().enumerate().map(known).collect(), ..sent })
     }
 
     /// A range of rows.
@@ -155,13 +149,22 @@ impl Side<'_> {
         let Store::Streamed(values) = self.store else {
             return Ok(Picked { sent: None, norms: None, side: self, index: Vec::new() });
         };
-        self.send(queue, &values.range(range), Vec::new(), normalize)
+        self.send(queue, range.len(), normalize, |at, row| values.copy_row(range.start + at, row))
     }
 
-    fn send(&self, queue: &Queue, rows: &[f32], index: Vec<u32>, normalize: bool) -> Result<Picked<'_>, Error> {
-        let sent = queue.upload(rows)?;
+    /// Rows that `row` writes, to the device.
+    fn send(
+        &self,
+        queue: &Queue,
+        rows: usize,
+        normalize: bool,
+        row: impl Fn(usize, &mut [f32]) + Sync,
+    ) -> Result<Picked<'_>, Error> {
+        let sent = queue.send(rows, self.dimension, |range, values: &mut [f32]| {
+            values.par_chunks_exact_mut(self.dimension).enumerate().for_each(|(at, out)| row(range.start + at, out));
+        })?;
         let norms = if normalize { Some(inverse_norms(queue, sent.view(), self.dimension)?) } else { None };
-        Ok(Picked { sent: Some(sent), norms, side: self, index })
+        Ok(Picked { sent: Some(sent), norms, side: self, index: Vec::new() })
     }
 }
 

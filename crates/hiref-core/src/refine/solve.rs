@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 pub struct Hiref {
     params: HirefParams,
     device: Option<Device>,
+    device_memory: Option<u64>,
     #[cfg(test)]
     pub(crate) emulated: Option<Emulated>,
 }
@@ -42,6 +43,7 @@ impl Hiref {
         Self {
             params,
             device: None,
+            device_memory: None,
             #[cfg(test)]
             emulated: None,
         }
@@ -56,6 +58,14 @@ impl Hiref {
     #[must_use]
     pub fn on_device(mut self, device: &Device) -> Self {
         self.device = Some(device.clone());
+        self
+    }
+
+    /// Takes at most about so many bytes of the device's memory, or what is free there if that is less. Points that do not fit are sent as they
+    /// are needed, while the device works.
+    #[must_use]
+    pub fn with_device_memory(mut self, bytes: u64) -> Self {
+        self.device_memory = Some(bytes);
         self
     }
 
@@ -107,6 +117,7 @@ impl Hiref {
     fn run<'a>(&'a self, problem: &'a Problem, observer: &'a dyn Observer) -> Run<'a> {
         Run {
             device: self.device.as_ref(),
+            device_memory: self.device_memory,
             #[cfg(test)]
             emulated: self.emulated,
             ..Run::new(&self.params, problem, observer)
@@ -137,6 +148,7 @@ struct Run<'a> {
     observer: &'a dyn Observer,
     deadline: Option<Instant>,
     device: Option<&'a Device>,
+    device_memory: Option<u64>,
     #[cfg(test)]
     emulated: Option<Emulated>,
 }
@@ -154,6 +166,7 @@ impl<'a> Run<'a> {
             observer,
             deadline,
             device: None,
+            device_memory: None,
             #[cfg(test)]
             emulated: None,
         }
@@ -214,6 +227,6 @@ impl<'a> Run<'a> {
             return Accelerator::emulated(queue, supports, geometry, streamed).map(Some);
         }
         let device = self.device.unwrap_or_else(|| self.problem.x().tensor().device());
-        Accelerator::of_problem(self.problem, device, supports, geometry)
+        Accelerator::of_problem(self.problem, device, self.device_memory, supports, geometry)
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::geometry::Supports;
 use crate::progress::{Event, Observer, Phase};
 use hiref_kernels::{
-    Auction, BlockCosts, Blocks, NONE, Precision, Product, auction, block_means, block_products, column_terms,
+    Auction, BlockCosts, Blocks, NONE, Precision, Product, Queue, auction, block_means, block_products, column_terms,
     find_shadows, finish_costs, gather_centred, pair_costs,
 };
 use rayon::prelude::*;
@@ -39,31 +39,48 @@ pub(super) fn solve_blocks(
     phase: Phase,
     observer: &dyn Observer,
 ) -> Vec<Option<Solved>> {
-    let mut solved = Vec::with_capacity(blocks.len());
     let stride = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
     let bytes = 4 * stride * (2 * supports.dimension() + stride + 16) + 32 * supports.dimension();
-    let per_batch = (accelerator.batch_bytes as usize / bytes.max(1)).clamp(1, MOST_BLOCKS);
-    for batch in blocks.chunks(per_batch) {
-        if observer.should_stop() {
-            break;
-        }
-        let task = Batch { accelerator, supports, pairing, blocks: batch, stride, warm };
-        match task.solve() {
-            Ok(found) => solved.extend(found.into_iter().map(Some)),
-            Err(error) => {
-                accelerator.fail(error);
+    let queues = accelerator.queues();
+    let per_batch = (accelerator.batch_bytes as usize / queues.len() / bytes.max(1)).clamp(1, MOST_BLOCKS);
+    let batches: Vec<&[&[u32]]> = blocks.chunks(per_batch).collect();
+    // Every other batch, one after the other.
+    let run = |lane: usize| {
+        let mut done = Vec::new();
+        for (at, &blocks) in batches.iter().enumerate().skip(lane).step_by(queues.len()) {
+            if observer.should_stop() || accelerator.has_failed() {
                 break;
             }
+            let task = Batch { accelerator, queue: queues[lane], supports, pairing, blocks, stride, warm };
+            match task.solve() {
+                Ok(found) => done.push((at, found)),
+                Err(error) => accelerator.fail(error),
+            }
+            observer.on_event(&Event::Advanced { phase, work: blocks.iter().map(|block| block.len() as u64).sum() });
         }
-        observer.on_event(&Event::Advanced { phase, work: batch.iter().map(|block| block.len() as u64).sum() });
+        done
+    };
+    // Threads of their own: they wait for the device, which the pool's must not.
+    let done: Vec<(usize, Vec<Solved>)> = std::thread::scope(|scope| {
+        let run = &run;
+        let others: Vec<_> = (1..queues.len()).map(|lane| scope.spawn(move || run(lane))).collect();
+        let mut done = run(0);
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    let mut solved: Vec<Option<Solved>> = std::iter::repeat_with(|| None).take(blocks.len()).collect();
+    for (at, found) in done {
+        solved[at * per_batch..].iter_mut().zip(found).for_each(|(slot, found)| *slot = Some(found));
     }
-    solved.resize_with(blocks.len(), || None);
     solved
 }
 
 /// Blocks that the device solves at once.
 struct Batch<'a> {
     accelerator: &'a Accelerator<'a>,
+    queue: &'a Queue,
     supports: Supports<'a>,
     pairing: &'a Pairing,
     blocks: &'a [&'a [u32]],
@@ -97,8 +114,7 @@ impl Batch<'_> {
     }
 
     fn solve(&self) -> Result<Vec<Solved>, Error> {
-        let Self { accelerator, supports, blocks, stride, .. } = *self;
-        let queue = &accelerator.queue;
+        let Self { accelerator, queue, supports, blocks, stride, .. } = *self;
         let normalize = accelerator.kind == CostKind::Cosine;
         let (mut x_index, mut y_index) = (vec![NONE; blocks.len() * stride], vec![NONE; blocks.len() * stride]);
         for ((xs, ys), block) in x_index.chunks_exact_mut(stride).zip(y_index.chunks_exact_mut(stride)).zip(blocks) {
@@ -203,7 +219,7 @@ impl Batch<'_> {
 
     /// The change of each block's cost, in f64 from the points; 0 for blocks that are not usable.
     fn changes(&self, x: &[u32], y: &[u32], columns: &[u32], usable: &[bool]) -> Result<Vec<f64>, Error> {
-        let Self { accelerator, supports, blocks, stride, .. } = *self;
+        let Self { accelerator, queue, supports, blocks, stride, .. } = *self;
         // Rows that move: what they will pay, and what they pay.
         let (mut rows, mut new, mut old, mut of_block) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (b, block) in blocks.iter().enumerate().filter(|&(b, _)| usable[b]) {
@@ -218,7 +234,6 @@ impl Batch<'_> {
             }
         }
         let differences: Vec<f64> = if accelerator.x.is_resident() && accelerator.y.is_resident() {
-            let queue = &accelerator.queue;
             let sides = (accelerator.x.pick(queue, Vec::new(), false)?, accelerator.y.pick(queue, Vec::new(), false)?);
             let on = queue.upload(&rows)?;
             let costs = |columns: &[u32]| -> Result<Vec<f64>, Error> {
