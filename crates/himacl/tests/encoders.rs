@@ -34,14 +34,18 @@ fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
     tensor.to_vec2().unwrap()
 }
 
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
 /// Cosine above 0.9999 in every row, and every value as near as rounding allows.
 fn check(name: &str, got: &Tensor, expected: &Tensor, tolerance: f32) {
     assert_eq!(got.dims(), expected.dims(), "{name}");
     for (row, (got, expected)) in rows(got).iter().zip(rows(expected)).enumerate() {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        let cosine = dot(got, &expected) / (dot(got, got) * dot(&expected, &expected)).sqrt();
+        let cosine = cosine(got, &expected);
         let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        println!("{name} row {row}: cosine {cosine:.7}, largest difference {worst:.1e}");
+        println!("{name} row {row}: cosine {cosine:.9}, largest difference {worst:.1e}");
         assert!(cosine > 0.9999, "{name} row {row}: cosine {cosine}");
         assert!(worst < tolerance, "{name} row {row}: largest difference {worst}, tolerance {tolerance}");
     }
@@ -84,6 +88,30 @@ fn as_pytorch() {
                 check(&format!("{name} image, {form}"), &got, &expected["image"], 1e-4);
                 assert_eq!(image.dimension(), got.dim(1).unwrap());
             }
+        }
+    }
+}
+
+/// In half precision every family runs on Candle's own operations, as it does on other devices. (Candle's CPU multiplies no
+/// bf16.)
+#[test]
+fn half_precision_is_near() {
+    for (name, folder) in cases() {
+        let (spec, expected) = (spec(&name, &folder), tensors(&folder.join("expected.safetensors")));
+        let encoder = Encoder::load(&spec, &folder, &Device::Cpu, DType::F16).unwrap();
+        let near = |kind: &str, got: &Tensor| {
+            assert_eq!(got.dtype(), DType::F32, "{name}");
+            for (row, (got, expected)) in rows(got).iter().zip(rows(&expected[kind])).enumerate() {
+                let cosine = cosine(got, &expected);
+                assert!(cosine > 0.9999, "{name} {kind} row {row}: {cosine}");
+            }
+        };
+        if let Some(text) = &encoder.text {
+            let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+            near("text", &text.encode(&tokens).unwrap());
+        }
+        if let Some(image) = &encoder.image {
+            near("image", &image.encode(&pictures()).unwrap());
         }
     }
 }
