@@ -120,7 +120,8 @@ fn round(encoder: &Encoder, batches: &Batches) -> anyhow::Result<Vec<Vec<f32>>> 
 /// Texts in batches of like length, the longest first.
 fn texts(args: &EncodersArgs, path: &PathBuf, encoder: &dyn TextEncoder) -> anyhow::Result<Batches> {
     let content = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut tokens = content.lines().map(|line| encoder.tokenize(line)).collect::<Result<Vec<Tokens>, _>>()?;
+    let tokens = content.lines().map(|line| anyhow::Ok(encoder.tokenize(line)?));
+    let mut tokens = tokens.collect::<anyhow::Result<Vec<Tokens>>>()?;
     tokens.sort_by_key(|tokens| std::cmp::Reverse(tokens.0.len()));
     Ok(Batches::Texts(tokens.chunks(args.batch_size).map(<[Tokens]>::to_vec).collect()))
 }
