@@ -10,9 +10,13 @@ timm or sentence-transformers. Texts are padded to one length and masked there; 
 import json
 import pathlib
 import sys
+import tempfile
+import zlib
 
 import numpy as np
+import open_clip as oc
 import PIL
+from sentence_transformers import SentenceTransformer, models as modules_of
 import timm
 import torch
 import transformers as tr
@@ -41,9 +45,9 @@ def pixels():
     return ((x - torch.tensor(REAL["mean"])) / torch.tensor(REAL["std"])).permute(0, 3, 1, 2)
 
 
-def tokenizer(around=("[CLS]", "[SEP]")):
+def tokenizer(around=("[CLS]", "[SEP]"), lowercase=True):
     made = Tokenizer(models.WordPiece({token: i for i, token in enumerate(VOCABULARY)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer()
+    made.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     first, last = around
     template = " ".join(token for token in (first, "$A", last) if token)
@@ -52,9 +56,9 @@ def tokenizer(around=("[CLS]", "[SEP]")):
     return made
 
 
-def tokens(made, length, pad=0, fill=False):
+def tokens(made, length, pad=0, fill=False, texts=TEXTS):
     made.enable_truncation(length)
-    ids = [encoding.ids for encoding in made.encode_batch(TEXTS)]
+    ids = [encoding.ids for encoding in made.encode_batch(texts)]
     made.no_truncation()
     longest = length if fill else max(map(len, ids))
     padded = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])
@@ -97,6 +101,12 @@ def save(name, model, family, dimension, expected, made=None, text="", image=Fal
     save_file({k: v.float().contiguous() for k, v in expected.items()}, folder / "expected.safetensors")
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{name}: {size / 1024:.0f} KiB, {', '.join(f'{k} {tuple(v.shape)} norm {v.norm(dim=-1).mean():.3f}' for k, v in expected.items())}")
+
+
+def processor(name, **more):
+    """How pictures are prepared, as transformers' processors save it."""
+    described = {"do_normalize": True, "do_resize": True, "image_mean": REAL["mean"], "image_std": REAL["std"], "resample": 3, **more}
+    (OUT / name / "preprocessor_config.json").write_text(json.dumps(described, indent=2) + "\n")
 
 
 def mean(states, mask):
@@ -196,6 +206,80 @@ def dinov2():
     # Trained for 7 by 7 patches, run on 4 by 4: places are interpolated.
     model = shaken(tr.Dinov2Model(tr.Dinov2Config(image_size=56, patch_size=8, mlp_ratio=2, **small)))
     save("dinov2", model, "dinov2", 32, {"image": model(pixels()).last_hidden_state[:, 0]}, image=True, modality="image")
+    processor("dinov2", image_processor_type="BitImageProcessor", size={"shortest_edge": SIDE}, do_center_crop=True, crop_size={"height": SIDE, "width": SIDE})
+
+
+def clip_laion():
+    """CLIP of LAION: the plain GELU."""
+    vision = dict(image_size=SIDE, patch_size=8, hidden_act="gelu", **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=20, eos_token_id=4, bos_token_id=3, pad_token_id=4, hidden_act="gelu", **SMALL)
+    model = shaken(tr.CLIPModel(tr.CLIPConfig(text_config=text, vision_config=vision, projection_dim=24)))
+    made = tokenizer()
+    ids, mask = tokens(made, 20, pad=4)
+    made_text = model.text_projection(model.text_model(ids, attention_mask=mask).pooler_output)
+    made_image = model.visual_projection(model.vision_model(pixels()).pooler_output)
+    save("clip-laion", model, "clip", 24, {"text": made_text, "image": made_image}, made, image=True, modality="both")
+    processor("clip-laion", feature_extractor_type="CLIPFeatureExtractor", size=SIDE, do_center_crop=True, crop_size=SIDE)
+
+
+def clip_open_clip():
+    """CLIP by open_clip's own names; the end of a text has the largest number, by which open_clip finds it."""
+    for name, quick in [("clip-open-clip", False), ("clip-open-clip-quick", True)]:
+        vision = dict(layers=2, width=32, head_width=8, patch_size=8, image_size=SIDE)
+        text = dict(context_length=20, vocab_size=V + 1, width=32, heads=4, layers=2)
+        model = shaken(oc.CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text, quick_gelu=quick))
+        made = tokenizer()
+        end = ("[END]", V)
+        made.add_special_tokens([end[0]])
+        made.post_processor = processors.TemplateProcessing(single="[CLS] $A [END]", special_tokens=[("[CLS]", 3), end])
+        ids, _ = tokens(made, 20, pad=0, fill=True)
+        expected = {"text": model.encode_text(ids), "image": model.encode_image(pixels())}
+        save(name, model, "clip", 24, expected, made, image=True, modality="both")
+        described = {
+            "model_cfg": {"embed_dim": 24, "quick_gelu": quick, "vision_cfg": vision, "text_cfg": text},
+            "preprocess_cfg": {**REAL, "interpolation": "bicubic", "resize_mode": "shortest"},
+        }
+        (OUT / name / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n")
+        (OUT / name / "model.safetensors").rename(OUT / name / "open_clip_model.safetensors")
+
+
+def siglip2():
+    """SigLIP2 with pictures of one size: SigLIP's net, texts in lower case, another token that fills them."""
+    vision = dict(image_size=SIDE, patch_size=8, **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=24, pad_token_id=0, eos_token_id=1, bos_token_id=3, **SMALL)
+    model = shaken(tr.SiglipModel(tr.SiglipConfig(text_config=text, vision_config=vision)))
+    made = tokenizer((None, "<s>"), lowercase=False)
+    ids, _ = tokens(made, 24, pad=0, fill=True, texts=[text.lower() for text in TEXTS])
+    expected = {"text": model.text_model(ids).pooler_output, "image": model.vision_model(pixels()).pooler_output}
+    save("siglip2", model, "siglip", 32, expected, made, "fill = 0\nlowercase = true", image=True, modality="both")
+    processor("siglip2", image_processor_type="SiglipImageProcessor", size={"height": SIDE, "width": SIDE}, do_rescale=True, rescale_factor=1 / 255)
+    described = {"do_lower_case": True, "pad_token": {"content": "[PAD]", "special": True}, "tokenizer_class": "GemmaTokenizer"}
+    (OUT / "siglip2" / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n")
+
+
+def sentence_transformers():
+    """A folder of Sentence-Transformers: modules.json with pooling, a dense layer, unit length; prompts; a shorter length."""
+    name = "sentence-transformers"
+    with tempfile.TemporaryDirectory() as folder:
+        model = shaken(tr.BertModel(tr.BertConfig(vocab_size=V, max_position_embeddings=40, **SMALL), add_pooling_layer=False))
+        model.save_pretrained(folder)
+        specials = dict(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
+        tr.PreTrainedTokenizerFast(tokenizer_object=tokenizer(lowercase=False), **specials).save_pretrained(folder)
+        modules = [
+            modules_of.Transformer(folder, max_seq_length=24, do_lower_case=True),
+            modules_of.Pooling(32, pooling_mode="cls"),
+            modules_of.Dense(32, 24),
+            modules_of.Normalize(),
+        ]
+        prompts = {"query": "the red ", "passage": "a photo of "}
+        model = SentenceTransformer(modules=modules, prompts=prompts, default_prompt_name="passage", device="cpu")
+    shaken(model[2])
+    model.save(str(OUT / name), create_model_card=False)
+    expected = {"text": torch.from_numpy(model.encode(TEXTS)), "query": torch.from_numpy(model.encode(TEXTS, prompt_name="query"))}
+    save_file(expected, OUT / name / "expected.safetensors")
+    lines = ['family = "sentence-transformers"', 'modality = "text"', f'repo = "golden/{name}"', 'licence = "MIT OR Apache-2.0"', "dimension = 24", "[text]"]
+    (OUT / name / "spec.toml").write_text("\n".join(lines) + "\n")
+    print(name, sorted(str(path.relative_to(OUT / name)) for path in (OUT / name).rglob("*") if path.is_file()))
 
 
 def timm_model(name, family, model):
@@ -291,4 +375,9 @@ if __name__ == "__main__":
     only = sys.argv[2:]
     for make in [bert, xlm_roberta, mpnet, modernbert, qwen3, clip, chinese_clip, siglip, vit, dinov2, convolutional, pictures]:
         if not only or make.__name__ in only:
+            make()
+    # Each with a seed of its own, so that others may join without changing them.
+    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers]:
+        if not only or make.__name__ in only:
+            torch.manual_seed(zlib.crc32(make.__name__.encode()))
             make()

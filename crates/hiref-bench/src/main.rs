@@ -6,6 +6,7 @@ mod choose_training;
 mod compare;
 mod contender;
 mod development;
+mod encoders;
 mod few_anchors;
 #[cfg(feature = "cuda")]
 mod kernels;
@@ -58,6 +59,8 @@ enum Command {
     Generate(sets::GenerateArgs),
     /// Times the steps of training on random pairs.
     Training(training::TrainingArgs),
+    /// Times an encoder over fixed batches.
+    Encoders(encoders::EncodersArgs),
     /// Measures the CUDA kernels against what the device can do.
     #[cfg(feature = "cuda")]
     Kernels(kernels::KernelsArgs),
@@ -77,6 +80,7 @@ fn main() -> anyhow::Result<()> {
         Command::Solve(args) => solve::run(&args),
         Command::Generate(args) => sets::generate(&args),
         Command::Training(args) => training::run(&args),
+        Command::Encoders(args) => encoders::run(&args),
         #[cfg(feature = "cuda")]
         Command::Kernels(args) => kernels::run(&args),
     }

@@ -35,7 +35,7 @@ impl RepoArgs {
             specs.push(EncoderSpec { revision: revision.unwrap_or(spec.revision), ..spec });
         }
         if let (Some(repo), Some(family)) = (&self.repo, self.family) {
-            specs.push(registry::for_repo(repo, self.revision.as_deref().unwrap_or("main"), family)?);
+            specs.push(registry::for_repo(repo, self.revision.as_deref().unwrap_or("main"), family));
         }
         Ok(specs)
     }

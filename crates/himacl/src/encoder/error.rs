@@ -41,6 +41,26 @@ pub enum EncoderError {
         /// `image` or `text`.
         section: &'static str,
     },
+    /// Pictures whose preparation nothing describes.
+    #[error(
+        "encoder `{name}`: nothing in `{}` says how pictures are prepared\n\
+         hint: it takes preprocessor_config.json, open_clip_config.json or timm's config.json",
+        folder.display()
+    )]
+    NoPreparation {
+        /// The encoder.
+        name: String,
+        /// The folder with its files.
+        folder: PathBuf,
+    },
+    /// Texts that are to be filled up to one length, nobody says with what.
+    #[error("encoder `{name}`: `{}` has no tokenizer_config.json, which names the token that fills texts", folder.display())]
+    NoFill {
+        /// The encoder.
+        name: String,
+        /// The folder with its files.
+        folder: PathBuf,
+    },
     /// A square that does not lie in the resized picture.
     #[error("`image.crop` is {crop}, expected 1 to `image.resize`, which is {resize}")]
     ImageSize {

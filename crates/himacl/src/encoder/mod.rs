@@ -7,6 +7,7 @@ mod config;
 mod error;
 mod image;
 mod nn;
+mod open_clip;
 pub mod registry;
 mod text;
 mod towers;
@@ -14,6 +15,7 @@ mod weights;
 
 pub use self::image::Preprocessor;
 pub use error::EncoderError;
+pub(crate) use weights::files as weight_files;
 
 use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};
 use ::image::DynamicImage;
@@ -105,8 +107,7 @@ impl Encoder {
 
     fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
         let config = || Config::read(&folder.join("config.json"));
-        let side = || Ok::<_, EncoderError>(image_spec(spec)?.crop as usize);
-        let images = match spec.family {
+        let image = match spec.family {
             Family::Clip => return towers::clip(spec, folder, weights),
             Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),
             Family::Siglip => return towers::siglip(spec, folder, weights),
@@ -119,24 +120,21 @@ impl Encoder {
                 let text = Text::load(spec, folder, weights)?;
                 return Ok(Self { image: None, text: Some(Box::new(text)) });
             }
-            Family::Vit => {
-                let weights = weights.at_if_there("vit");
-                let model =
-                    VisionTransformer::load(&weights, &config()?, VisionKind::Vit, side()?, spec.pooling, None)?;
-                Images::new(spec, model, &weights)?
-            }
-            Family::Dinov2 => {
-                let weights = weights.at_if_there("dinov2");
-                let model =
-                    VisionTransformer::load(&weights, &config()?, VisionKind::Dino, side()?, spec.pooling, None)?;
-                Images::new(spec, model, &weights)?
-            }
-            Family::Resnet => Images::new(spec, ResNet::load(weights)?, weights)?,
-            Family::Convnext => Images::new(spec, ConvNext::load(weights)?, weights)?,
+            _ => image_spec(spec, folder)?,
+        };
+        let transformer = |name: &str, kind: VisionKind| {
+            let side = image.crop as usize;
+            VisionTransformer::load(&weights.at_if_there(name), &config()?, kind, side, spec.pooling, None)
+        };
+        let images = match spec.family {
+            Family::Vit => Images::new(&image, transformer("vit", VisionKind::Vit)?, weights)?,
+            Family::Dinov2 => Images::new(&image, transformer("dinov2", VisionKind::Dino)?, weights)?,
+            Family::Resnet => Images::new(&image, ResNet::load(weights)?, weights)?,
+            Family::Convnext => Images::new(&image, ConvNext::load(weights)?, weights)?,
             Family::EfficientnetLite => {
-                Images::new(spec, InvertedResidual::load(weights, Variant::EFFICIENTNET_LITE)?, weights)?
+                Images::new(&image, InvertedResidual::load(weights, Variant::EFFICIENTNET_LITE)?, weights)?
             }
-            Family::MobilenetV2 => Images::new(spec, InvertedResidual::load(weights, Variant::MOBILENET_V2)?, weights)?,
+            _ => Images::new(&image, InvertedResidual::load(weights, Variant::MOBILENET_V2)?, weights)?,
         };
         Ok(Self { image: Some(Box::new(images)), text: None })
     }

@@ -86,6 +86,24 @@ pub enum Family {
     SentenceTransformers,
 }
 
+impl Family {
+    /// What encoders of the family read.
+    pub fn modality(self) -> EncoderModality {
+        match self {
+            Self::Clip | Self::ChineseClip | Self::Siglip => EncoderModality::Both,
+            Self::Vit | Self::Dinov2 | Self::Resnet | Self::Convnext | Self::EfficientnetLite | Self::MobilenetV2 => {
+                EncoderModality::Image
+            }
+            Self::Bert
+            | Self::Mpnet
+            | Self::XlmRoberta
+            | Self::Modernbert
+            | Self::Qwen3
+            | Self::SentenceTransformers => EncoderModality::Text,
+        }
+    }
+}
+
 /// How tokens or places become one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -131,15 +149,17 @@ pub struct EncoderSpec {
     pub files: Vec<String>,
     /// The licence of the weights.
     pub licence: String,
-    /// Coordinates of an embedding.
-    pub dimension: usize,
+    /// Coordinates of an embedding; absent where only the weights tell.
+    #[serde(default)]
+    pub dimension: Option<usize>,
     /// How tokens or places become one vector; as the family or the folder has it where this is absent.
     #[serde(default)]
     pub pooling: Option<Pooling>,
     /// Whether the model's own output has unit length; as its folder says where this is absent.
     #[serde(default)]
     pub normalize: Option<bool>,
-    /// Of an encoder of pictures.
+    /// Of an encoder of pictures; as its own files say where this is absent.
+    #[serde(default)]
     pub image: Option<ImageSpec>,
     /// Of an encoder of texts.
     pub text: Option<TextSpec>,
@@ -202,7 +222,7 @@ pub enum Background {
 }
 
 /// How texts are prepared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextSpec {
     /// Longer texts are cut; where this is absent, as the folder says, or at the longest text that the model takes.
@@ -217,7 +237,8 @@ pub struct TextSpec {
     /// Whether texts are turned to lower case before the tokenizer has them.
     #[serde(default)]
     pub lowercase: bool,
-    /// The token that texts are filled up with, where the family wants them all of one length.
+    /// The token that texts are filled up with, where the family wants them all of one length; as the folder says where
+    /// this is absent.
     #[serde(default)]
     pub fill: Option<u32>,
 }
@@ -268,35 +289,44 @@ pub fn find(name: &str) -> Result<EncoderSpec, EncoderError> {
 }
 
 impl EncoderSpec {
-    /// The same with one of its prompts before every text.
+    /// The same with one of its prompts before every text: one of this description or of the folder with its files.
     ///
     /// # Errors
-    /// [`EncoderError::UnknownPrompt`].
-    pub fn with_prompt(mut self, prompt: &str) -> Result<Self, EncoderError> {
-        let prompts = self.text.as_ref().map(|text| &text.prompts);
-        let found = prompts.and_then(|prompts| prompts.get(prompt)).cloned();
-        let Some(found) = found else {
-            let known = prompts.map(|prompts| prompts.keys().cloned().collect::<Vec<_>>().join(", "));
-            let (name, known) = (self.name.clone(), known.unwrap_or_default());
-            return Err(EncoderError::UnknownPrompt { name, prompt: prompt.to_owned(), known });
+    /// [`EncoderError::UnknownPrompt`], [`EncoderError::File`].
+    pub fn with_prompt(mut self, prompt: &str, folder: &Path) -> Result<Self, EncoderError> {
+        let mut prompts = super::text::folder::prompts(folder)?;
+        prompts.extend(self.text.iter().flat_map(|text| text.prompts.clone()));
+        let found = prompts.remove(prompt);
+        let (Some(found), Some(text)) = (found, &mut self.text) else {
+            let known = match prompts.len() {
+                0 => "none".to_owned(),
+                _ => prompts.into_keys().collect::<Vec<_>>().join(", "),
+            };
+            return Err(EncoderError::UnknownPrompt { name: self.name, prompt: prompt.to_owned(), known });
         };
-        if let Some(text) = &mut self.text {
-            text.prefix = Some(found);
-        }
+        text.prefix = Some(found);
         Ok(self)
     }
 }
 
-/// The description of a repository that the registry does not have: that of the first encoder of its family, with the
-/// files that any encoder has.
-///
-/// # Errors
-/// [`EncoderError::Spec`].
-pub fn for_repo(repo: &str, revision: &str, family: Family) -> Result<EncoderSpec, EncoderError> {
-    let known = all()?.into_iter().find(|spec| spec.family == family);
-    let template = known.ok_or_else(|| EncoderError::Unknown { name: repo.to_owned(), near: None })?;
-    let (name, repo, revision) = (repo.replace('/', "--"), repo.to_owned(), revision.to_owned());
-    Ok(EncoderSpec { name, repo, revision, files: Vec::new(), licence: "see the repository".to_owned(), ..template })
+/// The description of a repository that the registry does not have. It says nothing beyond the family: sizes, means,
+/// pooling, prompts and the like are then read from the repository's own files.
+pub fn for_repo(repo: &str, revision: &str, family: Family) -> EncoderSpec {
+    let modality = family.modality();
+    EncoderSpec {
+        name: repo.replace('/', "--"),
+        family,
+        modality,
+        repo: repo.to_owned(),
+        revision: revision.to_owned(),
+        files: Vec::new(),
+        licence: "see the repository".to_owned(),
+        dimension: None,
+        pooling: None,
+        normalize: None,
+        image: None,
+        text: (modality != EncoderModality::Image).then(TextSpec::default),
+    }
 }
 
 /// Reads a description.
@@ -364,6 +394,23 @@ mod tests {
     }
 
     #[test]
+    fn every_encoder_says_its_dimension_and_reads_what_its_family_does() {
+        for spec in all().unwrap() {
+            assert!(spec.dimension.is_some(), "{}", spec.name);
+            assert_eq!(spec.modality, spec.family.modality(), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn a_repository_inherits_nothing() {
+        let spec = for_repo("org/model", "abc", Family::XlmRoberta);
+        assert_eq!((spec.pooling, spec.normalize, spec.dimension), (None, None, None));
+        assert_eq!(spec.text, Some(TextSpec::default()));
+        assert_eq!(for_repo("org/model", "abc", Family::Siglip).image, None);
+        assert_eq!(for_repo("org/model", "abc", Family::Vit).text, None);
+    }
+
+    #[test]
     fn unknown_names_are_refused() {
         assert!(find("minilm").unwrap_err().to_string().contains("there is no encoder `minilm`"));
         assert!(find("al-minilm-16-v2").unwrap_err().to_string().contains("did you mean `all-minilm-l6-v2`"));
@@ -395,7 +442,16 @@ mod tests {
     fn prompts_are_chosen_by_name() {
         let text = FILES.iter().find(|(name, _)| *name == "all-minilm-l6-v2").unwrap().1;
         let spec = parse("mine", &format!("{text}\n[text.prompts]\nquery = \"query: \"\n")).unwrap();
-        assert!(spec.clone().with_prompt("passage").unwrap_err().to_string().contains("it has: query"));
-        assert_eq!(spec.with_prompt("query").unwrap().text.unwrap().prefix.as_deref(), Some("query: "));
+        let folder = tempfile::tempdir().unwrap();
+        let with = |spec: &EncoderSpec, prompt: &str| spec.clone().with_prompt(prompt, folder.path());
+        assert!(with(&spec, "passage").unwrap_err().to_string().contains("it has: query"));
+        assert_eq!(with(&spec, "query").unwrap().text.unwrap().prefix.as_deref(), Some("query: "));
+        // The folder adds its own.
+        let content = r#"{"prompts": {"passage": "passage: ", "query": "other: "}}"#;
+        std::fs::write(folder.path().join("config_sentence_transformers.json"), content).unwrap();
+        assert_eq!(with(&spec, "passage").unwrap().text.unwrap().prefix.as_deref(), Some("passage: "));
+        assert_eq!(with(&spec, "query").unwrap().text.unwrap().prefix.as_deref(), Some("query: "));
+        let picture = for_repo("org/pictures", "main", Family::Resnet);
+        assert!(with(&picture, "query").is_err(), "no prompts without texts");
     }
 }

@@ -5,7 +5,8 @@ use super::config::Config;
 use super::error::EncoderError;
 use super::image::{Images, VisionKind, VisionTransformer, image_spec};
 use super::nn::{Activation, Linear};
-use super::registry::{EncoderSpec, Pooling};
+use super::open_clip;
+use super::registry::{EncoderSpec, ImageSpec, Pooling};
 use super::text::families::{chinese_clip as chinese_text, clip as clip_text, siglip as siglip_text};
 use super::text::tokens::Splitter;
 use super::text::transformer::TextTransformer;
@@ -13,13 +14,18 @@ use super::text::{Text, text_spec};
 use super::weights::Weights;
 use std::path::Path;
 
-/// CLIP by the names of transformers.
+/// CLIP by the names of transformers or of `open_clip`.
 pub(super) fn clip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Encoder, EncoderError> {
+    let pictures = image_spec(spec, folder)?;
+    if open_clip::is_named_so(weights) {
+        return open_clip::load(spec, &pictures, folder, weights);
+    }
     let config = Config::read(&folder.join("config.json"))?;
     let transformer = clip_text(&weights.at("text_model"), &config.at("text_config"))?;
-    let image = vision(spec, &config, weights, VisionKind::Clip)?;
+    let image = vision(&pictures, &config, weights, VisionKind::Clip)?;
     // The end of the text is its last token, and sees all others.
-    let text = text(spec, folder, weights, transformer, Pooling::Last, Some("text_projection"))?;
+    let projection = Linear::load(&weights.at("text_projection"))?;
+    let text = text(spec, folder, weights, transformer, Pooling::Last, Some(projection))?;
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 
@@ -27,8 +33,9 @@ pub(super) fn clip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Resu
 pub(super) fn chinese_clip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Encoder, EncoderError> {
     let config = Config::read(&folder.join("config.json"))?;
     let transformer = chinese_text(&weights.at("text_model"), &config.at("text_config"))?;
-    let image = vision(spec, &config, weights, VisionKind::Clip)?;
-    let text = text(spec, folder, weights, transformer, Pooling::Cls, Some("text_projection"))?;
+    let image = vision(&image_spec(spec, folder)?, &config, weights, VisionKind::Clip)?;
+    let projection = Linear::load(&weights.at("text_projection"))?;
+    let text = text(spec, folder, weights, transformer, Pooling::Cls, Some(projection))?;
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 
@@ -37,36 +44,52 @@ pub(super) fn siglip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Re
     let config = Config::read(&folder.join("config.json"))?;
     let transformer = siglip_text(&weights.at("text_model"), &config.at("text_config"))?;
     let length = transformer.positions();
-    let image = vision(spec, &config, weights, VisionKind::Siglip)?;
+    let image = vision(&image_spec(spec, folder)?, &config, weights, VisionKind::Siglip)?;
     let text = text(spec, folder, weights, transformer, Pooling::Last, None)?;
     // It was trained on texts filled up to one length, without a mask.
-    let fill = text_spec(spec)?.fill.unwrap_or(1);
-    let text = Text { splitter: text.splitter.filled(length, fill), ..text };
+    let tokens = Config::read_if_there(&folder.join("tokenizer_config.json"))?;
+    let fill = match (text_spec(spec)?.fill, &tokens) {
+        (Some(fill), _) => fill,
+        (None, Some(tokens)) => pad_token(tokens, &text.splitter)?,
+        (None, None) => return Err(EncoderError::NoFill { name: spec.name.clone(), folder: folder.to_path_buf() }),
+    };
+    let mut splitter = text.splitter.filled(length, fill);
+    if tokens.is_some_and(|tokens| tokens.flag("do_lower_case")) {
+        splitter = splitter.lowercase();
+    }
+    let text = Text { splitter, ..text };
     let head = Linear::load(&weights.at("text_model.head"))?;
     let text = Text { dimension: head.outputs()?, projections: vec![(head, Activation::Identity)], ..text };
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 
-fn vision(spec: &EncoderSpec, config: &Config, weights: &Weights, kind: VisionKind) -> Result<Images, EncoderError> {
-    let side = image_spec(spec)?.crop as usize;
+/// The token that texts are filled up with: a string, or an object with more about it.
+fn pad_token(config: &Config, splitter: &Splitter) -> Result<u32, EncoderError> {
+    let value = config.get("pad_token").ok_or_else(|| config.wrong("`pad_token` is missing"))?;
+    let token = value.get("content").unwrap_or(value).as_str().unwrap_or_default();
+    splitter.id(token).ok_or_else(|| config.wrong(format!("`pad_token` {value} is not a token of the tokenizer")))
+}
+
+fn vision(image: &ImageSpec, config: &Config, weights: &Weights, kind: VisionKind) -> Result<Images, EncoderError> {
+    let side = image.crop as usize;
     let projection = weights.at("visual_projection");
     let projection = projection.has("weight").then(|| Linear::load(&projection)).transpose()?;
     let (weights, config) = (weights.at("vision_model"), config.at("vision_config"));
     let model = VisionTransformer::load(&weights, &config, kind, side, None, projection)?;
-    Images::new(spec, model, &weights)
+    Images::new(image, model, &weights)
 }
 
-fn text(
+/// The text tower of a description; the longest text is what the model takes where the description is silent.
+pub(super) fn text(
     spec: &EncoderSpec,
     folder: &Path,
     weights: &Weights,
     transformer: TextTransformer,
     pooling: Pooling,
-    projection: Option<&str>,
+    projection: Option<Linear>,
 ) -> Result<Text, EncoderError> {
     let text = text_spec(spec)?;
     let max_tokens = text.max_tokens.unwrap_or(usize::MAX).min(transformer.positions());
-    let projection = projection.map(|name| Linear::load(&weights.at(name))).transpose()?;
     let prefix = text.prefix.clone().unwrap_or_default();
     Ok(Text {
         splitter: Splitter::load(folder, prefix, max_tokens, text.lowercase)?,

@@ -99,7 +99,7 @@ impl Weights {
 }
 
 /// The weights of a folder: one file, or the parts that an index lists.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
     let whole = folder.join(WHOLE);
     let index = folder.join(INDEX);
     if whole.exists() || !index.exists() {

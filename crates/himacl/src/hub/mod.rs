@@ -18,4 +18,4 @@ pub use client::{Event, Hub};
 pub use error::HubError;
 pub use settings::HubSettings;
 pub use snapshot::{Files, Snapshot, local_snapshot};
-pub use transfer::file_sha256;
+pub use transfer::files_sha256;

@@ -141,7 +141,7 @@ impl Transfer<'_> {
 
     fn verify(&self, partial: &Path) -> Result<(), Error> {
         let Some(expected) = self.sha256 else { return Ok(()) };
-        let got = file_sha256(partial)?;
+        let got = files_sha256(&[partial])?;
         if got.eq_ignore_ascii_case(expected) {
             return Ok(());
         }
@@ -149,20 +149,23 @@ impl Transfer<'_> {
     }
 }
 
-/// SHA-256 of a file, in hexadecimal.
+/// SHA-256 of the content of files, one after the other, in hexadecimal.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn file_sha256(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(Error::io("read", path))?;
+pub fn files_sha256(paths: &[impl AsRef<Path>]) -> Result<String, Error> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io("read", path))? {
-            0 => return Ok(hexadecimal(&digest.finalize())),
-            got => digest.update(&buffer[..got]),
+    for path in paths.iter().map(AsRef::as_ref) {
+        let mut file = File::open(path).map_err(Error::io("read", path))?;
+        loop {
+            match file.read(&mut buffer).map_err(Error::io("read", path))? {
+                0 => break,
+                got => digest.update(&buffer[..got]),
+            }
         }
     }
+    Ok(hexadecimal(&digest.finalize()))
 }
 
 /// Bytes in hexadecimal.

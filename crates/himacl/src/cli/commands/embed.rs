@@ -4,11 +4,11 @@ use crate::cli::encoder_files::{RepoArgs, obtain};
 use crate::cli::{Context, ExitStatus};
 use crate::data::readers::{Dataset, Modality, ReadOptions, expand_input};
 use crate::embed::{EmbedModel, EmbedOutput, EmbedParams, Progress, Towers, embed};
-use crate::encoder::Encoder;
 use crate::encoder::registry::EncoderSpec;
+use crate::encoder::{Encoder, EncoderError, weight_files};
 use crate::error::Error;
 use crate::files::{Existing, OutputDir};
-use crate::hub::{Snapshot, file_sha256};
+use crate::hub::{Snapshot, files_sha256};
 use crate::report::{Recorder, RunReport, check_same_config, write_config, write_summary};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
@@ -26,7 +26,6 @@ Examples:
 
 /// Settings that may differ between an interrupted run and its resumption.
 const FREE_KEYS: [&str; 2] = ["threads", "max_error_rate"];
-const WEIGHTS: &str = "model.safetensors";
 
 /// Embed pictures, texts or both with pretrained encoders.
 ///
@@ -75,6 +74,10 @@ pub(crate) struct EmbedArgs {
     #[arg(long)]
     no_normalize: bool,
 
+    /// The prompt to put before every text, by its name: one of the encoder's own.
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
+
     /// Number format that the models compute in.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     precision: Precision,
@@ -111,6 +114,8 @@ struct EmbedConfig {
     image_column: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caption_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
     encoders: Vec<EncoderConfig>,
 }
 
@@ -162,6 +167,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     let snapshots: Vec<Snapshot> = recorder.time("fetch", || {
         specs.iter().enumerate().map(|(index, spec)| obtain(spec, local(index), context)).collect::<Result<_, Error>>()
     })?;
+    let specs = prompted(specs, &snapshots, args.prompt.as_deref())?;
     let towers = recorder.time("load", || load(&specs, &snapshots, args.precision, context))?;
     let modality = modality(args.modality, &towers)?;
     let dataset = Dataset::open(files, read(modality))?;
@@ -220,6 +226,20 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     Ok(ExitStatus::Done)
 }
 
+/// The encoders with the prompt that was asked for, those of texts.
+fn prompted(specs: Vec<EncoderSpec>, snapshots: &[Snapshot], prompt: Option<&str>) -> Result<Vec<EncoderSpec>, Error> {
+    let Some(prompt) = prompt else { return Ok(specs) };
+    if let Some(spec) = specs.iter().find(|_| specs.iter().all(|spec| spec.text.is_none())) {
+        let (name, known) = (spec.name.clone(), "none".to_owned());
+        return Err(EncoderError::UnknownPrompt { name, prompt: prompt.to_owned(), known }.into());
+    }
+    let with = |(spec, snapshot): (EncoderSpec, &Snapshot)| match spec.text {
+        Some(_) => Ok(spec.with_prompt(prompt, &snapshot.folder)?),
+        None => Ok(spec),
+    };
+    specs.into_iter().zip(snapshots).map(with).collect()
+}
+
 fn describe(done: &EmbedOutput, seconds: f64, output: &Path) -> String {
     let speed = if done.records_now > 0 { done.records_now as f64 / seconds } else { 0.0 };
     let skipped =
@@ -269,7 +289,7 @@ fn config(
             name: spec.name.clone(),
             repo: spec.repo.clone(),
             revision: snapshot.commit.clone().unwrap_or_else(|| "local".to_owned()),
-            weights_sha256: file_sha256(&snapshot.folder.join(WEIGHTS))?,
+            weights_sha256: files_sha256(&weight_files(&snapshot.folder)?)?,
         })
     });
     // On the CPU whole batches run side by side; another device has parallelism of its own.
@@ -290,6 +310,7 @@ fn config(
         threads: context.threads,
         image_column: args.image_column.clone(),
         caption_column: args.caption_column.clone(),
+        prompt: args.prompt.clone(),
         encoders: encoders.collect::<Result<_, Error>>()?,
     })
 }

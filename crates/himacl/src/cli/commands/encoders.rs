@@ -61,7 +61,7 @@ fn table(listed: &[Listed]) -> String {
             spec.name.clone(),
             modality.as_str().unwrap_or_default().to_owned(),
             spec.family.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default(),
-            spec.dimension.to_string(),
+            spec.dimension.map_or_else(String::new, |dimension| dimension.to_string()),
             if folder.is_some() { "yes" } else { "no" }.to_owned(),
             spec.licence.clone(),
             spec.repo.clone(),

@@ -121,12 +121,16 @@ enum Names {
     Timm,
     Package,
     Torchvision,
+    /// Torchvision's first ones: layers of a block are counted with the activations between them.
+    Counted,
 }
 
 impl Names {
     fn of(weights: &Weights) -> Self {
         if weights.has("_conv_stem.weight") {
             Self::Package
+        } else if weights.has("features.1.conv.3.weight") {
+            Self::Counted
         } else if weights.has("features.0.0.weight") {
             Self::Torchvision
         } else {
@@ -138,7 +142,7 @@ impl Names {
         let (convolution, norm) = match self {
             Self::Timm => ("conv_stem", "bn1"),
             Self::Package => ("_conv_stem", "_bn0"),
-            Self::Torchvision => ("features.0.0", "features.0.1"),
+            Self::Torchvision | Self::Counted => ("features.0.0", "features.0.1"),
         };
         (weights.at(convolution), weights.at(norm))
     }
@@ -147,7 +151,7 @@ impl Names {
         match self {
             Self::Timm => (weights.at("conv_head"), weights.at("bn2")),
             Self::Package => (weights.at("_conv_head"), weights.at("_bn1")),
-            Self::Torchvision => {
+            Self::Torchvision | Self::Counted => {
                 let last = weights.at(format!("features.{}", blocks + 1));
                 (last.at(0), last.at(1))
             }
@@ -160,7 +164,7 @@ impl Names {
         match self {
             Self::Timm => (0..7).map(|stage| (0..64).take_while(|&place| there(stage, place)).count()).collect(),
             Self::Package => vec![1, 2, 2, 3, 3, 4, 1],
-            Self::Torchvision => vec![1, 2, 3, 4, 3, 3, 1],
+            Self::Torchvision | Self::Counted => vec![1, 2, 3, 4, 3, 3, 1],
         }
     }
 
@@ -178,7 +182,7 @@ impl Names {
             (Self::Package, Part::Depthwise) => (format!("_blocks.{index}"), "_depthwise_conv", "_bn1"),
             (Self::Package, Part::Project) => (format!("_blocks.{index}"), "_project_conv", "_bn2"),
             // The first stage does not expand, and counts its parts from there.
-            (Self::Timm | Self::Torchvision, Part::Expand) if stage == 0 => return None,
+            (Self::Timm | Self::Torchvision | Self::Counted, Part::Expand) if stage == 0 => return None,
             (Self::Timm, Part::Depthwise) if stage == 0 => (format!("blocks.{stage}.{place}"), "conv_dw", "bn1"),
             (Self::Timm, Part::Project) if stage == 0 => (format!("blocks.{stage}.{place}"), "conv_pw", "bn2"),
             (Self::Timm, Part::Expand) => (format!("blocks.{stage}.{place}"), "conv_pw", "bn1"),
@@ -188,6 +192,11 @@ impl Names {
                 (format!("features.{}.conv", index + 1), "0.0", "0.1")
             }
             (Self::Torchvision, Part::Project) if stage == 0 => (format!("features.{}.conv", index + 1), "1", "2"),
+            (Self::Counted, Part::Depthwise) if stage == 0 => (format!("features.{}.conv", index + 1), "0", "1"),
+            (Self::Counted, Part::Project) if stage == 0 => (format!("features.{}.conv", index + 1), "3", "4"),
+            (Self::Counted, Part::Expand) => (format!("features.{}.conv", index + 1), "0", "1"),
+            (Self::Counted, Part::Depthwise) => (format!("features.{}.conv", index + 1), "3", "4"),
+            (Self::Counted, Part::Project) => (format!("features.{}.conv", index + 1), "6", "7"),
             (Self::Torchvision, Part::Expand) => (format!("features.{}.conv", index + 1), "0.0", "0.1"),
             (Self::Torchvision, Part::Depthwise) => (format!("features.{}.conv", index + 1), "1.0", "1.1"),
             (Self::Torchvision, Part::Project) => (format!("features.{}.conv", index + 1), "2", "3"),

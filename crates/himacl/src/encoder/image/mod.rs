@@ -2,11 +2,11 @@
 
 mod convnext;
 mod inverted_residual;
+mod preparation;
+mod preprocess;
 mod resample;
 mod resnet;
 mod vision_transformer;
-
-mod preprocess;
 
 pub(super) use convnext::ConvNext;
 pub(super) use inverted_residual::{InvertedResidual, Variant};
@@ -20,6 +20,7 @@ use super::{ImageEncoder, Pixels};
 use candle_core::{DType, Device, Tensor};
 use image::DynamicImage;
 pub use preprocess::Preprocessor;
+use std::path::Path;
 
 /// A model of pictures `(n, side, side, 3)`.
 pub(super) trait Network: Send + Sync {
@@ -37,19 +38,23 @@ pub(super) struct Images {
     dtype: DType,
 }
 
-/// The registry's description of how pictures are prepared.
-pub(super) fn image_spec(spec: &EncoderSpec) -> Result<&ImageSpec, EncoderError> {
-    spec.image.as_ref().ok_or(EncoderError::Section { name: spec.name.clone(), section: "image" })
+/// How pictures are prepared: as the description says or, where it is silent, the encoder's own files.
+pub(super) fn image_spec(spec: &EncoderSpec, folder: &Path) -> Result<ImageSpec, EncoderError> {
+    let unknown = || EncoderError::NoPreparation { name: spec.name.clone(), folder: folder.to_path_buf() };
+    match &spec.image {
+        Some(image) => Ok(image.clone()),
+        None => preparation::of_folder(folder)?.ok_or_else(unknown),
+    }
 }
 
 impl Images {
     pub(super) fn new(
-        spec: &EncoderSpec,
+        image: &ImageSpec,
         network: impl Network + 'static,
         weights: &Weights,
     ) -> Result<Self, EncoderError> {
         Ok(Self {
-            preprocessor: Preprocessor::new(image_spec(spec)?.clone())?,
+            preprocessor: Preprocessor::new(image.clone())?,
             network: Box::new(network),
             device: weights.device().clone(),
             dtype: weights.dtype(),

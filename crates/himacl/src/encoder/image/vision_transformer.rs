@@ -7,7 +7,7 @@ use crate::encoder::nn::{
     Activation, Block, BlockNames, BlockShape, Convolution, Linear, Mask, Mlp, Norm, Order, Padding, Sequences,
 };
 use crate::encoder::registry::Pooling;
-use crate::encoder::text::families::{CLIP, activation, heads};
+use crate::encoder::text::families::{CLIP, OPEN_CLIP, activation, heads};
 use crate::encoder::weights::Weights;
 use candle_core::{DType, Result, Tensor};
 
@@ -20,6 +20,7 @@ const VIT: BlockNames = BlockNames {
     up: "intermediate.dense",
     down: "output.dense",
     mlp_norm: "layernorm_after",
+    joined: None,
     scales: None,
 };
 
@@ -141,6 +142,34 @@ impl VisionTransformer {
     }
 }
 
+impl VisionTransformer {
+    /// Reads the tower below `weights` by the names of `open_clip`, for pictures of `side`.
+    pub(in crate::encoder) fn open_clip(
+        weights: &Weights,
+        (layers, shape): (usize, &BlockShape),
+        side: usize,
+    ) -> std::result::Result<Self, EncoderError> {
+        let filter = weights.get("conv1.weight")?;
+        let (hidden, size) = (filter.dim(0)?, filter.dim(2)?);
+        let norm = |name: &str| Norm::layer(&weights.at(name), shape.epsilon);
+        // Stored as what rows are multiplied by from the right.
+        let projection = Linear::new(&weights.get("proj")?.t()?, None)?;
+        Ok(Self {
+            patches: Convolution::new(filter, None, size, Padding::Even(0), Activation::Identity)?,
+            class: Some(weights.get("class_embedding")?.reshape((1, hidden))?),
+            places: interpolated(&weights.get("positional_embedding")?, 1, side / size)?,
+            first_norm: Some(norm("ln_pre")?),
+            blocks: (0..layers)
+                .map(|place| Block::load(&weights.at("transformer.resblocks").at(place), &OPEN_CLIP, shape))
+                .collect::<std::result::Result<_, _>>()?,
+            last_norm: norm("ln_post")?,
+            head: Head::Cls,
+            dimension: projection.outputs()?,
+            projection: Some(projection),
+        })
+    }
+}
+
 impl Network for VisionTransformer {
     fn dimension(&self) -> usize {
         self.dimension
@@ -176,15 +205,11 @@ impl Network for VisionTransformer {
 
 impl AttentionHead {
     fn load(weights: &Weights, shape: &BlockShape) -> std::result::Result<Self, EncoderError> {
-        let (weight, bias) = (weights.get("attention.in_proj_weight")?, weights.get("attention.in_proj_bias")?);
-        let hidden = weight.dim(1)?;
-        let part = |place: usize| {
-            let (start, bias) = (place * hidden, bias.narrow(0, place * hidden, hidden)?);
-            Linear::new(&weight.narrow(0, start, hidden)?, Some(bias))
-        };
+        let part = |place: usize| Linear::part(&weights.at("attention"), ("in_proj_weight", "in_proj_bias"), place, 3);
+        let query = part(0)?;
         Ok(Self {
-            probe: weights.get("probe")?.reshape((1, hidden))?,
-            query: part(0)?,
+            probe: weights.get("probe")?.reshape((1, query.outputs()?))?,
+            query,
             key: part(1)?,
             value: part(2)?,
             output: Linear::load(&weights.at("attention.out_proj"))?,

@@ -19,6 +19,19 @@ impl Linear {
         Self::new(&weights.get("weight")?, weights.maybe("bias")?)
     }
 
+    /// Part number `place` of `parts` layers that are stored as one: `weight` `(parts outputs, inputs)`, and `bias`.
+    pub(in crate::encoder) fn part(
+        weights: &Weights,
+        (weight, bias): (&str, &str),
+        place: usize,
+        parts: usize,
+    ) -> std::result::Result<Self, EncoderError> {
+        let (weight, bias) = (weights.get(weight)?, weights.maybe(bias)?);
+        let rows = weight.dim(0)? / parts;
+        let bias = bias.map(|bias| bias.narrow(0, place * rows, rows)).transpose()?;
+        Self::new(&weight.narrow(0, place * rows, rows)?, bias)
+    }
+
     /// From a matrix `(outputs, inputs)` and a vector `(outputs)`.
     pub(in crate::encoder) fn new(weight: &Tensor, bias: Option<Tensor>) -> std::result::Result<Self, EncoderError> {
         let (outputs, _) = weight.dims2()?;

@@ -57,6 +57,8 @@ pub(in crate::encoder) struct BlockNames {
     pub(in crate::encoder) up: &'static str,
     pub(in crate::encoder) down: &'static str,
     pub(in crate::encoder) mlp_norm: &'static str,
+    /// Weight and bias of queries, keys and values where they are stored as one; the three names have no meaning then.
+    pub(in crate::encoder) joined: Option<(&'static str, &'static str)>,
     /// Factors of the outputs of attention and layers, where there are such.
     pub(in crate::encoder) scales: Option<(&'static str, &'static str)>,
 }
@@ -85,11 +87,15 @@ impl Block {
             Some((first, second)) => (output.scaled(weights.get(first)?)?, down.scaled(weights.get(second)?)?),
             None => (output, down),
         };
+        let input = |place: usize, name: &str| match names.joined {
+            Some(joined) => Linear::part(weights, joined, place, 3),
+            None => linear(name),
+        };
         Ok(Self {
             attention: Attention {
-                query: linear(names.query)?,
-                key: linear(names.key)?,
-                value: linear(names.value)?,
+                query: input(0, names.query)?,
+                key: input(1, names.key)?,
+                value: input(2, names.value)?,
                 output,
                 heads: shape.heads,
                 key_heads: shape.heads,

@@ -16,6 +16,7 @@ const BERT: BlockNames = BlockNames {
     up: "intermediate.dense",
     down: "output.dense",
     mlp_norm: "output.LayerNorm",
+    joined: None,
     scales: None,
 };
 
@@ -38,7 +39,19 @@ pub(in crate::encoder) const CLIP: BlockNames = BlockNames {
     up: "mlp.fc1",
     down: "mlp.fc2",
     mlp_norm: "layer_norm2",
+    joined: None,
     scales: None,
+};
+
+/// Of both towers, by the names of `open_clip`.
+pub(in crate::encoder) const OPEN_CLIP: BlockNames = BlockNames {
+    output: "attn.out_proj",
+    attention_norm: "ln_1",
+    up: "mlp.c_fc",
+    down: "mlp.c_proj",
+    mlp_norm: "ln_2",
+    joined: Some(("attn.in_proj_weight", "attn.in_proj_bias")),
+    ..CLIP
 };
 
 /// The activation that a configuration names.
@@ -148,6 +161,26 @@ fn tower(
     })
 }
 
+/// CLIP's text tower by the names of `open_clip`.
+pub(in crate::encoder) fn open_clip(
+    weights: &Weights,
+    (layers, shape): (usize, &BlockShape),
+) -> Result<TextTransformer, EncoderError> {
+    let places = weights.get("positional_embedding")?;
+    Ok(TextTransformer {
+        longest: places.dim(0)?,
+        words: weights.get("token_embedding.weight")?,
+        places: Some((places, 0)),
+        kind: None,
+        embedding_norm: None,
+        relative: None,
+        blocks: (0..layers)
+            .map(|layer| Block::load(&weights.at("transformer.resblocks").at(layer), &OPEN_CLIP, shape))
+            .collect::<Result<_, _>>()?,
+        final_norm: Some(Norm::layer(&weights.at("ln_final"), shape.epsilon)?),
+    })
+}
+
 /// Chinese-CLIP's text tower: BERT.
 pub(in crate::encoder) fn chinese_clip(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
     bert(weights, config, 0)
@@ -178,10 +211,7 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
         let weights = weights.at("layers").at(layer);
         // One matrix holds queries, keys and values; another one what is activated and its gate.
         let part = |name: &str, place: usize, parts: usize| {
-            let (weight, bias) = (weights.get(&format!("{name}.weight"))?, weights.maybe(&format!("{name}.bias"))?);
-            let rows = weight.dim(0)? / parts;
-            let bias = bias.map(|bias| bias.narrow(0, place * rows, rows)).transpose()?;
-            Linear::new(&weight.narrow(0, place * rows, rows)?, bias)
+            Linear::part(&weights, (&format!("{name}.weight"), &format!("{name}.bias")), place, parts)
         };
         let is_global = layer.is_multiple_of(every);
         let norm = weights.at("attn_norm");

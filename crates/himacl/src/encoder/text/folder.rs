@@ -6,6 +6,7 @@ use crate::encoder::nn::{Activation, Linear};
 use crate::encoder::registry::Pooling;
 use crate::encoder::weights::Weights;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What such files say; nothing where there are none.
@@ -26,9 +27,15 @@ impl SentenceTransformer {
             found.max_tokens = config.get("max_seq_length").and_then(Value::as_u64).map(|tokens| tokens as usize);
             found.lowercase = config.flag("do_lower_case");
         }
+        // Newer folders leave the length to the tokenizer; a length without bound is a number that is no integer.
+        if found.max_tokens.is_none()
+            && let Some(config) = Config::read_if_there(&folder.join("tokenizer_config.json"))?
+        {
+            found.max_tokens = config.get("model_max_length").and_then(Value::as_u64).map(|tokens| tokens as usize);
+        }
         if let Some(config) = Config::read_if_there(&folder.join("config_sentence_transformers.json"))? {
             let default = config.text("default_prompt_name", "").to_owned();
-            found.prefix = config.at("prompts").get(&default).and_then(Value::as_str).map(ToOwned::to_owned);
+            found.prefix = prompts(folder)?.remove(&default);
         }
         let Some(modules) = Config::read_if_there(&folder.join("modules.json"))? else { return Ok(found) };
         for module in modules.value().as_array().map(Vec::as_slice).unwrap_or_default() {
@@ -64,6 +71,16 @@ impl SentenceTransformer {
         });
         layers.collect()
     }
+}
+
+/// The prompts that a folder's files have, by name.
+pub(in crate::encoder) fn prompts(folder: &Path) -> Result<BTreeMap<String, String>, EncoderError> {
+    let Some(config) = Config::read_if_there(&folder.join("config_sentence_transformers.json"))? else {
+        return Ok(BTreeMap::new());
+    };
+    let prompts = config.at("prompts");
+    let entries = prompts.value().as_object().into_iter().flatten();
+    Ok(entries.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect())
 }
 
 fn pooling(config: &Config) -> Result<Pooling, EncoderError> {

@@ -1,7 +1,7 @@
 //! Texts to embeddings: tokenizer, transformer, pooling, projections.
 
 pub(super) mod families;
-mod folder;
+pub(super) mod folder;
 pub(super) mod tokens;
 pub(super) mod transformer;
 
@@ -74,7 +74,7 @@ impl Text {
         let projections = extra.dense(folder, weights)?;
         let dimension = projections.last().map_or(Ok(transformer.hidden()), |(linear, _)| linear.outputs())?;
         Ok(Self {
-            splitter: Splitter::load(folder, prefix, max_tokens, extra.lowercase)?,
+            splitter: Splitter::load(folder, prefix, max_tokens, text.lowercase || extra.lowercase)?,
             transformer,
             pooling,
             projections,

@@ -46,6 +46,16 @@ impl Splitter {
         Self { fill: Some((length, with)), ..self }
     }
 
+    /// Turns every text to lower case first.
+    pub(in crate::encoder) fn lowercase(self) -> Self {
+        Self { lowercase: true, ..self }
+    }
+
+    /// The number of a token.
+    pub(in crate::encoder) fn id(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
     pub(in crate::encoder) fn split(&self, text: &str) -> Result<Tokens, EncoderError> {
         let text = format!("{}{text}", self.prefix);
         let text = if self.lowercase { text.to_lowercase() } else { text };

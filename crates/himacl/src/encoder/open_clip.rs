@@ -1,0 +1,73 @@
+//! CLIP by the names of `open_clip`, which are those of `OpenAI`'s own release.
+
+use super::Encoder;
+use super::config::Config;
+use super::error::EncoderError;
+use super::image::{Images, VisionTransformer};
+use super::nn::{Activation, BlockShape, Linear, Mask, Order};
+use super::registry::{EncoderSpec, ImageSpec, Pooling};
+use super::text::families::open_clip as text_transformer;
+use super::towers::text;
+use super::weights::Weights;
+use serde_json::Value;
+use std::path::Path;
+
+/// What configurations may say of a picture tower and of a text tower; anything else makes another model.
+const VISION_KEYS: [&str; 8] =
+    ["layers", "width", "head_width", "mlp_ratio", "patch_size", "image_size", "patch_dropout", "output_tokens"];
+const TEXT_KEYS: [&str; 8] =
+    ["context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "pad_id", "output_tokens"];
+
+/// Whether the weights have these names.
+pub(super) fn is_named_so(weights: &Weights) -> bool {
+    weights.has("visual.conv1.weight")
+}
+
+/// Both towers, as `open_clip_config.json` describes them.
+pub(super) fn load(
+    spec: &EncoderSpec,
+    image: &ImageSpec,
+    folder: &Path,
+    weights: &Weights,
+) -> Result<Encoder, EncoderError> {
+    let config = Config::read(&folder.join("open_clip_config.json"))?.at("model_cfg");
+    let (vision, words) = (config.at("vision_cfg"), config.at("text_cfg"));
+    check(&vision, &VISION_KEYS)?;
+    check(&words, &TEXT_KEYS)?;
+    let activation = if config.flag("quick_gelu") { Activation::QuickGelu } else { Activation::Gelu };
+    let shape = |heads: usize, width: usize, mask: Mask| {
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return Err(config.wrong(format!("{heads} heads do not divide a width of {width}")));
+        }
+        Ok(BlockShape { heads, epsilon: 1e-5, activation, order: Order::Before, mask, rope: None })
+    };
+    let width = vision.size("width")?;
+    let vision_shape = shape(width / vision.size_or("head_width", 64)?.max(1), width, Mask::Full)?;
+    let (side, patch) = (image.crop as usize, vision.size("patch_size")?);
+    if patch == 0 || !side.is_multiple_of(patch) {
+        return Err(config.wrong(format!("pictures of {side} do not divide into patches of {patch}")));
+    }
+    let pictures = VisionTransformer::open_clip(&weights.at("visual"), (vision.size("layers")?, &vision_shape), side)?;
+
+    let text_shape = shape(words.size_or("heads", 8)?, words.size_or("width", 512)?, Mask::Causal)?;
+    // Some repositories keep the text tower apart from the rest.
+    let weights = weights.at_if_there("text");
+    let transformer = text_transformer(&weights, (words.size_or("layers", 12)?, &text_shape))?;
+    // Stored as what rows are multiplied by from the right.
+    let projection = Linear::new(&weights.get("text_projection")?.t()?, None)?;
+    let text = text(spec, folder, &weights, transformer, Pooling::Last, Some(projection))?;
+    Ok(Encoder { image: Some(Box::new(Images::new(image, pictures, &weights)?)), text: Some(Box::new(text)) })
+}
+
+fn check(config: &Config, known: &[&str]) -> Result<(), EncoderError> {
+    let entries = config.value().as_object().into_iter().flatten();
+    let mut other = entries.filter(|(key, value)| !known.contains(&key.as_str()) && !is_nothing(value));
+    match other.next() {
+        None => Ok(()),
+        Some((key, value)) => Err(config.wrong(format!("`{key}` = {value} makes a model that is not known"))),
+    }
+}
+
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || *value == Value::Bool(false)
+}

@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Times encoders beside PyTorch: the same weights, the same batches, the same number of threads, in alternating rounds.
+
+usage: encoders.py HIREF_BENCH WORK_FOLDER --minilm FOLDER --texts TEXTS.txt [--rounds 9] [--threads 2] [--batch-size 32]
+                   [--lines N] [--only CASE ...]
+
+MiniLM has its real weights (scripts/fetch-emoji.sh); EfficientNet-Lite0 and a vision transformer of the size of CLIP's B/32
+have random ones, which WORK_FOLDER keeps. Models alone: tokens and pixels are prepared before. Texts are in batches of like
+length on both sides; PyTorch pads within a batch. On a machine that others use, read the
+rates by processor time with --threads 1: by the clock, PyTorch's threads lose time waiting for each other. Install scripts/golden/encoders-requirements.txt first.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import transformers
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def picture_batches(batch_size, batches, side=224):
+    """The pictures of `hiref-bench encoders`, as a network of PyTorch wants them."""
+    places = np.arange(side * side * 3)
+    rows = np.stack([(i * 31 + places * 17) % 251 for i in range(batch_size * batches)]).astype(np.float32) / 255
+    rows = (rows.reshape(-1, side, side, 3) - np.float32(MEAN)) / np.float32(STD)
+    return torch.from_numpy(rows.transpose(0, 3, 1, 2).copy()).split(batch_size)
+
+
+def minilm(args):
+    model = transformers.BertModel.from_pretrained(args.minilm, add_pooling_layer=False).eval()
+    tokenizer = Tokenizer.from_file(str(args.minilm / "tokenizer.json"))
+    tokenizer.enable_truncation(256)
+    tokenizer.no_padding()
+    lines = args.texts.read_text(encoding="utf-8").splitlines()[: args.lines]
+    texts = args.work / "texts.txt"
+    texts.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    ids = sorted((encoding.ids for encoding in tokenizer.encode_batch(lines)), key=len, reverse=True)
+    batches = []
+    for start in range(0, len(ids), args.batch_size):
+        rows = ids[start : start + args.batch_size]
+        longest = max(map(len, rows))
+        batches.append((torch.tensor([row + [0] * (longest - len(row)) for row in rows]),
+                        torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])))
+
+    def run(batch):
+        states = model(batch[0], attention_mask=batch[1]).last_hidden_state
+        mask = batch[1][..., None].float()
+        return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1))
+
+    return run, batches, ["--family", "sentence-transformers", "--folder", str(args.minilm), "--texts", str(texts)]
+
+
+def described(folder):
+    config = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 224}, "do_center_crop": True,
+              "crop_size": 224, "resample": 3, "image_mean": MEAN, "image_std": STD}
+    (folder / "preprocessor_config.json").write_text(json.dumps(config))
+
+
+def lite0(args):
+    folder = args.work / "lite0"
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    save_file({k: v.contiguous() for k, v in model.state_dict().items() if "num_batches" not in k}, folder / "model.safetensors")
+    described(folder)
+    run = lambda x: model.forward_head(model.forward_features(x), pre_logits=True)
+    return run, picture_batches(args.batch_size, 2), ["--family", "efficientnet-lite", "--folder", str(folder)]
+
+
+def lite0_channels_last(args):
+    run, batches, more = lite0(args)
+    return run, [batch.to(memory_format=torch.channels_last) for batch in batches], more
+
+
+def vit(args):
+    folder = args.work / "vit-b-32"
+    torch.manual_seed(0)
+    model = transformers.ViTModel(transformers.ViTConfig(patch_size=32), add_pooling_layer=False).eval()
+    model.save_pretrained(folder)
+    described(folder)
+    return lambda x: model(x).last_hidden_state[:, 0], picture_batches(args.batch_size, 2), ["--family", "vit", "--folder", str(folder)]
+
+
+def processor_seconds(process):
+    """What a process has used so far, all threads together."""
+    fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def compare(name, case, args):
+    run, batches, more = case(args)
+    count = sum(len(batch[0]) if isinstance(batch, tuple) else len(batch) for batch in batches)
+    command = [args.hiref_bench, "encoders", *more, "--threads", str(args.threads), "--batch-size", str(args.batch_size)]
+    ours = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    ready = json.loads(ours.stdout.readline())
+    assert (ready["rows"], ready["batches"]) == (count, len(batches)), (ready["rows"], count)
+    first = run(batches[0]).numpy()
+    got = np.array(ready["first"])
+    cosine = ((first * got).sum(1) / np.linalg.norm(first, axis=1) / np.linalg.norm(got, axis=1)).min()
+    assert cosine > 0.9999, cosine
+    rates = []
+    for _ in range(args.rounds):
+        used = processor_seconds(ours.pid)
+        ours.stdin.write("\n")
+        ours.stdin.flush()
+        here = json.loads(ours.stdout.readline())["rows_per_second"]
+        here_used = count / (processor_seconds(ours.pid) - used)
+        started, used = time.perf_counter(), time.process_time()
+        for batch in batches:
+            run(batch)
+        rates.append((here, count / (time.perf_counter() - started), here_used, count / (time.process_time() - used)))
+    ours.stdin.close()
+    ours.wait()
+    cells = [f"{statistics.median(side):.1f}" for side in zip(*rates)]
+    for here, there in ((0, 1), (2, 3)):
+        ratios = sorted(row[here] / row[there] for row in rates)
+        cells.insert(3 * (here // 2) + 2, f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(f"| {name} | {count} | {' | '.join(cells)} | {cosine:.7f} |", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("hiref_bench")
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--minilm", type=Path, required=True)
+    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--lines", type=int)
+    parser.add_argument("--only", nargs="*", default=[])
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.set_grad_enabled(False)
+    args.work.mkdir(parents=True, exist_ok=True)
+    print(f"PyTorch {torch.__version__}, transformers {transformers.__version__}, timm {timm.__version__}; rows a second, "
+          f"medians of {args.rounds} alternating rounds, {args.threads} threads each, batches of {args.batch_size}\n")
+    print("| model | rows | himacl, a second | PyTorch | ratio (least to most) | himacl, a processor second | PyTorch | ratio | least cosine |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, case in {"MiniLM-L6": minilm, "EfficientNet-Lite0": lite0, "EfficientNet-Lite0, channels last": lite0_channels_last,
+                       "ViT-B/32": vit}.items():
+        if not args.only or case.__name__ in args.only:
+            compare(name, case, args)
+
+
+if __name__ == "__main__":
+    main()
