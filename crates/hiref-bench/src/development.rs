@@ -111,6 +111,11 @@ impl Scored {
     }
 }
 
+/// Mean and standard deviation over independent runs.
+pub(crate) fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
+    (mean(values), deviation(values))
+}
+
 fn deviation(values: &[f64]) -> f64 {
     let centre = mean(values);
     let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();

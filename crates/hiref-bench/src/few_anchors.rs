@@ -1,12 +1,16 @@
 //! Retrieval on held-out pairs against the number of known pairs.
 
-use anyhow::ensure;
+use crate::development::mean_and_deviation;
+use anyhow::{Context, ensure};
 use candle_core::{Device, Tensor};
 use clap::Args;
 use himacl::align::{Preparation, PreparedMap, PrincipalAxes, mean_log_rank_of_hidden};
 use himacl::eval::{RetrievalMetrics, RetrievalParams, retrieval};
 use himacl::map::{CanonicalMap, LinearMap, Map, TwoWayMap};
 use himacl::train::{Dataset, Recipe, RecipeFile, Split};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Principal dimensions of the maps on the known pairs alone.
@@ -37,7 +41,38 @@ pub(crate) struct FewAnchorsArgs {
     /// Also start without the known pairs and let them join.
     #[arg(long)]
     unpaired: bool,
+    /// Also write a JSON line for each split and map, which `plot few-anchors` draws.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
+
+/// One map on one split.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FewAnchorsLine {
+    /// The problem of the recipe.
+    pub(crate) problem: String,
+    /// Known pairs.
+    pub(crate) anchors: usize,
+    seed: u64,
+    /// Its name.
+    pub(crate) map: String,
+    /// What cross-validation over the known pairs chose.
+    chosen: String,
+    /// On pairs held out.
+    pub(crate) metrics: RetrievalMetrics,
+}
+
+/// A column: its head, its figure, its decimals.
+type Column = (&'static str, fn(&RetrievalMetrics) -> f64, usize);
+
+const COLUMNS: [Column; 6] = [
+    ("R@1 →", |m| m.source_to_target.at_1, 3),
+    ("R@10 →", |m| m.source_to_target.at_10, 3),
+    ("R@1 ←", |m| m.target_to_source.at_1, 3),
+    ("R@10 ←", |m| m.target_to_source.at_10, 3),
+    ("median rank", |m| 0.5 * (m.source_to_target.median_rank + m.target_to_source.median_rank), 1),
+    ("FOSCTTM", |m| m.foscttm, 4),
+];
 
 /// One split: what is trained on, what is known, what is held out.
 struct Case {
@@ -68,7 +103,7 @@ impl Case {
     }
 
     /// A closed form on the known pairs alone, its dimension and penalty chosen by hiding either half of them.
-    fn closed_form(&self, form: Form, axes: &(PrincipalAxes, PrincipalAxes)) -> anyhow::Result<PreparedMap> {
+    fn closed_form(&self, form: Form, axes: &(PrincipalAxes, PrincipalAxes)) -> anyhow::Result<(PreparedMap, String)> {
         let fit = |pairs: &[(u32, u32)], dimension: usize, penalty: f64| -> anyhow::Result<PreparedMap> {
             let source = Preparation::whitening(&axes.0, dimension, 0.0)?;
             let target = Preparation::whitening(&axes.1, dimension, 0.0)?;
@@ -96,7 +131,7 @@ impl Case {
                 }
             }
         }
-        fit(&self.anchors, best.1, best.2)
+        Ok((fit(&self.anchors, best.1, best.2)?, format!("{} dimensions, penalty {}", best.1, best.2)))
     }
 }
 
@@ -142,21 +177,20 @@ impl Form {
 /// Prints one table for each problem: mean and standard deviation over the splits.
 pub(crate) fn run(args: &FewAnchorsArgs) -> anyhow::Result<()> {
     let file = RecipeFile::read(&args.recipe, &[], None)?;
+    let created = |path: &PathBuf| File::create(path).with_context(|| format!("cannot create {}", path.display()));
+    let mut output = args.output.as_ref().map(created).transpose()?;
     for problem in file.problems.iter().filter(|problem| problem.name.contains(&args.only)) {
         let data = Dataset::load(&problem.recipe, &Device::Cpu)?;
-        println!(
-            "\n### {}\n\n| anchors | map | R@1 | R@10 | median rank | FOSCTTM |\n|---|---|---|---|---|---|",
-            problem.name
-        );
+        let heads = COLUMNS.map(|column| column.0).join(" | ");
+        println!("\n### {}\n\n| anchors | map | {heads} |\n|---|---|{}", problem.name, "---|".repeat(COLUMNS.len()));
         for &anchors in &args.anchors {
-            let mut figures: Vec<(&str, Vec<RetrievalMetrics>)> = Vec::new();
-            let mut note =
-                |name: &'static str, metrics: RetrievalMetrics| match figures.iter_mut().find(|f| f.0 == name) {
-                    Some((_, all)) => all.push(metrics),
-                    None => figures.push((name, vec![metrics])),
-                };
+            let mut lines: Vec<FewAnchorsLine> = Vec::new();
             for seed in args.first_seed..args.first_seed + args.splits {
                 let case = Case::new(&problem.recipe, &data, anchors, seed)?;
+                let mut note = |map: &str, chosen: String, metrics: RetrievalMetrics| {
+                    let (problem, map) = (problem.name.clone(), map.to_owned());
+                    lines.push(FewAnchorsLine { problem, anchors, seed, map, chosen, metrics });
+                };
                 let largest = DIMENSIONS[DIMENSIONS.len() - 1];
                 let axes = (
                     PrincipalAxes::fit(&case.source, largest, seed, "source")?,
@@ -165,36 +199,47 @@ pub(crate) fn run(args: &FewAnchorsArgs) -> anyhow::Result<()> {
                 for (name, form) in [("ridge", Form::Ridge), ("Procrustes", Form::Procrustes), ("CCA", Form::Canonical)]
                 {
                     if anchors >= 4 {
-                        note(name, case.evaluate(&case.closed_form(form, &axes)?)?);
+                        let (map, chosen) = case.closed_form(form, &axes)?;
+                        note(name, chosen, case.evaluate(&map)?);
                     }
                 }
                 let aligner = problem.recipe.with_seed(seed).align_params().check()?;
                 if anchors >= 2 {
                     let alignment = aligner.anchors(&case.source, &case.target, &case.anchors, &())?;
-                    note("HiMACL", case.evaluate(&alignment.prepared_map())?);
+                    note("HiMACL", alignment.report.chosen.clone(), case.evaluate(&alignment.prepared_map())?);
                 }
                 if args.unpaired {
                     let alignment = aligner.unpaired(&case.source, &case.target, &case.anchors, &())?;
-                    note("HiMACL, unpaired start", case.evaluate(&alignment.prepared_map())?);
+                    let chosen = alignment.report.chosen.clone();
+                    note("HiMACL, unpaired start", chosen, case.evaluate(&alignment.prepared_map())?);
                 }
             }
-            for (name, metrics) in &figures {
-                let column = |of: fn(&RetrievalMetrics) -> f64, decimals: usize| {
-                    let values: Vec<f64> = metrics.iter().map(of).collect();
-                    let mean = values.iter().sum::<f64>() / values.len() as f64;
-                    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-                    let deviation = (squares / (values.len() as f64 - 1.0).max(1.0)).sqrt();
-                    format!("{mean:.decimals$} ± {deviation:.decimals$}")
-                };
-                println!(
-                    "| {anchors} | {name} | {} | {} | {} | {} |",
-                    column(|m| m.source_to_target.at_1, 3),
-                    column(|m| m.source_to_target.at_10, 3),
-                    column(|m| m.source_to_target.median_rank, 1),
-                    column(|m| m.foscttm, 4)
-                );
+            print_rows(&lines);
+            if let Some(output) = &mut output {
+                for line in &lines {
+                    writeln!(output, "{}", serde_json::to_string(line)?)?;
+                }
             }
         }
     }
     Ok(())
+}
+
+/// One row for each map, in the order of their first lines.
+fn print_rows(lines: &[FewAnchorsLine]) {
+    let mut maps: Vec<&str> = Vec::new();
+    for line in lines {
+        if !maps.contains(&line.map.as_str()) {
+            maps.push(&line.map);
+        }
+    }
+    for map in maps {
+        let own: Vec<&FewAnchorsLine> = lines.iter().filter(|line| line.map == map).collect();
+        let cells = COLUMNS.map(|(_, of, decimals)| {
+            let values: Vec<f64> = own.iter().map(|line| of(&line.metrics)).collect();
+            let (mean, deviation) = mean_and_deviation(&values);
+            format!("{mean:.decimals$} ± {deviation:.decimals$}")
+        });
+        println!("| {} | {map} | {} |", own[0].anchors, cells.join(" | "));
+    }
 }

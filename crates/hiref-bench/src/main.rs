@@ -1,6 +1,7 @@
 //! Whole-run benchmarks of the solver: how close to the optimum, how long, how much memory, beside which peers; and how the
 //! settings of the alignment are chosen.
 
+mod ablation;
 mod choose_alignment;
 mod choose_training;
 mod compare;
@@ -11,6 +12,7 @@ mod few_anchors;
 #[cfg(feature = "cuda")]
 mod kernels;
 mod modality_gap;
+mod monge;
 mod plot;
 mod quality;
 mod report;
@@ -45,6 +47,10 @@ enum Command {
     ChooseTraining(choose_training::ChooseTrainingArgs),
     /// Retrieval against the number of known pairs: the loop beside ridge, Procrustes and CCA on these pairs alone.
     FewAnchors(few_anchors::FewAnchorsArgs),
+    /// Which training pairs, objectives and recomputed couplings help: held-out retrieval of maps trained on the emoji set.
+    Ablation(ablation::AblationArgs),
+    /// How far trained maps are from a known optimal transport map.
+    Monge(monge::MongeArgs),
     /// Pairs two noisy towers with a gap between them by several rules.
     ModalityGap(modality_gap::ModalityGapArgs),
     /// Sets our solver and others side by side.
@@ -73,6 +79,8 @@ fn main() -> anyhow::Result<()> {
         Command::ChooseAlignment(args) => choose_alignment::run(&args),
         Command::ChooseTraining(args) => choose_training::run(&args),
         Command::FewAnchors(args) => few_anchors::run(&args),
+        Command::Ablation(args) => ablation::run(&args),
+        Command::Monge(args) => monge::run(&args),
         Command::ModalityGap(args) => modality_gap::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::WarmStart(args) => warm_start::run(&args),

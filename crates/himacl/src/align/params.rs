@@ -39,7 +39,8 @@ pub struct RefinementParams {
     pub softness: f64,
 }
 
-/// Both presets were chosen by known pairs alone: `hiref-bench choose-alignment`, `benchmarks/2026-11-22-alignment.md`.
+/// `sharp`, `diffuse` and `wide` were chosen by known pairs alone: `benchmarks/2026-11-22-alignment.md` and
+/// `benchmarks/2026-11-23-himacl.md`.
 impl RefinementParams {
     /// For two views of the same thing, where the coupling soon finds many true pairs.
     pub fn sharp() -> Self {
@@ -77,6 +78,11 @@ impl RefinementParams {
             structure: 0.0,
             softness: 0.0,
         }
+    }
+
+    /// As [`diffuse`](Self::diffuse), for known pairs enough to fit maps in many dimensions from the start.
+    pub fn wide() -> Self {
+        Self { first_dimension: 128, last_dimension: 256, anchor_share: 0.8, ..Self::diffuse() }
     }
 
     /// For a start without known pairs between two views of the same thing.
@@ -177,6 +183,7 @@ impl Default for AlignParams {
             candidates: vec![
                 candidate("sharp", RefinementParams::sharp()),
                 candidate("diffuse", RefinementParams::diffuse()),
+                candidate("wide", RefinementParams::wide()),
             ],
             folds: 2,
             selection_rounds: 6,

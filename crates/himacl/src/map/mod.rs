@@ -1,9 +1,11 @@
-//! Maps T from one embedding space to the other: linear, or linear plus a residual network.
+//! Maps T from one embedding space to the other: linear, a network, or linear plus a residual network.
 
 mod cca;
 mod decomposition;
 mod linear;
+mod mlp;
 mod residual_mlp;
+mod residual_transformer;
 mod two_way;
 
 pub use cca::CanonicalMap;
@@ -11,7 +13,9 @@ pub use decomposition::DecompositionError;
 pub(crate) use decomposition::{product, symmetric_eigen};
 pub use linear::{FitError, LinearMap};
 pub(crate) use linear::{inner_products, to_tensor};
+pub use mlp::Mlp;
 pub use residual_mlp::ResidualMlp;
+pub use residual_transformer::ResidualTransformer;
 pub use two_way::TwoWayMap;
 pub(crate) use two_way::unit_rows;
 
@@ -29,8 +33,12 @@ pub type Tensors = BTreeMap<String, Tensor>;
 pub enum Map {
     /// `x W + b`
     Linear(LinearMap),
+    /// `N(x)`
+    Mlp(Mlp),
     /// `x W + b + N(x)`
     ResidualMlp(ResidualMlp),
+    /// `x W + b + N(x)` with a transformer N.
+    ResidualTransformer(Box<ResidualTransformer>),
 }
 
 impl Map {
@@ -38,7 +46,9 @@ impl Map {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Linear(_) => "linear",
+            Self::Mlp(_) => "mlp",
             Self::ResidualMlp(_) => "residual-mlp",
+            Self::ResidualTransformer(_) => "residual-transformer",
         }
     }
 
@@ -49,7 +59,9 @@ impl Map {
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Linear(map) => map.apply(x),
+            Self::Mlp(map) => map.apply(x),
             Self::ResidualMlp(map) => map.apply(x),
+            Self::ResidualTransformer(map) => map.apply(x),
         }
     }
 
@@ -60,15 +72,20 @@ impl Map {
             tensors.insert(format!("{name}.weight"), layer.weight.clone());
             tensors.insert(format!("{name}.bias"), layer.bias.clone());
         };
-        match self {
-            Self::Linear(map) => insert("linear", map),
-            Self::ResidualMlp(map) => {
-                insert("linear", &map.linear);
-                for (index, layer) in map.hidden.iter().enumerate() {
-                    insert(&format!("hidden.{index}"), layer);
-                }
-                insert("output", &map.output);
+        let (linear, network) = match self {
+            Self::Linear(map) => (Some(map), None),
+            Self::Mlp(map) => (None, Some((&map.hidden, &map.output))),
+            Self::ResidualMlp(map) => (Some(&map.linear), Some((&map.hidden, &map.output))),
+            Self::ResidualTransformer(map) => return map.tensors(),
+        };
+        if let Some(linear) = linear {
+            insert("linear", linear);
+        }
+        if let Some((hidden, output)) = network {
+            for (index, layer) in hidden.iter().enumerate() {
+                insert(&format!("hidden.{index}"), layer);
             }
+            insert("output", output);
         }
         tensors
     }
@@ -90,13 +107,19 @@ impl Map {
             }
             Ok(LinearMap { weight, bias })
         };
-        let linear = layer("linear")?;
+        if tensors.contains_key("slots") {
+            return Ok(Self::ResidualTransformer(Box::new(ResidualTransformer::from_tensors(tensors, &layer)?)));
+        }
         if !tensors.contains_key("output.weight") {
-            return Ok(Self::Linear(linear));
+            return Ok(Self::Linear(layer("linear")?));
         }
         let depth = (0..usize::MAX).take_while(|index| tensors.contains_key(&format!("hidden.{index}.weight"))).count();
         let hidden = (0..depth).map(|index| layer(&format!("hidden.{index}"))).collect::<Result<Vec<_>>>()?;
-        Ok(Self::ResidualMlp(ResidualMlp { linear, hidden, output: layer("output")? }))
+        let output = layer("output")?;
+        if !tensors.contains_key("linear.weight") {
+            return Ok(Self::Mlp(Mlp { hidden, output }));
+        }
+        Ok(Self::ResidualMlp(ResidualMlp { linear: layer("linear")?, hidden, output }))
     }
 }
 
@@ -105,19 +128,27 @@ mod tests {
     use super::*;
     use candle_core::{Device, Var};
 
-    fn some_map() -> Map {
+    fn some_maps() -> [Map; 4] {
         let linear = LinearMap {
             weight: Tensor::new(&[[1f32, 2.0], [0.5, -1.0], [0.25, 0.0]], &Device::Cpu).unwrap(),
             bias: Tensor::new(&[0.1f32, -0.1], &Device::Cpu).unwrap(),
         };
-        Map::ResidualMlp(ResidualMlp::around(linear, 2, 4, 3).unwrap())
+        [
+            Map::Linear(linear.clone()),
+            Map::Mlp(Mlp::new((3, 2), 2, 4, 3, &Device::Cpu).unwrap()),
+            Map::ResidualMlp(ResidualMlp::around(linear.clone(), 2, 4, 3).unwrap()),
+            Map::ResidualTransformer(Box::new(ResidualTransformer::around(linear, 2, 32, 3, 3).unwrap())),
+        ]
     }
 
     #[test]
     fn tensors_rebuild_the_map() {
-        let map = some_map();
-        let again = Map::from_tensors(&map.tensors()).unwrap();
-        assert_eq!((again.kind(), again.tensors().len()), ("residual-mlp", 8));
+        let kinds = [("linear", 2), ("mlp", 6), ("residual-mlp", 8), ("residual-transformer", 31)];
+        for (map, (kind, tensors)) in some_maps().iter().zip(kinds) {
+            let again = Map::from_tensors(&map.tensors()).unwrap();
+            assert_eq!((again.kind(), again.tensors().len()), (kind, tensors));
+        }
+        let [_, _, map, _] = some_maps();
         let mut missing = map.tensors();
         missing.remove("output.bias");
         assert!(Map::from_tensors(&missing).unwrap_err().to_string().contains("output.bias"));
@@ -125,8 +156,12 @@ mod tests {
 
     #[test]
     fn every_trainable_variable_gets_a_gradient() {
+        some_maps().iter().for_each(check_gradients);
+    }
+
+    fn check_gradients(map: &Map) {
         // Away from the zero initialisation, where the hidden layers rightly have zero gradients.
-        let vars: BTreeMap<String, Var> = some_map()
+        let vars: BTreeMap<String, Var> = map
             .tensors()
             .into_iter()
             .map(|(name, tensor)| (name, Var::from_tensor(&(tensor + 0.1).unwrap()).unwrap()))

@@ -1,7 +1,7 @@
 //! A linear map plus a small network that learns what the linear map misses.
 
 use super::LinearMap;
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, DType, Device, Result, Tensor};
 use hiref_core::rng;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -32,24 +32,11 @@ impl ResidualMlp {
     /// A failed tensor operation.
     pub fn around(linear: LinearMap, layers: usize, width: usize, seed: u64) -> Result<Self> {
         let (inputs, outputs) = linear.weight.dims2()?;
-        let device = linear.weight.device();
-        let dtype = linear.weight.dtype();
-        let zeros = |size: usize| Tensor::zeros(size, dtype, device);
-        let mut hidden = Vec::with_capacity(layers);
-        for layer in 0..layers {
-            let fan_in = if layer == 0 { inputs } else { width };
-            // Candle's own CPU generator cannot be seeded.
-            let mut generator = rng::stream(seed, &[INITIAL_WEIGHTS, layer as u64]);
-            let scale = (2.0 / fan_in as f32).sqrt();
-            let values = (0..fan_in * width).map(|_| {
-                let value: f32 = StandardNormal.sample(&mut generator);
-                scale * value
-            });
-            let weight = Tensor::from_iter(values, device)?.reshape((fan_in, width))?.to_dtype(dtype)?;
-            hidden.push(LinearMap { weight, bias: zeros(width)? });
-        }
+        let (dtype, device) = (linear.weight.dtype(), linear.weight.device());
+        let hidden = hidden_layers(inputs, layers, width, seed, dtype, device)?;
         let last = if layers == 0 { inputs } else { width };
-        let output = LinearMap { weight: Tensor::zeros((last, outputs), dtype, device)?, bias: zeros(outputs)? };
+        let weight = Tensor::zeros((last, outputs), dtype, device)?;
+        let output = LinearMap { weight, bias: Tensor::zeros(outputs, dtype, device)? };
         Ok(Self { linear, hidden, output })
     }
 
@@ -58,10 +45,7 @@ impl ResidualMlp {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        // Half precision would lose the sum of squares.
-        let mean_square = x.to_dtype(DType::F32)?.sqr()?.mean_keepdim(D::Minus1)?; // (n, 1)
-        let size = (mean_square + NORM_EPSILON)?.sqrt()?.to_dtype(x.dtype())?;
-        let mut features = x.broadcast_div(&size)?; // (n, d)
+        let mut features = normalised(x)?; // (n, d)
         for layer in &self.hidden {
             features = layer.apply(&features)?.gelu_erf()?; // (n, h)
         }
@@ -73,10 +57,50 @@ impl ResidualMlp {
 /// Names the stream of the initial weights.
 const INITIAL_WEIGHTS: u64 = 0x006d_6170;
 
+/// Rows scaled to unit root mean square, `(n, d)`.
+pub(super) fn normalised(x: &Tensor) -> Result<Tensor> {
+    // Half precision would lose the sum of squares.
+    let mean_square = x.to_dtype(DType::F32)?.sqr()?.mean_keepdim(D::Minus1)?; // (n, 1)
+    x.broadcast_div(&(mean_square + NORM_EPSILON)?.sqrt()?.to_dtype(x.dtype())?)
+}
+
+/// `layers` layers of `width` units with weights of variance 2 / inputs and zero biases.
+pub(super) fn hidden_layers(
+    inputs: usize,
+    layers: usize,
+    width: usize,
+    seed: u64,
+    dtype: DType,
+    device: &Device,
+) -> Result<Vec<LinearMap>> {
+    let layer = |layer: usize| {
+        let fan_in = if layer == 0 { inputs } else { width };
+        let weight = normal_weights((fan_in, width), 2.0 / fan_in as f32, (seed, layer as u64), dtype, device)?;
+        Ok(LinearMap { weight, bias: Tensor::zeros(width, dtype, device)? })
+    };
+    (0..layers).map(layer).collect()
+}
+
+/// Normal weights of the given variance from the stream of a layer: Candle's own CPU generator cannot be seeded.
+pub(super) fn normal_weights(
+    shape: (usize, usize),
+    variance: f32,
+    (seed, layer): (u64, u64),
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
+    let mut generator = rng::stream(seed, &[INITIAL_WEIGHTS, layer]);
+    let scale = variance.sqrt();
+    let values = (0..shape.0 * shape.1).map(|_| {
+        let value: f32 = StandardNormal.sample(&mut generator);
+        scale * value
+    });
+    Tensor::from_iter(values, device)?.reshape(shape)?.to_dtype(dtype)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
 
     fn identity(d: usize) -> LinearMap {
         let device = Device::Cpu;

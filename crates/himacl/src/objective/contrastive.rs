@@ -61,7 +61,7 @@ impl Contrastive {
 }
 
 /// `log Σ_j exp(l_ij)`, `(b,)`, from basic operations, so that it is differentiable; the shift has no gradient, it cancels.
-fn log_sum_exp(logits: &Tensor) -> Result<Tensor> {
+pub(super) fn log_sum_exp(logits: &Tensor) -> Result<Tensor> {
     let shift = logits.max_keepdim(D::Minus1)?.detach(); // (b, 1)
     logits.broadcast_sub(&shift)?.exp()?.sum(D::Minus1)?.log()? + shift.squeeze(D::Minus1)?
 }

@@ -1,9 +1,11 @@
 //! What training minimises.
 
 mod contrastive;
+mod klot;
 mod regression;
 
 pub use contrastive::{Contrastive, ContrastiveKind};
+pub use klot::Klot;
 pub use regression::Regression;
 
 use candle_core::{Result, Tensor};

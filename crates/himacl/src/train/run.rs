@@ -12,7 +12,7 @@ use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, Princi
 use crate::error::Error;
 use crate::eval::{self, RetrievalParams};
 use crate::files::{write_atomic, write_text};
-use crate::map::{LinearMap, Map, ResidualMlp, Tensors, TwoWayMap, unit_rows};
+use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use hiref_core::{Permutation, UNMATCHED};
 use std::collections::BTreeMap;
@@ -189,17 +189,27 @@ pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
     toml::Value::Table(table).try_into().map_err(|source| Error::Config { path, source })
 }
 
-/// The map that training starts from: the closed form, inside a residual network where the recipe wants one.
+/// The map that training starts from: the closed form, inside a residual network where the recipe wants one; or a plain
+/// network between the same spaces.
 fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error> {
     let section = &recipe.map;
     let grow = |map: &Map, direction: u64| -> Result<Map, Error> {
-        match (section.kind, map) {
-            (MapKind::ResidualMlp, Map::Linear(linear)) => {
-                let seed = recipe.train.seed.wrapping_mul(2).wrapping_add(direction);
-                Ok(Map::ResidualMlp(ResidualMlp::around(linear.clone(), section.layers, section.width, seed)?))
+        let Map::Linear(linear) = map else { return Ok(map.clone()) };
+        let seed = recipe.train.seed.wrapping_mul(2).wrapping_add(direction);
+        let (layers, width) = (section.layers, section.width);
+        Ok(match section.kind {
+            MapKind::Linear => map.clone(),
+            MapKind::ResidualMlp => Map::ResidualMlp(ResidualMlp::around(linear.clone(), layers, width, seed)?),
+            MapKind::Mlp => {
+                let (sizes, device) = (linear.weight.dims2()?, linear.weight.device());
+                Map::Mlp(Mlp::new(sizes, layers, width, seed, device)?)
             }
-            _ => Ok(map.clone()),
-        }
+            MapKind::ResidualTransformer => {
+                let tokens = section.tokens;
+                let map = ResidualTransformer::around(linear.clone(), layers, width, tokens, seed)?;
+                Map::ResidualTransformer(Box::new(map))
+            }
+        })
     };
     let backward = aligned.backward.as_ref().filter(|_| section.inverse).map(|map| grow(map, 1)).transpose()?;
     Ok(TwoWayMap { forward: grow(&aligned.forward, 0)?, backward })

@@ -10,7 +10,7 @@ use super::parameters::Parameters;
 use super::recipe::Recipe;
 use super::{Metrics, Watch};
 use crate::error::Error;
-use crate::map::{Map, TwoWayMap};
+use crate::map::{Map, TwoWayMap, unit_rows};
 use crate::objective::{Batch, Objective};
 use candle_core::{DType, Tensor};
 use hiref_core::Permutation;
@@ -58,11 +58,19 @@ impl Task<'_> {
         let y = self.y.index_select(&partners, 0)?; // (b, e)
         let map = map.to_dtype(dtype)?;
         let apply = |map: &Map, rows: &Tensor| map.apply(&rows.to_dtype(dtype)?)?.to_dtype(DType::F32);
-        let forward =
-            self.objective.loss(&Batch { predicted: &apply(&map.forward, &x)?, target: &y, weight: &weight })?;
-        let Some(back) = &map.backward else { return Ok(forward) };
-        let backward = self.objective.loss(&Batch { predicted: &apply(back, &y)?, target: &x, weight: &weight })?;
-        Ok(((forward + backward)? * 0.5)?)
+        let forward = apply(&map.forward, &x)?;
+        let backward = map.backward.as_ref().map(|back| apply(back, &y)).transpose()?;
+        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &y, weight: &weight })?;
+        if let Some(backward) = &backward {
+            let other = self.objective.loss(&Batch { predicted: backward, target: &x, weight: &weight })?;
+            loss = ((loss + other)? * 0.5)?;
+        }
+        if let Some((klot, share)) = self.recipe.objective.klot() {
+            let (teacher_x, teacher_y) = self.map.joint(&x, &y)?;
+            let student = mean_cosines((&x, &y), &forward, backward.as_ref())?;
+            loss = (loss + (klot.loss(&student, &teacher_x.matmul(&teacher_y.t()?)?)? * share)?)?;
+        }
+        Ok(loss)
     }
 
     /// Couples the free items by `map`.
@@ -85,6 +93,21 @@ impl Task<'_> {
     fn pairs(&self, coupling: &Coupling) -> Pairs {
         let share = self.recipe.objective.anchor_share;
         Pairs::new(self.anchors, &self.free, coupling, self.recipe.coupling.keep, share)
+    }
+}
+
+/// The scores of every source of a batch with every target, `(b, b)`: the mean of the cosines of every direction, as
+/// [`TwoWayMap::joint`] has it.
+fn mean_cosines(
+    (x, y): (&Tensor, &Tensor),
+    forward: &Tensor,
+    backward: Option<&Tensor>,
+) -> candle_core::Result<Tensor> {
+    let cosines = |a: &Tensor, b: &Tensor| unit_rows(a)?.matmul(&unit_rows(b)?.t()?);
+    let ahead = cosines(forward, y)?;
+    match backward {
+        None => Ok(ahead),
+        Some(backward) => (ahead + cosines(x, backward)?)? * 0.5,
     }
 }
 
@@ -216,5 +239,49 @@ impl TrainState {
             coupling: self.coupling.clone(),
         })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::{LinearMap, ResidualMlp};
+    use candle_core::Device;
+
+    #[test]
+    fn the_first_map_is_its_own_teacher() {
+        let rows = |step: usize| {
+            let values = (0..40).map(|at| ((at * step) % 23) as f32 / 23.0 - 0.5);
+            Tensor::from_iter(values, &Device::Cpu).unwrap().reshape((10, 4)).unwrap()
+        };
+        let (x, y) = (rows(7), rows(11));
+        let residual = |seed| {
+            let linear = LinearMap::identity(4, &Device::Cpu).unwrap();
+            Map::ResidualMlp(ResidualMlp::around(linear, 1, 8, seed).unwrap())
+        };
+        let map = TwoWayMap { forward: residual(0), backward: Some(residual(1)) };
+        let known: Vec<(u32, u32)> = (0..10).map(|at| (at, at)).collect();
+        let coupling = Coupling { permutation: Permutation::new(Vec::new(), 0).unwrap(), confidence: Vec::new() };
+        let loss = |weight: f64, shift: f64| {
+            let mut recipe = Recipe::default();
+            recipe.objective.klot_weight = weight;
+            let task = Task {
+                recipe: &recipe,
+                x: &x,
+                y: &y,
+                anchors: &known,
+                free: (Vec::new(), Vec::new()),
+                objective: recipe.objective.objective(),
+                map: &map,
+                coupling: &coupling,
+            };
+            let moved = map.tensors().into_iter().map(|(name, tensor)| (name, (tensor + shift).unwrap())).collect();
+            let moved = TwoWayMap::from_tensors(&moved).unwrap();
+            let pairs = task.pairs(&coupling);
+            let loss = task.loss(&moved, &pairs, &(0..10).collect::<Vec<u32>>()).unwrap();
+            loss.to_scalar::<f32>().unwrap()
+        };
+        assert!((loss(0.0, 0.0) - loss(1.0, 0.0)).abs() < 1e-6);
+        assert!(loss(1.0, 0.3) - loss(0.0, 0.3) > 1e-3);
     }
 }

@@ -3,6 +3,7 @@
 mod axis;
 mod chart;
 mod curves;
+mod few_anchors;
 mod map;
 mod svg;
 
@@ -19,6 +20,8 @@ pub(crate) struct PlotArgs {
 enum Figure {
     /// Time, cost and memory against n, and the excess cost after each sweep.
     Curves(curves::CurvesArgs),
+    /// Retrieval against the number of known pairs, from the lines of `few-anchors`.
+    FewAnchors(few_anchors::FewAnchorsArgs),
     /// A map of points in the plane: where each solver sends every source point.
     Map(map::MapArgs),
 }
@@ -27,6 +30,7 @@ enum Figure {
 pub(crate) fn run(args: &PlotArgs) -> anyhow::Result<()> {
     match &args.figure {
         Figure::Curves(args) => curves::run(args),
+        Figure::FewAnchors(args) => few_anchors::run(args),
         Figure::Map(args) => map::run(args),
     }
 }

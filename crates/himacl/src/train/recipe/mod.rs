@@ -192,7 +192,16 @@ impl Recipe {
         rule(map.width >= 1, "map.width", &map.width, "at least 1")?;
         rule(share(objective.cosine_share), "objective.cosine_share", &objective.cosine_share, "a share in [0, 1]")?;
         rule(share(objective.anchor_share), "objective.anchor_share", &objective.anchor_share, "a share in [0, 1]")?;
-        let ObjectiveSection { scale, bias, transport_weight, .. } = *objective;
+        rule(map.tokens >= 1, "map.tokens", &map.tokens, "at least 1")?;
+        let fits = map.width <= 32 || map.width.is_multiple_of(32) || map.kind != MapKind::ResidualTransformer;
+        rule(fits, "map.width", &map.width, "at most 32 or a multiple of 32, the width of a head of the transformer")?;
+        let ObjectiveSection { scale, bias, transport_weight, klot_weight, klot_epsilon, .. } = *objective;
+        let at_least = "a finite number, at least 0";
+        rule(klot_weight >= 0.0 && klot_weight.is_finite(), "objective.klot_weight", &klot_weight, at_least)?;
+        let has_teacher = klot_weight == 0.0 || map.kind != MapKind::Mlp;
+        rule(has_teacher, "objective.klot_weight", &klot_weight, "0 where map.kind is mlp, which starts at random")?;
+        let positive = klot_epsilon > 0.0 && klot_epsilon.is_finite();
+        rule(positive, "objective.klot_epsilon", &klot_epsilon, "a positive finite number")?;
         rule(scale > 0.0 && scale.is_finite(), "objective.scale", &scale, "a positive finite number")?;
         rule(bias.is_finite(), "objective.bias", &bias, "a finite number")?;
         let not_negative = transport_weight >= 0.0 && transport_weight.is_finite();

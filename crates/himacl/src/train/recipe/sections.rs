@@ -3,7 +3,7 @@
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
 use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
-use crate::objective::{Contrastive, ContrastiveKind, Objective, Regression};
+use crate::objective::{Contrastive, ContrastiveKind, Klot, Objective, Regression};
 use candle_core::{DType, Device};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
@@ -206,18 +206,24 @@ pub enum MapKind {
     /// `x W + b + N(x)`
     #[default]
     ResidualMlp,
+    /// `N(x)`: starts at random weights, not at the aligned map.
+    Mlp,
+    /// `x W + b + N(x)` with a transformer N.
+    ResidualTransformer,
 }
 
 /// `[map]`: the map that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MapSection {
-    /// linear or residual-mlp.
+    /// linear, residual-mlp, mlp or residual-transformer.
     pub kind: MapKind,
-    /// Hidden layers of the residual network.
+    /// Hidden layers of the network, or blocks of the transformer.
     pub layers: usize,
-    /// Units of each hidden layer.
+    /// Units of each hidden layer; of the transformer's tokens: at most 32, or a multiple of 32.
     pub width: usize,
+    /// Tokens into which the transformer turns an item.
+    pub tokens: usize,
     /// Keep the linear path at its closed form and train the network only.
     pub freeze_linear: bool,
     /// Train a map back as well; scores are then the mean of both directions' cosines.
@@ -226,7 +232,7 @@ pub struct MapSection {
 
 impl Default for MapSection {
     fn default() -> Self {
-        Self { kind: MapKind::default(), layers: 3, width: 512, freeze_linear: false, inverse: true }
+        Self { kind: MapKind::default(), layers: 3, width: 512, tokens: 8, freeze_linear: false, inverse: true }
     }
 }
 
@@ -261,6 +267,13 @@ pub struct ObjectiveSection {
     pub cosine_share: f64,
     /// Share of the total weight that the anchors get; the coupled pairs share the rest.
     pub anchor_share: f64,
+    /// Weight of [`Klot`] beside the objective: the map's transport plan on a batch is to be that of the map that
+    /// training started from; 0 = without.
+    pub klot_weight: f64,
+    /// Regularisation of both plans, in units of a cosine.
+    pub klot_epsilon: f64,
+    /// Sinkhorn iterations for each plan.
+    pub klot_iterations: usize,
 }
 
 impl Default for ObjectiveSection {
@@ -273,11 +286,20 @@ impl Default for ObjectiveSection {
             transport_weight: 1.0,
             cosine_share: 0.5,
             anchor_share: 0.3,
+            klot_weight: 0.0,
+            klot_epsilon: 0.05,
+            klot_iterations: 30,
         }
     }
 }
 
 impl ObjectiveSection {
+    /// The term that follows the first map's transport plan and its weight, where it has any.
+    pub fn klot(&self) -> Option<(Klot, f64)> {
+        let klot = Klot { epsilon: self.klot_epsilon, iterations: self.klot_iterations };
+        (self.klot_weight > 0.0).then_some((klot, self.klot_weight))
+    }
+
     /// The loss.
     pub fn objective(&self) -> Objective {
         let transport = Regression { cosine_share: self.cosine_share };

@@ -50,6 +50,13 @@ fn wrong_types_and_ranges_name_their_key() {
     assert!(error.contains("epochs") && error.contains("many"), "{error}");
     let error = message(MINIMAL, &["train.batch_size=0"]);
     assert!(error.contains("`train.batch_size` is 0, expected at least 1"), "{error}");
+    let error = message(MINIMAL, &["map.kind=residual-transformer", "map.width=40"]);
+    assert!(error.contains("`map.width` is 40, expected at most 32 or a multiple of 32"), "{error}");
+    assert!(read(MINIMAL, &["map.kind=mlp", "map.width=40"]).is_ok());
+    let error = message(MINIMAL, &["map.kind=mlp", "objective.klot_weight=0.5"]);
+    assert!(error.contains("`objective.klot_weight` is 0.5, expected 0 where map.kind is mlp"), "{error}");
+    let error = message(MINIMAL, &["objective.klot_epsilon=0"]);
+    assert!(error.contains("`objective.klot_epsilon` is 0"), "{error}");
     assert!(message("[train]\nepochs = 1", &[]).contains("`data.source` is missing"));
     assert!(message(MINIMAL, &["train.epochs"]).contains("key=value"));
     assert!(message("[data", &[]).contains("not valid TOML"));
