@@ -158,7 +158,7 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
     Ok(metrics)
 }
 
-/// What a map does to the distribution of the sources, on at most [`MONGE_ITEMS`] items of each side, the first ones; in a
+/// What a map does to the distribution of the sources, on at most `MONGE_ITEMS` items of each side, the first ones; in a
 /// shared space, where the way from a source to its image has a length, with the Monge gap.
 ///
 /// # Errors
