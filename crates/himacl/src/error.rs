@@ -353,6 +353,9 @@ pub enum Error {
         /// What the encoders read.
         reads: crate::data::readers::Modality,
     },
+    /// A number format that the CPU does not multiply.
+    #[error("--precision bf16 needs --device cuda; on the CPU use f32 (the default) or f16")]
+    Bf16OnCpu,
     /// Folders that do not go with the encoders.
     #[error("{got} folders are named with --local, expected {expected}: one for each encoder")]
     LocalFolders {

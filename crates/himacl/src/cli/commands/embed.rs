@@ -155,6 +155,10 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         return Err(Error::LocalFolders { got: args.local.len(), expected: specs.len() });
     }
 
+    if args.precision == Precision::Bf16 && context.device.is_cpu() {
+        return Err(Error::Bf16OnCpu);
+    }
+
     // All that can be refused is refused before work starts or anything is written.
     let mut output = OutputDir::check(&args.output.output, args.output.existing())?;
     let read = |modality| ReadOptions {
