@@ -5,6 +5,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`error`], [`files`], [`interrupt`] | the crate's error, atomic files and output folders, Ctrl-C |
+//! | `fused` | layers, losses and optimiser steps in single passes over memory, with gradients |
 //! | [`hub`] | encoders' files from the Hugging Face Hub, through its cache |
 //! | [`data`] | embeddings on disk: npy, safetensors, clip-retrieval folders; readers of pictures and captions |
 //! | [`encoder`] | pretrained encoders: registry, preprocessing, model families |
@@ -25,6 +26,7 @@ pub mod encoder;
 pub mod error;
 pub mod eval;
 pub mod files;
+mod fused;
 pub mod hub;
 pub mod interrupt;
 pub mod map;

@@ -1,6 +1,7 @@
 //! Linear maps, and the two that have a closed form: ridge regression and Procrustes.
 
 use super::decomposition::{DecompositionError, orthogonal_factor, solve_positive_definite};
+use crate::fused;
 use candle_core::{DType, Device, Tensor};
 use faer::Mat;
 
@@ -59,7 +60,12 @@ impl LinearMap {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        x.matmul(&self.weight)?.broadcast_add(&self.bias) // (n, e)
+        fused::linear(x, &self.weight, &self.bias) // (n, e)
+    }
+
+    /// The map times a number; differentiable.
+    pub(super) fn scaled(&self, factor: f64) -> candle_core::Result<Self> {
+        Ok(Self { weight: (&self.weight * factor)?, bias: (&self.bias * factor)? })
     }
 
     /// `T(x) = x` in d dimensions.

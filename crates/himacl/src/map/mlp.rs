@@ -1,7 +1,8 @@
 //! A plain network, without a linear path.
 
 use super::LinearMap;
-use super::residual_mlp::{hidden_layers, normal_weights, normalised};
+use super::residual_mlp::{hidden_layers, normal_weights, output_scale};
+use crate::fused::{gelu, unit_root_mean_square};
 use candle_core::{DType, Device, Result, Tensor};
 
 /// `T(x) = N(x) / √e`, with N a network of k hidden GELU layers on `x` scaled to unit root mean square.
@@ -40,11 +41,11 @@ impl Mlp {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let mut features = normalised(x)?; // (n, d)
+        let mut features = unit_root_mean_square(x)?; // (n, d)
         for layer in &self.hidden {
-            features = layer.apply(&features)?.gelu_erf()?; // (n, h)
+            features = gelu(&layer.apply(&features)?)?; // (n, h)
         }
-        self.output.apply(&features)? * (1.0 / (self.output.bias.elem_count() as f64).sqrt()) // (n, e)
+        self.output.scaled(output_scale(&self.output))?.apply(&features) // (n, e)
     }
 }
 

@@ -1,12 +1,10 @@
 //! A linear map plus a small network that learns what the linear map misses.
 
 use super::LinearMap;
-use candle_core::{D, DType, Device, Result, Tensor};
+use crate::fused::{gelu, unit_root_mean_square};
+use candle_core::{DType, Device, Result, Tensor};
 use hiref_core::rng;
 use rand_distr::{Distribution, StandardNormal};
-
-/// Added to the mean square before the division, so that a zero row stays finite.
-const NORM_EPSILON: f64 = 1e-6;
 
 /// `T(x) = x W + b + N(x) / √e`, with N a network of k hidden GELU layers on `x` scaled to unit root mean square.
 ///
@@ -45,24 +43,21 @@ impl ResidualMlp {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let mut features = normalised(x)?; // (n, d)
+        let mut features = unit_root_mean_square(x)?; // (n, d)
         for layer in &self.hidden {
-            features = layer.apply(&features)?.gelu_erf()?; // (n, h)
+            features = gelu(&layer.apply(&features)?)?; // (n, h)
         }
-        let scale = 1.0 / (self.output.bias.elem_count() as f64).sqrt();
-        self.linear.apply(x)? + (self.output.apply(&features)? * scale)? // (n, e)
+        self.linear.apply(x)? + self.output.scaled(output_scale(&self.output))?.apply(&features)? // (n, e)
     }
+}
+
+/// `1/√e`.
+pub(super) fn output_scale(output: &LinearMap) -> f64 {
+    1.0 / (output.bias.elem_count() as f64).sqrt()
 }
 
 /// Names the stream of the initial weights.
 const INITIAL_WEIGHTS: u64 = 0x006d_6170;
-
-/// Rows scaled to unit root mean square, `(n, d)`.
-pub(super) fn normalised(x: &Tensor) -> Result<Tensor> {
-    // Half precision would lose the sum of squares.
-    let mean_square = x.to_dtype(DType::F32)?.sqr()?.mean_keepdim(D::Minus1)?; // (n, 1)
-    x.broadcast_div(&(mean_square + NORM_EPSILON)?.sqrt()?.to_dtype(x.dtype())?)
-}
 
 /// `layers` layers of `width` units with weights of variance 2 / inputs and zero biases.
 pub(super) fn hidden_layers(

@@ -1,7 +1,8 @@
 //! A linear map plus a small transformer that learns what the linear map misses.
 
-use super::residual_mlp::{normal_weights, normalised};
+use super::residual_mlp::{normal_weights, output_scale};
 use super::{LinearMap, Tensors};
+use crate::fused::{gelu, unit_root_mean_square};
 use candle_core::{D, DType, Device, Result, Tensor, bail};
 
 /// Width of one attention head; a narrower network has one head.
@@ -97,14 +98,13 @@ impl ResidualTransformer {
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let (n, (tokens, width)) = (x.dim(0)?, self.slots.dims2()?);
         let heads = num_heads(width)?;
-        let mut states = self.input.apply(&normalised(x)?)?.reshape((n, tokens, width))?; // (n, t, w)
+        let mut states = self.input.apply(&unit_root_mean_square(x)?)?.reshape((n, tokens, width))?; // (n, t, w)
         states = states.broadcast_add(&self.slots)?;
         for block in &self.blocks {
             states = (&states + block.attend(&states, heads)?)?;
             states = (&states + block.feed_forward(&states)?)?;
         }
-        let scale = 1.0 / (self.output.bias.elem_count() as f64).sqrt();
-        self.linear.apply(x)? + (self.output.apply(&states.mean(1)?)? * scale)? // (n, e)
+        self.linear.apply(x)? + self.output.scaled(output_scale(&self.output))?.apply(&states.mean(1)?)? // (n, e)
     }
 
     /// The parameters by name.
@@ -179,7 +179,7 @@ impl Block {
     }
 
     fn feed_forward(&self, states: &Tensor) -> Result<Tensor> {
-        let wide = of_tokens(&self.feed, &normed(states, &self.feed_norm)?)?.gelu_erf()?; // (n, t, 2 w)
+        let wide = gelu(&of_tokens(&self.feed, &normed(states, &self.feed_norm)?)?)?; // (n, t, 2 w)
         of_tokens(&self.back, &wide)
     }
 }

@@ -1,10 +1,8 @@
 //! Bring each mapped source to its partner.
 
 use super::Batch;
-use candle_core::{D, Result, Tensor};
-
-/// Keeps the cosine of a zero vector finite.
-const NORM_EPSILON: f64 = 1e-12;
+use crate::fused;
+use candle_core::{Result, Tensor};
 
 /// `Σ w_i (λ (1 - cos(T(x_i), y_i)) + (1 - λ) |T(x_i) - y_i|²) / Σ w_i`.
 #[derive(Debug, Clone, Copy)]
@@ -14,19 +12,13 @@ pub struct Regression {
 }
 
 impl Regression {
-    /// The loss, a scalar; differentiable in `predicted`.
+    /// The loss, a scalar; differentiable in both sides.
     ///
     /// # Errors
     /// Shapes that do not agree.
     pub fn loss(&self, batch: &Batch<'_>) -> Result<Tensor> {
         let Batch { predicted, target, weight } = *batch;
-        let squared = (predicted - target)?.sqr()?.sum(D::Minus1)?; // (b,)
-        let inner = (predicted * target)?.sum(D::Minus1)?; // (b,)
-        let norms = (predicted.sqr()?.sum(D::Minus1)? * target.sqr()?.sum(D::Minus1)?)?; // (b,)
-        let cosine = (inner / (norms + NORM_EPSILON)?.sqrt()?)?; // (b,)
-        let cosine_term = cosine.affine(-self.cosine_share, self.cosine_share)?; // (b,)
-        let each = (cosine_term + (squared * (1.0 - self.cosine_share))?)?; // (b,)
-        (each * weight)?.sum_all()? / weight.sum_all()?
+        fused::regression(predicted, target, weight, self.cosine_share)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The moving average of the parameters, which is the map that is kept.
 
 use super::parameters::Parameters;
+use crate::fused::lerp;
 use crate::map::Tensors;
 use candle_core::{Result, bail};
 
@@ -31,12 +32,12 @@ impl Ema {
             let Some(average) = self.shadow.get_mut(name) else {
                 bail!("the moving average does not know the parameter `{name}`");
             };
-            *average = ((&*average * decay)? + (variable.as_detached_tensor() * (1.0 - decay))?)?;
+            lerp(average, &variable.as_detached_tensor(), decay)?;
         }
         Ok(())
     }
 
-    /// The averages by name.
+    /// The averages by name; the next update changes them where they lie.
     pub fn tensors(&self) -> &Tensors {
         &self.shadow
     }
@@ -48,7 +49,10 @@ impl Ema {
     pub fn restore(&mut self, tensors: &Tensors) -> Result<()> {
         for (name, average) in &mut self.shadow {
             match tensors.get(name) {
-                Some(saved) if saved.shape() == average.shape() => *average = saved.to_device(average.device())?,
+                Some(saved) if saved.shape() == average.shape() => {
+                    // A copy: updates change averages in place.
+                    *average = saved.to_device(average.device())?.copy()?;
+                }
                 _ => bail!("the checkpoint's moving average has no `{name}` of shape {:?}", average.shape()),
             }
         }

@@ -1,6 +1,7 @@
 //! `AdamW` with moments that can be saved.
 
 use super::parameters::{Gradients, Parameters};
+use crate::fused::{AdamStep, adam};
 use crate::map::Tensors;
 use candle_core::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -67,19 +68,21 @@ impl AdamW {
         self.steps += 1;
         let AdamWParams { beta1, beta2, epsilon, weight_decay, .. } = self.params;
         let exponent = self.steps as f64;
-        let (correction1, correction2) = (1.0 - beta1.powf(exponent), 1.0 - beta2.powf(exponent));
+        let step = AdamStep {
+            beta1,
+            beta2,
+            epsilon,
+            decay: 1.0 - learning_rate * weight_decay,
+            rate: learning_rate / (1.0 - beta1.powf(exponent)),
+            correction: 1.0 - beta2.powf(exponent),
+        };
         for (name, variable) in parameters.variables() {
             let (Some(gradient), Some(first), Some(second)) =
                 (gradients.get(name), self.first_moments.get_mut(name), self.second_moments.get_mut(name))
             else {
                 bail!("the optimiser does not know the parameter `{name}`, or it has no gradient");
             };
-            *first = ((&*first * beta1)? + (gradient * (1.0 - beta1))?)?;
-            *second = ((&*second * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
-            let scale = ((&*second / correction2)?.sqrt()? + epsilon)?;
-            let direction = (&*first * (learning_rate / correction1))?.div(&scale)?;
-            let decayed = (variable.as_tensor() * (1.0 - learning_rate * weight_decay))?;
-            variable.set(&(decayed - direction)?)?;
+            adam(variable, (first, second), gradient, step)?;
         }
         Ok(())
     }
@@ -100,7 +103,10 @@ impl AdamW {
         for (prefix, moments) in [("first", &mut self.first_moments), ("second", &mut self.second_moments)] {
             for (name, moment) in moments {
                 match tensors.get(&format!("{prefix}.{name}")) {
-                    Some(saved) if saved.shape() == moment.shape() => *moment = saved.to_device(moment.device())?,
+                    Some(saved) if saved.shape() == moment.shape() => {
+                        // A copy: steps change moments in place.
+                        *moment = saved.to_device(moment.device())?.copy()?;
+                    }
                     _ => bail!("the checkpoint's optimiser has no `{prefix}.{name}` of shape {:?}", moment.shape()),
                 }
             }

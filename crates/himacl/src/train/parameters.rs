@@ -1,5 +1,6 @@
 //! The tensors that training changes.
 
+use crate::fused::{scale, sum_of_squares};
 use crate::map::{Tensors, TwoWayMap};
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var};
@@ -102,13 +103,23 @@ impl Parameters {
 /// # Errors
 /// A failed tensor operation.
 pub fn clip_by_norm(gradients: &mut Gradients, limit: f64) -> Result<f64> {
-    let squares = gradients.values().map(|gradient| gradient.sqr()?.sum_all()).collect::<Result<Vec<_>>>()?;
-    // One transfer from a device, not one for each parameter.
-    let squares: Vec<f32> = if squares.is_empty() { Vec::new() } else { Tensor::stack(&squares, 0)?.to_vec1()? };
-    let norm = squares.into_iter().map(f64::from).sum::<f64>().sqrt();
+    let mut total = 0.0;
+    let mut elsewhere = Vec::new();
+    for gradient in gradients.values() {
+        match sum_of_squares(gradient)? {
+            Some(sum) => total += sum,
+            None => elsewhere.push(gradient.sqr()?.sum_all()?),
+        }
+    }
+    if !elsewhere.is_empty() {
+        // One transfer from a device, not one for each parameter.
+        let sums: Vec<f32> = Tensor::stack(&elsewhere, 0)?.to_vec1()?;
+        total += sums.into_iter().map(f64::from).sum::<f64>();
+    }
+    let norm = total.sqrt();
     if limit > 0.0 && norm > limit {
         for gradient in gradients.values_mut() {
-            *gradient = (&*gradient * (limit / norm))?;
+            scale(gradient, limit / norm)?;
         }
     }
     Ok(norm)

@@ -1,5 +1,6 @@
 //! Activation functions.
 
+use crate::fused::gelu_value;
 use candle_core::{Result, Tensor};
 use hiref_core::math::exp_nonpositive;
 
@@ -78,7 +79,7 @@ impl pulp::NullaryFnOnce for Apply<'_> {
                 let positive = if *x > 0.0 { *x } else { 0.0 };
                 *x = if positive < 6.0 { positive } else { 6.0 };
             }),
-            Activation::Gelu => values.iter_mut().for_each(|x| *x = gelu(*x)),
+            Activation::Gelu => values.iter_mut().for_each(|x| *x = gelu_value(*x)),
             Activation::GeluTanh => values.iter_mut().for_each(|x| {
                 // 0.5 (1 + tanh(y)) = sigmoid(2 y).
                 let inner = 1.595_769 * (*x + 0.044_715 * *x * *x * *x);
@@ -96,19 +97,6 @@ fn sigmoid(x: f32) -> f32 {
     let e = exp_nonpositive(-x.abs());
     let small = e / (1.0 + e);
     if x < 0.0 { small } else { 1.0 - small }
-}
-
-/// The error function's complement by Abramowitz and Stegun 7.1.26, absolute error below 1.5e-7.
-#[inline(always)]
-fn gelu(x: f32) -> f32 {
-    let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
-    let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let tail = 1.061_405_4 * t - 1.453_152;
-    let tail = tail * t + 1.421_413_7;
-    let tail = tail * t - 0.284_496_74;
-    let tail = tail * t + 0.254_829_6;
-    let half_complement = 0.5 * tail * t * exp_nonpositive(-z * z); // (1 - erf(z)) / 2
-    x * if x < 0.0 { half_complement } else { 1.0 - half_complement }
 }
 
 #[cfg(test)]
