@@ -170,7 +170,7 @@ mod tests {
         let of = |dtype| {
             let draw = |purpose| normal((130, 140), purpose).to_dtype(dtype).unwrap();
             let parameter = Var::from_tensor(&draw(1)).unwrap();
-            let (mut first, mut second) = (draw(2), draw(3).sqr().unwrap());
+            let (mut first, mut second) = (draw(2), (draw(3).sqr().unwrap() + 0.1).unwrap());
             adam(&parameter, (&mut first, &mut second), &draw(4), step).unwrap();
             lerp(&mut first, &second, 0.7).unwrap();
             scale(&mut first, 0.6).unwrap();
