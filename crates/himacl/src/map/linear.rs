@@ -1,4 +1,4 @@
-//! Linear maps, and the two that have a closed form: ridge regression and Procrustes.
+//! Linear maps, and two that have a closed form: ridge regression and Procrustes.
 
 use super::decomposition::{DecompositionError, orthogonal_factor, solve_positive_definite};
 use crate::fused;
@@ -39,6 +39,14 @@ pub enum FitError {
         pairs: usize,
         /// Sum of the weights.
         total: f64,
+    },
+    /// Sides that are not in one space.
+    #[error("the source has {source_dimension} coordinates and the target {target_dimension}, expected as many")]
+    Dimensions {
+        /// Coordinates of the source.
+        source_dimension: usize,
+        /// Coordinates of the target.
+        target_dimension: usize,
     },
     /// A penalty outside its range.
     #[error("the ridge penalty is {got}, expected a positive finite number")]

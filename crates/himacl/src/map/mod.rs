@@ -2,6 +2,7 @@
 
 mod cca;
 mod decomposition;
+mod gaussian;
 mod linear;
 mod mlp;
 mod residual_mlp;
