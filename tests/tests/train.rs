@@ -163,6 +163,35 @@ fn a_planted_linear_map_is_found() {
 }
 
 #[test]
+fn a_learned_cost_brings_both_sides_to_a_common_space() {
+    let problem = Problem::new(240, RECIPE);
+    let changes = ["map.learned_cost=true", "map.inverse=false", "objective.kind=contrastive"];
+    let changes = changes.iter().flat_map(|change| ["--set", change]);
+    problem.succeed(&["train", "--config", "recipe.toml"].into_iter().chain(changes).collect::<Vec<_>>());
+    assert!(figure(&problem.json("runs/recipe/summary.json"), "image_to_text_R@1") > 0.8);
+    let description = problem.json("runs/recipe/map.json");
+    assert_eq!(description["learned_cost"], true);
+    assert!(description["tensors"]["partner.hidden.0.weight"].is_array(), "{description:#}");
+
+    let apply = ["apply", "--run", "runs/recipe", "--input"];
+    let with = |rest: &[&'static str]| apply.iter().chain(rest).copied().collect::<Vec<&str>>();
+    let error = problem.fail(&with(&["x.npy", "--output", "mapped.npy"]));
+    assert!(error.contains("--prepared") && error.contains("--prepare-only"), "{error}");
+    problem.succeed(&with(&["x.npy", "--output", "mapped.npy", "--prepared"]));
+    problem.succeed(&with(&["y.npy", "--output", "targets.npy", "--prepare-only"]));
+    let rows = |name: &str| Embeddings::open(&problem.path(name), None).unwrap().to_vec().unwrap();
+    let (mapped, targets) = (rows("mapped.npy"), rows("targets.npy"));
+    let k = mapped.len() / 240;
+    let cosine = |i: usize, j: usize| {
+        let (x, y) = (&mapped[i * k..(i + 1) * k], &targets[j * k..(j + 1) * k]);
+        let length = |row: &[f32]| row.iter().map(|value| value * value).sum::<f32>().sqrt();
+        x.iter().zip(y).map(|(a, b)| a * b).sum::<f32>() / (length(x) * length(y))
+    };
+    let first = |i: usize| (0..240).all(|j| cosine(i, j) <= cosine(i, i));
+    assert!((0..240).filter(|&i| first(i)).count() > 190);
+}
+
+#[test]
 fn nothing_is_overwritten_by_accident() {
     fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
         let short = ["train", "--config", "recipe.toml", "--set", "train.epochs=1", "--set", "data.anchors=10"];

@@ -432,7 +432,10 @@ pub enum Error {
     /// A folder that no training run made.
     #[error("`{}` is not the folder of a training run (it has no config.toml)\nhint: --force only replaces earlier runs", .0.display())]
     NotARun(PathBuf),
-    /// A run without a map back.
+    /// A run that maps both sides to a space of their own was asked for rows in the target's space.
+    #[error("the run `{}` learnt a cost: it maps both sides to a space of their own\nhint: `--prepared` maps source rows there, `--prepare-only` target rows", .0.display())]
+    LearnedCost(PathBuf),
+    /// A run without a map from target to source.
     #[error("the run `{}` has no map back\nhint: train it with map.inverse = true", .0.display())]
     NoInverse(PathBuf),
     /// A run without held-out pairs.

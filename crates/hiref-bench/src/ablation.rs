@@ -139,7 +139,7 @@ impl Case {
             let seed = seed.wrapping_mul(2).wrapping_add(direction);
             Ok(Map::ResidualMlp(ResidualMlp::around(linear, recipe.map.layers, recipe.map.width, seed)?))
         };
-        let start = TwoWayMap { forward: grown(&known_x, &known_y, 0)?, backward: Some(grown(&known_y, &known_x, 1)?) };
+        let start = TwoWayMap::new(grown(&known_x, &known_y, 0)?, Some(grown(&known_y, &known_x, 1)?));
         let free = split.free();
         let truth = split.truth.context("a split without truth")?;
         Ok(Self { x, y, held_out: (x_held_out, y_held_out), anchors: split.anchors, free, truth, start, seed })

@@ -153,10 +153,8 @@ impl Form {
     }
 
     fn fit(self, x: &Tensor, y: &Tensor, penalty: f64) -> anyhow::Result<TwoWayMap> {
-        let both = |forward: LinearMap, backward: LinearMap| TwoWayMap {
-            forward: Map::Linear(forward),
-            backward: Some(Map::Linear(backward)),
-        };
+        let both =
+            |forward: LinearMap, backward: LinearMap| TwoWayMap::new(Map::Linear(forward), Some(Map::Linear(backward)));
         Ok(match self {
             Self::Ridge => both(LinearMap::ridge(x, y, None, penalty)?, LinearMap::ridge(y, x, None, penalty)?),
             Self::Procrustes => both(LinearMap::procrustes(x, y, None)?, LinearMap::procrustes(y, x, None)?),

@@ -195,8 +195,7 @@ fn fitted(args: &MongeArgs, case: &Case, rule: Rule) -> anyhow::Result<Fitted> {
     // The network's outputs are in proportion to rows of unit length.
     let scale = case.y.sqr()?.sum(1)?.mean(0)?.to_scalar::<f32>()?.sqrt();
     let small = LinearMap { weight: (&linear.weight / f64::from(scale))?, bias: linear.bias.clone() };
-    let map =
-        TwoWayMap { forward: Map::ResidualMlp(ResidualMlp::around(small, 2, args.width, case.seed)?), backward: None };
+    let map = TwoWayMap::new(Map::ResidualMlp(ResidualMlp::around(small, 2, args.width, case.seed)?), None);
     let mut recipe = Recipe::default();
     recipe.train.seed = case.seed;
     recipe.train.epochs = args.epochs;

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &TrainingArgs) -> anyhow::Result<()> {
     let draw = || Tensor::randn(0.0_f32, 1.0, (n, d), &device);
     let (x, y) = (draw()?, draw()?);
     let linear = LinearMap::identity(d, &device)?;
-    let map = TwoWayMap { forward: Map::ResidualMlp(ResidualMlp::around(linear, 2, args.width, 0)?), backward: None };
+    let map = TwoWayMap::new(Map::ResidualMlp(ResidualMlp::around(linear, 2, args.width, 0)?), None);
     let identity: Vec<u32> = (0..n as u32).collect();
     let coupling = Coupling { permutation: Permutation::new(identity.clone(), n)?, confidence: vec![0.0; n] };
     let mut recipe = Recipe::default();

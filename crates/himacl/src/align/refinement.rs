@@ -149,7 +149,7 @@ pub(crate) fn refine_from(
         let (targets_x, targets_y) = (with_anchors(&soft_x, &x, &anchors_x)?, with_anchors(&soft_y, &y, &anchors_y)?);
         let forward = LinearMap::ridge(&inputs_x, &targets_y, Some(&weights), params.penalty)?;
         let backward = LinearMap::ridge(&inputs_y, &targets_x, Some(&weights), params.penalty)?;
-        map = TwoWayMap { forward: Map::Linear(forward), backward: Some(Map::Linear(backward)) };
+        map = TwoWayMap::new(Map::Linear(forward), Some(Map::Linear(backward)));
 
         let matched: f64 = coupling.pairs().map(|(i, _)| f64::from(scores[i])).sum();
         let stayed = last.as_ref().map_or(0, |last| {
@@ -194,7 +194,7 @@ pub(crate) fn ridge_both_ways(
 ) -> std::result::Result<TwoWayMap, AlignError> {
     let forward = Map::Linear(LinearMap::ridge(x, y, weights, penalty)?);
     let backward = Map::Linear(LinearMap::ridge(y, x, weights, penalty)?);
-    Ok(TwoWayMap { forward, backward: Some(backward) })
+    Ok(TwoWayMap::new(forward, Some(backward)))
 }
 
 /// The chosen rows.

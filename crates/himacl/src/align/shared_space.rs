@@ -35,7 +35,7 @@ impl Aligner {
             return Err(AlignError::NoSharedSpace { source_dimension, target_dimension });
         }
         let identity = LinearMap::identity(source_dimension, source.device())?;
-        let map = TwoWayMap { forward: Map::Linear(identity), backward: None };
+        let map = TwoWayMap::new(Map::Linear(identity), None);
         let (source_joint, target_joint) = map.joint(&x.apply(source)?, &y.apply(target)?)?;
         let joint = Joint::new(&source_joint, &target_joint, params.reference_items, params.seed)?;
         let coupling = Coupler::new(&params.coupling, observer).couple(&joint)?;

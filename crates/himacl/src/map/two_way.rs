@@ -1,21 +1,34 @@
-//! A map and, where one is wanted, a map back.
+//! A map and, where one is wanted, a map back, or a map of the other side to where they meet.
 
 use super::{Map, Tensors};
 use candle_core::{DType, Result, Tensor};
 
-/// A map from source to target and optionally one from target to source; the latter is learnt, not computed.
+/// A map T from source to target and optionally one from target to source, S; the latter is learnt, not computed.
+///
+/// Or a learnt cost `|φ(x) - ψ(y)|²`: `forward` is φ and `partner` is ψ, and both sides meet in a space of their own.
 #[derive(Debug, Clone)]
 pub struct TwoWayMap {
     /// Source to target.
     pub forward: Map,
     /// Target to source.
     pub backward: Option<Map>,
+    /// Target to the space in which the sides are compared; without it that is the target's own.
+    pub partner: Option<Box<Map>>,
 }
 
 impl TwoWayMap {
-    /// The parameters of both, as `forward.NAME` and `backward.NAME`.
+    /// A map and perhaps one back, which compare in the target's space.
+    pub fn new(forward: Map, backward: Option<Map>) -> Self {
+        Self { forward, backward, partner: None }
+    }
+
+    /// The parameters of all, as `forward.NAME`, `backward.NAME` and `partner.NAME`.
     pub fn tensors(&self) -> Tensors {
-        let directions = [("forward", Some(&self.forward)), ("backward", self.backward.as_ref())];
+        let directions = [
+            ("forward", Some(&self.forward)),
+            ("backward", self.backward.as_ref()),
+            ("partner", self.partner.as_deref()),
+        ];
         let named = directions.into_iter().filter_map(|(direction, map)| Some((direction, map?)));
         named
             .flat_map(|(direction, map)| {
@@ -44,13 +57,24 @@ impl TwoWayMap {
                 .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
                 .collect()
         };
-        let backward = direction("backward.");
-        let backward = if backward.is_empty() { None } else { Some(Map::from_tensors(&backward)?) };
-        Ok(Self { forward: Map::from_tensors(&direction("forward."))?, backward })
+        let optional = |prefix: &str| match direction(prefix) {
+            tensors if tensors.is_empty() => Ok(None),
+            tensors => Map::from_tensors(&tensors).map(Some),
+        };
+        let forward = Map::from_tensors(&direction("forward."))?;
+        Ok(Self { forward, backward: optional("backward.")?, partner: optional("partner.")?.map(Box::new) })
+    }
+
+    /// The targets where they are compared with `T(x)`: ψ(y), or y itself, `(m, e)`.
+    ///
+    /// # Errors
+    /// Rows of another dimension than the map's.
+    pub fn targets(&self, y: &Tensor) -> Result<Tensor> {
+        self.partner.as_ref().map_or_else(|| Ok(y.clone()), |partner| partner.apply(y))
     }
 
     /// Both sides in joint coordinates in which the inner product is the mean of the cosines of every direction:
-    /// `cos(T(x), y)`, and `cos(x, S(y))` where there is a map S back.
+    /// `cos(T(x), y)`, and `cos(x, S(y))` where there is a map S back; `cos(φ(x), ψ(y))` for a learnt cost.
     ///
     /// Shapes: `x (n, d)`, `y (m, e)`; the answer has rows of e, or e + d, coordinates and unit length.
     ///
@@ -58,7 +82,7 @@ impl TwoWayMap {
     /// Rows of other dimensions than the maps'.
     pub fn joint(&self, x: &Tensor, y: &Tensor) -> Result<(Tensor, Tensor)> {
         let mapped = unit_rows(&self.forward.apply(x)?)?; // (n, e)
-        let y_unit = unit_rows(y)?; // (m, e)
+        let y_unit = unit_rows(&self.targets(y)?)?; // (m, e)
         let Some(backward) = &self.backward else { return Ok((mapped, y_unit)) };
         let back = unit_rows(&backward.apply(y)?)?; // (m, d)
         let half = std::f64::consts::FRAC_1_SQRT_2;
@@ -98,10 +122,15 @@ mod tests {
             a.matmul(&b.t().unwrap()).unwrap().to_vec2::<f32>().unwrap()[0][0]
         };
         // T(x) = (0, 6) is parallel to y; S(y) = (0, 1) is orthogonal to x.
-        assert_eq!(score(&TwoWayMap { forward: forward.clone(), backward: None }), 1.0);
-        let both = TwoWayMap { forward, backward: Some(backward) };
+        assert_eq!(score(&TwoWayMap::new(forward.clone(), None)), 1.0);
+        let both = TwoWayMap::new(forward.clone(), Some(backward));
         assert!((score(&both) - 0.5).abs() < 1e-6);
         assert_eq!(TwoWayMap::from_tensors(&both.tensors()).unwrap().tensors().len(), 4);
+        // With ψ = T too, ψ(y) = (2, 0) is orthogonal to φ(x) = (0, 6).
+        let learnt = TwoWayMap { partner: Some(Box::new(forward.clone())), ..TwoWayMap::new(forward, None) };
+        assert!(score(&learnt).abs() < 1e-6);
+        let again = TwoWayMap::from_tensors(&learnt.tensors()).unwrap();
+        assert!(again.partner.is_some() && again.backward.is_none() && score(&again).abs() < 1e-6);
     }
 
     /// Masters in f32, computation in half precision: every parameter gets a gradient of its own type, near that of f32.
@@ -116,7 +145,7 @@ mod tests {
         let linear = LinearMap { weight: draw(5, (6, 4)), bias: draw(3, (1, 4)).flatten_all().unwrap() };
         let mut mlp = ResidualMlp::around(linear, 1, 8, 1).unwrap();
         mlp.output.weight = draw(7, (8, 4));
-        let map = TwoWayMap { forward: Map::ResidualMlp(mlp), backward: None };
+        let map = TwoWayMap::new(Map::ResidualMlp(mlp), None);
         let variables: std::collections::BTreeMap<String, Var> =
             map.tensors().into_iter().map(|(name, tensor)| (name, Var::from_tensor(&tensor).unwrap())).collect();
         let tensors = variables.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone())).collect();

@@ -70,11 +70,8 @@ mod tests {
     fn it_follows_by_the_smaller_of_decay_and_warm_up() {
         let scalar = |value: f32| Tensor::new(&[[value]], &Device::Cpu).unwrap();
         let bias = Tensor::new(&[0f32], &Device::Cpu).unwrap();
-        let parameters = Parameters::new(
-            &TwoWayMap { forward: Map::Linear(LinearMap { weight: scalar(1.0), bias }), backward: None },
-            &[],
-        )
-        .unwrap();
+        let parameters =
+            Parameters::new(&TwoWayMap::new(Map::Linear(LinearMap { weight: scalar(1.0), bias }), None), &[]).unwrap();
         let mut ema = Ema::new(0.5, &parameters).unwrap();
         let value =
             |ema: &Ema| ema.tensors()["forward.linear.weight"].flatten_all().unwrap().to_vec1::<f32>().unwrap()[0];

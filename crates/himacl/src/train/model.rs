@@ -18,12 +18,21 @@ const DESCRIPTION: &str = "map.json";
 pub struct Model(pub PreparedMap);
 
 impl Model {
-    /// Maps source rows, `(n, d)`, to unit rows of the target's prepared space, `(n, k)`.
+    /// Maps source rows, `(n, d)`, to unit rows of the target's prepared space, `(n, k)`; for a learnt cost, of the space
+    /// in which both sides meet.
     ///
     /// # Errors
     /// Rows of another dimension than those trained on.
     pub fn forward(&self, source: &Tensor) -> candle_core::Result<Tensor> {
         unit_rows(&self.0.map.forward.apply(&self.0.source.apply(source)?)?)
+    }
+
+    /// Target rows, `(m, e)`, where they are compared with mapped sources, `(m, k)`.
+    ///
+    /// # Errors
+    /// Rows of another dimension than those trained on.
+    pub fn targets(&self, target: &Tensor) -> candle_core::Result<Tensor> {
+        self.0.map.targets(&self.0.target.apply(target)?)
     }
 
     /// Maps target rows, `(m, e)`, to unit rows of the source's prepared space, `(m, k)`, where there is a map back.
@@ -35,7 +44,7 @@ impl Model {
         unit_rows(&map.apply(&self.0.target.apply(target)?)?).map(Some)
     }
 
-    /// Every tensor by name: `source.*`, `target.*`, `forward.*`, `backward.*`.
+    /// Every tensor by name: `source.*`, `target.*`, `forward.*`, `backward.*`, `partner.*`.
     pub fn tensors(&self) -> Tensors {
         let mut tensors = self.0.map.tensors();
         for (side, preparation) in [("source", &self.0.source), ("target", &self.0.target)] {
@@ -74,6 +83,7 @@ impl Model {
             "format": 1,
             "kind": self.0.map.forward.kind(),
             "inverse": self.0.map.backward.is_some(),
+            "learned_cost": self.0.map.partner.is_some(),
             "tensors": shapes,
         });
         let bytes = super::checkpoint::encode(&tensors)?;

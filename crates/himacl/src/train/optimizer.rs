@@ -125,7 +125,7 @@ mod tests {
     fn parameters(weight: f32) -> Parameters {
         let tensor = |value: f32| Tensor::new(&[value], &Device::Cpu).unwrap();
         let map = Map::Linear(LinearMap { weight: tensor(weight).reshape((1, 1)).unwrap(), bias: tensor(0.0) });
-        Parameters::new(&TwoWayMap { forward: map, backward: None }, &["forward.linear.bias"]).unwrap()
+        Parameters::new(&TwoWayMap::new(map, None), &["forward.linear.bias"]).unwrap()
     }
 
     fn weight(parameters: &Parameters) -> f64 {

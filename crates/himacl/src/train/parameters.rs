@@ -150,7 +150,7 @@ mod tests {
         let bias = Tensor::new(&[0f32, 0.0], &Device::Cpu).unwrap();
         let linear = LinearMap { weight: tensor(&[1.0, 2.0, 3.0, 4.0], 2), bias };
         let forward = Map::ResidualMlp(ResidualMlp::around(linear, 1, 3, 0).unwrap());
-        let parameters = Parameters::new(&TwoWayMap { forward, backward: None }, &["forward.linear."]).unwrap();
+        let parameters = Parameters::new(&TwoWayMap::new(forward, None), &["forward.linear."]).unwrap();
         let loss = parameters.map().forward.apply(&tensor(&[1.0, 0.5], 2)).unwrap().sqr().unwrap().sum_all().unwrap();
         let gradients = parameters.gradients(&mut loss.backward().unwrap()).unwrap();
         assert_eq!(gradients.len(), 4); // the linear path is frozen

@@ -154,7 +154,10 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
     let mut metrics: Metrics =
         eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
     let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
-    metrics.insert("partner_cosine".to_owned(), eval::partner_cosine(&mapped, &map.target.apply(target)?)?);
+    metrics.insert(
+        "partner_cosine".to_owned(),
+        eval::partner_cosine(&mapped, &map.map.targets(&map.target.apply(target)?)?)?,
+    );
     Ok(metrics)
 }
 
@@ -165,7 +168,7 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
 /// Rows of other dimensions than those trained on.
 pub fn monge(map: &PreparedMap, source: &Tensor, target: &Tensor, shared_space: bool) -> Result<Metrics, Error> {
     let first = |side: &Tensor| -> candle_core::Result<Tensor> { side.narrow(0, 0, side.dim(0)?.min(MONGE_ITEMS)) };
-    let (x, y) = (map.source.apply(&first(source)?)?, map.target.apply(&first(target)?)?);
+    let (x, y) = (map.source.apply(&first(source)?)?, map.map.targets(&map.target.apply(&first(target)?)?)?);
     let mapped = map.map.forward.apply(&x)?;
     let back = map.map.backward.as_ref().map(|back| back.apply(&unit_rows(&mapped)?)).transpose()?;
     let figures = eval::monge_figures(&mapped, &y, back.as_ref().map(|back| (&x, back)))?;
@@ -190,7 +193,7 @@ pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
 }
 
 /// The map that training starts from: the closed form, inside a residual network where the recipe wants one; or a plain
-/// network between the same spaces.
+/// network between the same spaces. A learnt cost starts with the targets where they are.
 fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error> {
     let section = &recipe.map;
     let grow = |map: &Map, direction: u64| -> Result<Map, Error> {
@@ -212,7 +215,11 @@ fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error
         })
     };
     let backward = aligned.backward.as_ref().filter(|_| section.inverse).map(|map| grow(map, 1)).transpose()?;
-    Ok(TwoWayMap { forward: grow(&aligned.forward, 0)?, backward })
+    let forward = grow(&aligned.forward, 0)?;
+    let Map::Linear(LinearMap { bias, .. }) = &aligned.forward else { return Ok(TwoWayMap::new(forward, backward)) };
+    let own = || LinearMap::identity(bias.elem_count(), bias.device()).map(Map::Linear);
+    let partner = section.learned_cost.then(|| grow(&own()?, 1).map(Box::new)).transpose()?;
+    Ok(TwoWayMap { partner, ..TwoWayMap::new(forward, backward) })
 }
 
 /// Ridge maps both ways on all true pairs, row i of `source` with row i of `target`, in the widest space that the
@@ -226,7 +233,7 @@ fn ceiling(recipe: &Recipe, source: &Tensor, target: &Tensor) -> Result<Prepared
     let (source_side, target_side) = (prepare(source, "source")?, prepare(target, "target")?);
     let (x, y) = (source_side.apply(source)?, target_side.apply(target)?);
     let ridge = |x, y| LinearMap::ridge(x, y, None, CEILING_PENALTY).map(Map::Linear);
-    let map = TwoWayMap { forward: ridge(&x, &y)?, backward: Some(ridge(&y, &x)?) };
+    let map = TwoWayMap::new(ridge(&x, &y)?, Some(ridge(&y, &x)?));
     Ok(PreparedMap { source: source_side, target: target_side, map })
 }
 

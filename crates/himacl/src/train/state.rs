@@ -59,15 +59,16 @@ impl Task<'_> {
         let map = map.to_dtype(dtype)?;
         let apply = |map: &Map, rows: &Tensor| map.apply(&rows.to_dtype(dtype)?)?.to_dtype(DType::F32);
         let forward = apply(&map.forward, &x)?;
+        let target = map.partner.as_ref().map_or_else(|| Ok(y.clone()), |partner| apply(partner, &y))?;
         let backward = map.backward.as_ref().map(|back| apply(back, &y)).transpose()?;
-        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &y, weight: &weight })?;
+        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &target, weight: &weight })?;
         if let Some(backward) = &backward {
             let other = self.objective.loss(&Batch { predicted: backward, target: &x, weight: &weight })?;
             loss = ((loss + other)? * 0.5)?;
         }
         if let Some((klot, share)) = self.recipe.objective.klot() {
             let (teacher_x, teacher_y) = self.map.joint(&x, &y)?;
-            let student = mean_cosines((&x, &y), &forward, backward.as_ref())?;
+            let student = mean_cosines((&x, &target), &forward, backward.as_ref())?;
             loss = (loss + (klot.loss(&student, &teacher_x.matmul(&teacher_y.t()?)?)? * share)?)?;
         }
         Ok(loss)
@@ -142,7 +143,8 @@ impl TrainState {
     /// Files that cannot be read; a checkpoint of another map.
     pub fn new_or_resumed(task: &Task<'_>, folder: &Path, watch: &dyn Watch) -> Result<Self, Error> {
         let recipe = task.recipe;
-        let frozen: &[&str] = if recipe.map.freeze_linear { &["forward.linear.", "backward.linear."] } else { &[] };
+        let frozen: &[&str] =
+            if recipe.map.freeze_linear { &["forward.linear.", "backward.linear.", "partner.linear."] } else { &[] };
         let parameters = Parameters::new(task.map, frozen)?;
         let mut optimizer = AdamW::new(recipe.optimizer.clone(), &parameters)?;
         let mut ema = Ema::new(recipe.train.ema, &parameters)?;
@@ -259,7 +261,7 @@ mod tests {
             let linear = LinearMap::identity(4, &Device::Cpu).unwrap();
             Map::ResidualMlp(ResidualMlp::around(linear, 1, 8, seed).unwrap())
         };
-        let map = TwoWayMap { forward: residual(0), backward: Some(residual(1)) };
+        let map = TwoWayMap::new(residual(0), Some(residual(1)));
         let known: Vec<(u32, u32)> = (0..10).map(|at| (at, at)).collect();
         let coupling = Coupling { permutation: Permutation::new(Vec::new(), 0).unwrap(), confidence: Vec::new() };
         let loss = |weight: f64, shift: f64| {

@@ -87,7 +87,7 @@ pub(super) fn start(
         Ok(Map::Linear(LinearMap { weight, bias }))
     };
     let backward = linear(weight.t()?.contiguous()?)?;
-    let map = TwoWayMap { forward: linear(weight)?, backward: Some(backward) };
+    let map = TwoWayMap::new(linear(weight)?, Some(backward));
     let alignment = restarts.iter().map(|restart| restart.alignment).fold(0.0, f64::max);
     Ok(Start { map, alignment, agreement })
 }

@@ -17,7 +17,8 @@ Examples:
 ///
 /// Mapped rows are unit vectors in the space of the other side's embeddings, to be compared with these by cosine. The run
 /// itself compares more sharply, in prepared spaces (centred, projected, partly whitened): --prepared writes mapped rows
-/// there, and --prepare-only brings embeddings of the other side there too.
+/// there, and --prepare-only brings embeddings of the other side there too. A learned cost maps both sides to a space of
+/// its own, and needs these two.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "command line flags")]
 #[command(after_help = EXAMPLES)]
@@ -59,12 +60,15 @@ pub(crate) struct ApplyArgs {
 pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Error> {
     check_output_file(&args.output, Existing::from_flags(args.force, false))?;
     let model = Model::load(&args.run, &context.device)?;
+    if model.0.map.partner.is_some() && !(args.prepared || args.prepare_only) {
+        return Err(Error::LearnedCost(args.run.clone()));
+    }
     let input = Embeddings::open(&args.input, args.input_key.as_deref())?;
     let rows = input.to_tensor(&context.device)?;
     let prepared = match (args.inverse, args.prepare_only) {
         (false, false) => model.forward(&rows)?,
         (true, false) => model.backward(&rows)?.ok_or_else(|| Error::NoInverse(args.run.clone()))?,
-        (false, true) => model.0.target.apply(&rows)?,
+        (false, true) => model.targets(&rows)?,
         (true, true) => model.0.source.apply(&rows)?,
     };
     let mapped = match (args.prepared || args.prepare_only, args.inverse) {

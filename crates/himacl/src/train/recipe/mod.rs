@@ -192,6 +192,11 @@ impl Recipe {
         rule(map.width >= 1, "map.width", &map.width, "at least 1")?;
         rule(share(objective.cosine_share), "objective.cosine_share", &objective.cosine_share, "a share in [0, 1]")?;
         rule(share(objective.anchor_share), "objective.anchor_share", &objective.anchor_share, "a share in [0, 1]")?;
+        let one_way = !(map.learned_cost && map.inverse);
+        rule(one_way, "map.inverse", &map.inverse, "false where map.learned_cost = true")?;
+        let apart = !map.learned_cost || objective.kind != ObjectiveKind::Regression;
+        let kinds = "contrastive or both where map.learned_cost = true: regression alone maps everything to one point";
+        rule(apart, "objective.kind", &"regression", kinds)?;
         rule(map.tokens >= 1, "map.tokens", &map.tokens, "at least 1")?;
         let fits = map.width <= 32 || map.width.is_multiple_of(32) || map.kind != MapKind::ResidualTransformer;
         rule(fits, "map.width", &map.width, "at most 32 or a multiple of 32, the width of a head of the transformer")?;

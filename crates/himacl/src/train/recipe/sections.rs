@@ -228,11 +228,22 @@ pub struct MapSection {
     pub freeze_linear: bool,
     /// Train a map back as well; scores are then the mean of both directions' cosines.
     pub inverse: bool,
+    /// Train a map of the target side as well, to a space where both sides meet: scores are then the negative of a learnt
+    /// cost. Needs `inverse = false` and a contrastive objective: regression alone would map everything to one point.
+    pub learned_cost: bool,
 }
 
 impl Default for MapSection {
     fn default() -> Self {
-        Self { kind: MapKind::default(), layers: 3, width: 512, tokens: 8, freeze_linear: false, inverse: true }
+        Self {
+            kind: MapKind::default(),
+            layers: 3,
+            width: 512,
+            tokens: 8,
+            freeze_linear: false,
+            inverse: true,
+            learned_cost: false,
+        }
     }
 }
 

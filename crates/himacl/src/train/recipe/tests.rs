@@ -55,6 +55,11 @@ fn wrong_types_and_ranges_name_their_key() {
     assert!(read(MINIMAL, &["map.kind=mlp", "map.width=40"]).is_ok());
     let error = message(MINIMAL, &["map.kind=mlp", "objective.klot_weight=0.5"]);
     assert!(error.contains("`objective.klot_weight` is 0.5, expected 0 where map.kind is mlp"), "{error}");
+    let error = message(MINIMAL, &["map.learned_cost=true"]);
+    assert!(error.contains("`map.inverse` is true, expected false where map.learned_cost"), "{error}");
+    let error = message(MINIMAL, &["map.learned_cost=true", "map.inverse=false"]);
+    assert!(error.contains("`objective.kind` is regression, expected contrastive or both"), "{error}");
+    assert!(read(MINIMAL, &["map.learned_cost=true", "map.inverse=false", "objective.kind=both"]).is_ok());
     let error = message(MINIMAL, &["objective.klot_epsilon=0"]);
     assert!(error.contains("`objective.klot_epsilon` is 0"), "{error}");
     assert!(message("[train]\nepochs = 1", &[]).contains("`data.source` is missing"));
