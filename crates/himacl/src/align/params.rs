@@ -90,14 +90,7 @@ impl RefinementParams {
     /// The last round still rejects the least sure pairs: groups that are paired wrongly as a whole are among them, and no
     /// known pair would correct what they do to the map.
     pub fn unpaired_sharp() -> Self {
-        Self {
-            whitening: 0.5,
-            first_dimension: 32,
-            last_dimension: 128,
-            rounds: 30,
-            last_share: 0.6,
-            ..Self::sharp()
-        }
+        Self { whitening: 0.5, first_dimension: 32, last_dimension: 128, rounds: 30, last_share: 0.6, ..Self::sharp() }
     }
 
     /// For a start without known pairs where only the coarse structure may be shared.
