@@ -155,6 +155,15 @@ fn repositories_describe_themselves() {
     let error = refused("vit", Family::Vit);
     assert!(error.contains("says how pictures are prepared") && error.contains("preprocessor_config.json"), "{error}");
     let folder = tempfile::tempdir().unwrap();
+    for name in ["open_clip_model.safetensors", "tokenizer.json"] {
+        fs::copy(golden().join("mobileclip-vit").join(name), folder.path().join(name)).unwrap();
+    }
+    let config = fs::read_to_string(golden().join("mobileclip-vit/open_clip_config.json")).unwrap();
+    fs::write(folder.path().join("open_clip_config.json"), config.replace("vit_base_mci_224", "vit_base_r50")).unwrap();
+    let error = refused(folder.path().to_str().unwrap(), Family::MobileClip);
+    assert!(error.contains("`vit_base_r50`") && error.contains("vit_base_mci_224"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"] {
         fs::copy(golden().join("siglip2").join(name), folder.path().join(name)).unwrap();
     }

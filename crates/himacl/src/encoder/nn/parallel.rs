@@ -103,6 +103,6 @@ pub(in crate::encoder) fn in_parts<T: Sync, E: From<candle_core::Error> + Send>(
             start = place + 1;
         }
     }
-    let encoded: Vec<Tensor> = parts.into_par_iter().map(|part| encode(part)).collect::<Result<_, _>>()?;
+    let encoded: Vec<Tensor> = parts.into_par_iter().map(&encode).collect::<Result<_, _>>()?;
     Ok(Tensor::cat(&encoded, 0)?)
 }
