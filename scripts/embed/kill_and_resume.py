@@ -68,13 +68,15 @@ def main():
 
     while kills < args.kills:
         process = subprocess.Popen(command(whole, killed, "--resume"), stdout=subprocess.DEVNULL)
-        # At any moment of starting up, or of the shard after one more is done.
-        target = done() + moments.choice([0, 1])
+        # Kills are spread over the whole run: between this one and the next lies a random share of the shards that are left,
+        # so many on average that the last kill is near the end. Then any moment of a shard, or of starting up.
+        left = max(0, shards - 1 - done())
+        target = done() + int(moments.uniform(0.0, 2.0 * left / (args.kills - kills + 1)))
         while done() < target and process.poll() is None:
             time.sleep(0.005)
-        time.sleep(moments.uniform(0.0, 1.0 + seconds / shards))
+        time.sleep(moments.uniform(0.0, seconds / shards))
         if process.poll() is not None:
-            break
+            sys.exit(f"the run ended before kill {kills + 1}: fewer kills or more shards, please")
         process.kill()
         process.wait()
         kills += 1

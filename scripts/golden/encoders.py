@@ -7,11 +7,13 @@ for the registry (spec.toml), and expected.safetensors: the embeddings of texts.
 timm or sentence-transformers. Texts are padded to one length and masked there; here they are packed. The seeds are fixed.
 """
 
+import copy
 import json
 import pathlib
 import sys
 import tempfile
 import zlib
+from functools import partial
 
 import numpy as np
 import open_clip as oc
@@ -30,6 +32,7 @@ VOCABULARY = ["[PAD]", "<s>", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstu
               "the", "cat", "dog", "sat", "on", "mat", "red", "##ing", "##s", "##ed", "photo", "of"]
 TEXTS = ["a photo of the cat", "dog", "", "The cats sat on the red mat, barking and singing at 12 dogs!", "x" * 10, "the " * 60]
 REAL = {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}
+UNCHANGED = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0]}
 torch.manual_seed(20261123)
 torch.set_grad_enabled(False)
 rng = np.random.default_rng(20261123)
@@ -40,9 +43,9 @@ PICTURES[1] = np.stack([xx * 8, yy * 8, 255 - xx * 4], -1)
 PICTURES[2] = ((xx - 16) ** 2 + (yy - 12) ** 2 < 90)[..., None] * np.array([250, 120, 30], dtype=np.uint8)
 
 
-def pixels():
+def pixels(prepared=REAL):
     x = torch.from_numpy(PICTURES).float() / 255
-    return ((x - torch.tensor(REAL["mean"])) / torch.tensor(REAL["std"])).permute(0, 3, 1, 2)
+    return ((x - torch.tensor(prepared["mean"])) / torch.tensor(prepared["std"])).permute(0, 3, 1, 2)
 
 
 def tokenizer(around=("[CLS]", "[SEP]"), lowercase=True):
@@ -94,7 +97,8 @@ def save(name, model, family, dimension, expected, made=None, text="", image=Fal
     if pooling:
         lines.append(f'pooling = "{pooling}"')
     if image:
-        lines += ["[image]", f"resize = {SIDE}", f"crop = {SIDE}", 'interpolation = "bicubic"', 'background = "ignore"', f"mean = {REAL['mean']}", f"std = {REAL['std']}"]
+        prepared = REAL if image is True else image
+        lines += ["[image]", f"resize = {SIDE}", f"crop = {SIDE}", 'interpolation = "bicubic"', 'background = "ignore"', f"mean = {prepared['mean']}", f"std = {prepared['std']}"]
     if made is not None:
         lines += ["[text]", text]
     (folder / "spec.toml").write_text("\n".join(lines) + "\n")
@@ -228,10 +232,7 @@ def clip_open_clip():
         vision = dict(layers=2, width=32, head_width=8, patch_size=8, image_size=SIDE)
         text = dict(context_length=20, vocab_size=V + 1, width=32, heads=4, layers=2)
         model = shaken(oc.CLIP(embed_dim=24, vision_cfg=vision, text_cfg=text, quick_gelu=quick))
-        made = tokenizer()
-        end = ("[END]", V)
-        made.add_special_tokens([end[0]])
-        made.post_processor = processors.TemplateProcessing(single="[CLS] $A [END]", special_tokens=[("[CLS]", 3), end])
+        made = ended()
         ids, _ = tokens(made, 20, pad=0, fill=True)
         expected = {"text": model.encode_text(ids), "image": model.encode_image(pixels())}
         save(name, model, "clip", 24, expected, made, image=True, modality="both")
@@ -241,6 +242,58 @@ def clip_open_clip():
         }
         (OUT / name / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n")
         (OUT / name / "model.safetensors").rename(OUT / name / "open_clip_model.safetensors")
+
+
+def ended():
+    """A tokenizer whose end of text has the largest number, by which open_clip finds it."""
+    made = tokenizer()
+    end = ("[END]", V)
+    made.add_special_tokens([end[0]])
+    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [END]", special_tokens=[("[CLS]", 3), end])
+    return made
+
+
+def mobileclip():
+    """MobileCLIP by open_clip's names: FastViT with branches, merged, and in the form of the large ones; both ViTs."""
+    form = partial(timm.models.fastvit.RepConditionalPosEnc, spatial_shape=(7, 7))
+    small = dict(embed_dims=(16, 32, 64), mlp_ratios=(3, 3, 3), downsamples=(False, True, True), lkc_use_act=True, num_classes=24)
+    net = timm.models.fastvit.FastVit
+    fastvit = net(layers=(1, 2, 1), se_downsamples=(False, False, True), pos_embs=(None, None, form), token_mixers=("repmixer", "repmixer", "attention"), **small)
+    large = net(layers=(1, 1, 1), se_downsamples=(False, False, False), pos_embs=(None, form, form), token_mixers=("repmixer", "attention", "attention"), stem_use_scale_branch=False, norm_layer=partial(timm.layers.LayerNorm2d, eps=1e-5), **small)
+    hybrid = timm.models.vision_transformer_hybrid
+    stem = hybrid.ConvStem(channels=(16, 16, 128), stride=(4, 2, 2), kernel_size=(4, 2, 2), padding=0, act_layer=torch.nn.GELU)
+    vit = dict(img_size=SIDE, embed_dim=128, depth=1, num_heads=2, mlp_ratio=0.5, num_classes=24, global_pool="token")
+    base = hybrid._create_vision_transformer_hybrid("vit_base_mci_224", backbone=stem, embed_args=dict(proj=False), no_embed_class=True, **vit)
+    norm = partial(timm.layers.LayerNorm, eps=1e-5)
+    clip = timm.models.vision_transformer.VisionTransformer(patch_size=8, pre_norm=True, norm_layer=norm, **vit)
+    for name, trunk, model_name, pool, sees_all in [
+        ("mobileclip-fastvit", fastvit, "fastvit_mci1", "avg", True),
+        ("mobileclip-fastvit-large", large, "fastvit_mci3", "avg", True),
+        ("mobileclip-vit", base, "vit_base_mci_224", "token", False),
+        ("mobileclip-vit-clip", clip, "vit_large_patch14_clip_224", "token", True),
+    ]:
+        text = dict(context_length=20, vocab_size=V + 1, width=32, heads=4, layers=2, no_causal_mask=sees_all)
+        model = torch.nn.Module()
+        model.visual, model.text = torch.nn.Module(), oc.transformer.TextTransformer(output_dim=24, **text)
+        model.visual.trunk = trunk
+        shaken(model)
+        made = ended()
+        ids, _ = tokens(made, 20, pad=0, fill=True)
+        expected = {"text": model.text(ids), "image": model.visual.trunk(pixels(UNCHANGED))}
+        vision = dict(timm_model_name=model_name, timm_model_pretrained=False, timm_pool=pool, timm_proj=None, timm_drop=0.0, timm_drop_path=0.0, image_size=SIDE)
+        described = {
+            "model_cfg": {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text, "custom_text": True},
+            "preprocess_cfg": {**UNCHANGED, "interpolation": "bilinear", "resize_mode": "shortest"},
+        }
+        forms = [(name, model)]
+        if name == "mobileclip-fastvit":
+            merged = copy.deepcopy(model)
+            merged.visual.trunk = timm.utils.reparameterize_model(merged.visual.trunk)
+            forms.append(("mobileclip-fastvit-merged", merged))
+        for name, model in forms:
+            save(name, model, "mobile-clip", 24, expected, made, image=UNCHANGED, modality="both")
+            (OUT / name / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n")
+            (OUT / name / "model.safetensors").rename(OUT / name / "open_clip_model.safetensors")
 
 
 def siglip2():
@@ -377,7 +430,7 @@ if __name__ == "__main__":
         if not only or make.__name__ in only:
             make()
     # Each with a seed of its own, so that others may join without changing them.
-    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers]:
+    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip]:
         if not only or make.__name__ in only:
             torch.manual_seed(zlib.crc32(make.__name__.encode()))
             make()

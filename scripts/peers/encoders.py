@@ -4,8 +4,8 @@
 usage: encoders.py HIREF_BENCH WORK_FOLDER --minilm FOLDER --texts TEXTS.txt [--rounds 9] [--threads 2] [--batch-size 32]
                    [--lines N] [--only CASE ...]
 
-MiniLM has its real weights (scripts/fetch-emoji.sh); EfficientNet-Lite0 and a vision transformer of the size of CLIP's B/32
-have random ones, which WORK_FOLDER keeps. Models alone: tokens and pixels are prepared before. Texts are in batches of like
+MiniLM has its real weights (scripts/fetch-emoji.sh); EfficientNet-Lite0, a vision transformer of the size of CLIP's B/32
+and MobileCLIP's pictures have random ones, which WORK_FOLDER keeps. Models alone: tokens and pixels are prepared before. Texts are in batches of like
 length on both sides; PyTorch pads within a batch. On a machine that others use, read the
 rates by processor time with --threads 1: by the clock, PyTorch's threads lose time waiting for each other. Install scripts/golden/encoders-requirements.txt first.
 """
@@ -19,20 +19,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import timm
 import torch
 import transformers
 from safetensors.torch import save_file
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def picture_batches(batch_size, batches, side=224):
+def picture_batches(batch_size, batches, side=224, mean=MEAN, std=STD):
     """The pictures of `hiref-bench encoders`, as a network of PyTorch wants them."""
     places = np.arange(side * side * 3)
     rows = np.stack([(i * 31 + places * 17) % 251 for i in range(batch_size * batches)]).astype(np.float32) / 255
-    rows = (rows.reshape(-1, side, side, 3) - np.float32(MEAN)) / np.float32(STD)
+    rows = (rows.reshape(-1, side, side, 3) - np.float32(mean)) / np.float32(std)
     return torch.from_numpy(rows.transpose(0, 3, 1, 2).copy()).split(batch_size)
 
 
@@ -89,6 +90,40 @@ def vit(args):
     model.save_pretrained(folder)
     described(folder)
     return lambda x: model(x).last_hidden_state[:, 0], picture_batches(args.batch_size, 2), ["--family", "vit", "--folder", str(folder)]
+
+
+def mobileclip(args, name):
+    folder = args.work / name.lower()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    model = open_clip.create_model(name).eval()
+    # Statistics and factors that matter: as they are made, blocks would hardly change what goes in.
+    for key, value in model.state_dict().items():
+        if key.endswith("running_mean"):
+            value.normal_(0, 0.2)
+        elif key.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+        elif key.endswith("gamma"):
+            value.normal_(0, 0.3)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items() if "num_batches" not in k}, folder / "open_clip_model.safetensors")
+    config, unchanged = open_clip.get_model_config(name), {"mean": [0.0] * 3, "std": [1.0] * 3}
+    described = {"model_cfg": config, "preprocess_cfg": {**unchanged, "interpolation": "bilinear", "resize_mode": "shortest"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / "tokenizer.json"))
+    batches = picture_batches(args.batch_size, 2, side=config["vision_cfg"]["image_size"], **unchanged)
+    return model.encode_image, batches, ["--family", "mobile-clip", "--folder", str(folder)]
+
+
+def mobileclip_s1(args):
+    return mobileclip(args, "MobileCLIP-S1")
+
+
+def mobileclip_s2(args):
+    return mobileclip(args, "MobileCLIP-S2")
+
+
+def mobileclip_b(args):
+    return mobileclip(args, "MobileCLIP-B")
 
 
 def processor_seconds(process):
@@ -148,7 +183,8 @@ def main():
     print("| model | rows | himacl, a second | PyTorch | ratio (least to most) | himacl, a processor second | PyTorch | ratio | least cosine |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name, case in {"MiniLM-L6": minilm, "EfficientNet-Lite0": lite0, "EfficientNet-Lite0, channels last": lite0_channels_last,
-                       "ViT-B/32": vit}.items():
+                       "ViT-B/32": vit, "MobileCLIP-S1": mobileclip_s1, "MobileCLIP-S2": mobileclip_s2,
+                       "MobileCLIP-B": mobileclip_b}.items():
         if not args.only or case.__name__ in args.only:
             compare(name, case, args)
 

@@ -65,7 +65,7 @@ fn pictures() -> Vec<Pixels> {
 #[test]
 fn as_pytorch() {
     let cases = cases();
-    assert!(cases.len() >= 23, "the golden folders are there");
+    assert!(cases.len() >= 28, "the golden folders are there");
     for (name, folder) in cases {
         let spec = spec(&name, &folder);
         let expected = tensors(&folder.join("expected.safetensors"));
@@ -137,6 +137,8 @@ fn repositories_describe_themselves() {
         ("qwen3", Family::Qwen3),
         ("clip-laion", Family::Clip),
         ("clip-open-clip", Family::Clip),
+        ("mobileclip-fastvit", Family::MobileClip),
+        ("mobileclip-vit", Family::Clip),
         ("siglip2", Family::Siglip),
         ("dinov2", Family::Dinov2),
     ] {
@@ -152,6 +154,15 @@ fn repositories_describe_themselves() {
     };
     let error = refused("vit", Family::Vit);
     assert!(error.contains("says how pictures are prepared") && error.contains("preprocessor_config.json"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["open_clip_model.safetensors", "tokenizer.json"] {
+        fs::copy(golden().join("mobileclip-vit").join(name), folder.path().join(name)).unwrap();
+    }
+    let config = fs::read_to_string(golden().join("mobileclip-vit/open_clip_config.json")).unwrap();
+    fs::write(folder.path().join("open_clip_config.json"), config.replace("vit_base_mci_224", "vit_base_r50")).unwrap();
+    let error = refused(folder.path().to_str().unwrap(), Family::MobileClip);
+    assert!(error.contains("`vit_base_r50`") && error.contains("vit_base_mci_224"), "{error}");
+
     let folder = tempfile::tempdir().unwrap();
     for name in ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"] {
         fs::copy(golden().join("siglip2").join(name), folder.path().join(name)).unwrap();
@@ -238,7 +249,7 @@ fn embeddings_do_not_depend_on_the_batch() {
 /// Embeddings of texts reach every variable that they depend on.
 #[test]
 fn trainable_encoders_have_gradients() {
-    for name in ["bert", "efficientnet-lite", "clip", "clip-open-clip", "modernbert"] {
+    for name in ["bert", "efficientnet-lite", "clip", "clip-open-clip", "modernbert", "mobileclip-fastvit"] {
         let folder = golden().join(name);
         let (encoder, variables) = Encoder::load_trainable(&spec(name, &folder), &folder, &Device::Cpu).unwrap();
         let mut sum = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
@@ -287,4 +298,36 @@ fn pictures_are_prepared_as_pillow_does() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// Large batches go through the model in parts that depend on the batch alone.
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for name in ["bert", "clip", "mpnet", "efficientnet-lite", "mobileclip-fastvit"] {
+        let folder = golden().join(name);
+        let encoder = Encoder::load(&spec(name, &folder), &folder, &Device::Cpu, DType::F32).unwrap();
+        let on = |threads: usize, encode: &(dyn Fn() -> Tensor + Sync)| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            rows(&pool.install(encode))
+        };
+        let check = |encode: &(dyn Fn() -> Tensor + Sync), alone: &dyn Fn(usize) -> Tensor| {
+            let one = on(1, encode);
+            assert!(one == on(2, encode) && one == on(5, encode), "{name}");
+            for (row, values) in one.iter().enumerate() {
+                let alone = &rows(&alone(row))[0];
+                let worst = values.iter().zip(alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{name} row {row}: {worst}");
+            }
+        };
+        if let Some(text) = &encoder.text {
+            let lines = texts();
+            let tokens: Vec<Tokens> = (0..47).map(|row| text.tokenize(&lines[row * 5 % 6]).unwrap()).collect();
+            check(&|| text.encode(&tokens).unwrap(), &|row| text.encode(&tokens[row..=row]).unwrap());
+        }
+        if let Some(image) = &encoder.image {
+            let few = pictures();
+            let pictures: Vec<Pixels> = (0..23).map(|row| few[row % few.len()].clone()).collect();
+            check(&|| image.encode(&pictures).unwrap(), &|row| image.encode(&pictures[row..=row]).unwrap());
+        }
+    }
 }

@@ -108,7 +108,7 @@ impl Encoder {
     fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
         let config = || Config::read(&folder.join("config.json"));
         let image = match spec.family {
-            Family::Clip => return towers::clip(spec, folder, weights),
+            Family::Clip | Family::MobileClip => return towers::clip(spec, folder, weights),
             Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),
             Family::Siglip => return towers::siglip(spec, folder, weights),
             Family::SentenceTransformers

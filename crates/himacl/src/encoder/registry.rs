@@ -37,6 +37,10 @@ const FILES: &[(&str, &str)] = &files![
     "efficientnet-lite0",
     "gte-base",
     "gte-modernbert-base",
+    "mobileclip-b",
+    "mobileclip-b-lt",
+    "mobileclip-s1",
+    "mobileclip-s2",
     "mobilenet-v2",
     "multilingual-e5-base",
     "qwen3-embedding-0.6b",
@@ -56,6 +60,8 @@ const FILES: &[(&str, &str)] = &files![
 pub enum Family {
     /// CLIP of `OpenAI` and LAION, by the names of transformers.
     Clip,
+    /// `MobileCLIP`, by the names of `open_clip`.
+    MobileClip,
     /// Chinese-CLIP.
     ChineseClip,
     /// `SigLIP`, and `SigLIP2` with pictures of one size.
@@ -90,7 +96,7 @@ impl Family {
     /// What encoders of the family read.
     pub fn modality(self) -> EncoderModality {
         match self {
-            Self::Clip | Self::ChineseClip | Self::Siglip => EncoderModality::Both,
+            Self::Clip | Self::MobileClip | Self::ChineseClip | Self::Siglip => EncoderModality::Both,
             Self::Vit | Self::Dinov2 | Self::Resnet | Self::Convnext | Self::EfficientnetLite | Self::MobilenetV2 => {
                 EncoderModality::Image
             }
@@ -114,6 +120,8 @@ pub enum Pooling {
     Mean,
     /// The last token.
     Last,
+    /// The token with the largest number: what ends a text of CLIP, whatever fills it up behind.
+    End,
 }
 
 /// What an encoder reads.

@@ -51,8 +51,13 @@ impl Weights {
     /// Those below a name if there are any, else all: some repositories save the model inside another one.
     pub(super) fn at_if_there(&self, name: &str) -> Self {
         let below = self.at(name);
-        let first = self.source.names.range(below.prefix.clone()..).next();
-        if first.is_some_and(|found| found.starts_with(&below.prefix)) { below } else { self.clone() }
+        if below.has_any() { below } else { self.clone() }
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_any(&self) -> bool {
+        let first = self.source.names.range(self.prefix.clone()..).next();
+        first.is_some_and(|found| found.starts_with(&self.prefix))
     }
 
     pub(super) fn has(&self, name: &str) -> bool {

@@ -1,6 +1,6 @@
 //! `ConvNeXt`, by the names of timm and of transformers.
 
-use super::Network;
+use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Convolution, Depthwise, Linear, Mlp, Norm, Padding};
 use crate::encoder::weights::Weights;
@@ -88,6 +88,10 @@ impl ConvNext {
 impl Network for ConvNext {
     fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    fn places(&self) -> usize {
+        PLACES
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -1,6 +1,6 @@
 //! Nets of inverted residual blocks: EfficientNet-Lite and `MobileNetV2`.
 
-use super::Network;
+use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Convolution, Depthwise, Padding, fold};
 use crate::encoder::weights::Weights;
@@ -94,6 +94,10 @@ impl InvertedResidual {
 impl Network for InvertedResidual {
     fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    fn places(&self) -> usize {
+        PLACES
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -1,6 +1,7 @@
 //! Pictures to embeddings.
 
 mod convnext;
+mod fast_vit;
 mod inverted_residual;
 mod preparation;
 mod preprocess;
@@ -9,11 +10,13 @@ mod resnet;
 mod vision_transformer;
 
 pub(super) use convnext::ConvNext;
+pub(super) use fast_vit::FastVit;
 pub(super) use inverted_residual::{InvertedResidual, Variant};
 pub(super) use resnet::ResNet;
 pub(super) use vision_transformer::{VisionKind, VisionTransformer};
 
 use super::error::EncoderError;
+use super::nn::in_parts;
 use super::registry::{EncoderSpec, ImageSpec};
 use super::weights::Weights;
 use super::{ImageEncoder, Pixels};
@@ -22,9 +25,15 @@ use image::DynamicImage;
 pub use preprocess::Preprocessor;
 use std::path::Path;
 
+/// Of a convolutional network: its first layers fill a core's cache with one picture or two.
+const PLACES: usize = 64;
+
 /// A model of pictures `(n, side, side, 3)`.
 pub(super) trait Network: Send + Sync {
     fn dimension(&self) -> usize;
+
+    /// Rows that a picture adds to the matrices of most layers.
+    fn places(&self) -> usize;
 
     /// `(n, side, side, 3)` to `(n, d)`.
     fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor>;
@@ -72,12 +81,22 @@ impl ImageEncoder for Images {
     }
 
     fn encode(&self, batch: &[Pixels]) -> Result<Tensor, EncoderError> {
-        let side = self.preprocessor.side();
-        let values = self.preprocessor.scale(batch)?;
-        let x = Tensor::from_vec(values, (batch.len(), side, side, 3), &self.device)?.to_dtype(self.dtype)?;
         if batch.is_empty() {
             return Ok(Tensor::zeros((0, self.dimension()), DType::F32, &self.device)?);
         }
+        if !self.device.is_cpu() {
+            return self.encode_part(batch);
+        }
+        in_parts(batch, |_| self.network.places(), |part| self.encode_part(part))
+    }
+}
+
+impl Images {
+    /// A batch that is not empty.
+    fn encode_part(&self, batch: &[Pixels]) -> Result<Tensor, EncoderError> {
+        let side = self.preprocessor.side();
+        let values = self.preprocessor.scale(batch)?;
+        let x = Tensor::from_vec(values, (batch.len(), side, side, 3), &self.device)?.to_dtype(self.dtype)?;
         Ok(self.network.forward(&x)?.to_dtype(DType::F32)?)
     }
 }

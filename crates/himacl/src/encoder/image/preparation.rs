@@ -175,6 +175,8 @@ mod tests {
         "image_processor_type": "SiglipImageProcessor", "size": {"height": 224, "width": 224}}"#;
     const OPEN_CLIP: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 224}}, "preprocess_cfg":
         {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}}"#;
+    const MOBILE_CLIP: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 256}}, "preprocess_cfg":
+        {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "interpolation": "bilinear", "resize_mode": "shortest"}}"#;
     const TIMM: &str = r#"{"pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.875, "crop_mode": "center",
         "interpolation": "bilinear", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}"#;
 
@@ -190,6 +192,7 @@ mod tests {
             ("preprocessor_config.json", CONVNEXT, "convnext-tiny"),
             ("preprocessor_config.json", SIGLIP, "siglip-base-patch16-224"),
             ("open_clip_config.json", OPEN_CLIP, "clip-vit-b-32"),
+            ("open_clip_config.json", MOBILE_CLIP, "mobileclip-s1"),
             ("config.json", TIMM, "resnet-50"),
         ] {
             let expected = registry::find(name).unwrap().image.unwrap();

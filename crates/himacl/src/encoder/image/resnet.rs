@@ -1,6 +1,6 @@
 //! `ResNet`, by the names of timm and of transformers.
 
-use super::Network;
+use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Convolution, Padding, fold};
 use crate::encoder::weights::Weights;
@@ -93,6 +93,10 @@ fn convolution(
 impl Network for ResNet {
     fn dimension(&self) -> usize {
         self.dimension
+    }
+
+    fn places(&self) -> usize {
+        PLACES
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {

@@ -4,7 +4,7 @@ use super::Network;
 use crate::encoder::config::Config;
 use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{
-    Activation, Block, BlockNames, BlockShape, Convolution, Linear, Mask, Mlp, Norm, Order, Padding, Sequences,
+    Activation, Block, BlockNames, BlockShape, Convolution, Linear, Mask, Mlp, Norm, Order, Padding, Sequences, fold,
 };
 use crate::encoder::registry::Pooling;
 use crate::encoder::text::families::{CLIP, OPEN_CLIP, activation, heads};
@@ -30,6 +30,16 @@ const DINO: BlockNames = BlockNames {
     down: "mlp.fc2",
     mlp_norm: "norm2",
     scales: Some(("layer_scale1.lambda1", "layer_scale2.lambda1")),
+    ..VIT
+};
+
+const TIMM: BlockNames = BlockNames {
+    output: "attn.proj",
+    attention_norm: "norm1",
+    up: "mlp.fc1",
+    down: "mlp.fc2",
+    mlp_norm: "norm2",
+    joined: Some(("attn.qkv.weight", "attn.qkv.bias")),
     ..VIT
 };
 
@@ -63,7 +73,7 @@ struct AttentionHead {
 
 /// A transformer over patches.
 pub(in crate::encoder) struct VisionTransformer {
-    patches: Convolution,
+    patches: Vec<Convolution>,
     class: Option<Tensor>, // (1, hidden)
     places: Tensor,        // (tokens, hidden)
     first_norm: Option<Norm>,
@@ -128,7 +138,7 @@ impl VisionTransformer {
         };
         Ok(Self {
             places: interpolated(&places, usize::from(class.is_some()), side / size)?,
-            patches,
+            patches: vec![patches],
             class,
             first_norm: (kind == VisionKind::Clip).then(|| norm("pre_layrnorm")).transpose()?,
             blocks: (0..layers)
@@ -155,7 +165,7 @@ impl VisionTransformer {
         // Stored as what rows are multiplied by from the right.
         let projection = Linear::new(&weights.get("proj")?.t()?, None)?;
         Ok(Self {
-            patches: Convolution::new(filter, None, size, Padding::Even(0), Activation::Identity)?,
+            patches: vec![Convolution::new(filter, None, size, Padding::Even(0), Activation::Identity)?],
             class: Some(weights.get("class_embedding")?.reshape((1, hidden))?),
             places: interpolated(&weights.get("positional_embedding")?, 1, side / size)?,
             first_norm: Some(norm("ln_pre")?),
@@ -170,13 +180,98 @@ impl VisionTransformer {
     }
 }
 
+impl VisionTransformer {
+    /// Reads the tower below `weights` by the names of timm, with its classifier as the projection; the class token is the
+    /// picture's. Patches may be made by several convolutions.
+    pub(in crate::encoder) fn timm(
+        weights: &Weights,
+        epsilon: f64,
+        side: usize,
+    ) -> std::result::Result<Self, EncoderError> {
+        /// Coordinates of a head: that of every such tower.
+        const HEAD: usize = 64;
+        let class = weights.get("cls_token")?;
+        let hidden = class.dim(2)?;
+        let patches = timm_patches(&weights.at("patch_embed"))?;
+        let size: usize = patches.iter().map(Convolution::stride).product();
+        if !side.is_multiple_of(size) || !hidden.is_multiple_of(HEAD) {
+            let reason = format!("pictures of {side} in patches of {size}, a width of {hidden} in heads of {HEAD}");
+            return Err(candle_core::Error::Msg(reason).into());
+        }
+        // The class token may have no place of its own.
+        let places = weights.get("pos_embed")?.squeeze(0)?;
+        let rows = places.dim(0)?;
+        let places = if rows.isqrt().pow(2) == rows {
+            Tensor::cat(&[&places.narrow(0, 0, 1)?.zeros_like()?, &places], 0)?
+        } else {
+            places
+        };
+        let shape = BlockShape {
+            heads: hidden / HEAD,
+            epsilon,
+            activation: Activation::Gelu,
+            order: Order::Before,
+            mask: Mask::Full,
+            rope: None,
+        };
+        let mut blocks = Vec::new();
+        loop {
+            let block = weights.at("blocks").at(blocks.len());
+            if !block.has_any() {
+                break;
+            }
+            blocks.push(Block::load(&block, &TIMM, &shape)?);
+        }
+        let first_norm = weights.at("norm_pre");
+        let projection = Linear::load(&weights.at("head"))?;
+        Ok(Self {
+            patches,
+            class: Some(class.reshape((1, hidden))?),
+            places: interpolated(&places, 1, side / size)?,
+            first_norm: first_norm.has("weight").then(|| Norm::layer(&first_norm, epsilon)).transpose()?,
+            blocks,
+            last_norm: Norm::layer(&weights.at("norm"), epsilon)?,
+            head: Head::Cls,
+            dimension: projection.outputs()?,
+            projection: Some(projection),
+        })
+    }
+}
+
+/// `proj`, or the convolutions of `backbone` with normalisations and GELU between them; strides are as wide as filters.
+fn timm_patches(weights: &Weights) -> std::result::Result<Vec<Convolution>, EncoderError> {
+    let convolution = |(weight, bias): (Tensor, Option<Tensor>), activation: Activation| {
+        let size = weight.dim(2)?;
+        Ok::<_, EncoderError>(Convolution::new(weight, bias, size, Padding::Even(0), activation)?)
+    };
+    let plain = |weights: &Weights| convolution((weights.get("weight")?, weights.maybe("bias")?), Activation::Identity);
+    let proj = weights.at("proj");
+    if proj.has("weight") {
+        return Ok(vec![plain(&proj)?]);
+    }
+    let mut patches = Vec::new();
+    loop {
+        let layer = weights.at("backbone").at(patches.len());
+        if !layer.at("bn").has_any() {
+            patches.push(plain(&layer.at("conv"))?);
+            return Ok(patches);
+        }
+        let (weight, bias) = fold(&layer.at("conv"), &layer.at("bn"), 1e-5)?;
+        patches.push(convolution((weight, Some(bias)), Activation::Gelu)?);
+    }
+}
+
 impl Network for VisionTransformer {
     fn dimension(&self) -> usize {
         self.dimension
     }
 
+    fn places(&self) -> usize {
+        self.places.dims()[0]
+    }
+
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.patches.forward(x, None)?;
+        let x = self.patches.iter().try_fold(x.clone(), |x, convolution| convolution.forward(&x, None))?;
         let (n, height, width, hidden) = x.dims4()?;
         let mut x = x.reshape((n, height * width, hidden))?;
         if let Some(class) = &self.class {
@@ -192,7 +287,7 @@ impl Network for VisionTransformer {
             x = block.forward(&x, &sequences, None)?;
         }
         let pooled = match &self.head {
-            Head::Cls => self.last_norm.forward(&sequences.pick(&x, false)?)?,
+            Head::Cls => self.last_norm.forward(&sequences.pick(&x, |_| 0)?)?,
             Head::Mean => sequences.mean(&self.last_norm.forward(&x)?)?,
             Head::Attention(head) => head.forward(&self.last_norm.forward(&x)?, n)?,
         };

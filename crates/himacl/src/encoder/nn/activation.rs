@@ -1,5 +1,6 @@
 //! Activation functions.
 
+use super::{fused, with_values};
 use crate::fused::gelu_value;
 use candle_core::{Result, Tensor};
 use hiref_core::math::exp_nonpositive;
@@ -36,6 +37,16 @@ impl Activation {
             "tanh" => Self::Tanh,
             _ => return None,
         })
+    }
+
+    /// Of every value of a tensor.
+    pub(in crate::encoder) fn of(self, x: &Tensor) -> Result<Tensor> {
+        if !fused(&[x]) {
+            return self.forward(x);
+        }
+        let mut values = with_values(&x.contiguous()?, <[f32]>::to_vec)?;
+        self.apply(&mut values);
+        Tensor::from_vec(values, x.shape(), x.device())
     }
 
     /// The plain form.

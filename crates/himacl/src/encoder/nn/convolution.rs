@@ -55,15 +55,23 @@ pub(in crate::encoder) fn fold(
 ) -> std::result::Result<(Tensor, Tensor), EncoderError> {
     let weight = convolution.get("weight")?;
     let outputs = weight.dim(0)?;
+    let (scale, shift) = scale_and_shift(normalisation, epsilon)?;
+    let bias = match convolution.maybe("bias")? {
+        Some(bias) => (shift + (bias * &scale)?)?,
+        None => shift,
+    };
+    Ok((weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?, bias))
+}
+
+/// Batch normalisation with fixed statistics as factors and summands, `(channels)` each.
+pub(in crate::encoder) fn scale_and_shift(
+    normalisation: &Weights,
+    epsilon: f64,
+) -> std::result::Result<(Tensor, Tensor), EncoderError> {
     let deviation = (normalisation.constant("running_var")? + epsilon)?.sqrt()?;
     let scale = (normalisation.get("weight")? / deviation)?;
-    let mean = normalisation.constant("running_mean")?;
-    let mean = match convolution.maybe("bias")? {
-        Some(bias) => (mean - bias)?,
-        None => mean,
-    };
-    let bias = (normalisation.get("bias")? - (mean * &scale)?)?;
-    Ok((weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?, bias))
+    let shift = (normalisation.get("bias")? - (normalisation.constant("running_mean")? * &scale)?)?;
+    Ok((scale, shift))
 }
 
 /// A convolution of all channels.
@@ -91,6 +99,10 @@ impl Convolution {
 
     pub(in crate::encoder) fn outputs(&self) -> Result<usize> {
         self.weight.dim(0)
+    }
+
+    pub(in crate::encoder) fn stride(&self) -> usize {
+        self.stride
     }
 
     /// `(n, h, w, inputs)` to `(n, h', w', outputs)`; `residual`, of the result's shape, is added before the activation.

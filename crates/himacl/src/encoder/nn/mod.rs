@@ -17,9 +17,10 @@ mod transformer;
 
 pub(super) use activation::Activation;
 pub(super) use attention::{Attention, Mask, RelativeBias, Rope};
-pub(super) use convolution::{Convolution, Depthwise, Padding, fold};
+pub(super) use convolution::{Convolution, Depthwise, Padding, fold, scale_and_shift};
 pub(super) use linear::Linear;
 pub(super) use norm::Norm;
+pub(super) use parallel::in_parts;
 pub(super) use sequences::Sequences;
 pub(super) use transformer::{Block, BlockNames, BlockShape, Mlp, Order};
 

@@ -1,6 +1,8 @@
 //! Matrix products and rows in parallel.
 
-use gemm::Parallelism;
+use candle_core::Tensor;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Rows of a task. Fixed, so that results do not depend on the number of threads; large, because each product packs the
@@ -28,30 +30,16 @@ pub(super) unsafe fn product(
     scale: f32,
     add: bool,
 ) {
+    let accum = if add { Accum::Add } else { Accum::Replace };
     // SAFETY: as this function's.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out,
-            1,
-            out_row as isize,
-            add,
-            a.start,
-            a.column as isize,
-            a.row as isize,
-            b.start,
-            b.column as isize,
-            b.row as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+    let (out, a, b) = unsafe {
+        (
+            MatMut::from_raw_parts_mut(out, m, n, out_row as isize, 1),
+            MatRef::from_raw_parts(a.start, m, k, a.row as isize, a.column as isize),
+            MatRef::from_raw_parts(b.start, k, n, b.row as isize, b.column as isize),
+        )
+    };
+    matmul(out, accum, a, b, scale, Par::Seq);
 }
 
 /// `out (rows, outputs) = x (rows, inputs) w (inputs, outputs) + start`, then `finish` on each block of rows while it is
@@ -86,4 +74,35 @@ pub(super) fn block_times(x: &[f32], w: &[f32], (inputs, outputs): (usize, usize
 pub(super) fn rows(x: &[f32], out: &mut [f32], width: usize, each: impl Fn(&[f32], &mut [f32]) + Sync) {
     let block = ROWS * width;
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| each(x, out));
+}
+
+/// A part of a batch has at least so many rows, as long as there is more than one part: enough for products to run at full
+/// speed.
+const ROWS_OF_PART: usize = 96;
+
+/// Takes a batch through a model in parts, side by side: each part's values stay in the cache of the core that works on it.
+///
+/// `rows` is what an item adds to the model's matrices. The parts depend on the batch alone, and so do the results; there
+/// are a power of two of them, since that is what cores mostly are.
+pub(in crate::encoder) fn in_parts<T: Sync, E: From<candle_core::Error> + Send>(
+    batch: &[T],
+    rows: impl Fn(&T) -> usize,
+    encode: impl Fn(&[T]) -> Result<Tensor, E> + Sync,
+) -> Result<Tensor, E> {
+    let all: usize = batch.iter().map(&rows).sum();
+    let most = (all / ROWS_OF_PART).clamp(1, batch.len().max(1));
+    let count = 1 << most.ilog2();
+    if count == 1 {
+        return encode(batch);
+    }
+    let (mut parts, mut start, mut sum) = (Vec::with_capacity(count), 0, 0);
+    for (place, item) in batch.iter().enumerate() {
+        sum += rows(item);
+        if sum * count >= (parts.len() + 1) * all {
+            parts.push(&batch[start..=place]);
+            start = place + 1;
+        }
+    }
+    let encoded: Vec<Tensor> = parts.into_par_iter().map(&encode).collect::<Result<_, _>>()?;
+    Ok(Tensor::cat(&encoded, 0)?)
 }

@@ -44,9 +44,9 @@ impl Sequences {
         Tensor::from_vec(positions, tokens, &self.device)
     }
 
-    /// One token of each sequence, `(tokens, width)` to `(n, width)`.
-    pub(in crate::encoder) fn pick(&self, x: &Tensor, last: bool) -> Result<Tensor> {
-        let rows = self.spans().map(|(start, length)| (if last { start + length - 1 } else { start }) as u32);
+    /// One token of each sequence, `(tokens, width)` to `(n, width)`; `place` tells which of the sequence of a number.
+    pub(in crate::encoder) fn pick(&self, x: &Tensor, place: impl Fn(usize) -> usize) -> Result<Tensor> {
+        let rows = self.starts.iter().enumerate().map(|(row, start)| (start + place(row)) as u32);
         x.index_select(&Tensor::from_vec(rows.collect::<Vec<_>>(), self.len(), &self.device)?, 0)
     }
 

@@ -7,7 +7,7 @@ pub(super) mod transformer;
 
 use super::config::Config;
 use super::error::EncoderError;
-use super::nn::{Activation, Linear, Sequences};
+use super::nn::{Activation, Linear, Sequences, in_parts};
 use super::registry::{EncoderSpec, Family, Pooling, TextSpec};
 use super::weights::Weights;
 use super::{TextEncoder, Tokens};
@@ -98,13 +98,24 @@ impl TextEncoder for Text {
         if batch.is_empty() {
             return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
         }
+        if !self.device.is_cpu() {
+            return self.encode_part(batch);
+        }
+        in_parts(batch, |tokens| tokens.0.len(), |part| self.encode_part(part))
+    }
+}
+
+impl Text {
+    /// A batch that is not empty.
+    fn encode_part(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError> {
         let ids: Vec<u32> = batch.iter().flat_map(|tokens| tokens.0.iter().copied()).collect();
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.0.len()).collect(), &self.device);
         let tokens = ids.len();
         let x = self.transformer.forward(&Tensor::from_vec(ids, tokens, &self.device)?, &sequences)?;
         let mut pooled = match self.pooling {
-            Pooling::Cls => sequences.pick(&x, false)?,
-            Pooling::Last => sequences.pick(&x, true)?,
+            Pooling::Cls => sequences.pick(&x, |_| 0)?,
+            Pooling::Last => sequences.pick(&x, |row| batch[row].0.len() - 1)?,
+            Pooling::End => sequences.pick(&x, |row| largest(&batch[row]))?,
             Pooling::Mean => sequences.mean(&x)?,
         };
         for (linear, activation) in &self.projections {
@@ -118,4 +129,10 @@ impl TextEncoder for Text {
         let length = (pooled.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
         Ok(pooled.broadcast_div(&length)?)
     }
+}
+
+/// The place of the largest number, the first one of several.
+fn largest(tokens: &Tokens) -> usize {
+    let places = tokens.0.iter().enumerate();
+    places.max_by_key(|&(place, id)| (id, std::cmp::Reverse(place))).map_or(0, |(place, _)| place)
 }
