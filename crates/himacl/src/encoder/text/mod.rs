@@ -98,10 +98,42 @@ impl TextEncoder for Text {
         if batch.is_empty() {
             return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
         }
+        let (x, sequences) = self.start(batch, self.num_blocks())?;
+        self.finish(x, &sequences, 0)
+    }
+
+    fn num_blocks(&self) -> usize {
+        self.transformer.blocks.len()
+    }
+
+    fn encode_before(&self, batch: &[Tokens], last: usize) -> Result<Vec<Tensor>, EncoderError> {
+        let (x, sequences) = self.start(batch, self.num_blocks().saturating_sub(last))?;
+        // Copies: a view would keep the activations of the whole batch.
+        sequences.spans().map(|(start, length)| Ok(x.narrow(0, start, length)?.copy()?)).collect()
+    }
+
+    fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError> {
+        if activations.is_empty() {
+            return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
+        }
+        let sequences = Sequences::new(activations.iter().map(|x| x.dims()[0]).collect(), &self.device);
+        self.finish(Tensor::cat(activations, 0)?, &sequences, last.min(self.num_blocks()))
+    }
+}
+
+impl Text {
+    /// What leaves the first `blocks` blocks, `(tokens, hidden)`.
+    fn start(&self, batch: &[Tokens], blocks: usize) -> Result<(Tensor, Sequences), EncoderError> {
         let ids: Vec<u32> = batch.iter().flat_map(|tokens| tokens.0.iter().copied()).collect();
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.0.len()).collect(), &self.device);
         let tokens = ids.len();
-        let x = self.transformer.forward(&Tensor::from_vec(ids, tokens, &self.device)?, &sequences)?;
+        let x = self.transformer.start(&Tensor::from_vec(ids, tokens, &self.device)?, &sequences, blocks)?;
+        Ok((x, sequences))
+    }
+
+    /// The last `last` blocks and what follows.
+    fn finish(&self, x: Tensor, sequences: &Sequences, last: usize) -> Result<Tensor, EncoderError> {
+        let x = self.transformer.finish(x, sequences, last)?;
         let mut pooled = match self.pooling {
             Pooling::Cls => sequences.pick(&x, false)?,
             Pooling::Last => sequences.pick(&x, true)?,
