@@ -97,7 +97,9 @@ pub fn train(
     while state.progress.epoch < recipe.train.epochs {
         if recoupling_is_due(&state.progress, recipe.coupling.recompute_every) {
             let map = state.averaged_map()?;
-            let Some(embedded) = state.embedded(task)? else {
+            // Where all pairs are known there is nothing to couple, nor anything to embed for it.
+            let embedded = if task.couples() { state.embedded(task)? } else { Some(Embedded::default()) };
+            let Some(embedded) = embedded else {
                 state.save()?;
                 return Ok(Trained::Interrupted);
             };

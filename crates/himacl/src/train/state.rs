@@ -87,6 +87,11 @@ impl Task<'_> {
         Ok(loss)
     }
 
+    /// Whether there are items to couple.
+    pub fn couples(&self) -> bool {
+        !self.free.0.is_empty() && !self.free.1.is_empty()
+    }
+
     /// Couples the free items by `map`, and by encoders as trained so far.
     ///
     /// # Errors
@@ -98,7 +103,7 @@ impl Task<'_> {
         warm_start: Option<&Permutation>,
         watch: &dyn Watch,
     ) -> Result<Coupled, Error> {
-        if self.free.0.is_empty() || self.free.1.is_empty() {
+        if !self.couples() {
             return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
         }
         let now = |side| -> Result<Option<Tensor>, Error> {

@@ -163,8 +163,7 @@ impl Convolution {
         let Some(matrix) = self.matrix.as_ref().filter(|_| fused(&tensors.into_iter().flatten().collect::<Vec<_>>()))
         else {
             let (weight, bias) = self.filter.folded()?;
-            let y = plain(x, &weight, self.stride, (vertical, horizontal), 1)?;
-            let y = bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))?;
+            let y = plain(x, (&weight, bias.as_ref()), self.stride, (vertical, horizontal), 1)?;
             return self.activation.forward(&residual.iter().try_fold(y, |y, residual| y + *residual)?);
         };
         let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
@@ -237,7 +236,7 @@ impl Patches {
 /// The plain form: a product where patches do not overlap, else Candle's convolution with the axes as it wants them.
 pub(super) fn plain(
     x: &Tensor,
-    weight: &Tensor,
+    (weight, bias): (&Tensor, Option<&Tensor>),
     stride: usize,
     (vertical, horizontal): (Axis, Axis),
     groups: usize,
@@ -249,10 +248,15 @@ pub(super) fn plain(
         let (lines, columns) = (height / kernel, width / kernel);
         let x = x.reshape((n, lines, kernel, columns, kernel * inputs))?.transpose(2, 3)?;
         let x = x.reshape((n * lines * columns, kernel * kernel * inputs))?;
-        let matrix = weight.permute((0, 2, 3, 1))?.reshape((outputs, kernel * kernel * inputs))?;
-        return x.matmul(&matrix.t()?)?.reshape((n, lines, columns, outputs));
+        let matrix = weight.permute((2, 3, 1, 0))?.reshape((kernel * kernel * inputs, outputs))?.contiguous()?;
+        let y = match bias {
+            Some(bias) => crate::fused::linear(&x, &matrix, bias)?,
+            None => x.matmul(&matrix)?,
+        };
+        return y.reshape((n, lines, columns, outputs));
     }
-    candle(x, weight, stride, (vertical, horizontal), groups)
+    let y = candle(x, weight, stride, (vertical, horizontal), groups)?;
+    bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))
 }
 
 fn candle(
@@ -307,8 +311,9 @@ pub(super) mod tests {
             let axes = (axes[0], axes[1]);
             let (weight, bias) = (tensor(&[19, 37, kernel, kernel], 2), tensor(&[19], 3));
             let expected = candle(&x, &weight, stride, axes, 1).unwrap();
-            close(&plain(&x, &weight, stride, axes, 1).unwrap(), &expected);
+            close(&plain(&x, (&weight, None), stride, axes, 1).unwrap(), &expected);
             let expected = expected.broadcast_add(&bias).unwrap();
+            close(&plain(&x, (&weight, Some(&bias)), stride, axes, 1).unwrap(), &expected);
             let residual = tensor(expected.dims(), 4);
             let expected = (expected + &residual).unwrap().relu().unwrap();
             let filter = Filter::new(weight, Some(bias));

@@ -2,7 +2,7 @@
 
 use super::convolution::{Axis, Filter, Padding, Patches, axis, plain};
 use super::{Activation, fused, with_values};
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
 /// Channels that a task keeps in registers.
@@ -60,12 +60,13 @@ impl Depthwise {
             })??;
             return Tensor::from_vec(out, (x.dim(0)?, vertical.out, horizontal.out, channels), x.device());
         }
-        let y = if x.device().is_cpu() && x.dtype() == DType::F32 {
-            x.contiguous()?.apply_op2(&taps(&weight)?, ChannelWise(patches))?
-        } else {
-            plain(x, &weight, self.stride, (vertical, horizontal), channels)?
+        let y = match &bias {
+            Some(bias) if x.device().is_cpu() && x.dtype() == DType::F32 => {
+                x.contiguous()?.apply_op3(&taps(&weight)?, &bias.contiguous()?, ChannelWise(patches))?
+            }
+            _ => plain(x, (&weight, bias.as_ref()), self.stride, (vertical, horizontal), channels)?,
         };
-        self.activation.forward(&bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))?)
+        self.activation.forward(&y)
     }
 }
 
@@ -85,24 +86,27 @@ impl Patches {
         out
     }
 
-    /// The gradients in pictures and filter for the gradient in the result.
-    fn gradients(self, x: &[f32], filter: &[f32], gradient: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    /// The gradients in pictures, filter and bias for the gradient in the result.
+    fn gradients(self, x: &[f32], filter: &[f32], gradient: &[f32]) -> [Vec<f32>; 3] {
         let Self { channels, vertical, horizontal, .. } = self;
         let (size, out_size) = (vertical.size * horizontal.size * channels, vertical.out * horizontal.out * channels);
         let mut of_x = vec![0f32; x.len()];
-        // A filter for each picture, summed in order: the same bits for any number of threads.
-        let mut of_filters = vec![0f32; x.len() / size * filter.len()];
-        let pictures = of_x.par_chunks_mut(size).zip(of_filters.par_chunks_mut(filter.len()));
+        // A filter, with the bias as its last row, for each picture, summed in order: the same bits for any number of
+        // threads.
+        let length = filter.len() + channels;
+        let mut of_filters = vec![0f32; x.len() / size * length];
+        let pictures = of_x.par_chunks_mut(size).zip(of_filters.par_chunks_mut(length));
         pictures.zip(x.par_chunks(size).zip(gradient.par_chunks(out_size))).for_each(
             |((of_x, of_filter), (picture, gradient))| {
                 pulp::Arch::new().dispatch(Backward { patches: self, picture, filter, gradient, of_x, of_filter });
             },
         );
-        let mut of_filter = vec![0f32; filter.len()];
-        for one in of_filters.chunks_exact(filter.len()) {
+        let mut of_filter = vec![0f32; length];
+        for one in of_filters.chunks_exact(length) {
             of_filter.iter_mut().zip(one).for_each(|(sum, value)| *sum += value);
         }
-        (of_x, of_filter)
+        let of_bias = of_filter.split_off(filter.len());
+        [of_x, of_filter, of_bias]
     }
 
     /// The rows or columns of the filter that lie on the picture, for a place of the result.
@@ -113,37 +117,44 @@ impl Patches {
     }
 }
 
-/// The convolution as an operation with a gradient: Candle's own knows groups, but takes them one by one.
+/// The convolution as an operation with gradients: Candle's own takes groups one by one.
 struct ChannelWise(Patches);
 
-impl CustomOp2 for ChannelWise {
+impl CustomOp3 for ChannelWise {
     fn name(&self) -> &'static str {
         "depthwise-convolution"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, at: &Layout, filter: &CpuStorage, by: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let Patches { channels, vertical, horizontal, .. } = self.0;
-        let bias = vec![0.0; channels];
-        let out = self.0.convolve(contiguous(x, at)?, contiguous(filter, by)?, &bias, Activation::Identity);
-        let shape = Shape::from((at.dims()[0], vertical.out, horizontal.out, channels));
-        Ok((CpuStorage::F32(out), shape))
+        let (x, filter, bias) = (contiguous(s1, l1)?, contiguous(s2, l2)?, contiguous(s3, l3)?);
+        let out = self.0.convolve(x, filter, bias, Activation::Identity);
+        Ok((CpuStorage::F32(out), Shape::from((l1.dims()[0], vertical.out, horizontal.out, channels))))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
         filter: &Tensor,
+        bias: &Tensor,
         _: &Tensor,
         gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
-        let (of_x, of_filter) = with_values(x, |x| {
+        let gradients = with_values(x, |x| {
             with_values(filter, |filter| with_values(&gradient, |gradient| self.0.gradients(x, filter, gradient)))
         })???;
-        Ok((
-            Some(Tensor::from_vec(of_x, x.shape(), x.device())?),
-            Some(Tensor::from_vec(of_filter, filter.shape(), filter.device())?),
-        ))
+        let of = |gradient: Vec<f32>, of: &Tensor| Tensor::from_vec(gradient, of.shape(), of.device()).map(Some);
+        let [of_x, of_filter, of_bias] = gradients;
+        Ok((of(of_x, x)?, of(of_filter, filter)?, of(of_bias, bias)?))
     }
 }
 
@@ -161,6 +172,7 @@ struct Backward<'a> {
     filter: &'a [f32],
     gradient: &'a [f32],
     of_x: &'a mut [f32],
+    /// With the bias's behind it.
     of_filter: &'a mut [f32],
 }
 
@@ -170,7 +182,9 @@ impl pulp::NullaryFnOnce for Backward<'_> {
     #[inline(always)]
     fn call(self) {
         let Patches { kernel, stride, channels, vertical, horizontal } = self.patches;
+        let (of_taps, of_bias) = self.of_filter.split_at_mut(kernel * kernel * channels);
         for (place, gradient) in self.gradient.chunks_exact(channels).enumerate() {
+            of_bias.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
             let (row, column) = (place / horizontal.out, place % horizontal.out);
             let (top, bottom) = self.patches.inside(row, vertical);
             let (left, right) = self.patches.inside(column, horizontal);
@@ -179,7 +193,7 @@ impl pulp::NullaryFnOnce for Backward<'_> {
                     (row * stride + y - vertical.before) * horizontal.size + column * stride + x - horizontal.before;
                 let (at, tap) = (pixel * channels, (y * kernel + x) * channels);
                 let of_x = &mut self.of_x[at..][..channels];
-                let of_filter = &mut self.of_filter[tap..][..channels];
+                let of_filter = &mut of_taps[tap..][..channels];
                 let read = self.picture[at..][..channels].iter().zip(&self.filter[tap..][..channels]).zip(gradient);
                 for ((of_x, of_filter), ((x, weight), gradient)) in of_x.iter_mut().zip(of_filter).zip(read) {
                     *of_x += weight * gradient;
@@ -246,26 +260,25 @@ mod tests {
     use super::*;
     use candle_core::Var;
 
-    /// The result and both gradients as those of Candle's convolution with groups.
+    /// The result and the gradients as those of Candle's convolution with groups.
     #[test]
     fn as_candle() {
         for (size, kernel, stride, padding) in CASES {
-            let x = Var::from_tensor(&tensor(&[2, size, size + 1, 37], 1)).unwrap();
-            let weight = Var::from_tensor(&tensor(&[37, 1, kernel, kernel], 2)).unwrap();
-            let bias = tensor(&[37], 3);
+            let variable = |shape: &[usize], seed| Var::from_tensor(&tensor(shape, seed)).unwrap();
+            let (x, weight) = (variable(&[2, size, size + 1, 37], 1), variable(&[37, 1, kernel, kernel], 2));
+            let bias = variable(&[37], 3);
             let axes = [size, size + 1].map(|size| axis(size, kernel, stride, padding).unwrap());
-            let expected = plain(&x, &weight, stride, (axes[0], axes[1]), 37).unwrap().broadcast_add(&bias).unwrap();
-            let layer = |weight: Tensor| {
-                let filter = Filter::new(weight, Some(bias.clone()));
-                Depthwise::new(filter, stride, padding, Activation::Identity).unwrap()
+            let expected = plain(&x, (&weight, Some(&bias)), stride, (axes[0], axes[1]), 37).unwrap();
+            let layer = |weight: Tensor, bias: Tensor| {
+                Depthwise::new(Filter::new(weight, Some(bias)), stride, padding, Activation::Identity).unwrap()
             };
-            close(&layer(weight.detach()).forward(&x.detach()).unwrap(), &expected);
-            let got = layer(weight.as_tensor().clone()).forward(&x).unwrap();
+            close(&layer(weight.detach(), bias.detach()).forward(&x.detach()).unwrap(), &expected);
+            let got = layer(weight.as_tensor().clone(), bias.as_tensor().clone()).forward(&x).unwrap();
             close(&got, &expected);
             let towards = tensor(expected.dims(), 5);
             let gradients = |y: &Tensor| (y * &towards).unwrap().sum_all().unwrap().backward().unwrap();
             let (got, expected) = (gradients(&got), gradients(&expected));
-            for variable in [&x, &weight] {
+            for variable in [&x, &weight, &bias] {
                 // Sums of hundreds of terms.
                 let scale = expected.get(variable).unwrap().abs().unwrap().max_all().unwrap();
                 let scaled = |gradients: &candle_core::backprop::GradStore| {

@@ -48,7 +48,7 @@ pub enum EncoderTrainingError {
     /// Inputs that are not those that were embedded.
     #[error(
         "row {row} of the {side}'s embeddings is not what the encoder gives for its input: their cosine is {cosine:.4}, \
-         expected above 0.99\nhint: has `{input}` changed since it was embedded? data.{side}_input may name another place"
+         expected above 0.998\nhint: has `{input}` changed since it was embedded? data.{side}_input may name another place"
     )]
     OtherEmbeddings {
         /// Whose.

@@ -9,8 +9,6 @@ mod error;
 mod items;
 mod origin;
 mod reembed;
-#[cfg(test)]
-mod tests;
 mod tower;
 mod tuned;
 
