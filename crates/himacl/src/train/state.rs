@@ -171,7 +171,6 @@ impl TrainState {
         let recipe = task.recipe;
         let frozen: &[&str] =
             if recipe.map.freeze_linear { &["forward.linear.", "backward.linear.", "partner.linear."] } else { &[] };
-        let parameters = Parameters::new(task.map, frozen)?;
         let encoders = task.tuning.as_ref().map(|tuning| tuning.encoders.variables()).unwrap_or_default();
         let parameters = Parameters::new(task.map, frozen)?.with(encoders);
         let mut optimizer = AdamW::new(recipe.optimizer.clone(), &parameters)?;

@@ -33,7 +33,7 @@ impl Depthwise {
     ) -> Result<Self> {
         let weight = filter.settled_weight().filter(|weight| fused(&[*weight]));
         let matrix = weight.map(taps).transpose()?;
-        Ok(Self { matrix, filter, stride, padding, activation })
+        Ok(Self { filter, matrix, stride, padding, activation })
     }
 
     /// `(n, h, w, channels)` to `(n, h', w', channels)`.

@@ -97,7 +97,7 @@ pub enum EncoderTrainingError {
         needed: f64,
         /// Items of the side.
         items: usize,
-        /// train.encoder_memory.
+        /// What is allowed.
         allowed: f64,
     },
 }

@@ -37,7 +37,7 @@ impl Intake<'_> {
         let mut take = |waiting: &mut Vec<(usize, Sample)>| -> Result<(), Error> {
             let whole = std::mem::take(waiting);
             taken += whole.len();
-            for (position, item) in self.prepare(whole, fast, last)? {
+            for (position, item) in self.prepare(&whole, fast, last)? {
                 bytes += item.size();
                 items[position] = Some(item);
             }
@@ -76,7 +76,7 @@ impl Intake<'_> {
 
     fn prepare(
         &self,
-        samples: Vec<(usize, Sample)>,
+        samples: &[(usize, Sample)],
         fast: &Tower,
         last: Option<usize>,
     ) -> Result<Vec<(usize, Item)>, Error> {

@@ -162,9 +162,9 @@ impl TunedEncoder {
         let same_shape = own.dims() == there.dims();
         let cosines = if same_shape { (own * there)?.sum(1)?.to_vec1::<f32>()? } else { vec![0.0] };
         for (&row, cosine) in rows.iter().zip(cosines) {
-            // Not below: a cosine that is not a number is none.
-            if !(f64::from(cosine) > SAME) {
-                let (row, cosine, input) = (row as usize, f64::from(cosine), self.origin.input.clone());
+            let cosine = f64::from(cosine);
+            if cosine < SAME || cosine.is_nan() {
+                let (row, input) = (row as usize, self.origin.input.clone());
                 return Err(EncoderTrainingError::OtherEmbeddings { side: self.side, row, cosine, input }.into());
             }
         }
