@@ -376,6 +376,9 @@ pub enum Error {
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
     Checkpoint(#[from] crate::train::CheckpointError),
+    /// An encoder cannot be trained.
+    #[error(transparent)]
+    EncoderTraining(#[from] crate::train::EncoderTrainingError),
     /// A recipe asks for more items than the data has.
     #[error("`{key}` asks for {asked} items, but there are only {available} {of}")]
     TooFewItems {

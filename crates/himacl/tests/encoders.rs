@@ -246,27 +246,6 @@ fn embeddings_do_not_depend_on_the_batch() {
     }
 }
 
-/// Embeddings of texts reach every variable that they depend on.
-#[test]
-fn trainable_encoders_have_gradients() {
-    for name in ["bert", "efficientnet-lite", "clip", "clip-open-clip", "modernbert", "mobileclip-fastvit"] {
-        let folder = golden().join(name);
-        let (encoder, variables) = Encoder::load_trainable(&spec(name, &folder), &folder, &Device::Cpu).unwrap();
-        let mut sum = Tensor::zeros((), DType::F32, &Device::Cpu).unwrap();
-        if let Some(text) = &encoder.text {
-            let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
-            sum = (sum + text.encode(&tokens).unwrap().sqr().unwrap().sum_all()).unwrap();
-        }
-        if let Some(image) = &encoder.image {
-            sum = (sum + image.encode(&pictures()).unwrap().sqr().unwrap().sum_all()).unwrap();
-        }
-        let gradients = sum.backward().unwrap();
-        for (variable, value) in &variables {
-            assert!(gradients.get(value).is_some(), "{name}: {variable} has no gradient");
-        }
-    }
-}
-
 #[test]
 fn pictures_are_prepared_as_pillow_does() {
     let folder = golden().join("pictures");

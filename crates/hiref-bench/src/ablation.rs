@@ -12,7 +12,9 @@ use himacl::align::{Preparation, PrincipalAxes};
 use himacl::eval::{RetrievalParams, retrieval};
 use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::ContrastiveKind;
-use himacl::train::{self, Coupling, Dataset, Metrics, ObjectiveKind, Recipe, RecipeFile, Split, Task, Trained};
+use himacl::train::{
+    self, Coupling, Dataset, Embedded, Metrics, ObjectiveKind, Recipe, RecipeFile, Split, Task, Trained,
+};
 use hiref_core::solver::minibatch::MinibatchParams;
 use hiref_core::{CostKind, Permutation, Problem};
 use serde::Serialize;
@@ -231,10 +233,11 @@ impl Case {
             objective: recipe.objective.objective(),
             map,
             coupling: &nothing,
+            tuning: None,
         };
         let folder = tempfile::tempdir()?;
         match train::train(&task, folder.path(), &no_figures, &())? {
-            Trained::Finished(map, _) => Ok(map),
+            Trained::Finished(map, ..) => Ok(map),
             Trained::Interrupted => anyhow::bail!("training was interrupted"),
         }
     }
@@ -255,7 +258,7 @@ fn objective_name(recipe: &Recipe) -> String {
 
 /// No evaluation while training.
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the signature that training wants")]
-fn no_figures(_: &TwoWayMap) -> Result<Metrics, himacl::Error> {
+fn no_figures(_: &TwoWayMap, _: &Embedded) -> Result<Metrics, himacl::Error> {
     Ok(Metrics::new())
 }
 

@@ -10,7 +10,7 @@ use clap::Args;
 use himacl::data::{Embeddings, write_npy_f32};
 use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::{Objective, Regression};
-use himacl::train::{Coupling, Metrics, Recipe, Task, Trained, train};
+use himacl::train::{Coupling, Embedded, Metrics, Recipe, Task, Trained, train};
 use hiref_core::solver::minibatch::MinibatchParams;
 use hiref_core::{CostKind, HirefParams, Permutation, Problem, rng};
 use rand_distr::{Distribution, StandardNormal};
@@ -166,7 +166,7 @@ fn lifted(rows: &Tensor) -> candle_core::Result<Tensor> {
 
 /// No evaluation while training.
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the signature that training wants")]
-fn no_figures(_: &TwoWayMap) -> Result<Metrics, himacl::Error> {
+fn no_figures(_: &TwoWayMap, _: &Embedded) -> Result<Metrics, himacl::Error> {
     Ok(Metrics::new())
 }
 
@@ -219,9 +219,10 @@ fn fitted(args: &MongeArgs, case: &Case, rule: Rule) -> anyhow::Result<Fitted> {
         objective: Objective::Regression(Regression { cosine_share: 0.0 }),
         map: &map,
         coupling: &Coupling { permutation: Permutation::new(Vec::new(), 0)?, confidence: Vec::new() },
+        tuning: None,
     };
     let folder = tempfile::tempdir()?;
-    let Trained::Finished(map, _) = train(&task, folder.path(), &no_figures, &())? else {
+    let Trained::Finished(map, ..) = train(&task, folder.path(), &no_figures, &())? else {
         anyhow::bail!("training was interrupted");
     };
     let network = |rows: &Tensor| -> candle_core::Result<Tensor> { map.forward.apply(rows)? * f64::from(scale) };

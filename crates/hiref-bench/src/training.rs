@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use clap::{Args, ValueEnum};
 use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::{Objective, Regression};
-use himacl::train::{Coupling, Metrics, Precision, Recipe, Task, Trained, train};
+use himacl::train::{Coupling, Embedded, Metrics, Precision, Recipe, Task, Trained, train};
 use hiref_core::Permutation;
 use std::time::Instant;
 
@@ -44,7 +44,7 @@ pub(crate) struct TrainingArgs {
 
 /// No evaluation while training.
 #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the signature that training wants")]
-fn no_figures(_: &TwoWayMap) -> Result<Metrics, himacl::Error> {
+fn no_figures(_: &TwoWayMap, _: &Embedded) -> Result<Metrics, himacl::Error> {
     Ok(Metrics::new())
 }
 
@@ -83,6 +83,7 @@ pub(crate) fn run(args: &TrainingArgs) -> anyhow::Result<()> {
             objective: Objective::Regression(Regression { cosine_share: recipe.objective.cosine_share }),
             map: &map,
             coupling: &coupling,
+            tuning: None,
         };
         let folder = tempfile::tempdir()?;
         device.synchronize()?;

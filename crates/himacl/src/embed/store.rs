@@ -11,6 +11,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +31,15 @@ pub(super) struct ShardStats {
     pub(super) rows: u64,
     /// Records without a row.
     pub(super) skipped: Vec<SkippedSample>,
+}
+
+/// Positions of the records of a dataset that have no row in the folder that it was embedded into.
+///
+/// # Errors
+/// A done mark that cannot be read.
+pub fn skipped_positions(folder: &Path) -> Result<BTreeSet<u64>, Error> {
+    let done = Store::new(folder, false, false).done()?;
+    Ok(done.iter().flat_map(|stats| stats.skipped.iter().map(|skipped| skipped.position)).collect())
 }
 
 /// An output folder.

@@ -53,6 +53,14 @@ pub enum EncoderError {
         /// The folder with its files.
         folder: PathBuf,
     },
+    /// An encoder whose gradients are not supported.
+    #[error(
+        "encoder `{name}` cannot be trained: MobileCLIP's towers are used as they are\nhint: train.encoders = \"frozen\", or another encoder"
+    )]
+    NotTrainable {
+        /// The encoder.
+        name: String,
+    },
     /// Texts that are to be filled up to one length, nobody says with what.
     #[error("encoder `{name}`: `{}` has no tokenizer_config.json, which names the token that fills texts", folder.display())]
     NoFill {

@@ -9,12 +9,14 @@ mod image;
 mod nn;
 mod open_clip;
 pub mod registry;
+mod save;
 mod text;
 mod towers;
 mod weights;
 
 pub use self::image::Preprocessor;
 pub use error::EncoderError;
+pub(crate) use save::save_encoder;
 pub(crate) use weights::files as weight_files;
 
 use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};
@@ -51,6 +53,22 @@ pub trait ImageEncoder: Send + Sync {
     /// # Errors
     /// [`EncoderError::Pixels`], [`EncoderError::Tensor`].
     fn encode(&self, batch: &[Pixels]) -> Result<Tensor, EncoderError>;
+
+    /// Blocks, the parts of the model that follow one another between its stem and its head.
+    fn num_blocks(&self) -> usize;
+
+    /// What enters the last `last` blocks for each picture, or the first one if there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn encode_before(&self, batch: &[Pixels], last: usize) -> Result<Vec<Tensor>, EncoderError>;
+
+    /// The embeddings, `(n, d)`, from what enters the last `last` blocks: after [`Self::encode_before`] the same as
+    /// [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`EncoderError::Tensor`].
+    fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError>;
 }
 
 /// Texts to embeddings.
@@ -69,6 +87,22 @@ pub trait TextEncoder: Send + Sync {
     /// # Errors
     /// [`EncoderError::Tensor`].
     fn encode(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError>;
+
+    /// Blocks of the transformer.
+    fn num_blocks(&self) -> usize;
+
+    /// What enters the last `last` blocks for each text, `(tokens, hidden)`, or the first one if there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn encode_before(&self, batch: &[Tokens], last: usize) -> Result<Vec<Tensor>, EncoderError>;
+
+    /// The embeddings, `(n, d)`, from what enters the last `last` blocks: after [`Self::encode_before`] the same as
+    /// [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`EncoderError::Tensor`].
+    fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError>;
 }
 
 /// An encoder of pictures, of texts, or of both into one space.
@@ -90,9 +124,8 @@ impl Encoder {
 
     /// Loads an encoder whose embeddings can be differentiated, in f32, and its variables by their names in the file.
     ///
-    /// Statistics of batch normalisation stay as they are, and such a layer and the convolution before it are one: its
-    /// variables are read when the encoder is loaded, so that after a step the encoder is to be loaded anew. Transformers
-    /// read their variables whenever they run.
+    /// Variables are read whenever the encoder runs, so that it follows them. Statistics of batch normalisation stay as
+    /// they are, and so do the dense layers that Sentence-Transformers keeps in files of their own.
     ///
     /// # Errors
     /// As [`Encoder::load`].
@@ -102,6 +135,10 @@ impl Encoder {
         device: &Device,
     ) -> Result<(Self, BTreeMap<String, Var>), EncoderError> {
         let weights = Weights::open(folder, device, DType::F32, true)?;
+        // Branches are merged when they are read: a merged filter would not follow its variables.
+        if weights.at("visual.trunk").has_any() {
+            return Err(EncoderError::NotTrainable { name: spec.name.clone() });
+        }
         Ok((Self::read(spec, folder, &weights)?, weights.variables()))
     }
 

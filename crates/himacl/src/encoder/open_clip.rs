@@ -79,7 +79,9 @@ pub(super) fn load(
     // Stored as what rows are multiplied by from the right.
     let projection = Linear::new(&weights.get("text_projection")?.t()?, None)?;
     let length = transformer.positions();
-    let mut text = text(spec, folder, &weights, transformer, Pooling::End, Some(projection))?;
+    // Where texts are filled up, their end token is not their last.
+    let pooling = if sees_all { Pooling::End } else { Pooling::Last };
+    let mut text = text(spec, folder, &weights, transformer, pooling, Some(projection))?;
     if sees_all {
         // It was trained on texts filled up to one length, and sees what fills them.
         text.splitter = text.splitter.filled(length, words.size_or("pad_id", 0)? as u32);

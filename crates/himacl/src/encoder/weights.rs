@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The name of the weights in a folder.
-const WHOLE: &str = "model.safetensors";
+pub(super) const WHOLE: &str = "model.safetensors";
 /// The names that some repositories have instead, tried in this order.
 const ALTERNATIVES: [&str; 1] = ["open_clip_model.safetensors"];
 /// The list of parts of large weights.

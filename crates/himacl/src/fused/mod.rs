@@ -8,12 +8,14 @@ mod gelu;
 mod linear;
 mod moments;
 mod regression;
+mod relu;
 mod rows;
 
 pub(crate) use gelu::{gelu, gelu_value};
 pub(crate) use linear::linear;
 pub(crate) use moments::{AdamStep, adam, lerp, scale, sum_of_squares};
 pub(crate) use regression::regression;
+pub(crate) use relu::relu;
 pub(crate) use rows::unit_root_mean_square;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};

@@ -102,6 +102,35 @@ pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapsh
     Ok(Snapshot { folder: folder.to_path_buf(), commit: None })
 }
 
+/// What describes the encoder in a folder of the user's, as paths in it: configurations, tokenizers, modules of
+/// Sentence-Transformers; not the weights, nor the list of their parts.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub(crate) fn descriptions(folder: &Path) -> Result<Vec<String>, Error> {
+    let names = |folder: &Path| -> Result<Vec<(String, bool)>, Error> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+            let path = entry.map_err(Error::io("list", folder))?.path();
+            if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                names.push((name.to_owned(), path.is_dir()));
+            }
+        }
+        names.sort();
+        Ok(names)
+    };
+    let mut found = Vec::new();
+    for (name, is_folder) in names(folder)? {
+        if is_folder {
+            let inner = names(&folder.join(&name))?.into_iter().filter(|(_, is_folder)| !is_folder);
+            found.extend(inner.map(|(file, _)| format!("{name}/{file}")).filter(|name| is_description(name)));
+        } else if is_description(&name) && name != INDEX {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
 /// The weights to fetch: one file, or the parts of which there is a list.
 fn weights_among(repo: &str, listed: &[String]) -> Result<Vec<String>, HubError> {
     let has = |name: &str| listed.iter().any(|listed| listed == name);

@@ -1,6 +1,7 @@
 //! The embeddings that a recipe names.
 
-use super::recipe::{Anchors, Recipe};
+use super::encoders::{Embedded, Side};
+use super::recipe::{Anchors, EncoderTraining, Recipe};
 use crate::data::Embeddings;
 use crate::error::Error;
 use candle_core::{DType, Device, Tensor};
@@ -39,6 +40,28 @@ impl Dataset {
             _ => None,
         };
         Ok(Self { source, target, anchors, evaluation })
+    }
+
+    /// Reads what [`Dataset::load`] does, with the embeddings of encoders that the finished run in `folder` has trained.
+    ///
+    /// # Errors
+    /// As [`Dataset::load`].
+    pub fn load_of_run(recipe: &Recipe, folder: &Path, device: &Device) -> Result<Self, Error> {
+        let data = Self::load(recipe, device)?;
+        let read = |side: Side| -> Result<Option<Tensor>, Error> {
+            let path = side.embeddings_folder(folder);
+            let trained = recipe.train.encoders != EncoderTraining::Frozen && recipe.train.encoders_of.includes(side);
+            trained.then(|| Embeddings::open(&path, None)?.to_tensor(device)).transpose()
+        };
+        Ok(data.with(&Embedded { source: read(Side::Source)?, target: read(Side::Target)? }))
+    }
+
+    /// The same with other embeddings of the sides that have such.
+    #[must_use]
+    pub fn with(&self, embedded: &Embedded) -> Self {
+        let source = embedded.source.as_ref().unwrap_or(&self.source).clone();
+        let target = embedded.target.as_ref().unwrap_or(&self.target).clone();
+        Self { source, target, ..self.clone() }
     }
 }
 

@@ -7,6 +7,7 @@ mod checkpoint;
 mod couple;
 mod dataset;
 mod ema;
+mod encoders;
 mod metrics;
 mod model;
 mod optimizer;
@@ -23,14 +24,15 @@ pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progres
 pub use couple::{Coupled, couple};
 pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;
+pub use encoders::{Embedded, EncoderTrainingError, Encoders, Side, TunedEncoder, Tuning};
 pub use metrics::MetricsLog;
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};
 pub use pairs::{Coupling, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
-    AlignmentMode, Anchors, CouplingSection, MAIN_PROBLEM, MapKind, ObjectiveKind, Precision, Problem, Recipe,
-    RecipeError, RecipeFile,
+    AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MAIN_PROBLEM, MapKind,
+    ObjectiveKind, Precision, Problem, Recipe, RecipeError, RecipeFile,
 };
 pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
@@ -67,8 +69,9 @@ impl Watch for () {
 /// How a training run ended.
 #[derive(Debug)]
 pub enum Trained {
-    /// All epochs are done: the moving average of the map, and the last coupling.
-    Finished(TwoWayMap, Coupling),
+    /// All epochs are done: the moving average of the map, the last coupling, and the embeddings by encoders that were
+    /// trained.
+    Finished(TwoWayMap, Coupling, Embedded),
     /// It was asked to stop; a checkpoint says where.
     Interrupted,
 }
@@ -76,7 +79,8 @@ pub enum Trained {
 /// Trains the map of `task`, keeping checkpoints and `metrics.jsonl` in `folder`; goes on from the newest whole
 /// checkpoint where there is one.
 ///
-/// `evaluate` gives the figures of a map; it is called as often as the recipe says.
+/// `evaluate` gives the figures of a map, and of embeddings by encoders that are trained; it is called as often as the
+/// recipe says.
 ///
 /// Determinism: on the CPU, the same task gives the same bits, however often it was interrupted.
 ///
@@ -85,7 +89,7 @@ pub enum Trained {
 pub fn train(
     task: &Task<'_>,
     folder: &Path,
-    evaluate: &dyn Fn(&TwoWayMap) -> Result<Metrics, Error>,
+    evaluate: &dyn Fn(&TwoWayMap, &Embedded) -> Result<Metrics, Error>,
     watch: &dyn Watch,
 ) -> Result<Trained, Error> {
     let recipe = task.recipe;
@@ -93,7 +97,13 @@ pub fn train(
     while state.progress.epoch < recipe.train.epochs {
         if recoupling_is_due(&state.progress, recipe.coupling.recompute_every) {
             let map = state.averaged_map()?;
-            let coupled = task.couple(&map, Some(&state.coupling.permutation), watch)?;
+            // Where all pairs are known there is nothing to couple, nor anything to embed for it.
+            let embedded = if task.couples() { state.embedded(task)? } else { Some(Embedded::default()) };
+            let Some(embedded) = embedded else {
+                state.save()?;
+                return Ok(Trained::Interrupted);
+            };
+            let coupled = task.couple(&map, &embedded, Some(&state.coupling.permutation), watch)?;
             if coupled.interrupted {
                 state.save()?; // the state before the coupling, which a resumed run computes anew
                 return Ok(Trained::Interrupted);
@@ -109,16 +119,17 @@ pub fn train(
         let batches = batches(&order, recipe.train.batch_size);
         let total = recipe.train.epochs * batches.len() as u64;
         for batch in batches.iter().skip(state.progress.batch as usize) {
-            let rate = recipe.optimizer.learning_rate * recipe.schedule.factor(state.progress.step, total);
+            let factor = recipe.schedule.factor(state.progress.step, total);
             let loss = task.loss(state.parameters.map(), &state.pairs, batch)?;
             let mut gradients = state.parameters.gradients(&mut loss.backward()?)?;
             let norm = clip_by_norm(&mut gradients, recipe.optimizer.clip_norm)?;
-            state.optimizer.step(&state.parameters, &gradients, rate)?;
+            state.optimizer.step(&state.parameters, &gradients, factor)?;
             state.ema.update(&state.parameters, state.optimizer.steps())?;
 
             let loss = loss.to_scalar::<f32>()?;
             state.advance(loss);
             if is_due(state.progress.step, recipe.train.log_every) {
+                let rate = recipe.optimizer.learning_rate * factor;
                 state.log(json!({"loss": loss, "learning_rate": rate, "gradient_norm": norm}))?;
             }
             watch.on_step(state.progress.step, total, f64::from(loss));
@@ -135,7 +146,8 @@ pub fn train(
         let epoch = state.progress.epoch;
         let mut figures = Metrics::from([("epoch_loss".to_owned(), loss)]);
         if is_due(epoch, recipe.eval.every) {
-            figures.extend(evaluate(&state.averaged_map()?)?);
+            let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
+            figures.extend(evaluate(&state.averaged_map()?, &embedded)?);
         }
         state.log(json!({"epoch_finished": epoch, "figures": figures}))?;
         if is_due(epoch, recipe.checkpoint.every_epochs) || epoch == recipe.train.epochs {
@@ -143,7 +155,8 @@ pub fn train(
             state.save()?;
         }
     }
-    Ok(Trained::Finished(state.averaged_map()?, state.coupling))
+    let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
+    Ok(Trained::Finished(state.averaged_map()?, state.coupling, embedded))
 }
 
 fn is_due(count: u64, every: u64) -> bool {

@@ -16,6 +16,8 @@ pub struct AdamWParams {
     pub beta1: f64,
     /// Decay of the mean of squared gradients.
     pub beta2: f64,
+    /// The same for encoders, where they are trained.
+    pub encoder_learning_rate: f64,
     /// Added to the root of the second moment.
     pub epsilon: f64,
     /// Decoupled weight decay, per unit of learning rate.
@@ -26,7 +28,15 @@ pub struct AdamWParams {
 
 impl Default for AdamWParams {
     fn default() -> Self {
-        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-4, clip_norm: 1.0 }
+        Self {
+            learning_rate: 1e-3,
+            encoder_learning_rate: 5e-5,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 1e-4,
+            clip_norm: 1.0,
+        }
     }
 }
 
@@ -60,15 +70,15 @@ impl AdamW {
         self.steps
     }
 
-    /// Moves every parameter against its gradient; O(number of parameters).
+    /// Moves every parameter against its gradient, by `factor` times its learning rate; O(number of parameters).
     ///
     /// # Errors
     /// A parameter without a gradient.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, learning_rate: f64) -> Result<()> {
+    pub fn step(&mut self, parameters: &Parameters, gradients: &Gradients, factor: f64) -> Result<()> {
         self.steps += 1;
-        let AdamWParams { beta1, beta2, epsilon, weight_decay, .. } = self.params;
+        let AdamWParams { learning_rate, encoder_learning_rate, beta1, beta2, epsilon, weight_decay, .. } = self.params;
         let exponent = self.steps as f64;
-        let step = AdamStep {
+        let step = |learning_rate: f64| AdamStep {
             beta1,
             beta2,
             epsilon,
@@ -76,12 +86,14 @@ impl AdamW {
             rate: learning_rate / (1.0 - beta1.powf(exponent)),
             correction: 1.0 - beta2.powf(exponent),
         };
+        let (of_map, of_encoders) = (step(factor * learning_rate), step(factor * encoder_learning_rate));
         for (name, variable) in parameters.variables() {
             let (Some(gradient), Some(first), Some(second)) =
                 (gradients.get(name), self.first_moments.get_mut(name), self.second_moments.get_mut(name))
             else {
                 bail!("the optimiser does not know the parameter `{name}`, or it has no gradient");
             };
+            let step = if name.starts_with(super::encoders::PREFIX) { of_encoders } else { of_map };
             adam(variable, (first, second), gradient, step)?;
         }
         Ok(())
@@ -138,7 +150,8 @@ mod tests {
 
     #[test]
     fn three_steps_by_hand() {
-        let params = AdamWParams { beta1: 0.5, beta2: 0.75, weight_decay: 0.1, ..AdamWParams::default() };
+        let params =
+            AdamWParams { learning_rate: 1.0, beta1: 0.5, beta2: 0.75, weight_decay: 0.1, ..AdamWParams::default() };
         let parameters = parameters(2.0);
         let mut optimizer = AdamW::new(params.clone(), &parameters).unwrap();
         let (mut theta, mut m, mut v) = (2.0f64, 0.0, 0.0);
@@ -157,7 +170,7 @@ mod tests {
 
     #[test]
     fn restored_moments_give_the_same_bits() {
-        let params = AdamWParams::default();
+        let params = AdamWParams { learning_rate: 1.0, ..AdamWParams::default() };
         let (one, two) = (parameters(1.0), parameters(1.0));
         let mut first = AdamW::new(params.clone(), &one).unwrap();
         first.step(&one, &gradient(0.3), 0.01).unwrap();

@@ -35,6 +35,13 @@ impl Parameters {
         Ok(Self { variables, map: TwoWayMap::from_tensors(&tensors)? })
     }
 
+    /// Takes in variables that are not the map's, whose owner reads them by itself.
+    #[must_use]
+    pub fn with(mut self, others: BTreeMap<String, Var>) -> Self {
+        self.variables.extend(others);
+        self
+    }
+
     /// The variables by name.
     pub fn variables(&self) -> &BTreeMap<String, Var> {
         &self.variables

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{decode, encode};
 use super::dataset::Dataset;
+use super::encoders::{Embedded, Encoders, Tuning};
 use super::model::Model;
 use super::pairs::Coupling;
 use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
@@ -56,6 +57,13 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let (source, target) = (select(&data.source, &split.source)?, select(&data.target, &split.target)?);
     let mut seconds = Vec::new();
 
+    // What is wrong with encoders should be known before the alignment is computed.
+    let started = Instant::now();
+    let encoders = Encoders::open(recipe, data, &split, folder, watch)?;
+    if encoders.is_some() {
+        seconds.push(("open encoders", started.elapsed().as_secs_f64()));
+    }
+
     let started = Instant::now();
     let Some(alignment) = alignment_of(recipe, &source, &target, &split, folder, watch)? else { return Ok(None) };
     seconds.push(("align", started.elapsed().as_secs_f64()));
@@ -67,10 +75,12 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         target: alignment.target.clone(),
         map: map.clone(),
     };
-    let retrieval = |map: &PreparedMap| match &held_out {
+    let figures = |map: &PreparedMap, held_out: &Option<(Tensor, Tensor)>| match held_out {
         None => Ok(Metrics::new()),
         Some((source, target)) => evaluate(map, source, target, recipe.eval.csls_neighbours),
     };
+    let trained_figures =
+        |map: &TwoWayMap, embedded: &Embedded| figures(&prepared(map), &self::held_out(recipe, &data.with(embedded))?);
 
     let started = Instant::now();
     let map = starting_map(recipe, &alignment.map)?;
@@ -83,22 +93,29 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         objective: recipe.objective.objective(),
         map: &map,
         coupling: &alignment.coupling,
+        tuning: encoders.as_ref().map(|encoders| Tuning {
+            encoders,
+            source: &alignment.source,
+            target: &alignment.target,
+        }),
     };
-    let Trained::Finished(map, _) = train(&task, folder, &|map| retrieval(&prepared(map)), watch)? else {
+    let Trained::Finished(map, _, embedded) = train(&task, folder, &trained_figures, watch)? else {
         return Ok(None);
     };
-    let last = task.couple(&map, Some(&alignment.coupling.permutation), watch)?;
+    let last = task.couple(&map, &embedded, Some(&alignment.coupling.permutation), watch)?;
     if last.interrupted {
         return Ok(None);
     }
     seconds.push(("train", started.elapsed().as_secs_f64()));
 
     let started = Instant::now();
+    let mut metrics = trained_figures(&map, &embedded)?;
     let map = prepared(&map);
-    let mut metrics = retrieval(&map)?;
     metrics.insert("coupling_cost".to_owned(), last.mean_cost);
     metrics.extend(self_agreement(folder)?);
-    metrics.extend(pairing(&map, (&source, &target), &task.free, &split, Some(&last.coupling))?);
+    let now = data.with(&embedded);
+    let (source_now, target_now) = (select(&now.source, &split.source)?, select(&now.target, &split.target)?);
+    metrics.extend(pairing(&map, (&source_now, &target_now), &task.free, &split, Some(&last.coupling))?);
     let mut others = Vec::new();
     others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
     others.push((ALIGNMENT, prepared(&alignment.map)));
@@ -106,7 +123,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         others.push((ALL_PAIRS, ceiling(recipe, &source, &select(&target, truth)?)?));
     }
     for (prefix, map) in &others {
-        let mut figures = retrieval(map)?;
+        let mut figures = figures(map, &held_out)?;
         if *prefix != ALL_PAIRS {
             let coupling = Some(&alignment.coupling).filter(|_| *prefix == ALIGNMENT);
             figures.extend(pairing(map, (&source, &target), &task.free, &split, coupling)?);

@@ -3,6 +3,7 @@
 use super::checkpoint::{Best, Checkpoint, CheckpointStore, Progress};
 use super::couple::{Coupled, couple};
 use super::ema::Ema;
+use super::encoders::{Embedded, Side, Tuning};
 use super::metrics::MetricsLog;
 use super::optimizer::AdamW;
 use super::pairs::{Coupling, Pairs};
@@ -39,6 +40,8 @@ pub struct Task<'a> {
     pub map: &'a TwoWayMap,
     /// The coupling of the free rows to start from.
     pub coupling: &'a Coupling,
+    /// Encoders that are trained as well: `x` and `y` are then what they gave at the start.
+    pub tuning: Option<Tuning<'a>>,
 }
 
 impl Task<'_> {
@@ -54,40 +57,61 @@ impl Task<'_> {
     /// As [`Task::loss`], with the map computed in `dtype`: its parameters are cast for the step, and gradients come back in their own type.
     fn loss_in(&self, dtype: DType, map: &TwoWayMap, pairs: &Pairs, batch: &[u32]) -> Result<Tensor, Error> {
         let (rows, partners, weight) = pairs.batch(batch, self.x.device())?;
-        let x = self.x.index_select(&rows, 0)?; // (b, d)
-        let y = self.y.index_select(&partners, 0)?; // (b, e)
+        let (first_x, first_y) = (self.x.index_select(&rows, 0)?, self.y.index_select(&partners, 0)?);
+        let now = |side, rows: &Tensor, first: &Tensor| -> Result<Tensor, Error> {
+            let tuned = self.tuning.as_ref().map(|tuning| tuning.rows(side, rows)).transpose()?.flatten();
+            Ok(tuned.unwrap_or_else(|| first.clone()))
+        };
+        let x = now(Side::Source, &rows, &first_x)?; // (b, d)
+        let y = now(Side::Target, &partners, &first_y)?; // (b, e)
+        // What is aimed at by regression stays where it is: an encoder could else come to meet the map in one point.
+        let aim = |side: &Tensor| match self.objective {
+            Objective::Regression(_) => side.detach(),
+            Objective::Contrastive(_) | Objective::Both { .. } => side.clone(),
+        };
         let map = map.to_dtype(dtype)?;
         let apply = |map: &Map, rows: &Tensor| map.apply(&rows.to_dtype(dtype)?)?.to_dtype(DType::F32);
         let forward = apply(&map.forward, &x)?;
         let target = map.partner.as_ref().map_or_else(|| Ok(y.clone()), |partner| apply(partner, &y))?;
         let backward = map.backward.as_ref().map(|back| apply(back, &y)).transpose()?;
-        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &target, weight: &weight })?;
+        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &aim(&target), weight: &weight })?;
         if let Some(backward) = &backward {
-            let other = self.objective.loss(&Batch { predicted: backward, target: &x, weight: &weight })?;
+            let other = self.objective.loss(&Batch { predicted: backward, target: &aim(&x), weight: &weight })?;
             loss = ((loss + other)? * 0.5)?;
         }
         if let Some((klot, share)) = self.recipe.objective.klot() {
-            let (teacher_x, teacher_y) = self.map.joint(&x, &y)?;
+            let (teacher_x, teacher_y) = self.map.joint(&first_x, &first_y)?;
             let student = mean_cosines((&x, &target), &forward, backward.as_ref())?;
             loss = (loss + (klot.loss(&student, &teacher_x.matmul(&teacher_y.t()?)?)? * share)?)?;
         }
         Ok(loss)
     }
 
-    /// Couples the free items by `map`.
+    /// Whether there are items to couple.
+    pub fn couples(&self) -> bool {
+        !self.free.0.is_empty() && !self.free.1.is_empty()
+    }
+
+    /// Couples the free items by `map`, and by encoders as trained so far.
     ///
     /// # Errors
     /// What the solver refuses.
     pub fn couple(
         &self,
         map: &TwoWayMap,
+        embedded: &Embedded,
         warm_start: Option<&Permutation>,
         watch: &dyn Watch,
     ) -> Result<Coupled, Error> {
-        if self.free.0.is_empty() || self.free.1.is_empty() {
+        if !self.couples() {
             return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
         }
-        let (x, y) = (select(self.x, &self.free.0)?, select(self.y, &self.free.1)?);
+        let now = |side| -> Result<Option<Tensor>, Error> {
+            Ok(self.tuning.as_ref().map(|tuning| tuning.all(side, embedded)).transpose()?.flatten())
+        };
+        let (x, y) = (now(Side::Source)?, now(Side::Target)?);
+        let (x, y) = (x.as_ref().unwrap_or(self.x), y.as_ref().unwrap_or(self.y));
+        let (x, y) = (select(x, &self.free.0)?, select(y, &self.free.1)?);
         couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)
     }
 
@@ -132,6 +156,8 @@ pub struct TrainState {
     pub coupling: Coupling,
     /// The pairs that follow from it.
     pub pairs: Pairs,
+    /// The latest embeddings by encoders in training, and the step that they are of.
+    embedded: Option<(u64, Embedded)>,
     log: MetricsLog,
     checkpoints: CheckpointStore,
 }
@@ -145,7 +171,8 @@ impl TrainState {
         let recipe = task.recipe;
         let frozen: &[&str] =
             if recipe.map.freeze_linear { &["forward.linear.", "backward.linear.", "partner.linear."] } else { &[] };
-        let parameters = Parameters::new(task.map, frozen)?;
+        let encoders = task.tuning.as_ref().map(|tuning| tuning.encoders.variables()).unwrap_or_default();
+        let parameters = Parameters::new(task.map, frozen)?.with(encoders);
         let mut optimizer = AdamW::new(recipe.optimizer.clone(), &parameters)?;
         let mut ema = Ema::new(recipe.train.ema, &parameters)?;
         let checkpoints = CheckpointStore::new(folder.join("checkpoints"), recipe.checkpoint.keep);
@@ -169,7 +196,7 @@ impl TrainState {
         }
         let log = MetricsLog::open(&folder.join("metrics.jsonl"), progress.metrics_bytes)?;
         let pairs = task.pairs(&coupling);
-        Ok(Self { progress, parameters, optimizer, ema, coupling, pairs, log, checkpoints })
+        Ok(Self { progress, parameters, optimizer, ema, coupling, pairs, embedded: None, log, checkpoints })
     }
 
     /// The map of the averaged parameters.
@@ -178,6 +205,23 @@ impl TrainState {
     /// A failed tensor operation.
     pub fn averaged_map(&self) -> Result<TwoWayMap, Error> {
         Ok(self.parameters.map_with(self.ema.tensors())?)
+    }
+
+    /// The datasets embedded by the averaged encoders, once for a step; nothing where encoders are frozen. `None`:
+    /// interrupted.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written.
+    pub fn embedded(&mut self, task: &Task<'_>) -> Result<Option<Embedded>, Error> {
+        let Some(tuning) = &task.tuning else { return Ok(Some(Embedded::default())) };
+        if let Some((step, embedded)) = &self.embedded
+            && *step == self.progress.step
+        {
+            return Ok(Some(embedded.clone()));
+        }
+        let embedded = tuning.encoders.reembed(self.ema.tensors())?;
+        self.embedded = embedded.clone().map(|embedded| (self.progress.step, embedded));
+        Ok(embedded)
     }
 
     /// Takes a newly computed coupling into use.
@@ -276,6 +320,7 @@ mod tests {
                 objective: recipe.objective.objective(),
                 map: &map,
                 coupling: &coupling,
+                tuning: None,
             };
             let moved = map.tensors().into_iter().map(|(name, tensor)| (name, (tensor + shift).unwrap())).collect();
             let moved = TwoWayMap::from_tensors(&moved).unwrap();

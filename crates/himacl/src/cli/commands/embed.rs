@@ -4,7 +4,7 @@ use crate::cli::encoder_files::{RepoArgs, obtain};
 use crate::cli::{Context, ExitStatus};
 use crate::data::readers::{Dataset, Modality, ReadOptions, expand_input};
 use crate::embed::{EmbedModel, EmbedOutput, EmbedParams, Progress, Towers, embed};
-use crate::encoder::registry::EncoderSpec;
+use crate::encoder::registry::{EncoderSpec, Family};
 use crate::encoder::{Encoder, EncoderError, weight_files};
 use crate::error::Error;
 use crate::files::{Existing, OutputDir};
@@ -124,6 +124,7 @@ struct EmbedConfig {
 struct EncoderConfig {
     name: String,
     repo: String,
+    family: Family,
     /// The full commit, or `local`.
     revision: String,
     weights_sha256: String,
@@ -292,6 +293,7 @@ fn config(
         Ok(EncoderConfig {
             name: spec.name.clone(),
             repo: spec.repo.clone(),
+            family: spec.family,
             revision: snapshot.commit.clone().unwrap_or_else(|| "local".to_owned()),
             weights_sha256: files_sha256(&weight_files(&snapshot.folder)?)?,
         })

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
     let model = Model::load(&args.run, &context.device)?;
     let (source, target) = match args.data.as_deref() {
         Some([source, target]) => train::read_pairs((source, None), (target, None), &context.device)?,
-        _ => train::held_out(&recipe, &Dataset::load(&recipe, &context.device)?)?
+        _ => train::held_out(&recipe, &Dataset::load_of_run(&recipe, &args.run, &context.device)?)?
             .ok_or_else(|| Error::NothingHeldOut(args.run.clone()))?,
     };
     let mut metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;

@@ -52,7 +52,11 @@ pub(crate) struct TrainArgs {
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Error> {
     let mut recorder = Recorder::start(context.device_name(), context.threads);
-    let file = RecipeFile::read(&args.config, &args.set, context.seed)?;
+    let mut file = RecipeFile::read(&args.config, &args.set, context.seed)?;
+    if let ([problem], [seed]) = (&file.problems[..], &file.problems[0].recipe.seeds()[..]) {
+        // A single run has the folder to itself, and its settings there: with its seed, not with a list of one.
+        file.resolved = toml::Table::try_from(problem.recipe.with_seed(*seed))?;
+    }
     let folder = output_folder(args, &file, context)?;
     if args.resume {
         check_same_recipe(&folder, &file)?;

@@ -2,29 +2,25 @@
 
 use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
-use crate::encoder::nn::{Activation, Convolution, Depthwise, Linear, Mlp, Norm, Padding};
+use crate::encoder::nn::{Activation, Convolution, Depthwise, Filter, Linear, Mlp, Norm, Padding};
 use crate::encoder::weights::Weights;
 use candle_core::{Result, Tensor};
 
 const EPSILON: f64 = 1e-6;
 
 struct Block {
+    /// Normalisation and convolution at the start of a stage; the first stage has the stem's, the other way round.
+    shrink: Option<(Norm, Convolution)>,
     mix: Depthwise,
     norm: Norm,
     mlp: Mlp,
-}
-
-struct Stage {
-    /// Normalisation before and convolution; the first stage has the stem's, the other way round.
-    shrink: Option<(Norm, Convolution)>,
-    blocks: Vec<Block>,
 }
 
 /// `ConvNeXt` without its classifier.
 pub(in crate::encoder) struct ConvNext {
     stem: Convolution,
     stem_norm: Norm,
-    stages: Vec<Stage>,
+    blocks: Vec<Block>,
     norm: Norm,
     dimension: usize,
 }
@@ -37,16 +33,16 @@ impl ConvNext {
         let patches = |weights: &Weights| {
             let weight = weights.get("weight")?;
             let side = weight.dim(2)?;
-            let bias = weights.maybe("bias")?;
-            Ok::<_, EncoderError>(Convolution::new(weight, bias, side, Padding::Even(0), Activation::Identity)?)
+            let filter = Filter::new(weight, weights.maybe("bias")?);
+            Ok::<_, EncoderError>(Convolution::new(filter, side, Padding::Even(0), Activation::Identity)?)
         };
         let (stem, stem_norm) =
             if is_timm { ("stem.0", "stem.1") } else { ("embeddings.patch_embeddings", "embeddings.layernorm") };
-        let mut stages = Vec::new();
+        let mut blocks = Vec::new();
         for stage in 0..4 {
             let at = weights.at(format!("{}stages.{stage}", if is_timm { "" } else { "encoder." }));
             let shrink = at.at(if is_timm { "downsample" } else { "downsampling_layer" });
-            let shrink = shrink
+            let mut shrink = shrink
                 .has("0.weight")
                 .then(|| Ok::<_, EncoderError>((layer_norm(&shrink.at(0))?, patches(&shrink.at(1))?)))
                 .transpose()?;
@@ -55,33 +51,32 @@ impl ConvNext {
             } else {
                 ["dwconv", "layernorm", "pwconv1", "pwconv2", "layer_scale_parameter"]
             };
-            let mut blocks = Vec::new();
-            loop {
-                let block = at.at(format!("{}.{}", if is_timm { "blocks" } else { "layers" }, blocks.len()));
+            for place in 0.. {
+                let block = at.at(format!("{}.{place}", if is_timm { "blocks" } else { "layers" }));
                 let mix = block.at(mix);
                 if !mix.has("weight") {
                     break;
                 }
-                let filter = mix.get("weight")?;
-                let padding = Padding::Even(filter.dim(2)? / 2);
+                let filter = Filter::new(mix.get("weight")?, Some(mix.get("bias")?));
+                let padding = Padding::Even(filter.kernel()? / 2);
                 let down = Linear::load(&block.at(down))?;
                 let down = match block.maybe(scale)? {
                     Some(scale) => down.scaled(scale)?,
                     None => down,
                 };
                 blocks.push(Block {
-                    mix: Depthwise::new(filter, mix.get("bias")?, 1, padding, Activation::Identity)?,
+                    shrink: shrink.take(),
+                    mix: Depthwise::new(filter, 1, padding, Activation::Identity)?,
                     norm: layer_norm(&block.at(norm))?,
                     mlp: Mlp::Plain { up: Linear::load(&block.at(up))?, activation: Activation::Gelu, down },
                 });
             }
-            stages.push(Stage { shrink, blocks });
         }
         let norm = layer_norm(&weights.at(if is_timm { "head.norm" } else { "layernorm" }))?;
-        let last = stages.iter().rev().find_map(|stage| stage.shrink.as_ref());
+        let last = blocks.iter().rev().find_map(|block: &Block| block.shrink.as_ref());
         let stem = patches(&weights.at(stem))?;
         let dimension = last.map_or_else(|| stem.outputs(), |(_, convolution)| convolution.outputs())?;
-        Ok(Self { stem, stem_norm: layer_norm(&weights.at(stem_norm))?, stages, norm, dimension })
+        Ok(Self { stem, stem_norm: layer_norm(&weights.at(stem_norm))?, blocks, norm, dimension })
     }
 }
 
@@ -94,19 +89,27 @@ impl Network for ConvNext {
         PLACES
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.stem_norm.forward(&self.stem.forward(x, None)?)?;
-        for stage in &self.stages {
-            if let Some((norm, convolution)) = &stage.shrink {
-                x = convolution.forward(&norm.forward(&x)?, None)?;
-            }
-            let (n, height, width, channels) = x.dims4()?;
-            for block in &stage.blocks {
-                let rows = |x: &Tensor| x.reshape((n * height * width, channels));
-                let inner = block.norm.forward(&rows(&block.mix.forward(&x)?)?)?;
-                x = block.mlp.forward(&inner, Some(&rows(&x)?))?.reshape((n, height, width, channels))?;
-            }
-        }
+    fn num_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn stem(&self, x: &Tensor) -> Result<Tensor> {
+        self.stem_norm.forward(&self.stem.forward(x, None)?)
+    }
+
+    fn block(&self, place: usize, x: &Tensor) -> Result<Tensor> {
+        let block = &self.blocks[place];
+        let x = match &block.shrink {
+            Some((norm, convolution)) => convolution.forward(&norm.forward(x)?, None)?,
+            None => x.clone(),
+        };
+        let (n, height, width, channels) = x.dims4()?;
+        let rows = |x: &Tensor| x.reshape((n * height * width, channels));
+        let inner = block.norm.forward(&rows(&block.mix.forward(&x)?)?)?;
+        block.mlp.forward(&inner, Some(&rows(&x)?))?.reshape((n, height, width, channels))
+    }
+
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
         self.norm.forward(&x.mean((1, 2))?)
     }
 }

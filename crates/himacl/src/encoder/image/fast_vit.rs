@@ -6,7 +6,7 @@
 use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{
-    Activation, Attention, Convolution, Depthwise, Linear, Mask, Mlp, Norm, Padding, Sequences, fold, scale_and_shift,
+    self, Activation, Attention, Convolution, Depthwise, Linear, Mask, Mlp, Norm, Padding, Sequences, scale_and_shift,
 };
 use crate::encoder::weights::Weights;
 use candle_core::{D, DType, Result, Tensor};
@@ -162,17 +162,30 @@ impl Network for FastVit {
         PLACES
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let through = |layers: &[Layer], x: Tensor| layers.iter().try_fold(x, |x, layer| layer.forward(&x));
-        let mut x = through(&self.stem, x.clone())?;
-        for stage in &self.stages {
-            x = through(&stage.shrink, x)?;
-            x = stage.places.iter().try_fold(x, |x, places| places.forward(&x))?;
-            x = stage.blocks.iter().try_fold(x, |x, block| block.forward(&x))?;
-        }
-        let pooled = self.last.forward(&x)?.mean((1, 2))?;
+    /// Stages: they change the size.
+    fn num_blocks(&self) -> usize {
+        self.stages.len()
+    }
+
+    fn stem(&self, x: &Tensor) -> Result<Tensor> {
+        through(&self.stem, x)
+    }
+
+    fn block(&self, place: usize, x: &Tensor) -> Result<Tensor> {
+        let stage = &self.stages[place];
+        let x = through(&stage.shrink, x)?;
+        let x = stage.places.iter().try_fold(x, |x, places| places.forward(&x))?;
+        stage.blocks.iter().try_fold(x, |x, block| block.forward(&x))
+    }
+
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
+        let pooled = self.last.forward(x)?.mean((1, 2))?;
         self.projection.forward(&pooled, None, Activation::Identity)
     }
+}
+
+fn through(layers: &[Layer], x: &Tensor) -> Result<Tensor> {
+    layers.iter().try_fold(x.clone(), |x, layer| layer.forward(&x))
 }
 
 impl Block {
@@ -276,7 +289,8 @@ impl Filter {
 
     /// `conv` and the normalisation `bn` behind it.
     fn folded(weights: &Weights) -> std::result::Result<Self, EncoderError> {
-        let (weight, bias) = fold(&weights.at("conv"), &weights.at("bn"), EPSILON)?;
+        let (weight, bias) = nn::Filter::normalised(&weights.at("conv"), &weights.at("bn"), EPSILON)?.folded()?;
+        let bias = bias.map_or_else(|| Tensor::zeros(weight.dim(0)?, weight.dtype(), weight.device()), Ok)?;
         Ok(Self { weight, bias })
     }
 
@@ -371,7 +385,12 @@ impl Filter {
         let (outputs, group, side, _) = self.weight.dims4()?;
         let padding = Padding::Even(side / 2);
         if group == inputs {
-            return Ok(Filters::Whole(Convolution::new(self.weight, Some(self.bias), stride, padding, activation)?));
+            return Ok(Filters::Whole(Convolution::new(
+                nn::Filter::new(self.weight, Some(self.bias)),
+                stride,
+                padding,
+                activation,
+            )?));
         }
         if group != 1 || !outputs.is_multiple_of(inputs) {
             candle_core::bail!("a convolution of {inputs} channels has {outputs} filters of {group}");
@@ -380,7 +399,8 @@ impl Filter {
         let (weight, bias) = (self.weight.reshape((inputs, each, side, side))?, self.bias.reshape((inputs, each))?);
         let filters = (0..each).map(|place| {
             let bias = bias.narrow(1, place, 1)?.squeeze(1)?.contiguous()?;
-            Depthwise::new(weight.narrow(1, place, 1)?.contiguous()?, bias, stride, padding, activation)
+            let filter = nn::Filter::new(weight.narrow(1, place, 1)?.contiguous()?, Some(bias));
+            Depthwise::new(filter, stride, padding, activation)
         });
         Ok(Filters::OfEach(filters.collect::<Result<_>>()?))
     }
@@ -388,6 +408,6 @@ impl Filter {
     /// For one filter to each channel, with stride one and no activation.
     fn depthwise(self) -> std::result::Result<Depthwise, EncoderError> {
         let padding = Padding::Even(self.weight.dim(3)? / 2);
-        Ok(Depthwise::new(self.weight, self.bias, 1, padding, Activation::Identity)?)
+        Ok(Depthwise::new(nn::Filter::new(self.weight, Some(self.bias)), 1, padding, Activation::Identity)?)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
-use crate::encoder::nn::{Activation, Convolution, Depthwise, Padding, fold};
+use crate::encoder::nn::{Activation, Convolution, Depthwise, Filter, Padding};
 use crate::encoder::weights::Weights;
 use candle_core::{Result, Tensor};
 
@@ -47,9 +47,9 @@ impl Variant {
         stride: usize,
         activation: Activation,
     ) -> std::result::Result<Convolution, EncoderError> {
-        let (weight, bias) = fold(&convolution, &norm, self.epsilon)?;
-        let padding = self.padding(weight.dim(2)?);
-        Ok(Convolution::new(weight, Some(bias), stride, padding, activation)?)
+        let filter = Filter::normalised(&convolution, &norm, self.epsilon)?;
+        let padding = self.padding(filter.kernel()?);
+        Ok(Convolution::new(filter, stride, padding, activation)?)
     }
 }
 
@@ -72,14 +72,14 @@ impl InvertedResidual {
                     .transpose()?;
                 let missing = || EncoderError::Tensor(candle_core::Error::Msg("a block has no such part".to_owned()));
                 let (convolution, norm) = part(Part::Depthwise).ok_or_else(missing)?;
-                let (filter, bias) = fold(&convolution, &norm, variant.epsilon)?;
-                let padding = variant.padding(filter.dim(2)?);
+                let filter = Filter::normalised(&convolution, &norm, variant.epsilon)?;
+                let padding = variant.padding(filter.kernel()?);
                 let project = part(Part::Project).ok_or_else(missing)?;
                 let project = variant.convolution(project, 1, Activation::Identity)?;
                 let output = project.outputs()?;
                 blocks.push(Block {
                     expand,
-                    depthwise: Depthwise::new(filter, bias, stride, padding, Activation::Relu6)?,
+                    depthwise: Depthwise::new(filter, stride, padding, Activation::Relu6)?,
                     project,
                     residual: stride == 1 && input == output,
                 });
@@ -100,14 +100,22 @@ impl Network for InvertedResidual {
         PLACES
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.stem.forward(x, None)?;
-        for block in &self.blocks {
-            let inner = block.expand.as_ref().map_or_else(|| Ok(x.clone()), |expand| expand.forward(&x, None))?;
-            let inner = block.depthwise.forward(&inner)?;
-            x = block.project.forward(&inner, block.residual.then_some(&x))?;
-        }
-        self.head.forward(&x, None)?.mean((1, 2))
+    fn num_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn stem(&self, x: &Tensor) -> Result<Tensor> {
+        self.stem.forward(x, None)
+    }
+
+    fn block(&self, place: usize, x: &Tensor) -> Result<Tensor> {
+        let block = &self.blocks[place];
+        let inner = block.expand.as_ref().map_or_else(|| Ok(x.clone()), |expand| expand.forward(x, None))?;
+        block.project.forward(&block.depthwise.forward(&inner)?, block.residual.then_some(x))
+    }
+
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
+        self.head.forward(x, None)?.mean((1, 2))
     }
 }
 

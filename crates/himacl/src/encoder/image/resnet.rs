@@ -2,7 +2,7 @@
 
 use super::{Network, PLACES};
 use crate::encoder::error::EncoderError;
-use crate::encoder::nn::{Activation, Convolution, Padding, fold};
+use crate::encoder::nn::{Activation, Convolution, Filter, Padding};
 use crate::encoder::weights::Weights;
 use candle_core::{Result, Tensor};
 
@@ -85,9 +85,9 @@ fn convolution(
     stride: usize,
     activation: Activation,
 ) -> std::result::Result<Convolution, EncoderError> {
-    let (weight, bias) = fold(weights, norm, EPSILON)?;
-    let padding = Padding::Even(weight.dim(2)? / 2);
-    Ok(Convolution::new(weight, Some(bias), stride, padding, activation)?)
+    let filter = Filter::normalised(weights, norm, EPSILON)?;
+    let padding = Padding::Even(filter.kernel()? / 2);
+    Ok(Convolution::new(filter, stride, padding, activation)?)
 }
 
 impl Network for ResNet {
@@ -99,16 +99,26 @@ impl Network for ResNet {
         PLACES
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = largest(&self.stem.forward(x, None)?)?;
-        for block in &self.blocks {
-            let around =
-                block.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |shortcut| shortcut.forward(&x, None))?;
-            let last = block.convolutions.len() - 1;
-            for (place, convolution) in block.convolutions.iter().enumerate() {
-                x = convolution.forward(&x, (place == last).then_some(&around))?;
-            }
-        }
+    fn num_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    fn stem(&self, x: &Tensor) -> Result<Tensor> {
+        largest(&self.stem.forward(x, None)?)
+    }
+
+    fn block(&self, place: usize, x: &Tensor) -> Result<Tensor> {
+        let block = &self.blocks[place];
+        let around = block.shortcut.as_ref().map_or_else(|| Ok(x.clone()), |shortcut| shortcut.forward(x, None))?;
+        let last = block.convolutions.len() - 1;
+        block
+            .convolutions
+            .iter()
+            .enumerate()
+            .try_fold(x.clone(), |x, (place, convolution)| convolution.forward(&x, (place == last).then_some(&around)))
+    }
+
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
         x.mean((1, 2))
     }
 }

@@ -4,7 +4,7 @@ use super::Network;
 use crate::encoder::config::Config;
 use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{
-    Activation, Block, BlockNames, BlockShape, Convolution, Linear, Mask, Mlp, Norm, Order, Padding, Sequences, fold,
+    Activation, Block, BlockNames, BlockShape, Convolution, Filter, Linear, Mask, Mlp, Norm, Order, Padding, Sequences,
 };
 use crate::encoder::registry::Pooling;
 use crate::encoder::text::families::{CLIP, OPEN_CLIP, activation, heads};
@@ -75,7 +75,7 @@ struct AttentionHead {
 pub(in crate::encoder) struct VisionTransformer {
     patches: Vec<Convolution>,
     class: Option<Tensor>, // (1, hidden)
-    places: Tensor,        // (tokens, hidden)
+    places: Places,
     first_norm: Option<Norm>,
     blocks: Vec<Block>,
     /// Of all tokens; CLIP's is of the class token alone, which is the same.
@@ -103,7 +103,8 @@ impl VisionTransformer {
         if !side.is_multiple_of(size) {
             return Err(config.wrong(format!("pictures of {side} do not divide into patches of {size}")));
         }
-        let patches = Convolution::new(weight, patch.maybe("bias")?, size, Padding::Even(0), Activation::Identity)?;
+        let filter = Filter::new(weight, patch.maybe("bias")?);
+        let patches = Convolution::new(filter, size, Padding::Even(0), Activation::Identity)?;
         let (names, defaults) = match kind {
             VisionKind::Vit => (&VIT, ("gelu", 1e-12)),
             VisionKind::Dino => (&DINO, ("gelu", 1e-6)),
@@ -137,7 +138,7 @@ impl VisionTransformer {
             _ => Head::Cls,
         };
         Ok(Self {
-            places: interpolated(&places, usize::from(class.is_some()), side / size)?,
+            places: Places::new(places, usize::from(class.is_some()), side / size)?,
             patches: vec![patches],
             class,
             first_norm: (kind == VisionKind::Clip).then(|| norm("pre_layrnorm")).transpose()?,
@@ -165,9 +166,9 @@ impl VisionTransformer {
         // Stored as what rows are multiplied by from the right.
         let projection = Linear::new(&weights.get("proj")?.t()?, None)?;
         Ok(Self {
-            patches: vec![Convolution::new(filter, None, size, Padding::Even(0), Activation::Identity)?],
+            patches: vec![Convolution::new(Filter::new(filter, None), size, Padding::Even(0), Activation::Identity)?],
             class: Some(weights.get("class_embedding")?.reshape((1, hidden))?),
-            places: interpolated(&weights.get("positional_embedding")?, 1, side / size)?,
+            places: Places::new(weights.get("positional_embedding")?, 1, side / size)?,
             first_norm: Some(norm("ln_pre")?),
             blocks: (0..layers)
                 .map(|place| Block::load(&weights.at("transformer.resblocks").at(place), &OPEN_CLIP, shape))
@@ -227,7 +228,7 @@ impl VisionTransformer {
         Ok(Self {
             patches,
             class: Some(class.reshape((1, hidden))?),
-            places: interpolated(&places, 1, side / size)?,
+            places: Places::new(places, 1, side / size)?,
             first_norm: first_norm.has("weight").then(|| Norm::layer(&first_norm, epsilon)).transpose()?,
             blocks,
             last_norm: Norm::layer(&weights.at("norm"), epsilon)?,
@@ -240,11 +241,13 @@ impl VisionTransformer {
 
 /// `proj`, or the convolutions of `backbone` with normalisations and GELU between them; strides are as wide as filters.
 fn timm_patches(weights: &Weights) -> std::result::Result<Vec<Convolution>, EncoderError> {
-    let convolution = |(weight, bias): (Tensor, Option<Tensor>), activation: Activation| {
-        let size = weight.dim(2)?;
-        Ok::<_, EncoderError>(Convolution::new(weight, bias, size, Padding::Even(0), activation)?)
+    let convolution = |filter: Filter, activation: Activation| {
+        let size = filter.kernel()?;
+        Ok::<_, EncoderError>(Convolution::new(filter, size, Padding::Even(0), activation)?)
     };
-    let plain = |weights: &Weights| convolution((weights.get("weight")?, weights.maybe("bias")?), Activation::Identity);
+    let plain = |weights: &Weights| {
+        convolution(Filter::new(weights.get("weight")?, weights.maybe("bias")?), Activation::Identity)
+    };
     let proj = weights.at("proj");
     if proj.has("weight") {
         return Ok(vec![plain(&proj)?]);
@@ -256,8 +259,7 @@ fn timm_patches(weights: &Weights) -> std::result::Result<Vec<Convolution>, Enco
             patches.push(plain(&layer.at("conv"))?);
             return Ok(patches);
         }
-        let (weight, bias) = fold(&layer.at("conv"), &layer.at("bn"), 1e-5)?;
-        patches.push(convolution((weight, Some(bias)), Activation::Gelu)?);
+        patches.push(convolution(Filter::normalised(&layer.at("conv"), &layer.at("bn"), 1e-5)?, Activation::Gelu)?);
     }
 }
 
@@ -267,25 +269,33 @@ impl Network for VisionTransformer {
     }
 
     fn places(&self) -> usize {
-        self.places.dims()[0]
+        self.places.count()
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn num_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// `(n, side, side, 3)` to `(n, tokens, hidden)`.
+    fn stem(&self, x: &Tensor) -> Result<Tensor> {
         let x = self.patches.iter().try_fold(x.clone(), |x, convolution| convolution.forward(&x, None))?;
         let (n, height, width, hidden) = x.dims4()?;
         let mut x = x.reshape((n, height * width, hidden))?;
         if let Some(class) = &self.class {
             x = Tensor::cat(&[&class.broadcast_as((n, 1, hidden))?.contiguous()?, &x], 1)?;
         }
-        let tokens = x.dim(1)?;
-        let mut x = x.broadcast_add(&self.places)?.reshape((n * tokens, hidden))?;
-        let sequences = Sequences::new(vec![tokens; n], x.device());
-        if let Some(norm) = &self.first_norm {
-            x = norm.forward(&x)?;
-        }
-        for block in &self.blocks {
-            x = block.forward(&x, &sequences, None)?;
-        }
+        x = x.broadcast_add(&self.places.rows()?)?;
+        self.first_norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(&x))
+    }
+
+    fn block(&self, place: usize, x: &Tensor) -> Result<Tensor> {
+        let (rows, sequences) = packed(x)?;
+        self.blocks[place].forward(&rows, &sequences, None)?.reshape(x.shape())
+    }
+
+    fn head(&self, x: &Tensor) -> Result<Tensor> {
+        let n = x.dim(0)?;
+        let (x, sequences) = packed(x)?;
         let pooled = match &self.head {
             Head::Cls => self.last_norm.forward(&sequences.pick(&x, |_| 0)?)?,
             Head::Mean => sequences.mean(&self.last_norm.forward(&x)?)?,
@@ -296,6 +306,12 @@ impl Network for VisionTransformer {
             None => Ok(pooled),
         }
     }
+}
+
+/// `(n, tokens, hidden)` to `(n tokens, hidden)`.
+fn packed(x: &Tensor) -> Result<(Tensor, Sequences)> {
+    let (n, tokens, hidden) = x.dims3()?;
+    Ok((x.reshape((n * tokens, hidden))?, Sequences::new(vec![tokens; n], x.device())))
 }
 
 impl AttentionHead {
@@ -334,31 +350,51 @@ impl AttentionHead {
     }
 }
 
-/// Embeddings of places for another number of patches: bicubic, as `PyTorch`'s `interpolate`; `fixed` rows stay.
-fn interpolated(places: &Tensor, fixed: usize, grid: usize) -> std::result::Result<Tensor, EncoderError> {
-    let (rows, hidden) = places.dims2()?;
-    let old = ((rows - fixed) as f64).sqrt().round() as usize;
-    if old == grid {
-        return Ok(places.clone());
-    }
-    let taps = cubic_taps(old, grid);
-    // Interpolation is linear: a matrix with the products of both axes' weights, (grid grid, old old).
-    let mut matrix = vec![0f32; grid * grid * old * old];
-    for (y, rows) in taps.iter().enumerate() {
-        for (x, columns) in taps.iter().enumerate() {
-            let line = &mut matrix[(y * grid + x) * old * old..][..old * old];
-            for &(row, row_weight) in rows {
-                for &(column, column_weight) in columns {
-                    line[row * old + column] += (row_weight * column_weight) as f32;
+/// Embeddings of places, perhaps for another number of patches than the model was trained with.
+struct Places {
+    rows: Tensor, // (tokens, hidden)
+    /// The number of rows that stay, and the weights of the others, `(grid grid, old old)`.
+    moved: Option<(usize, Tensor)>,
+}
+
+impl Places {
+    /// Bicubic, as `PyTorch`'s `interpolate`; `fixed` rows stay. Variables are moved whenever they are read.
+    fn new(rows: Tensor, fixed: usize, grid: usize) -> std::result::Result<Self, EncoderError> {
+        let old = ((rows.dim(0)? - fixed) as f64).sqrt().round() as usize;
+        if old == grid {
+            return Ok(Self { rows, moved: None });
+        }
+        let taps = cubic_taps(old, grid);
+        // Interpolation is linear: a matrix with the products of both axes' weights.
+        let mut matrix = vec![0f32; grid * grid * old * old];
+        for (y, rows) in taps.iter().enumerate() {
+            for (x, columns) in taps.iter().enumerate() {
+                let line = &mut matrix[(y * grid + x) * old * old..][..old * old];
+                for &(row, row_weight) in rows {
+                    for &(column, column_weight) in columns {
+                        line[row * old + column] += (row_weight * column_weight) as f32;
+                    }
                 }
             }
         }
+        let matrix = Tensor::from_vec(matrix, (grid * grid, old * old), rows.device())?;
+        let places = Self { rows, moved: Some((fixed, matrix)) };
+        if places.rows.track_op() {
+            return Ok(places);
+        }
+        Ok(Self { rows: places.rows()?, moved: None })
     }
-    let matrix = Tensor::from_vec(matrix, (grid * grid, old * old), places.device())?;
-    let moved = places.narrow(0, fixed, old * old)?.to_dtype(DType::F32)?;
-    let moved = matrix.matmul(&moved.contiguous()?)?.to_dtype(places.dtype())?;
-    debug_assert_eq!(moved.dims(), [grid * grid, hidden]);
-    Ok(Tensor::cat(&[&places.narrow(0, 0, fixed)?, &moved], 0)?)
+
+    fn count(&self) -> usize {
+        self.moved.as_ref().map_or(self.rows.dims()[0], |(fixed, matrix)| fixed + matrix.dims()[0])
+    }
+
+    fn rows(&self) -> Result<Tensor> {
+        let Some((fixed, matrix)) = &self.moved else { return Ok(self.rows.clone()) };
+        let moved = self.rows.narrow(0, *fixed, matrix.dim(1)?)?.to_dtype(DType::F32)?;
+        let moved = matrix.matmul(&moved.contiguous()?)?.to_dtype(self.rows.dtype())?;
+        Tensor::cat(&[&self.rows.narrow(0, 0, *fixed)?, &moved], 0)
+    }
 }
 
 /// For each place of the result, four source places and their weights: Keys' cubic with a = -0.75, borders repeated.

@@ -1,7 +1,7 @@
 //! Activation functions.
 
 use super::{fused, with_values};
-use crate::fused::gelu_value;
+use crate::fused::{self, gelu_value};
 use candle_core::{Result, Tensor};
 use hiref_core::math::exp_nonpositive;
 
@@ -53,9 +53,9 @@ impl Activation {
     pub(super) fn forward(self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Identity => Ok(x.clone()),
-            Self::Relu => x.relu(),
-            Self::Relu6 => x.relu()?.minimum(6.0),
-            Self::Gelu => x.gelu_erf(),
+            Self::Relu => fused::relu(x, f32::INFINITY),
+            Self::Relu6 => fused::relu(x, 6.0),
+            Self::Gelu => fused::gelu(x),
             Self::GeluTanh => x.gelu(),
             Self::QuickGelu => x * candle_nn::ops::sigmoid(&(x * 1.702)?)?,
             Self::Silu => x.silu(),

@@ -10,8 +10,6 @@ use rayon::prelude::*;
 
 /// Places of a task: their patches stay in the cache.
 const PLACES: usize = 384;
-/// Channels that a task of a depthwise convolution keeps in registers.
-const LANES: usize = 32;
 
 /// What is around a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,14 +22,14 @@ pub(in crate::encoder) enum Padding {
 
 /// Sizes along one axis.
 #[derive(Debug, Clone, Copy)]
-struct Axis {
-    size: usize,
-    before: usize,
+pub(super) struct Axis {
+    pub(super) size: usize,
+    pub(super) before: usize,
     after: usize,
-    out: usize,
+    pub(super) out: usize,
 }
 
-fn axis(size: usize, kernel: usize, stride: usize, padding: Padding) -> Result<Axis> {
+pub(super) fn axis(size: usize, kernel: usize, stride: usize, padding: Padding) -> Result<Axis> {
     let (before, after) = match padding {
         Padding::Even(zeros) => (zeros, zeros),
         Padding::Same => {
@@ -45,24 +43,6 @@ fn axis(size: usize, kernel: usize, stride: usize, padding: Padding) -> Result<A
     Ok(Axis { size, before, after, out: (size + before + after - kernel) / stride + 1 })
 }
 
-/// A convolution's weight `(outputs, inputs, kernel, kernel)` and bias with the batch normalisation behind it.
-///
-/// Of variables, the result stays connected to them, with the statistics as they are.
-pub(in crate::encoder) fn fold(
-    convolution: &Weights,
-    normalisation: &Weights,
-    epsilon: f64,
-) -> std::result::Result<(Tensor, Tensor), EncoderError> {
-    let weight = convolution.get("weight")?;
-    let outputs = weight.dim(0)?;
-    let (scale, shift) = scale_and_shift(normalisation, epsilon)?;
-    let bias = match convolution.maybe("bias")? {
-        Some(bias) => (shift + (bias * &scale)?)?,
-        None => shift,
-    };
-    Ok((weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?, bias))
-}
-
 /// Batch normalisation with fixed statistics as factors and summands, `(channels)` each.
 pub(in crate::encoder) fn scale_and_shift(
     normalisation: &Weights,
@@ -74,11 +54,86 @@ pub(in crate::encoder) fn scale_and_shift(
     Ok((scale, shift))
 }
 
+/// A convolution's filter and bias, and the batch normalisation behind it, by the statistics that it was trained with.
+#[derive(Clone)]
+pub(in crate::encoder) struct Filter {
+    weight: Tensor, // (outputs, inputs, kernel, kernel)
+    bias: Option<Tensor>,
+    norm: Option<BatchNorm>,
+}
+
+#[derive(Clone)]
+struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+impl Filter {
+    pub(in crate::encoder) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Self { weight, bias, norm: None }
+    }
+
+    /// Reads a convolution and the normalisation behind it.
+    pub(in crate::encoder) fn normalised(
+        convolution: &Weights,
+        normalisation: &Weights,
+        epsilon: f64,
+    ) -> std::result::Result<Self, EncoderError> {
+        let norm = BatchNorm {
+            weight: normalisation.get("weight")?,
+            bias: normalisation.get("bias")?,
+            mean: normalisation.constant("running_mean")?,
+            deviation: (normalisation.constant("running_var")? + epsilon)?.sqrt()?,
+        };
+        Self { weight: convolution.get("weight")?, bias: convolution.maybe("bias")?, norm: Some(norm) }.settled()
+    }
+
+    /// One weight and one bias, unless they are to be differentiated: variables change, and are read whenever the layer
+    /// runs.
+    fn settled(self) -> std::result::Result<Self, EncoderError> {
+        let norm = self.norm.iter().flat_map(|norm| [&norm.weight, &norm.bias]);
+        if norm.chain([&self.weight]).chain(&self.bias).any(Tensor::track_op) {
+            return Ok(self);
+        }
+        let (weight, bias) = self.folded()?;
+        Ok(Self::new(weight, bias))
+    }
+
+    /// The weight, where it stays as it is.
+    pub(super) fn settled_weight(&self) -> Option<&Tensor> {
+        self.norm.is_none().then_some(&self.weight)
+    }
+
+    pub(in crate::encoder) fn outputs(&self) -> Result<usize> {
+        self.weight.dim(0)
+    }
+
+    pub(in crate::encoder) fn kernel(&self) -> Result<usize> {
+        self.weight.dim(2)
+    }
+
+    /// The weight `(outputs, inputs, kernel, kernel)` and bias of convolution and normalisation as one, connected to the
+    /// variables.
+    pub(in crate::encoder) fn folded(&self) -> Result<(Tensor, Option<Tensor>)> {
+        let Some(norm) = &self.norm else { return Ok((self.weight.clone(), self.bias.clone())) };
+        let scale = (&norm.weight / &norm.deviation)?;
+        let mean = match &self.bias {
+            Some(bias) => (&norm.mean - bias)?,
+            None => norm.mean.clone(),
+        };
+        let bias = (&norm.bias - (mean * &scale)?)?;
+        let outputs = self.weight.dim(0)?;
+        Ok((self.weight.broadcast_mul(&scale.reshape((outputs, 1, 1, 1))?)?, Some(bias)))
+    }
+}
+
 /// A convolution of all channels.
 pub(in crate::encoder) struct Convolution {
-    weight: Tensor, // (outputs, inputs, kernel, kernel)
-    matrix: Tensor, // (kernel kernel inputs, outputs)
-    bias: Option<Tensor>,
+    filter: Filter,
+    /// `(kernel kernel inputs, outputs)`, for the fused form.
+    matrix: Option<Tensor>,
     stride: usize,
     padding: Padding,
     activation: Activation,
@@ -86,19 +141,21 @@ pub(in crate::encoder) struct Convolution {
 
 impl Convolution {
     pub(in crate::encoder) fn new(
-        weight: Tensor,
-        bias: Option<Tensor>,
+        filter: Filter,
         stride: usize,
         padding: Padding,
         activation: Activation,
     ) -> Result<Self> {
-        let (outputs, inputs, kernel, _) = weight.dims4()?;
-        let matrix = weight.permute((2, 3, 1, 0))?.reshape((kernel * kernel * inputs, outputs))?.contiguous()?;
-        Ok(Self { weight, matrix, bias, stride, padding, activation })
+        let (outputs, inputs, kernel, _) = filter.weight.dims4()?;
+        let matrix = filter
+            .settled_weight()
+            .filter(|weight| fused(&[*weight]))
+            .map(|weight| weight.permute((2, 3, 1, 0))?.reshape((kernel * kernel * inputs, outputs))?.contiguous());
+        Ok(Self { matrix: matrix.transpose()?, filter, stride, padding, activation })
     }
 
     pub(in crate::encoder) fn outputs(&self) -> Result<usize> {
-        self.weight.dim(0)
+        self.filter.outputs()
     }
 
     pub(in crate::encoder) fn stride(&self) -> usize {
@@ -111,27 +168,28 @@ impl Convolution {
     /// O(n h' w' kernel^2 inputs outputs).
     pub(in crate::encoder) fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let (n, height, width, inputs) = x.dims4()?;
-        let (outputs, expected, kernel, _) = self.weight.dims4()?;
+        let (outputs, expected, kernel, _) = self.filter.weight.dims4()?;
         if inputs != expected {
             candle_core::bail!("a convolution got {inputs} channels, expected {expected}");
         }
         let vertical = axis(height, kernel, self.stride, self.padding)?;
         let horizontal = axis(width, kernel, self.stride, self.padding)?;
-        let tensors = [Some(x), Some(&self.weight), self.bias.as_ref(), residual];
-        if !fused(&tensors.into_iter().flatten().collect::<Vec<_>>()) {
-            let y = plain(x, &self.weight, self.stride, (vertical, horizontal), 1)?;
-            let y = self.bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))?;
+        let tensors = [Some(x), self.filter.bias.as_ref(), residual];
+        let Some(matrix) = self.matrix.as_ref().filter(|_| fused(&tensors.into_iter().flatten().collect::<Vec<_>>()))
+        else {
+            let (weight, bias) = self.filter.folded()?;
+            let y = plain(x, (&weight, bias.as_ref()), self.stride, (vertical, horizontal), 1)?;
             return self.activation.forward(&residual.iter().try_fold(y, |y, residual| y + *residual)?);
-        }
+        };
         let (x, residual) = (x.contiguous()?, residual.map(Tensor::contiguous).transpose()?);
-        let bias = self.bias.as_ref().map(|bias| bias.to_vec1::<f32>()).transpose()?;
+        let bias = self.filter.bias.as_ref().map(|bias| bias.to_vec1::<f32>()).transpose()?;
         let mut out = match &residual {
             Some(residual) => with_values(residual, <[f32]>::to_vec)?,
             None => vec![0f32; n * vertical.out * horizontal.out * outputs],
         };
         let places = vertical.out * horizontal.out;
         let patches = Patches { kernel, stride: self.stride, channels: inputs, vertical, horizontal };
-        with_values(&self.matrix, |matrix| {
+        with_values(matrix, |matrix| {
             with_values(&x, |x| {
                 let pictures = out.par_chunks_mut(places * outputs).zip(x.par_chunks(height * width * inputs));
                 pictures.for_each(|(out, picture)| {
@@ -158,12 +216,12 @@ impl Convolution {
 
 /// How patches lie in a picture.
 #[derive(Clone, Copy)]
-struct Patches {
-    kernel: usize,
-    stride: usize,
-    channels: usize,
-    vertical: Axis,
-    horizontal: Axis,
+pub(super) struct Patches {
+    pub(super) kernel: usize,
+    pub(super) stride: usize,
+    pub(super) channels: usize,
+    pub(super) vertical: Axis,
+    pub(super) horizontal: Axis,
 }
 
 impl Patches {
@@ -190,127 +248,33 @@ impl Patches {
     }
 }
 
-/// A convolution of each channel with a filter of its own.
-pub(in crate::encoder) struct Depthwise {
-    weight: Tensor, // (channels, 1, kernel, kernel)
-    filter: Tensor, // (kernel kernel, channels)
-    bias: Tensor,
+/// The plain form: a product where patches do not overlap, else Candle's convolution with the axes as it wants them.
+pub(super) fn plain(
+    x: &Tensor,
+    (weight, bias): (&Tensor, Option<&Tensor>),
     stride: usize,
-    padding: Padding,
-    activation: Activation,
-}
-
-impl Depthwise {
-    pub(in crate::encoder) fn new(
-        weight: Tensor,
-        bias: Tensor,
-        stride: usize,
-        padding: Padding,
-        activation: Activation,
-    ) -> Result<Self> {
-        let (channels, _, kernel, _) = weight.dims4()?;
-        let filter = weight.reshape((channels, kernel * kernel))?.t()?.contiguous()?;
-        Ok(Self { weight, filter, bias, stride, padding, activation })
-    }
-
-    /// `(n, h, w, channels)` to `(n, h', w', channels)`.
-    ///
-    /// # Complexity
-    /// O(n h' w' kernel^2 channels).
-    pub(in crate::encoder) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (n, height, width, channels) = x.dims4()?;
-        let kernel = self.weight.dim(2)?;
-        let vertical = axis(height, kernel, self.stride, self.padding)?;
-        let horizontal = axis(width, kernel, self.stride, self.padding)?;
-        if !fused(&[x, &self.weight, &self.bias]) {
-            let y = plain(x, &self.weight, self.stride, (vertical, horizontal), channels)?;
-            return self.activation.forward(&y.broadcast_add(&self.bias)?);
-        }
-        if channels != self.weight.dim(0)? {
-            candle_core::bail!("a depthwise convolution got {channels} channels, expected {}", self.weight.dim(0)?);
-        }
-        let bias = self.bias.to_vec1::<f32>()?;
-        let mut out = vec![0f32; n * vertical.out * horizontal.out * channels];
-        let x = x.contiguous()?;
-        with_values(&self.filter, |filter| {
-            with_values(&x, |x| {
-                let lines = out.par_chunks_mut(horizontal.out * channels).enumerate().with_min_len(4);
-                lines.for_each(|(line, out)| {
-                    let picture = &x[line / vertical.out * height * width * channels..][..height * width * channels];
-                    let task = Line {
-                        picture,
-                        filter,
-                        bias: &bias,
-                        row: line % vertical.out,
-                        patches: Patches { kernel, stride: self.stride, channels, vertical, horizontal },
-                        out: &mut *out,
-                    };
-                    pulp::Arch::new().dispatch(task);
-                    self.activation.apply(out);
-                });
-            })
-        })??;
-        Tensor::from_vec(out, (n, vertical.out, horizontal.out, channels), x.device())
-    }
-}
-
-/// One line of a depthwise convolution's result.
-struct Line<'a> {
-    picture: &'a [f32],
-    filter: &'a [f32],
-    bias: &'a [f32],
-    row: usize,
-    patches: Patches,
-    out: &'a mut [f32],
-}
-
-impl pulp::NullaryFnOnce for Line<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn call(self) {
-        let Patches { kernel, stride, channels, vertical, horizontal } = self.patches;
-        // The rows and columns of the filter that lie on the picture.
-        let inside = |place: usize, axis: Axis| {
-            let start = place * stride;
-            (axis.before.saturating_sub(start), kernel.min((axis.size + axis.before).saturating_sub(start)))
+    (vertical, horizontal): (Axis, Axis),
+    groups: usize,
+) -> Result<Tensor> {
+    let (outputs, _, kernel, _) = weight.dims4()?;
+    let (n, height, width, inputs) = x.dims4()?;
+    let whole = |axis: Axis| axis.before + axis.after == 0 && axis.size == axis.out * kernel;
+    if groups == 1 && stride == kernel && whole(vertical) && whole(horizontal) {
+        let (lines, columns) = (height / kernel, width / kernel);
+        let x = x.reshape((n, lines, kernel, columns, kernel * inputs))?.transpose(2, 3)?;
+        let x = x.reshape((n * lines * columns, kernel * kernel * inputs))?;
+        let matrix = weight.permute((2, 3, 1, 0))?.reshape((kernel * kernel * inputs, outputs))?.contiguous()?;
+        let y = match bias {
+            Some(bias) => crate::fused::linear(&x, &matrix, bias)?,
+            None => x.matmul(&matrix)?,
         };
-        let (top, bottom) = inside(self.row, vertical);
-        for (column, out) in self.out.chunks_exact_mut(channels).enumerate() {
-            let (left, right) = inside(column, horizontal);
-            let taps = (top..bottom).flat_map(|y| (left..right).map(move |x| (y, x)));
-            let corner = |y: usize, x: usize| {
-                let (y, x) = (self.row * stride + y - vertical.before, column * stride + x - horizontal.before);
-                (y * horizontal.size + x) * channels
-            };
-            let whole = channels / LANES * LANES;
-            for first in (0..whole).step_by(LANES) {
-                let mut sums = [0f32; LANES];
-                sums.copy_from_slice(&self.bias[first..][..LANES]);
-                for (y, x) in taps.clone() {
-                    let pixels = &self.picture[corner(y, x) + first..][..LANES];
-                    let weights = &self.filter[(y * kernel + x) * channels + first..][..LANES];
-                    for ((sum, &pixel), &weight) in sums.iter_mut().zip(pixels).zip(weights) {
-                        *sum += pixel * weight;
-                    }
-                }
-                out[first..][..LANES].copy_from_slice(&sums);
-            }
-            let out = &mut out[whole..];
-            out.copy_from_slice(&self.bias[whole..]);
-            for (y, x) in taps {
-                let pixels = &self.picture[corner(y, x) + whole..][..out.len()];
-                let weights = &self.filter[(y * kernel + x) * channels + whole..][..out.len()];
-                for ((sum, &pixel), &weight) in out.iter_mut().zip(pixels).zip(weights) {
-                    *sum += pixel * weight;
-                }
-            }
-        }
+        return y.reshape((n, lines, columns, outputs));
     }
+    let y = candle(x, weight, stride, (vertical, horizontal), groups)?;
+    bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))
 }
 
-/// Candle's convolution, with the axes as it wants them.
-fn plain(
+fn candle(
     x: &Tensor,
     weight: &Tensor,
     stride: usize,
@@ -324,49 +288,52 @@ fn plain(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use candle_core::Device;
 
-    fn tensor(shape: &[usize], seed: usize) -> Tensor {
+    /// Sizes, filters, strides and padding.
+    pub(in crate::encoder::nn) const CASES: [(usize, usize, usize, Padding); 8] = [
+        (23, 3, 2, Padding::Same),
+        (24, 3, 2, Padding::Same),
+        (23, 5, 1, Padding::Even(2)),
+        (9, 7, 2, Padding::Even(3)),
+        (24, 1, 1, Padding::Even(0)),
+        (24, 1, 2, Padding::Even(0)),
+        (24, 4, 4, Padding::Even(0)),
+        (2, 7, 1, Padding::Even(3)),
+    ];
+
+    pub(in crate::encoder::nn) fn tensor(shape: &[usize], seed: usize) -> Tensor {
         let n: usize = shape.iter().product();
         let values: Vec<f32> = (0..n).map(|i| ((i * 7919 + seed * 31) % 997) as f32 / 500.0 - 1.0).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 
-    fn close(a: &Tensor, b: &Tensor) {
+    pub(in crate::encoder::nn) fn close(a: &Tensor, b: &Tensor) {
         assert_eq!(a.dims(), b.dims());
         let worst = (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         assert!(worst < 2e-4, "{worst}");
     }
 
     #[test]
-    fn fused_as_plain() {
-        for (size, kernel, stride, padding) in [
-            (23, 3, 2, Padding::Same),
-            (24, 3, 2, Padding::Same),
-            (23, 5, 1, Padding::Even(2)),
-            (9, 7, 2, Padding::Even(3)),
-            (24, 1, 1, Padding::Even(0)),
-            (24, 1, 2, Padding::Even(0)),
-            (24, 4, 4, Padding::Even(0)),
-            (2, 7, 1, Padding::Even(3)),
-        ] {
-            let x = tensor(&[2, size, size + 1, 37], 1);
-            let (vertical, horizontal) =
-                (axis(size, kernel, stride, padding).unwrap(), axis(size + 1, kernel, stride, padding).unwrap());
+    fn fused_and_plain_as_candle() {
+        for (size, kernel, stride, padding) in CASES {
+            // Pictures need not be square; those in whole patches are.
+            let width = if kernel == 4 { size } else { size + 1 };
+            let x = tensor(&[2, size, width, 37], 1);
+            let axes = [size, width].map(|size| axis(size, kernel, stride, padding).unwrap());
+            let axes = (axes[0], axes[1]);
             let (weight, bias) = (tensor(&[19, 37, kernel, kernel], 2), tensor(&[19], 3));
-            let expected = plain(&x, &weight, stride, (vertical, horizontal), 1).unwrap().broadcast_add(&bias).unwrap();
+            let expected = candle(&x, &weight, stride, axes, 1).unwrap();
+            close(&plain(&x, (&weight, None), stride, axes, 1).unwrap(), &expected);
+            let expected = expected.broadcast_add(&bias).unwrap();
+            close(&plain(&x, (&weight, Some(&bias)), stride, axes, 1).unwrap(), &expected);
             let residual = tensor(expected.dims(), 4);
             let expected = (expected + &residual).unwrap().relu().unwrap();
-            let convolution = Convolution::new(weight, Some(bias), stride, padding, Activation::Relu).unwrap();
+            let filter = Filter::new(weight, Some(bias));
+            let convolution = Convolution::new(filter, stride, padding, Activation::Relu).unwrap();
             close(&convolution.forward(&x, Some(&residual)).unwrap(), &expected);
-
-            let (weight, bias) = (tensor(&[37, 1, kernel, kernel], 2), tensor(&[37], 3));
-            let expected = plain(&x, &weight, stride, (vertical, horizontal), 37).unwrap();
-            let expected = expected.broadcast_add(&bias).unwrap();
-            let depthwise = Depthwise::new(weight, bias, stride, padding, Activation::Identity).unwrap();
-            close(&depthwise.forward(&x).unwrap(), &expected);
         }
     }
 }

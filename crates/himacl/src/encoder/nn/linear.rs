@@ -68,8 +68,10 @@ impl Linear {
     ) -> Result<Tensor> {
         let tensors = [Some(x), Some(&self.weight), self.bias.as_ref(), self.scale.as_ref(), residual];
         if !fused(&tensors.into_iter().flatten().collect::<Vec<_>>()) {
-            let y = x.matmul(&self.weight)?;
-            let y = self.bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))?;
+            let y = match &self.bias {
+                Some(bias) => crate::fused::linear(x, &self.weight.contiguous()?, bias)?,
+                None => x.matmul(&self.weight)?,
+            };
             let y = self.scale.iter().try_fold(y, |y, scale| y.broadcast_mul(scale))?;
             return activation.forward(&residual.iter().try_fold(y, |y, residual| y + *residual)?);
         }

@@ -9,6 +9,7 @@
 mod activation;
 mod attention;
 mod convolution;
+mod depthwise;
 mod linear;
 mod norm;
 mod parallel;
@@ -17,7 +18,8 @@ mod transformer;
 
 pub(super) use activation::Activation;
 pub(super) use attention::{Attention, Mask, RelativeBias, Rope};
-pub(super) use convolution::{Convolution, Depthwise, Padding, fold, scale_and_shift};
+pub(super) use convolution::{Convolution, Filter, Padding, scale_and_shift};
+pub(super) use depthwise::Depthwise;
 pub(super) use linear::Linear;
 pub(super) use norm::Norm;
 pub(super) use parallel::in_parts;

@@ -50,6 +50,11 @@ impl Sequences {
         x.index_select(&Tensor::from_vec(rows.collect::<Vec<_>>(), self.len(), &self.device)?, 0)
     }
 
+    /// The last token of each sequence, `(tokens, width)` to `(n, width)`.
+    pub(in crate::encoder) fn last(&self, x: &Tensor) -> Result<Tensor> {
+        self.pick(x, |row| self.lengths[row] - 1)
+    }
+
     /// The mean of each sequence, `(tokens, width)` to `(n, width)`.
     pub(in crate::encoder) fn mean(&self, x: &Tensor) -> Result<Tensor> {
         let (n, tokens) = (self.len(), x.dim(0)?);

@@ -98,24 +98,63 @@ impl TextEncoder for Text {
         if batch.is_empty() {
             return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
         }
+        let whole = |part: &[Tokens]| {
+            let (x, sequences) = self.start(part, self.num_blocks())?;
+            self.finish(x, &sequences, 0, Some(part))
+        };
         if !self.device.is_cpu() {
-            return self.encode_part(batch);
+            return whole(batch);
         }
-        in_parts(batch, |tokens| tokens.0.len(), |part| self.encode_part(part))
+        in_parts(batch, |tokens| tokens.0.len(), whole)
+    }
+
+    fn num_blocks(&self) -> usize {
+        self.transformer.blocks.len()
+    }
+
+    fn encode_before(&self, batch: &[Tokens], last: usize) -> Result<Vec<Tensor>, EncoderError> {
+        let (x, sequences) = self.start(batch, self.num_blocks().saturating_sub(last))?;
+        // Copies: a view would keep the activations of the whole batch.
+        sequences.spans().map(|(start, length)| Ok(x.narrow(0, start, length)?.copy()?)).collect()
+    }
+
+    fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError> {
+        if activations.is_empty() {
+            return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
+        }
+        let sequences = Sequences::new(activations.iter().map(|x| x.dims()[0]).collect(), &self.device);
+        self.finish(Tensor::cat(activations, 0)?, &sequences, last.min(self.num_blocks()), None)
     }
 }
 
 impl Text {
-    /// A batch that is not empty.
-    fn encode_part(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError> {
+    /// What leaves the first `blocks` blocks, `(tokens, hidden)`.
+    fn start(&self, batch: &[Tokens], blocks: usize) -> Result<(Tensor, Sequences), EncoderError> {
         let ids: Vec<u32> = batch.iter().flat_map(|tokens| tokens.0.iter().copied()).collect();
         let sequences = Sequences::new(batch.iter().map(|tokens| tokens.0.len()).collect(), &self.device);
         let tokens = ids.len();
-        let x = self.transformer.forward(&Tensor::from_vec(ids, tokens, &self.device)?, &sequences)?;
+        let x = self.transformer.start(&Tensor::from_vec(ids, tokens, &self.device)?, &sequences, blocks)?;
+        Ok((x, sequences))
+    }
+
+    /// The last `last` blocks and what follows; where texts are read at their end token, `batch` tells where that is.
+    fn finish(
+        &self,
+        x: Tensor,
+        sequences: &Sequences,
+        last: usize,
+        batch: Option<&[Tokens]>,
+    ) -> Result<Tensor, EncoderError> {
+        let x = self.transformer.finish(x, sequences, last)?;
         let mut pooled = match self.pooling {
             Pooling::Cls => sequences.pick(&x, |_| 0)?,
-            Pooling::Last => sequences.pick(&x, |row| batch[row].0.len() - 1)?,
-            Pooling::End => sequences.pick(&x, |row| largest(&batch[row]))?,
+            Pooling::Last => sequences.last(&x)?,
+            Pooling::End => match batch {
+                Some(batch) => sequences.pick(&x, |row| largest(&batch[row]))?,
+                None => {
+                    return Err(candle_core::Error::Msg("activations do not tell where texts end".to_owned()).into());
+                }
+            },
             Pooling::Mean => sequences.mean(&x)?,
         };
         for (linear, activation) in &self.projections {

@@ -61,8 +61,8 @@ impl TextTransformer {
         self.places.as_ref().map_or(self.longest, |(places, first)| places.dims()[0].saturating_sub(*first))
     }
 
-    /// `(tokens)` to `(tokens, hidden)`.
-    pub(in crate::encoder) fn forward(&self, ids: &Tensor, sequences: &Sequences) -> Result<Tensor> {
+    /// `(tokens)` to `(tokens, hidden)`, through the first `blocks` blocks.
+    pub(in crate::encoder) fn start(&self, ids: &Tensor, sequences: &Sequences, blocks: usize) -> Result<Tensor> {
         let mut x = self.words.index_select(ids, 0)?;
         if let Some((places, first)) = &self.places {
             x = (x + places.index_select(&sequences.positions(*first)?, 0)?)?;
@@ -73,10 +73,20 @@ impl TextTransformer {
         if let Some(norm) = &self.embedding_norm {
             x = norm.forward(&x)?;
         }
-        let relative = self.relative.as_ref().map(|buckets| buckets.bias(sequences.longest())).transpose()?;
-        for block in &self.blocks {
-            x = block.forward(&x, sequences, relative.as_ref())?;
-        }
+        self.through(x, sequences, &self.blocks[..blocks])
+    }
+
+    /// `(tokens, hidden)` to the same, through the last `blocks` blocks and the last normalisation.
+    pub(in crate::encoder) fn finish(&self, x: Tensor, sequences: &Sequences, blocks: usize) -> Result<Tensor> {
+        let x = self.through(x, sequences, &self.blocks[self.blocks.len() - blocks..])?;
         self.final_norm.as_ref().map_or_else(|| Ok(x.clone()), |norm| norm.forward(&x))
+    }
+
+    fn through(&self, x: Tensor, sequences: &Sequences, blocks: &[Block]) -> Result<Tensor> {
+        if blocks.is_empty() {
+            return Ok(x);
+        }
+        let relative = self.relative.as_ref().map(|buckets| buckets.bias(sequences.longest())).transpose()?;
+        blocks.iter().try_fold(x, |x, block| block.forward(&x, sequences, relative.as_ref()))
     }
 }

@@ -6,7 +6,10 @@
 
 mod sections;
 
-pub use sections::{AlignmentMode, Anchors, CouplingSection, MapKind, ObjectiveKind, Precision, Recipe};
+pub use sections::{
+    AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MapKind, ObjectiveKind,
+    Precision, Recipe,
+};
 
 use crate::edit_distance::nearest;
 use sections::ObjectiveSection;
@@ -16,7 +19,17 @@ use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
 
 /// Keys whose strings are paths of inputs.
-const PATH_KEYS: [&str; 5] = ["data.source", "data.target", "data.anchors", "eval.source", "eval.target"];
+const PATH_KEYS: [&str; 9] = [
+    "data.source",
+    "data.target",
+    "data.source_encoder",
+    "data.target_encoder",
+    "data.source_input",
+    "data.target_input",
+    "data.anchors",
+    "eval.source",
+    "eval.target",
+];
 const VARIANTS: &str = "variants";
 /// The name of the problem that the recipe itself describes, beside its variants.
 pub const MAIN_PROBLEM: &str = "main";
@@ -221,7 +234,38 @@ impl Recipe {
         rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
         rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
         rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
-        rule(checkpoint.keep >= 1, "checkpoint.keep", &checkpoint.keep, "at least 1")
+        rule(checkpoint.keep >= 1, "checkpoint.keep", &checkpoint.keep, "at least 1")?;
+        let rate = optimizer.encoder_learning_rate;
+        rule(rate >= 0.0 && rate.is_finite(), "optimizer.encoder_learning_rate", &rate, "a finite number, at least 0")?;
+        if train.encoders == EncoderTraining::Frozen {
+            return Ok(());
+        }
+        rule(train.encoder_blocks >= 1, "train.encoder_blocks", &train.encoder_blocks, "at least 1")?;
+        rule(train.encoder_memory > 0.0, "train.encoder_memory", &train.encoder_memory, "a positive number of GiB")?;
+        // Where nothing holds items apart, encoders that move towards one another end in one point.
+        let holds_apart = objective.kind != ObjectiveKind::Regression;
+        rule(
+            train.encoders_of != EncoderSides::Both || holds_apart,
+            "train.encoders_of",
+            &"both",
+            "source or target with objective.kind = regression: both encoders would end in one point; contrastive holds \
+             items apart",
+        )?;
+        rule(
+            train.encoders_of != EncoderSides::Target || holds_apart || map.inverse,
+            "train.encoders_of",
+            &"target",
+            "source: with objective.kind = regression the target's encoder learns from the map back, and map.inverse is \
+             false",
+        )?;
+        let own_pairs = self.eval.source.is_some() || self.eval.target.is_some();
+        rule(
+            !own_pairs,
+            "train.encoders",
+            &"not frozen",
+            "frozen with eval.source and eval.target, which are embeddings of the encoders as they were; afterwards \
+             `himacl embed` with the run's encoder and `himacl eval --data`",
+        )
     }
 }
 

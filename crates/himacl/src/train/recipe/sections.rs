@@ -1,5 +1,6 @@
 //! The sections of a recipe, with their defaults.
 
+use super::super::encoders::Side;
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
 use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
@@ -49,6 +50,14 @@ pub struct DataSection {
     pub source_key: Option<String>,
     /// The same for the target.
     pub target_key: Option<String>,
+    /// The folder with the source's encoder, where it is trained and came from a folder (`himacl embed --local`).
+    pub source_encoder: Option<PathBuf>,
+    /// The same for the target.
+    pub target_encoder: Option<PathBuf>,
+    /// The dataset behind the source's embeddings, where its encoder is trained and the dataset has moved since.
+    pub source_input: Option<PathBuf>,
+    /// The same for the target.
+    pub target_input: Option<PathBuf>,
     /// Row i of the source belongs to row i of the target; training must not know: the pairing of the training items is
     /// hidden by a seeded permutation, except for the anchors, and the held-out items are used for evaluation only.
     pub hide_pairs: bool,
@@ -75,6 +84,10 @@ impl Default for DataSection {
             target: PathBuf::new(),
             source_key: None,
             target_key: None,
+            source_encoder: None,
+            target_encoder: None,
+            source_input: None,
+            target_input: None,
             hide_pairs: false,
             anchors: Anchors::Count(0),
             held_out: 0.0,
@@ -343,6 +356,51 @@ pub struct TrainSection {
     pub log_every: u64,
     /// The type that the map is computed in; parameters, their moments and the loss are always f32.
     pub precision: Precision,
+    /// Whether encoders are trained with the map: frozen, last-blocks (with what follows them) or full.
+    pub encoders: EncoderTraining,
+    /// Whose encoders are trained: source, target or both.
+    pub encoders_of: EncoderSides,
+    /// With `last-blocks`: so many blocks.
+    pub encoder_blocks: usize,
+    /// GiB that inputs of trained encoders, or what enters their trained blocks, may take in memory for each side.
+    pub encoder_memory: f64,
+}
+
+/// How much of an encoder is trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncoderTraining {
+    /// Nothing: embeddings stay as they are on disk.
+    #[default]
+    Frozen,
+    /// The last blocks and what follows them.
+    LastBlocks,
+    /// All.
+    Full,
+}
+
+/// Whose encoders are trained.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncoderSides {
+    /// The source's: towards targets that stay where they are.
+    #[default]
+    Source,
+    /// The target's.
+    Target,
+    /// Both.
+    Both,
+}
+
+impl EncoderSides {
+    /// Whether a side is among them.
+    pub fn includes(self, side: Side) -> bool {
+        match self {
+            Self::Source => side == Side::Source,
+            Self::Target => side == Side::Target,
+            Self::Both => true,
+        }
+    }
 }
 
 /// The type that a map is computed in while it is trained.
@@ -376,6 +434,10 @@ impl Default for TrainSection {
             ema: 0.999,
             log_every: 10,
             precision: Precision::Auto,
+            encoders: EncoderTraining::default(),
+            encoders_of: EncoderSides::default(),
+            encoder_blocks: 2,
+            encoder_memory: 4.0,
         }
     }
 }

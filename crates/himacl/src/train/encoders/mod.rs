@@ -1,0 +1,167 @@
+//! Encoders that are trained with the map.
+//!
+//! The gradient goes from the loss through the map and the preparation into an encoder's blocks. What lies before the
+//! trained blocks stays as it is: its output is computed once, by the fused form, and held in memory. Before a coupling or
+//! an evaluation the whole dataset goes through the encoder with the averaged weights, in the fused form again, by the
+//! pipeline and to the format of `himacl embed`.
+
+mod error;
+mod items;
+mod origin;
+mod reembed;
+mod tower;
+mod tuned;
+
+pub use error::EncoderTrainingError;
+pub use reembed::Embedded;
+pub use tuned::TunedEncoder;
+
+use super::Watch;
+use super::dataset::Dataset;
+use super::recipe::{EncoderTraining, Recipe};
+use super::split::Split;
+use crate::align::Preparation;
+use crate::error::Error;
+use crate::map::Tensors;
+use candle_core::{Tensor, Var};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What the names of an encoder's variables begin with among the parameters of a run.
+pub(super) const PREFIX: &str = "encoder.";
+
+/// One of the two sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What is mapped.
+    Source,
+    /// What it is mapped to.
+    Target,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Source => "source",
+            Self::Target => "target",
+        })
+    }
+}
+
+impl Side {
+    /// Where a run keeps this side's encoder, by the Hub's file names.
+    pub fn encoder_folder(self, run: &Path) -> PathBuf {
+        run.join(format!("encoder-{self}"))
+    }
+
+    /// Where a run keeps this side's embeddings by that encoder.
+    pub fn embeddings_folder(self, run: &Path) -> PathBuf {
+        run.join(format!("embeddings-{self}"))
+    }
+}
+
+/// The encoders that a run trains: of one side or of both.
+#[derive(Debug)]
+pub struct Encoders {
+    sides: Vec<TunedEncoder>,
+}
+
+impl Encoders {
+    /// Opens what the recipe asks for: encoders, the inputs of the training rows, and all that can be computed once.
+    /// `None` where encoders are frozen.
+    ///
+    /// # Errors
+    /// [`EncoderTrainingError`]; whatever the encoder's files and the dataset refuse.
+    pub fn open(
+        recipe: &Recipe,
+        data: &Dataset,
+        split: &Split,
+        folder: &Path,
+        watch: &dyn Watch,
+    ) -> Result<Option<Self>, Error> {
+        if recipe.train.encoders == EncoderTraining::Frozen {
+            return Ok(None);
+        }
+        let mut sides = Vec::new();
+        for (side, rows, embeddings) in
+            [(Side::Source, &split.source, &data.source), (Side::Target, &split.target, &data.target)]
+        {
+            if recipe.train.encoders_of.includes(side) {
+                sides.push(TunedEncoder::open(side, recipe, rows, embeddings, folder, watch)?);
+            }
+        }
+        Ok(Some(Self { sides }))
+    }
+
+    /// The encoder of a side, where it is trained.
+    pub fn of(&self, side: Side) -> Option<&TunedEncoder> {
+        self.sides.iter().find(|tuned| tuned.side() == side)
+    }
+
+    /// All variables, as `encoder.SIDE.NAME` with their names in the encoder's file.
+    pub fn variables(&self) -> BTreeMap<String, Var> {
+        let named = self.sides.iter().flat_map(|tuned| {
+            tuned.variables().iter().map(|(name, variable)| (tuned.parameter(name), variable.clone()))
+        });
+        named.collect()
+    }
+
+    /// Embeds the whole datasets with `values` (by the names of [`Encoders::variables`]) in place of the variables, and
+    /// leaves encoders and embeddings in the run's folder. `None`: interrupted.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written; a dataset that has changed.
+    pub fn reembed(&self, values: &Tensors) -> Result<Option<Embedded>, Error> {
+        let mut embedded = Embedded::default();
+        for tuned in &self.sides {
+            let Some(rows) = tuned.reembed(values)? else { return Ok(None) };
+            match tuned.side() {
+                Side::Source => embedded.source = Some(rows),
+                Side::Target => embedded.target = Some(rows),
+            }
+        }
+        Ok(Some(embedded))
+    }
+}
+
+/// Encoders in training, and what takes their embeddings to the spaces of the map.
+#[derive(Debug, Clone, Copy)]
+pub struct Tuning<'a> {
+    /// The encoders.
+    pub encoders: &'a Encoders,
+    /// What prepares the source's embeddings.
+    pub source: &'a Preparation,
+    /// What prepares the target's.
+    pub target: &'a Preparation,
+}
+
+impl Tuning<'_> {
+    /// The prepared embeddings of training rows at `positions`, `(b, d)`, with gradients; `None` for a side whose encoder
+    /// is frozen.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn rows(&self, side: Side, positions: &Tensor) -> Result<Option<Tensor>, Error> {
+        let Some(tuned) = self.encoders.of(side) else { return Ok(None) };
+        let embeddings = tuned.encode(&positions.to_vec1::<u32>()?)?;
+        Ok(Some(self.preparation(side).apply(&embeddings)?))
+    }
+
+    /// All training rows of a side, prepared, `(n, d)`; `None` for a side whose encoder is frozen.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn all(&self, side: Side, embedded: &Embedded) -> Result<Option<Tensor>, Error> {
+        let (Some(tuned), Some(rows)) = (self.encoders.of(side), embedded.of(side)) else { return Ok(None) };
+        let own = rows.index_select(&Tensor::new(tuned.rows(), rows.device())?, 0)?;
+        Ok(Some(self.preparation(side).apply(&own)?))
+    }
+
+    fn preparation(&self, side: Side) -> &Preparation {
+        match side {
+            Side::Source => self.source,
+            Side::Target => self.target,
+        }
+    }
+}
