@@ -1,8 +1,9 @@
 //! A linear layer.
 
-use super::{applies, rows_of_block, values};
-use candle_core::backend::BackendStorage;
+use super::product::{Product, product};
+use super::{applies, filled, rows_of_block, values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
+use faer::MatRef;
 use rayon::prelude::*;
 
 /// `x W + b`, `(n, e)`, for `x (n, d)`, `W (d, e)` and `b (e,)`; differentiable in those of them that are tracked.
@@ -35,17 +36,13 @@ impl CustomOp3 for Linear {
     ) -> Result<(CpuStorage, Shape)> {
         let ((rows, inputs), (_, outputs)) = (l1.shape().dims2()?, l2.shape().dims2()?);
         let bias = values(s3, l3)?;
-        let mut product = s1.matmul(s2, (1, rows, outputs, inputs), l1, l2)?;
-        if let CpuStorage::F32(product) = &mut product
-            && outputs > 0
-        {
-            product.par_chunks_mut(rows_of_block(outputs) * outputs).for_each(|block| {
-                for row in block.chunks_exact_mut(outputs) {
-                    row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-                }
-            });
-        }
-        Ok((product, (rows, outputs).into()))
+        let x = MatRef::from_row_major_slice(values(s1, l1)?, rows, inputs);
+        let weight = MatRef::from_row_major_slice(values(s2, l2)?, inputs, outputs);
+        let mut out = filled(rows * outputs, rows_of_block(outputs) * outputs, |_, block| {
+            block.chunks_exact_mut(outputs).for_each(|row| row.copy_from_slice(bias));
+        });
+        product(&mut out, x, weight, true);
+        Ok((CpuStorage::F32(out), (rows, outputs).into()))
     }
 
     fn bwd(
@@ -57,8 +54,8 @@ impl CustomOp3 for Linear {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
-        let of_x = x.track_op().then(|| gradient.matmul(&weight.t()?)).transpose()?;
-        let of_weight = weight.track_op().then(|| x.t()?.matmul(&gradient)).transpose()?;
+        let of_x = x.track_op().then(|| gradient.apply_op2_no_bwd(weight, &Product::WithTransposed)).transpose()?;
+        let of_weight = weight.track_op().then(|| x.apply_op2_no_bwd(&gradient, &Product::OfTransposed)).transpose()?;
         let of_bias = bias.track_op().then(|| gradient.apply_op1_no_bwd(&ColumnSums)).transpose()?;
         Ok((of_x, of_weight, of_bias))
     }

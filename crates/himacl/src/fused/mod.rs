@@ -7,6 +7,7 @@
 mod gelu;
 mod linear;
 mod moments;
+mod product;
 mod regression;
 mod relu;
 mod rows;
