@@ -192,6 +192,26 @@ fn a_learned_cost_brings_both_sides_to_a_common_space() {
 }
 
 #[test]
+fn training_ends_when_the_coupling_has_settled() {
+    let problem = Problem::new(240, RECIPE);
+    let epochs = |limit: &str| {
+        let limit = format!("coupling.settled_churn={limit}");
+        problem.succeed(&["train", "--config", "recipe.toml", "--force", "--set", &limit]);
+        let log = fs::read_to_string(problem.path("runs/recipe/metrics.jsonl")).unwrap();
+        let records = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let records: Vec<Value> = records.collect();
+        let finished = records.iter().filter(|record| record["epoch_finished"].is_u64()).count();
+        (finished, records.iter().filter_map(|record| record["churn"].as_f64()).collect::<Vec<_>>())
+    };
+    let (all, churn) = epochs("0");
+    assert_eq!((all, churn.len()), (12, 2));
+    // A limit just above what the first recoupling changes ends training there, after four epochs.
+    let (some, same) = epochs(&(churn[0] + 1e-9).to_string());
+    assert_eq!((some, same), (4, vec![churn[0]]));
+    assert!(figure(&problem.json("runs/recipe/summary.json"), "image_to_text_R@1") > 0.8);
+}
+
+#[test]
 fn nothing_is_overwritten_by_accident() {
     fn train<'a>(more: &[&'a str]) -> Vec<&'a str> {
         let short = ["train", "--config", "recipe.toml", "--set", "train.epochs=1", "--set", "data.anchors=10"];

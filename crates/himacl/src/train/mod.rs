@@ -113,6 +113,14 @@ pub fn train(
             state.log(
                 json!({"coupling": state.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}),
             )?;
+            if task.couples() && has_settled(churn, recipe.coupling.settled_churn) {
+                // Not saved: a resumed run computes the coupling anew, and ends here too.
+                watch.note(&format!(
+                    "the coupling has settled ({:.2}% of the items moved): training ends",
+                    100.0 * churn
+                ));
+                break;
+            }
         }
 
         let order = state.pairs.order(recipe.train.seed, state.progress.epoch);
@@ -159,6 +167,11 @@ pub fn train(
     Ok(Trained::Finished(state.averaged_map()?, state.coupling, embedded))
 }
 
+/// Whether a share of moved items is small enough to end training; a limit of 0 never is.
+fn has_settled(churn: f64, limit: f64) -> bool {
+    limit > 0.0 && churn <= limit
+}
+
 fn is_due(count: u64, every: u64) -> bool {
     every > 0 && count.is_multiple_of(every)
 }
@@ -192,6 +205,14 @@ mod tests {
         assert_eq!(sizes(4), [3, 3, 4]);
         assert_eq!(sizes(100), [10]);
         assert_eq!(batches(&order, 3).concat(), order);
+    }
+
+    #[test]
+    fn couplings_settle_at_the_limit() {
+        assert_eq!(
+            [has_settled(0.01, 0.02), has_settled(0.02, 0.02), has_settled(0.03, 0.02), has_settled(0.0, 0.0)],
+            [true, true, false, false]
+        );
     }
 
     #[test]

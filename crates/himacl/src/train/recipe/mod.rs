@@ -200,6 +200,8 @@ impl Recipe {
         }
         rule(data.held_out >= 0.0, "data.held_out", &data.held_out, "a count, or a share below 1")?;
         rule(coupling.keep > 0.0 && coupling.keep <= 1.0, "coupling.keep", &coupling.keep, "a share in (0, 1]")?;
+        let churn = coupling.settled_churn;
+        rule((0.0..1.0).contains(&churn), "coupling.settled_churn", &churn, "a share in [0, 1), 0 = never")?;
         rule(coupling.leaf_size >= 2, "coupling.leaf_size", &coupling.leaf_size, "at least 2")?;
         rule(coupling.max_rank >= 2, "coupling.max_rank", &coupling.max_rank, "at least 2")?;
         rule(map.width >= 1, "map.width", &map.width, "at least 1")?;

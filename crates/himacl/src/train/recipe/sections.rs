@@ -163,6 +163,8 @@ pub struct CouplingSection {
     pub cost: CostKind,
     /// How much work a coupling may cost.
     pub quality: Quality,
+    /// Training ends when a new coupling changes the partners of at most this share of the items; 0 = never.
+    pub settled_churn: f64,
     /// Start each coupling from the one before.
     pub warm_start: bool,
     /// The share of coupled pairs used, those closest in the mapped space, in (0, 1].
@@ -185,6 +187,7 @@ impl Default for CouplingSection {
             recompute_every: 5,
             cost: CostKind::NegativeInnerProduct,
             quality: Quality::default(),
+            settled_churn: 0.0,
             warm_start: true,
             keep: 1.0,
             leaf_size: 256,
