@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::encoder::{words, write_tiny_bert};
-use support::{Scratch, contents, write_npy};
+use support::{Scratch, contents, kill_until_done, write_npy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_himacl-under-test");
 const ROWS: usize = 60;
@@ -238,29 +237,10 @@ fn a_killed_run_ends_with_the_same_bits() {
     let started = Instant::now();
     problem.trained("whole", &epochs);
     let whole = started.elapsed();
-    let mut kills = 0;
-    for attempt in 1..100_u32 {
-        let more = if attempt == 1 { epochs.to_vec() } else { [&epochs[..], &["--resume"]].concat() };
-        let mut command = problem.train("killed", &more);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let share = f64::from(attempt * 37 % 100) / 100.0;
-        let deadline = Instant::now() + whole.mul_f64(0.2 + 0.5 * share + 0.05 * f64::from(attempt));
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break Some(status),
-                None if Instant::now() > deadline => break None,
-                None => sleep(Duration::from_millis(2)),
-            }
-        };
-        if let Some(status) = status {
-            assert!(status.success());
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-    }
-    assert!(kills >= 1, "the run ended before it could be killed");
+    kill_until_done(whole, |first| {
+        let more = if first { epochs.to_vec() } else { [&epochs[..], &["--resume"]].concat() };
+        problem.train("killed", &more)
+    });
     assert_same_run(&problem.0.path("killed"), &problem.0.path("whole"));
 }
 

@@ -1,5 +1,7 @@
 //! `himacl train`, `eval` and `apply` as a user runs them.
 
+mod support;
+
 use himacl::data::{Embeddings, write_npy_f32};
 use serde_json::Value;
 use std::fs;
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use support::kill_until_done;
 use tempfile::TempDir;
 
 /// A small problem with a known answer: y = x A plus a little noise.
@@ -338,28 +341,7 @@ fn a_killed_run_ends_with_the_same_bits() {
     assert!(train("whole", &[]).status().unwrap().success());
     let whole = started.elapsed();
 
-    // Killed at moments spread over the run, whatever it is doing then; after the first kills it goes on from what is there.
-    let mut kills = 0;
-    for attempt in 1..200_u32 {
-        let mut child = train("killed", if attempt == 1 { &[] } else { &["--resume"] }).spawn().unwrap();
-        let share = f64::from(attempt * 37 % 100) / 100.0;
-        let deadline = Instant::now() + whole.mul_f64(0.1 + 0.5 * share + 0.05 * f64::from(attempt));
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break Some(status),
-                None if Instant::now() > deadline => break None,
-                None => sleep(Duration::from_millis(2)),
-            }
-        };
-        if let Some(status) = status {
-            assert!(status.success());
-            break;
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        kills += 1;
-    }
-    assert!(kills >= 1, "the run ended before it could be killed");
+    kill_until_done(whole, |first| train("killed", if first { &[] } else { &["--resume"] }));
     assert_same_run(&problem, "killed", "whole");
 }
 

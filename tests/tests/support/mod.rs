@@ -7,7 +7,9 @@ pub(crate) mod hub;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// Runs the command under test.
 pub(crate) fn himacl(arguments: &[&str]) -> Output {
@@ -115,4 +117,31 @@ pub(crate) fn contents(folder: &Path) -> std::collections::BTreeMap<PathBuf, Vec
         }
     }
     all
+}
+
+/// Runs a command again and again, the first time (`true`) and those that go on, killing it at moments spread over the time
+/// that it takes as a whole, whatever it is doing then, until it ends by itself.
+pub(crate) fn kill_until_done(whole: Duration, command: impl Fn(bool) -> Command) {
+    let mut kills = 0;
+    for attempt in 1..200_u32 {
+        let mut child = command(attempt == 1).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let share = f64::from(attempt * 37 % 100) / 100.0;
+        let deadline = Instant::now() + whole.mul_f64(0.1 + 0.5 * share + 0.05 * f64::from(attempt));
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if Instant::now() > deadline => break None,
+                None => sleep(Duration::from_millis(2)),
+            }
+        };
+        if let Some(status) = status {
+            assert!(status.success());
+            assert!(kills >= 1, "the run ended before it could be killed");
+            return;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    panic!("the run did not end in spite of {kills} tries");
 }
