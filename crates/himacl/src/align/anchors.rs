@@ -8,7 +8,7 @@ use super::params::{Aligner, Candidate, RefinementParams};
 use super::preparation::{Preparation, PreparedMap};
 use super::principal_axes::PrincipalAxes;
 use super::refinement::{Sides, joint, refine, ridge_both_ways, select};
-use super::selection::{FEWEST_HIDDEN, SelectionReport, can_hide, cross_validate};
+use super::selection::{FEWEST_HIDDEN, SelectionReport, cross_validate, num_folds};
 use candle_core::Tensor;
 use hiref_core::Observer;
 
@@ -48,10 +48,9 @@ impl Aligner {
         check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
         let coordinates = axes.coordinates(&params.candidates, source, target)?;
 
-        let selection = if can_hide(params, anchors) {
-            cross_validate(params, &coordinates, anchors, true, observer)?
-        } else {
-            Vec::new()
+        let selection = match num_folds(params, anchors.len()) {
+            Some(folds) => cross_validate(params, &coordinates, anchors, folds, true, observer)?,
+            None => Vec::new(),
         };
         let best = (0..selection.len())
             .min_by(|&a, &b| selection[a].mean_log_rank.total_cmp(&selection[b].mean_log_rank))
@@ -129,14 +128,10 @@ impl Aligner {
         let params = &self.params;
         let axes = Axes::fit(&params.candidates, params.seed, source, target)?;
         check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
-        if !can_hide(params, anchors) {
-            return Err(AlignError::TooFewAnchors {
-                got: anchors.len(),
-                expected: FEWEST_HIDDEN * params.folds.max(2),
-            });
-        }
+        let folds = num_folds(params, anchors.len())
+            .ok_or(AlignError::TooFewAnchors { got: anchors.len(), expected: 2 * FEWEST_HIDDEN })?;
         let coordinates = axes.coordinates(&params.candidates, source, target)?;
-        cross_validate(params, &coordinates, anchors, false, observer)
+        cross_validate(params, &coordinates, anchors, folds, false, observer)
     }
 }
 

@@ -39,8 +39,7 @@ pub struct RefinementParams {
     pub softness: f64,
 }
 
-/// `sharp`, `diffuse` and `wide` were chosen by known pairs alone: `benchmarks/2026-11-22-alignment.md` and
-/// `benchmarks/2026-11-23-himacl.md`.
+/// How they were chosen: `benchmarks/2026-11-22-alignment.md` and `benchmarks/2026-11-23-himacl.md`.
 impl RefinementParams {
     /// For two views of the same thing, where the coupling soon finds many true pairs.
     pub fn sharp() -> Self {
@@ -62,27 +61,25 @@ impl RefinementParams {
     }
 
     /// For spaces that share only their coarse structure, where the coupling finds few true pairs.
+    ///
+    /// A single partner would be wrong nearly always, so each target is the mean of a hundred candidates; that is noise
+    /// small enough to fit maps in many dimensions from the start.
     pub fn diffuse() -> Self {
         Self {
-            whitening: 0.0,
-            first_dimension: 32,
-            last_dimension: 128,
-            penalty: 1.0,
+            whitening: 0.1,
+            first_dimension: 128,
+            last_dimension: 256,
+            penalty: 0.3,
             rounds: 8,
-            first_share: 0.25,
+            first_share: 1.0,
             last_share: 1.0,
             anchor_share: 0.5,
             neighbours: 10,
-            candidates: 30,
+            candidates: 100,
             temperature: 0.1,
             structure: 0.0,
-            softness: 0.0,
+            softness: 1.0,
         }
-    }
-
-    /// As [`diffuse`](Self::diffuse), for known pairs enough to fit maps in many dimensions from the start.
-    pub fn wide() -> Self {
-        Self { first_dimension: 128, last_dimension: 256, anchor_share: 0.8, ..Self::diffuse() }
     }
 
     /// For a start without known pairs between two views of the same thing.
@@ -163,7 +160,8 @@ pub struct AlignParams {
     /// The settings among which cross-validation over the known pairs chooses; with one there is still the choice between
     /// it and the map fitted on the known pairs alone.
     pub candidates: Vec<Candidate>,
-    /// Folds of the known pairs; below 2 the first candidate is taken unseen.
+    /// Folds of the known pairs, fewer where that leaves less than three pairs in each; below 2 the first candidate is
+    /// taken unseen.
     pub folds: usize,
     /// Rounds of the loop in each fold, where the candidate itself has no fewer.
     pub selection_rounds: usize,
@@ -186,9 +184,8 @@ impl Default for AlignParams {
             candidates: vec![
                 candidate("sharp", RefinementParams::sharp()),
                 candidate("diffuse", RefinementParams::diffuse()),
-                candidate("wide", RefinementParams::wide()),
             ],
-            folds: 2,
+            folds: 4,
             selection_rounds: 6,
             baseline_penalty: 1.0,
             reference_items: 16384,

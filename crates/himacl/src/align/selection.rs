@@ -36,12 +36,12 @@ pub struct SelectionReport {
     pub anchors_only_mean_log_rank: f64,
 }
 
-/// Whether there are folds, and known pairs enough for them.
-pub(crate) fn can_hide(params: &AlignParams, anchors: &[(u32, u32)]) -> bool {
-    params.folds >= 2 && anchors.len() / params.folds >= FEWEST_HIDDEN
+/// Folds of so many known pairs, if there are pairs enough for two.
+pub(crate) fn num_folds(params: &AlignParams, anchors: usize) -> Option<usize> {
+    Some(params.folds.min(anchors / FEWEST_HIDDEN)).filter(|&folds| folds >= 2)
 }
 
-/// Scores every candidate: `coordinates` are both sides' whitened coordinates for each. With `stop_early`, further folds
+/// Scores every candidate on `folds` folds: `coordinates` are both sides' whitened coordinates for each. With `stop_early`, further folds
 /// are spared on candidates far behind, and on a single one far ahead.
 ///
 /// Each fold hides its share of the known pairs among the free items, runs the loop on the rest, and ranks the hidden
@@ -50,6 +50,7 @@ pub(crate) fn cross_validate(
     params: &AlignParams,
     coordinates: &[(Tensor, Tensor)],
     anchors: &[(u32, u32)],
+    folds: usize,
     stop_early: bool,
     observer: &dyn Observer,
 ) -> Result<Vec<SelectionReport>, AlignError> {
@@ -57,7 +58,7 @@ pub(crate) fn cross_validate(
     shuffled.shuffle(&mut rng::stream(params.seed, &[FOLDS]));
     let run = |candidate: usize, fold: usize| {
         let part = |hidden: bool| {
-            let fits = move |at: &usize| (at % params.folds == fold) == hidden;
+            let fits = move |at: &usize| (at % folds == fold) == hidden;
             (0..shuffled.len()).filter(fits).map(|at| shuffled[at]).collect::<Vec<_>>()
         };
         let (x, y) = &coordinates[candidate];
@@ -67,7 +68,7 @@ pub(crate) fn cross_validate(
     let (n, m) = (coordinates[0].0.dim(0)?, coordinates[0].1.dim(0)?);
     let mut results = vec![Vec::<(f64, f64)>::new(); params.candidates.len()];
     let mut open: Vec<usize> = (0..params.candidates.len()).collect();
-    for fold in 0..params.folds {
+    for fold in 0..folds {
         // Side by side only where each run keeps little in memory; large ones use every core by themselves.
         let scores: Vec<Result<(f64, f64), AlignError>> = if n.max(m) <= params.coupling.exact_limit {
             open.par_iter().map(|&candidate| run(candidate, fold)).collect()
