@@ -14,9 +14,11 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// Principal dimensions of the maps on the known pairs alone.
-const DIMENSIONS: [usize; 3] = [32, 128, 256];
+const DIMENSIONS: [usize; 4] = [32, 128, 256, 384];
 /// Their penalties.
 const PENALTIES: [f64; 4] = [0.01, 0.1, 1.0, 10.0];
+/// Folds of the known pairs by which their settings are chosen, as many as the loop's.
+const FOLDS: usize = 4;
 /// Neighbours of the scaled score by which their settings are chosen, as in the evaluation.
 const NEIGHBOURS: usize = 10;
 
@@ -102,7 +104,7 @@ impl Case {
         Ok(retrieval(&x, &y, RetrievalParams { csls_neighbours: NEIGHBOURS })?)
     }
 
-    /// A closed form on the known pairs alone, its dimension and penalty chosen by hiding either half of them.
+    /// A closed form on the known pairs alone, its dimension and penalty chosen by hiding each fold of them.
     fn closed_form(&self, form: Form, axes: &(PrincipalAxes, PrincipalAxes)) -> anyhow::Result<(PreparedMap, String)> {
         let fit = |pairs: &[(u32, u32)], dimension: usize, penalty: f64| -> anyhow::Result<PreparedMap> {
             let source = Preparation::whitening(&axes.0, dimension, 0.0)?;
@@ -112,16 +114,16 @@ impl Case {
             let y = target.apply(&rows(&self.target, pairs.iter().map(|pair| pair.1).collect())?)?;
             Ok(PreparedMap { source, target, map: form.fit(&x, &y, penalty)? })
         };
-        let part = |odd: bool| -> Vec<(u32, u32)> {
-            let pairs = self.anchors.iter().enumerate().filter(|(at, _)| (at % 2 == 1) == odd);
+        let part = |fold: usize, hidden: bool| -> Vec<(u32, u32)> {
+            let pairs = self.anchors.iter().enumerate().filter(|(at, _)| (at % FOLDS == fold) == hidden);
             pairs.map(|(_, &pair)| pair).collect()
         };
         let mut best = (f64::INFINITY, 0, 0.0);
         for dimension in DIMENSIONS {
             for &penalty in form.penalties() {
                 let mut score = 0.0;
-                for odd in [false, true] {
-                    let (known, hidden) = (part(odd), part(!odd));
+                for fold in 0..FOLDS {
+                    let (known, hidden) = (part(fold, false), part(fold, true));
                     let map = fit(&known, dimension, penalty)?;
                     let sides = (&self.source, &self.target);
                     score += mean_log_rank_of_hidden(&map, sides, &known, &hidden, NEIGHBOURS)?;

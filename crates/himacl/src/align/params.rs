@@ -68,7 +68,7 @@ impl RefinementParams {
         Self {
             whitening: 0.1,
             first_dimension: 128,
-            last_dimension: 256,
+            last_dimension: 384,
             penalty: 0.3,
             rounds: 8,
             first_share: 1.0,
