@@ -52,6 +52,7 @@ fn neutral() -> RefinementParams {
         temperature: 0.1,
         structure: 0.0,
         softness: 0.5,
+        dropout: 0.0,
     }
 }
 

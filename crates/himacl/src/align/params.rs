@@ -37,6 +37,9 @@ pub struct RefinementParams {
     pub structure: f64,
     /// Share of the softened target; the coupled partner is the rest.
     pub softness: f64,
+    /// Share of the joint coordinates that the first round's coupling leaves out, drawn anew each round; it falls to 0,
+    /// linearly, in the last. Wrong pairs that confirm one another do not survive it.
+    pub dropout: f64,
 }
 
 /// How they were chosen: `benchmarks/2026-11-22-alignment.md` and `benchmarks/2026-11-23-himacl.md`.
@@ -57,6 +60,7 @@ impl RefinementParams {
             temperature: 0.05,
             structure: 0.2,
             softness: 0.5,
+            dropout: 0.0,
         }
     }
 
@@ -79,6 +83,7 @@ impl RefinementParams {
             temperature: 0.1,
             structure: 0.0,
             softness: 1.0,
+            dropout: 0.0,
         }
     }
 
@@ -87,7 +92,15 @@ impl RefinementParams {
     /// The last round still rejects the least sure pairs: groups that are paired wrongly as a whole are among them, and no
     /// known pair would correct what they do to the map.
     pub fn unpaired_sharp() -> Self {
-        Self { whitening: 0.5, first_dimension: 32, last_dimension: 128, rounds: 30, last_share: 0.6, ..Self::sharp() }
+        Self {
+            whitening: 0.5,
+            first_dimension: 32,
+            last_dimension: 128,
+            rounds: 30,
+            last_share: 0.6,
+            dropout: 0.8,
+            ..Self::sharp()
+        }
     }
 
     /// For a start without known pairs where only the coarse structure may be shared.
@@ -132,7 +145,8 @@ impl RefinementParams {
             self.structure,
             "a finite number, at least 0",
         )?;
-        rule(unit(self.softness), "softness", self.softness, share)
+        rule(unit(self.softness), "softness", self.softness, share)?;
+        rule(unit(self.dropout) && self.dropout < 1.0, "dropout", self.dropout, "a share in [0, 1)")
     }
 }
 
@@ -266,6 +280,7 @@ mod tests {
         assert_eq!(with(|params| params.temperature = 0.0), "temperature");
         assert_eq!(with(|params| params.structure = -1.0), "structure");
         assert_eq!(with(|params| params.softness = 2.0), "softness");
+        assert_eq!(with(|params| params.dropout = 1.0), "dropout");
         let none = AlignParams { candidates: Vec::new(), ..AlignParams::default() };
         assert!(matches!(none.check(), Err(AlignError::Parameter { name: "candidates", .. })));
     }

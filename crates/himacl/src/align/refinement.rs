@@ -7,9 +7,13 @@ use super::params::RefinementParams;
 use super::structure::density_profiles;
 use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
 use candle_core::{Result, Tensor};
-use hiref_core::Permutation;
+use hiref_core::{Permutation, rng};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
+
+/// Names the streams of the coordinates left out.
+const DROPOUT: u64 = 0x6472_6f70;
 
 /// One round of the loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -118,16 +122,20 @@ pub(crate) fn refine_from(
         let started = Instant::now();
         let progress = round as f64 / (rounds - 1).max(1) as f64;
         let (joint_x, joint_y) = map.joint(&select(&x, &free.x)?, &select(&y, &free.y)?)?;
-        let joint = match &profiles {
+        let scored = |joint_x: &Tensor| match &profiles {
             Some((profile_x, profile_y)) if progress < 1.0 => {
                 // Two more blocks of coordinates add their inner product to the scores.
                 let weight = (params.structure * (1.0 - progress)).sqrt();
-                let joint_x = Tensor::cat(&[&joint_x, &(profile_x * weight)?], 1)?;
-                Joint::new(&joint_x, &Tensor::cat(&[&joint_y, &(profile_y * weight)?], 1)?, reference.0, reference.1)?
+                let joint_x = Tensor::cat(&[joint_x, &(profile_x * weight)?], 1)?;
+                Joint::new(&joint_x, &Tensor::cat(&[&joint_y, &(profile_y * weight)?], 1)?, reference.0, reference.1)
             }
-            _ => Joint::new(&joint_x, &joint_y, reference.0, reference.1)?,
+            _ => Joint::new(joint_x, &joint_y, reference.0, reference.1),
         };
-        let coupling = coupler.couple(&joint)?;
+        let joint = scored(&joint_x)?;
+        let coupling = match without_some(&joint_x, params.dropout * (1.0 - progress), (reference.1, round))? {
+            Some(part) => coupler.couple(&scored(&part)?)?,
+            None => coupler.couple(&joint)?,
+        };
         let scores = pair_scores(&joint, &coupling)?;
         let (x_means, y_means) = joint.neighbourhoods(params.neighbours)?;
         let share = params.first_share + (params.last_share - params.first_share) * progress;
@@ -166,6 +174,21 @@ pub(crate) fn refine_from(
         last = Some(coupling);
     }
     Ok(Refined { start, map, rounds: reports })
+}
+
+/// The joint coordinates with about `share` of them, drawn for this round, set to zero; none where nothing would be left
+/// out, or nothing left.
+fn without_some(joint: &Tensor, share: f64, (seed, round): (u64, usize)) -> Result<Option<Tensor>> {
+    if share <= 0.0 {
+        return Ok(None);
+    }
+    let mut generator = rng::stream(seed, &[DROPOUT, round as u64]);
+    let kept: Vec<bool> = (0..joint.dim(1)?).map(|_| generator.random::<f64>() >= share).collect();
+    if kept.iter().all(|&kept| kept) || !kept.contains(&true) {
+        return Ok(None);
+    }
+    let factors: Vec<f32> = kept.iter().map(|&kept| f32::from(u8::from(kept))).collect();
+    joint.broadcast_mul(&Tensor::new(factors, joint.device())?).map(Some)
 }
 
 /// Density profiles of the free items, measured among all items of their side.
@@ -244,6 +267,18 @@ mod tests {
         let params = RefinementParams { first_dimension: 4, last_dimension: 64, ..RefinementParams::default() };
         let grown: Vec<usize> = (0..=4).map(|round| grown(&params, round, 4)).collect();
         assert_eq!(grown, [4, 8, 16, 32, 64]);
+    }
+
+    #[test]
+    fn whole_coordinates_are_left_out_anew_each_round() {
+        let joint = Tensor::ones((3, 400), candle_core::DType::F32, &candle_core::Device::Cpu).unwrap();
+        let left = |share, round| without_some(&joint, share, (5, round)).unwrap().map(|t| t.to_vec2::<f32>().unwrap());
+        assert!(left(0.0, 0).is_none());
+        let (first, second) = (left(0.8, 0).unwrap(), left(0.8, 1).unwrap());
+        assert!(first[0] == first[1] && first[1] == first[2] && first != second);
+        assert!(first[0].iter().all(|&value| value == 0.0 || value == 1.0));
+        let kept = first[0].iter().sum::<f32>();
+        assert!((50.0..110.0).contains(&kept), "{kept} of 400 coordinates kept");
     }
 
     #[test]

@@ -16,21 +16,29 @@ use super::params::{Aligner, RefinementParams};
 use super::refinement::{Refined, Sides, joint, refine_from, ridge_both_ways, select};
 use crate::map::{Map, TwoWayMap, unit_rows};
 use candle_core::Tensor;
-use hiref_core::{Observer, Permutation, UNMATCHED};
+use hiref_core::{Observer, Permutation, UNMATCHED, rng};
+use rand::Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+
+/// Names the streams of the loop's own draws.
+const RUN: u64 = 0x7275_6e73;
 
 /// What speaks for a pairing that was found without known pairs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnpairedReport {
-    /// How far the two best starts of the chosen candidate agree.
+    /// How far the two best starts of the chosen candidate agree, before they were combined.
     pub agreement: Agreement,
     /// Whether that is less than what was asked for: then the pairing is not to be trusted.
     pub shares_too_little: bool,
-    /// The same of every candidate.
+    /// The same of every candidate that was tried, in order: those after the first whose starts agree are not.
     pub candidates: Vec<Agreement>,
     /// Every start, in order.
     pub starts: Vec<StartReport>,
+    /// The matched cosine of the run from the consensus of the chosen candidate's starts.
+    pub combined_matched_cosine: f64,
+    /// Whether that run was kept, because no single start has a higher one.
+    pub combined_kept: bool,
 }
 
 /// How far the two best starts of one candidate agree.
@@ -74,7 +82,6 @@ impl UnpairedReport {
 
 /// One start, refined.
 struct Run {
-    candidate: usize,
     refined: Refined,
     coupling: Permutation,
     /// Fitted to the whole coupling.
@@ -90,19 +97,21 @@ impl Aligner {
     /// matched centroids, weighted by their consensus, are the first map; then the loop of [`Aligner::anchors`] couples,
     /// believes a growing share of the surest pairs, and refits. Of the starts of one candidate, those are best whose
     /// pairing predicts itself best: the mean cosine of the matched pairs of one half of the items under the map fitted to
-    /// the other half. The first candidate is kept whose two best starts agree as far as asked for. No true pair enters
-    /// these choices.
+    /// the other half. The first candidate is kept whose two best starts agree as far as asked for; further ones are not
+    /// tried. What its starts ended in is then averaged, by consensus again, to one more first map, from which the loop
+    /// runs once more: wrong pairs of one start are not those of another. No true pair enters these choices.
     ///
     /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: independent starts then
     /// end in different maps. The last candidate is kept then, which should be the most cautious.
     ///
-    /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts in all and r rounds, s r
+    /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts in all and r rounds, (s + 1) r
     /// couplings of n with m items, and s · `restarts` clusterings of up to `reference_items` items.
     /// *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
     /// References: \[RS26\] "Shared Geometry as a Rosetta Stone", arXiv 2610.09411, 2026 (centroids matched by linear CKA,
-    /// averaged over restarts); \[ALA18\] (the loop). We differ in the weights by consensus, in the growing share of
-    /// believed pairs under a one-to-one coupling, in the choice by agreement and cross-fitted cosine.
+    /// averaged over restarts); \[ALA18\] (the loop, and that a falling share of the scores is left out at random; here it is
+    /// coordinates). We differ in the weights by consensus, in the growing share of believed pairs under a one-to-one
+    /// coupling, in the choice by agreement and cross-fitted cosine, in combining starts.
     ///
     /// # Errors
     /// Embeddings that are empty or not finite; known pairs that repeat or name no item; [`AlignError::Interrupted`] once
@@ -126,33 +135,40 @@ impl Aligner {
         let coordinates = axes.coordinates(candidates, source, target)?;
         let search = Search { aligner: self, coordinates: &coordinates, anchors, observer };
 
-        let jobs: Vec<(usize, usize)> = (0..candidates.len())
-            .flat_map(|candidate| (0..params.unpaired.starts).map(move |start| (candidate, start)))
-            .collect();
-        let one = |&(candidate, start): &(usize, usize)| search.run(candidate, start);
-        // Side by side only where each run keeps little in memory; large ones use every core by themselves.
-        let mut runs: Vec<Run> = if n.max(m) <= params.coupling.exact_limit {
-            jobs.par_iter().map(one).collect::<Result<_, _>>()?
-        } else {
-            jobs.iter().map(one).collect::<Result<_, _>>()?
+        let UnpairedParams { least_agreement, least_same_partners, starts, .. } = params.unpaired;
+        let (mut agreements, mut reports, mut last) = (Vec::new(), Vec::new(), None);
+        for candidate in 0..candidates.len() {
+            let one = |start: usize| search.start(candidate, start);
+            // Side by side only where each run keeps little in memory; large ones use every core by themselves.
+            let mut runs: Vec<Run> = if n.max(m) <= params.coupling.exact_limit {
+                (0..starts).into_par_iter().map(one).collect::<Result<_, _>>()?
+            } else {
+                (0..starts).map(one).collect::<Result<_, _>>()?
+            };
+            reports.extend(runs.iter().map(|run| run.report.clone()));
+            runs.sort_by(|a, b| b.report.matched_cosine.total_cmp(&a.report.matched_cosine));
+            let agreement = search.agreement(candidate, &runs[0], &runs[1])?;
+            agreements.push(agreement);
+            let enough = agreement.cosine >= least_agreement && agreement.same_partners >= least_same_partners;
+            last = Some((candidate, agreement, enough, runs));
+            if enough {
+                break;
+            }
+        }
+        let (candidate, agreement, enough, runs) = last.expect("checked parameters have at least one candidate");
+        let combined = search.combined(candidate, &runs)?;
+        let combined_matched_cosine = combined.report.matched_cosine;
+        let best = runs.into_iter().next().expect("at least two starts");
+        let combined_kept = combined_matched_cosine >= best.report.matched_cosine;
+        let Run { refined, coupling, .. } = if combined_kept { combined } else { best };
+        let unpaired = UnpairedReport {
+            agreement,
+            shares_too_little: !enough,
+            candidates: agreements,
+            starts: reports,
+            combined_matched_cosine,
+            combined_kept,
         };
-        let starts: Vec<StartReport> = runs.iter().map(|run| run.report.clone()).collect();
-        runs.sort_by(|a, b| b.report.matched_cosine.total_cmp(&a.report.matched_cosine));
-        let agreement = |candidate: usize| {
-            let best: Vec<&Run> = runs.iter().filter(|run| run.candidate == candidate).take(2).collect();
-            search.agreement(best[0], best[1])
-        };
-        let agreements: Vec<Agreement> = (0..candidates.len()).map(agreement).collect::<Result<_, _>>()?;
-        let UnpairedParams { least_agreement, least_same_partners, .. } = params.unpaired;
-        let enough = |of: &Agreement| of.cosine >= least_agreement && of.same_partners >= least_same_partners;
-        let candidate = agreements.iter().position(enough);
-        let shares_too_little = candidate.is_none();
-        let candidate = candidate.unwrap_or(candidates.len() - 1);
-        let unpaired =
-            UnpairedReport { agreement: agreements[candidate], shares_too_little, candidates: agreements, starts };
-
-        let best = runs.iter().position(|run| run.candidate == candidate).unwrap_or(0);
-        let Run { refined, coupling, .. } = runs.swap_remove(best);
         let refinement = &candidates[candidate].refinement;
         let (x, y) = &coordinates[candidate];
         let sides = Sides { x, y, anchors };
@@ -191,31 +207,59 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn run(&self, candidate: usize, number: usize) -> Result<Run, AlignError> {
+    /// One start of a candidate.
+    fn start(&self, candidate: usize, number: usize) -> Result<Run, AlignError> {
         let params = &self.aligner.params;
-        let (x, y) = &self.coordinates[candidate];
-        let sides = Sides { x, y, anchors: self.anchors };
-        let named = &params.unpaired.candidates[candidate];
-        let refinement = self.worth_of_anchors(&named.refinement)?;
-        let reference = (params.reference_items, params.seed);
-        let (view_x, view_y) = sides.view(refinement.first_dimension)?;
+        let (sides, refinement) = self.candidate(candidate)?;
+        let (x, y) = sides.view(refinement.first_dimension)?;
         let path = [candidate as u64, number as u64];
-        let views = (&view_x, &view_y);
-        let start = start::start(views, self.anchors, &params.unpaired, reference, &path, self.observer)?;
+        let reference = (params.reference_items, params.seed);
+        let start = start::start((&x, &y), self.anchors, &params.unpaired, reference, &path, self.observer)?;
+        let mut run = self.run(candidate, number, start.map)?;
+        run.report.centroid_alignment = start.alignment;
+        run.report.restart_agreement = start.agreement;
+        Ok(run)
+    }
+
+    /// One more run, from what all starts of a candidate ended in.
+    fn combined(&self, candidate: usize, runs: &[Run]) -> Result<Run, AlignError> {
+        let (sides, refinement) = self.candidate(candidate)?;
+        let free = sides.free()?;
+        let pairs = |run: &Run| run.coupling.pairs().map(|(i, j)| (free.x[i], free.y[j])).collect::<Vec<_>>();
+        let pairs: Vec<Vec<(u32, u32)>> = runs.iter().map(pairs).collect();
+        let (x, y) = sides.view(refinement.first_dimension)?;
+        let weight = self.aligner.params.unpaired.anchor_weight;
+        let map = start::combined((&x, &y), &pairs, self.anchors, weight)?;
+        self.run(candidate, runs.len(), map)
+    }
+
+    fn candidate(&self, candidate: usize) -> Result<(Sides<'_>, RefinementParams), AlignError> {
+        let (x, y) = &self.coordinates[candidate];
+        let named = &self.aligner.params.unpaired.candidates[candidate];
+        Ok((Sides { x, y, anchors: self.anchors }, self.worth_of_anchors(&named.refinement)?))
+    }
+
+    /// The loop from a first map, and how well what it finds predicts itself.
+    fn run(&self, candidate: usize, number: usize, map: TwoWayMap) -> Result<Run, AlignError> {
+        let params = &self.aligner.params;
+        let (sides, refinement) = self.candidate(candidate)?;
+        // Draws of its own for each run, so that runs err in different ways.
+        let seed = rng::stream(params.seed, &[RUN, candidate as u64, number as u64]).random();
+        let reference = (params.reference_items, seed);
         let mut coupler = Coupler::new(&params.coupling, self.observer);
-        let refined = refine_from(&sides, &refinement, start.map, refinement.rounds, reference, &mut coupler)?;
+        let refined = refine_from(&sides, &refinement, map, refinement.rounds, reference, &mut coupler)?;
         let view = sides.view(refinement.last_dimension)?;
         let joint = joint(&refined.map, (&view.0, &view.1), &sides.free()?, reference)?;
         let coupling = coupler.couple(&joint)?;
         let (matched_cosine, fitted) = matched_cosine(&sides, &view, refinement.penalty, &coupling)?;
         let report = StartReport {
-            candidate: named.name.clone(),
+            candidate: params.unpaired.candidates[candidate].name.clone(),
             start: number + 1,
-            centroid_alignment: start.alignment,
-            restart_agreement: start.agreement,
+            centroid_alignment: 0.0,
+            restart_agreement: 0.0,
             matched_cosine,
         };
-        Ok(Run { candidate, refined, coupling, fitted, report })
+        Ok(Run { refined, coupling, fitted, report })
     }
 
     /// The candidate with the share of the known pairs cut down to what so few are worth.
@@ -228,9 +272,9 @@ impl Search<'_> {
     }
 
     /// Of two runs of one candidate.
-    fn agreement(&self, first: &Run, second: &Run) -> Result<Agreement, AlignError> {
-        let (x, y) = &self.coordinates[first.candidate];
-        let last = self.aligner.params.unpaired.candidates[first.candidate].refinement.last_dimension;
+    fn agreement(&self, candidate: usize, first: &Run, second: &Run) -> Result<Agreement, AlignError> {
+        let (x, y) = &self.coordinates[candidate];
+        let last = self.aligner.params.unpaired.candidates[candidate].refinement.last_dimension;
         let (x, _) = Sides { x, y, anchors: self.anchors }.view(last)?;
         let image = |map: &Map| -> candle_core::Result<Tensor> { unit_rows(&map.apply(&x)?) };
         let cosines = (image(&first.fitted.forward)? * image(&second.fitted.forward)?)?.sum(1)?;

@@ -36,7 +36,7 @@ impl Default for UnpairedParams {
             centroids: 25,
             restarts: 40,
             matching_starts: 12,
-            starts: 3,
+            starts: 5,
             anchor_weight: 0.5,
             anchor_worth: 10.0,
             least_agreement: 0.8,

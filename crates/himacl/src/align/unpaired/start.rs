@@ -7,7 +7,7 @@ use crate::align::AlignError;
 use crate::align::confidence::{drawn, rows};
 use crate::align::refinement::select;
 use crate::eval::with_host_values;
-use crate::map::{LinearMap, Map, TwoWayMap};
+use crate::map::{LinearMap, Map, TwoWayMap, inner_products};
 use candle_core::Tensor;
 use hiref_core::Observer;
 use rayon::prelude::*;
@@ -75,10 +75,36 @@ pub(super) fn start(
     let restarts: Vec<Restart> = restarts.into_iter().flatten().collect();
     let half = |parity: usize| consensus(&restarts.iter().skip(parity).step_by(2).collect::<Vec<_>>(), k * l);
     let agreement = inner(&half(0), &half(1));
+    let map = first_map((x, y), &restarts, anchors, params.anchor_weight)?;
+    let alignment = restarts.iter().map(|restart| restart.alignment).fold(0.0, f64::max);
+    Ok(Start { map, alignment, agreement })
+}
+
+/// A first map from what several starts ended in: the consensus of the cross-covariances of their pairs, joined by the
+/// known pairs as in [`start`]. Pairs are (x index, y index), for each start.
+pub(super) fn combined(
+    (x, y): (&Tensor, &Tensor),
+    pairs_of_starts: &[Vec<(u32, u32)>],
+    anchors: &[(u32, u32)],
+    anchor_weight: f64,
+) -> Result<TwoWayMap, AlignError> {
+    let ended = |pairs: &Vec<(u32, u32)>| Ok(Restart { covariance: covariance_of((x, y), pairs)?, alignment: 1.0 });
+    let ended: Vec<Restart> = pairs_of_starts.iter().map(ended).collect::<Result<_, AlignError>>()?;
+    first_map((x, y), &ended, anchors, anchor_weight)
+}
+
+/// The consensus of cross-covariances and that of the known pairs as a map, both ways.
+fn first_map(
+    (x, y): (&Tensor, &Tensor),
+    restarts: &[Restart],
+    anchors: &[(u32, u32)],
+    anchor_weight: f64,
+) -> Result<TwoWayMap, AlignError> {
+    let (k, l) = (x.dim(1)?, y.dim(1)?);
     let mut mean = consensus(&restarts.iter().collect::<Vec<_>>(), k * l);
     if !anchors.is_empty() {
-        let known = known_covariance((x, y), anchors)?;
-        mean.iter_mut().zip(&known).for_each(|(sum, value)| *sum += params.anchor_weight * value);
+        let known = covariance_of((x, y), anchors)?;
+        mean.iter_mut().zip(&known).for_each(|(sum, value)| *sum += anchor_weight * value);
     }
     let forward: Vec<f32> = mean.iter().map(|&value| value as f32).collect();
     let weight = Tensor::from_vec(forward, (k, l), x.device())?;
@@ -87,9 +113,7 @@ pub(super) fn start(
         Ok(Map::Linear(LinearMap { weight, bias }))
     };
     let backward = linear(weight.t()?.contiguous()?)?;
-    let map = TwoWayMap::new(linear(weight)?, Some(backward));
-    let alignment = restarts.iter().map(|restart| restart.alignment).fold(0.0, f64::max);
-    Ok(Start { map, alignment, agreement })
+    Ok(TwoWayMap::new(linear(weight)?, Some(backward)))
 }
 
 /// The weighted mean of the restarts' cross-covariances, of unit norm; zeros where there are none.
@@ -111,11 +135,12 @@ fn consensus(restarts: &[&Restart], length: usize) -> Vec<f64> {
     mean(&weights)
 }
 
-/// `Σ x_iᵀ y_j` over the known pairs, of unit norm.
-fn known_covariance((x, y): (&Tensor, &Tensor), anchors: &[(u32, u32)]) -> Result<Vec<f64>, AlignError> {
-    let (i, j): (Vec<u32>, Vec<u32>) = anchors.iter().copied().unzip();
-    let product = select(x, &i)?.t()?.matmul(&select(y, &j)?)?; // (k, l)
-    let values = with_host_values(&product, |values| values.iter().map(|&value| f64::from(value)).collect::<Vec<_>>())?;
+/// `Σ x_iᵀ y_j` over pairs, `(k · l,)`, of unit norm.
+fn covariance_of((x, y): (&Tensor, &Tensor), pairs: &[(u32, u32)]) -> Result<Vec<f64>, AlignError> {
+    let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+    let product = inner_products(&select(x, &i)?, &select(y, &j)?)?; // (k, l)
+    let values: Vec<f64> =
+        (0..product.nrows()).flat_map(|a| (0..product.ncols()).map(move |b| (a, b))).map(|at| product[at]).collect();
     let length = values.len();
     Ok(normalised(values).unwrap_or_else(|| vec![0.0; length]))
 }

@@ -62,7 +62,7 @@ fn a_planted_rotation_is_found_without_any_pair() {
         report.agreement.cosine > 0.95 && report.agreement.same_partners > 0.9 && report.warning().is_none(),
         "{report:?}"
     );
-    assert_eq!((report.starts.len(), alignment.confidence.len()), (3, ITEMS));
+    assert_eq!((report.starts.len(), alignment.confidence.len()), (5, ITEMS));
     assert!(alignment.anchors_only.is_none());
 }
 
@@ -87,4 +87,27 @@ fn unrelated_spaces_are_said_to_share_too_little() {
     let alignment = params().check().unwrap().unpaired(&x, &y, &[], &()).unwrap();
     let report = alignment.report.unpaired.unwrap();
     assert!(report.shares_too_little && report.warning().unwrap().contains("known pairs"), "{report:?}");
+}
+
+/// Each of three pairings is right about the same tenth of the items and wrong, in ways of its own, about the others.
+#[test]
+fn starts_combined_are_better_than_each() {
+    let (x, y, truth) = planted(0.03);
+    let unit = |side: &Tensor| unit_rows(&side.broadcast_sub(&side.mean_keepdim(0).unwrap()).unwrap()).unwrap();
+    let (x, y) = (unit(&x), unit(&y));
+    let pairing = |seed: u64| -> Vec<(u32, u32)> {
+        let mut wrong = truth[ITEMS / 10..].to_vec();
+        wrong.shuffle(&mut rng::stream(seed, &[]));
+        let partners = truth[..ITEMS / 10].iter().copied().chain(wrong);
+        (0..ITEMS as u32).zip(partners).collect()
+    };
+    let mean_cosine = |pairings: &[Vec<(u32, u32)>]| -> f32 {
+        let map = start::combined((&x, &y), pairings, &[], 0.0).unwrap();
+        let image = unit_rows(&map.forward.apply(&x).unwrap()).unwrap();
+        (image * select(&y, &truth).unwrap()).unwrap().sum(1).unwrap().mean(0).unwrap().to_scalar().unwrap()
+    };
+    let pairings = [pairing(1), pairing(2), pairing(3)];
+    let alone: Vec<f32> = pairings.iter().map(|pairs| mean_cosine(std::slice::from_ref(pairs))).collect();
+    let together = mean_cosine(&pairings);
+    assert!(alone.iter().all(|&alone| together > alone + 0.02), "{together} against {alone:?}");
 }
