@@ -347,10 +347,27 @@ fn a_killed_run_ends_with_the_same_bits() {
 
 #[test]
 fn a_damaged_checkpoint_is_passed_over() {
+    resumes_after_damage(&[]);
+}
+
+#[test]
+fn softened_targets_and_weights_are_part_of_a_checkpoint() {
+    resumes_after_damage(&[
+        "--set",
+        "coupling.softness=0.5",
+        "--set",
+        "coupling.weights=confidence",
+        "--set",
+        "coupling.confidence=dual-slack",
+    ]);
+}
+
+/// Damages the newest checkpoint of a run that broke off, and wants the bits of a whole one.
+fn resumes_after_damage(settings: &[&str]) {
     let problem = Problem::new(240, RECIPE);
     let train = |folder: &str, more: &[&str]| {
         let output = format!("output.dir={folder}");
-        problem.run(&[&["train", "--config", "recipe.toml", "--set", &output], more].concat())
+        problem.run(&[&["train", "--config", "recipe.toml", "--set", &output], settings, more].concat())
     };
     assert!(train("whole", &[]).status.success());
     assert!(train("damaged", &[]).status.success());

@@ -223,7 +223,7 @@ impl Case {
         recipe.checkpoint.every_epochs = 0;
         recipe.checkpoint.every_steps = 0;
         recipe.eval.every = 0;
-        let nothing = Coupling { permutation: Permutation::new(Vec::new(), 0)?, confidence: Vec::new() };
+        let nothing = Coupling::none(0, 0);
         let task = Task {
             recipe: &recipe,
             x: &self.x,

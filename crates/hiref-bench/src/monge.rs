@@ -12,7 +12,7 @@ use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::{Objective, Regression};
 use himacl::train::{Coupling, Embedded, Metrics, Recipe, Task, Trained, train};
 use hiref_core::solver::minibatch::MinibatchParams;
-use hiref_core::{CostKind, HirefParams, Permutation, Problem, rng};
+use hiref_core::{CostKind, HirefParams, Problem, rng};
 use rand_distr::{Distribution, StandardNormal};
 use serde::Serialize;
 use std::fs::File;
@@ -218,7 +218,7 @@ fn fitted(args: &MongeArgs, case: &Case, rule: Rule) -> anyhow::Result<Fitted> {
         free: (Vec::new(), Vec::new()),
         objective: Objective::Regression(Regression { cosine_share: 0.0 }),
         map: &map,
-        coupling: &Coupling { permutation: Permutation::new(Vec::new(), 0)?, confidence: Vec::new() },
+        coupling: &Coupling::none(0, 0),
         tuning: None,
     };
     let folder = tempfile::tempdir()?;

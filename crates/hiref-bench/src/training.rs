@@ -61,7 +61,8 @@ pub(crate) fn run(args: &TrainingArgs) -> anyhow::Result<()> {
     let linear = LinearMap::identity(d, &device)?;
     let map = TwoWayMap::new(Map::ResidualMlp(ResidualMlp::around(linear, 2, args.width, 0)?), None);
     let identity: Vec<u32> = (0..n as u32).collect();
-    let coupling = Coupling { permutation: Permutation::new(identity.clone(), n)?, confidence: vec![0.0; n] };
+    let coupling =
+        Coupling { permutation: Permutation::new(identity.clone(), n)?, confidence: vec![0.0; n], soft: None };
     let mut recipe = Recipe::default();
     recipe.train.batch_size = args.batch;
     recipe.train.log_every = 0;

@@ -1,9 +1,10 @@
 //! How far each pair of a coupling is to be trusted, and softened targets for those that are not sure.
 
 use super::error::AlignError;
-use crate::eval::{Best, Scores, with_host_values};
+use super::softening::{SoftPartners, Softening};
+use crate::eval::{Scores, with_host_values};
 use candle_core::{Result, Tensor};
-use hiref_core::{Permutation, rng};
+use hiref_core::{Permutation, UNMATCHED, rng};
 use rand::seq::index;
 use rayon::prelude::*;
 
@@ -66,28 +67,15 @@ impl Joint {
         Ok((self.from_x.top_means(neighbours)?, self.from_y.top_means(neighbours)?))
     }
 
-    /// For each x the mean of its candidates' rows of `values`, `(m, e)`, weighted by the softmax of
-    /// `(2 s_ij - y_means_j) / temperature` over its `candidates` best by that score: `(n, e)`, on the host.
+    /// For each x the mean of its likeliest partners' rows of `values`, `(m, e)`: `(n, e)`, on the host.
     pub(crate) fn soft_targets(&self, y_means: &[f32], softening: Softening, values: &Tensor) -> Result<Vec<f32>> {
         let width = values.dim(1)?;
-        let correction: Vec<f32> = match &self.y_reference {
-            None => y_means.to_vec(),
-            Some(reference) => reference.iter().map(|&j| y_means[j as usize]).collect(),
-        };
+        let correction = self.of_y_reference(y_means);
         let values = rows(values, self.y_reference.as_deref())?;
         let targets = with_host_values(&values, |values| {
             self.from_x.map_rows(|_, row| {
-                let mut best = Best::new(softening.candidates.min(row.len()));
-                for (j, (&score, &correction)) in row.iter().zip(&correction).enumerate() {
-                    best.offer(2.0 * score - correction, j as u32);
-                }
                 let mut target = vec![0.0f32; width];
-                let best = best.sorted();
-                let Some(&(first, _)) = best.first() else { return target };
-                let weight = |score: f32| (f64::from(score - first) / softening.temperature).exp();
-                let total: f64 = best.iter().map(|entry| weight(entry.0)).sum();
-                for &(score, j) in &best {
-                    let share = (weight(score) / total) as f32;
+                for (j, share) in softening.likeliest(row, &correction) {
                     let row = &values[j as usize * width..][..width];
                     target.iter_mut().zip(row).for_each(|(sum, &value)| *sum += share * value);
                 }
@@ -96,15 +84,41 @@ impl Joint {
         })??;
         Ok(targets.concat())
     }
-}
 
-/// How targets are softened.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Softening {
-    /// Candidates of each item.
-    pub(crate) candidates: usize,
-    /// Temperature of the softmax, in units of the scaled score.
-    pub(crate) temperature: f64,
+    /// The likeliest partners of each x, none more than `softening.candidates`.
+    pub(crate) fn soft_partners(&self, y_means: &[f32], softening: Softening) -> Result<SoftPartners> {
+        let correction = self.of_y_reference(y_means);
+        let index = |j: u32| self.y_reference.as_ref().map_or(j, |reference| reference[j as usize]);
+        let partners = self.from_x.map_rows(|_, row| softening.likeliest(row, &correction))?;
+        let count = softening.candidates.min(correction.len());
+        let (items, weights) = partners.into_iter().flatten().map(|(j, weight)| (index(j), weight)).unzip();
+        Ok(SoftPartners { count, items, weights })
+    }
+
+    /// By how much each x prefers its partner at the prices of the y items: `s_ij + g_j` less the largest value of any
+    /// other y of the partner's block; `-inf` for an x without partner, `inf` where there is no other.
+    pub(crate) fn slack(&self, scores: &[f32], y_of_x: &[u32], (prices, blocks): (&[f64], &[u32])) -> Result<Vec<f32>> {
+        let index = |j: usize| self.y_reference.as_ref().map_or(j, |reference| reference[j] as usize);
+        self.from_x.map_rows(|i, row| {
+            let partner = y_of_x[i];
+            if partner == UNMATCHED {
+                return f32::NEG_INFINITY;
+            }
+            let partner = partner as usize;
+            let others = (0..row.len()).map(|at| (index(at), row[at]));
+            let others = others.filter(|&(j, _)| j != partner && blocks[j] == blocks[partner]);
+            let best = others.map(|(j, score)| f64::from(score) + prices[j]).fold(f64::NEG_INFINITY, f64::max);
+            (f64::from(scores[i]) + prices[partner] - best) as f32
+        })
+    }
+
+    /// Values of the y items, for those among which x looks for neighbours.
+    fn of_y_reference(&self, values: &[f32]) -> Vec<f32> {
+        match &self.y_reference {
+            None => values.to_vec(),
+            Some(reference) => reference.iter().map(|&j| values[j as usize]).collect(),
+        }
+    }
 }
 
 /// How far each pair is to be trusted: `2 s_ij - r_i - r'_j` for the x item i and its partner j, where `s` is the inner
@@ -143,6 +157,42 @@ pub fn pair_confidence(
     let joint = Joint::new(x, y, reference_items, seed)?;
     let (x_means, y_means) = joint.neighbourhoods(neighbours)?;
     Ok(confidence(&pair_scores(&joint, coupling)?, coupling, &x_means, &y_means))
+}
+
+/// By how much each pair is preferred at the prices of an optimal coupling, its *dual slack*: how much worse the best other
+/// choice is for the item of the smaller side (x where both are of one size); for each x `(n,)`, `-inf` without partner.
+///
+/// With prices g of the other side, c the negative inner product and σ the coupling, `min_{j ≠ σ(i)} (c_ij - g_j) -
+/// (c_iσ(i) - g_σ(i))`: the next best reduced cost. At an optimum it is at least 0, and 0 where another optimum pairs
+/// otherwise. Unlike [`pair_confidence`] it knows which partners the others take. Only choices in the block of the partner
+/// are looked at, because prices of different blocks do not compare ([`HirefOutput::prices`](hiref_core::HirefOutput::prices)).
+///
+/// *Shapes*, *Complexity*, *Determinism*: as [`pair_confidence`]; `prices` and `blocks` `(max(n, m),)`.
+///
+/// # Errors
+/// A failed tensor operation.
+///
+/// # Panics
+/// If the coupling or the prices are of other sizes than the two sides.
+pub fn dual_slack(
+    (x, y): (&Tensor, &Tensor),
+    coupling: &Permutation,
+    (prices, blocks): (&[f64], &[u32]),
+    reference_items: usize,
+    seed: u64,
+) -> std::result::Result<Vec<f32>, AlignError> {
+    let joint = Joint::new(x, y, reference_items, seed)?;
+    let scores = pair_scores(&joint, coupling)?;
+    if coupling.num_x() <= coupling.num_y() {
+        return Ok(joint.slack(&scores, coupling.y_of_x(), (prices, blocks))?);
+    }
+    let (mut x_of_y, mut scores_of_y) = (vec![UNMATCHED; coupling.num_y()], vec![f32::NEG_INFINITY; coupling.num_y()]);
+    for (i, j) in coupling.pairs() {
+        (x_of_y[j], scores_of_y[j]) = (i as u32, scores[i]);
+    }
+    let of_y = joint.swapped().slack(&scores_of_y, &x_of_y, (prices, blocks))?;
+    let of_x = coupling.y_of_x().iter().map(|&j| if j == UNMATCHED { f32::NEG_INFINITY } else { of_y[j as usize] });
+    Ok(of_x.collect())
 }
 
 /// The score of each x with its partner, `(n,)`, `-inf` without one.
@@ -208,6 +258,8 @@ pub(crate) fn drawn(count: usize, limit: usize, seed: u64, side: u64) -> Option<
 mod tests {
     use super::*;
     use candle_core::{DType, Device};
+    use hiref_core::{CostKind, HirefParams, Problem, Quality};
+    use rand::Rng;
 
     fn joint(scores: &[[f32; 3]; 3]) -> Joint {
         let x = Tensor::new(scores, &Device::Cpu).unwrap();
@@ -227,6 +279,46 @@ mod tests {
         assert_eq!(surest(&coupling, &confidence, 0.0), [(2, 2)]);
         let swapped = joint.swapped().neighbourhoods(1).unwrap();
         assert_eq!(swapped.0, [1.0, 0.5, 0.75]);
+    }
+
+    #[test]
+    fn slack_by_hand() {
+        let slack = |scores: &[[f32; 2]], partners: &[u32], prices: &[f64], blocks: &[u32]| {
+            let x = Tensor::new(scores.concat(), &Device::Cpu).unwrap().reshape((scores.len(), 2)).unwrap();
+            let y = Tensor::eye(2, DType::F32, &Device::Cpu).unwrap();
+            let coupling = Permutation::new(partners.to_vec(), 2).unwrap();
+            dual_slack((&x, &y), &coupling, (prices, blocks), 100, 0).unwrap()
+        };
+        let close = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| a == b || (a - b).abs() < 1e-6);
+        let square = [[1.0, 0.8], [0.7, 0.1]];
+        // At these prices 0 prefers 1 (0.8 + 0.25 to 1), 1 prefers 0 (0.7 to 0.1 + 0.25).
+        assert!(close(&slack(&square, &[1, 0], &[0.0, 0.25], &[0, 0]), &[0.05, 0.35]));
+        assert_eq!(slack(&square, &[1, 0], &[0.0, 0.25], &[0, 1]), [f32::INFINITY; 2]);
+        // More x than y: the prices are those of x, the choices those of y.
+        let tall = [[1.0, 0.8], [0.7, 0.1], [0.0, 0.0]];
+        let expected = [0.2, 0.2, f32::NEG_INFINITY];
+        assert!(close(&slack(&tall, &[1, 0, UNMATCHED], &[0.0, 0.5, 0.0], &[0; 3]), &expected));
+    }
+
+    #[test]
+    fn no_choice_is_better_at_the_solvers_prices() {
+        for (n, m) in [(80, 80), (60, 80), (80, 60)] {
+            let mut generator = rng::stream(4, &[]);
+            let mut points = |count: usize| {
+                let values: Vec<f32> = (0..count * 6).map(|_| generator.random_range(-1.0..1.0)).collect();
+                Tensor::from_vec(values, (count, 6), &Device::Cpu).unwrap()
+            };
+            let (x, y) = (points(n), points(m));
+            let problem = Problem::new(&x, &y, CostKind::NegativeInnerProduct).unwrap();
+            let params = HirefParams { quality: Quality::Best, ..HirefParams::default() };
+            let output = params.check().unwrap().solve(&problem, None, &()).unwrap();
+            assert!(output.exact, "{n} with {m}");
+            let slack = dual_slack((&x, &y), &output.permutation, output.prices(), 1000, 0).unwrap();
+            let paired = slack.iter().filter(|slack| slack.is_finite()).count();
+            let least = slack.iter().copied().filter(|slack| slack.is_finite()).fold(f32::INFINITY, f32::min);
+            let most = slack.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            assert!(paired == n.min(m) && least > -1e-5 && most > 0.1, "{n} with {m}: {paired}, {least} to {most}");
+        }
     }
 
     #[test]

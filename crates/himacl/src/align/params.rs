@@ -60,18 +60,18 @@ impl RefinementParams {
             temperature: 0.05,
             structure: 0.2,
             softness: 0.5,
-            dropout: 0.0,
+            dropout: 0.8,
         }
     }
 
     /// For spaces that share only their coarse structure, where the coupling finds few true pairs.
     ///
-    /// A single partner would be wrong nearly always, so each target is the mean of a hundred candidates; that is noise
+    /// A single partner would be wrong nearly always, so each target is a mean of a hundred candidates; its noise is
     /// small enough to fit maps in many dimensions from the start.
     pub fn diffuse() -> Self {
         Self {
             whitening: 0.1,
-            first_dimension: 128,
+            first_dimension: 384,
             last_dimension: 384,
             penalty: 0.3,
             rounds: 8,
@@ -92,15 +92,7 @@ impl RefinementParams {
     /// The last round still rejects the least sure pairs: groups that are paired wrongly as a whole are among them, and no
     /// known pair would correct what they do to the map.
     pub fn unpaired_sharp() -> Self {
-        Self {
-            whitening: 0.5,
-            first_dimension: 32,
-            last_dimension: 128,
-            rounds: 30,
-            last_share: 0.6,
-            dropout: 0.8,
-            ..Self::sharp()
-        }
+        Self { whitening: 0.5, first_dimension: 32, last_dimension: 128, rounds: 30, last_share: 0.6, ..Self::sharp() }
     }
 
     /// For a start without known pairs where only the coarse structure may be shared.
@@ -112,6 +104,7 @@ impl RefinementParams {
             penalty: 1.0,
             rounds: 16,
             softness: 1.0,
+            dropout: 0.0,
             ..Self::sharp()
         }
     }
@@ -177,7 +170,7 @@ pub struct AlignParams {
     /// Folds of the known pairs, fewer where that leaves less than three pairs in each; below 2 the first candidate is
     /// taken unseen.
     pub folds: usize,
-    /// Rounds of the loop in each fold, where the candidate itself has no fewer.
+    /// Rounds of the loop in each fold, where the candidate itself has no fewer: fewer cost less and tell less.
     pub selection_rounds: usize,
     /// Ridge penalty of the map on the known pairs alone, on centred embeddings, with which results are compared.
     pub baseline_penalty: f64,
@@ -200,7 +193,7 @@ impl Default for AlignParams {
                 candidate("diffuse", RefinementParams::diffuse()),
             ],
             folds: 4,
-            selection_rounds: 6,
+            selection_rounds: 16,
             baseline_penalty: 1.0,
             reference_items: 16384,
             unpaired: UnpairedParams::default(),

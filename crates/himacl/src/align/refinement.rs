@@ -1,9 +1,10 @@
 //! The loop that grows a map from a few known pairs: couple, believe the surest, refit, look at more dimensions.
 
-use super::confidence::{Joint, Softening, confidence, pair_scores, surest};
+use super::confidence::{Joint, confidence, pair_scores, surest};
 use super::coupler::Coupler;
 use super::error::AlignError;
 use super::params::RefinementParams;
+use super::softening::Softening;
 use super::structure::density_profiles;
 use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
 use candle_core::{Result, Tensor};

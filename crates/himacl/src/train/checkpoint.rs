@@ -303,7 +303,7 @@ mod tests {
             map: tensors(1.0),
             ema: tensors(2.0),
             optimizer: tensors(3.0),
-            coupling: Coupling { permutation: Permutation::identity(2), confidence: vec![0.25, 1.0] },
+            coupling: Coupling { permutation: Permutation::identity(2), confidence: vec![0.25, 1.0], soft: None },
         }
     }
 

@@ -1,8 +1,8 @@
 //! The coupling of the free items in the mapped space.
 
 use super::pairs::Coupling;
-use super::recipe::CouplingSection;
-use crate::align::pair_confidence;
+use super::recipe::{CouplingSection, PairConfidence};
+use crate::align::{SoftPartners, Softening, dual_slack, pair_confidence, soft_partners};
 use crate::error::Error;
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
@@ -36,8 +36,27 @@ pub fn couple(
     let solver = section.solver(seed).check()?;
     let warm_start = warm_start.filter(|_| section.warm_start).cloned().map(WarmStart::from);
     let output = solver.solve(&problem, warm_start.as_ref(), observer)?;
-    let confidence = pair_confidence(&x, &y, &output.permutation, section.neighbours, section.reference_items, seed)?;
+    let &CouplingSection { neighbours, reference_items, .. } = section;
+    let confidence = match section.confidence {
+        PairConfidence::Margin => pair_confidence(&x, &y, &output.permutation, neighbours, reference_items, seed)?,
+        PairConfidence::DualSlack => dual_slack((&x, &y), &output.permutation, output.prices(), reference_items, seed)?,
+    };
     let interrupted = output.termination == Termination::Interrupted;
-    let coupling = Coupling { permutation: output.permutation, confidence };
+    let soft = likely_partners((&x, &y), section, seed)?;
+    let coupling = Coupling { permutation: output.permutation, confidence, soft };
     Ok(Coupled { coupling, mean_cost: output.mean_cost, interrupted })
+}
+
+/// The likeliest partners of every item by joint coordinates, where targets are softened.
+///
+/// # Errors
+/// A failed tensor operation.
+pub(super) fn likely_partners(
+    (x, y): (&Tensor, &Tensor),
+    section: &CouplingSection,
+    seed: u64,
+) -> Result<Option<(SoftPartners, SoftPartners)>, Error> {
+    let &CouplingSection { softness, candidates, temperature, neighbours, reference_items, .. } = section;
+    let soften = || soft_partners(x, y, Softening { candidates, temperature }, neighbours, reference_items, seed);
+    Ok((softness > 0.0).then(soften).transpose()?)
 }

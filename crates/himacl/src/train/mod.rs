@@ -28,11 +28,11 @@ pub use encoders::{Embedded, EncoderTrainingError, Encoders, Side, TunedEncoder,
 pub use metrics::MetricsLog;
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};
-pub use pairs::{Coupling, Pairs};
+pub use pairs::{Coupling, PairParams, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
     AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MAIN_PROBLEM, MapKind,
-    ObjectiveKind, Precision, Problem, Recipe, RecipeError, RecipeFile,
+    ObjectiveKind, PairConfidence, PairWeights, Precision, Problem, Recipe, RecipeError, RecipeFile,
 };
 pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;

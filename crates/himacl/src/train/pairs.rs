@@ -1,8 +1,10 @@
 //! The coupling in force, and the pairs that a map is trained on.
 
+use super::recipe::PairWeights;
+use crate::align::SoftPartners;
 use crate::map::Tensors;
 use candle_core::{Device, Result, Tensor, bail};
-use hiref_core::{Permutation, rng};
+use hiref_core::{Permutation, UNMATCHED, rng};
 use rand::seq::SliceRandom;
 
 /// Names the streams of the batch order.
@@ -15,20 +17,38 @@ pub struct Coupling {
     pub permutation: Permutation,
     /// For each free source item, `(n,)`: the higher, the surer; only the order counts.
     pub confidence: Vec<f32>,
+    /// Where targets are softened: the likeliest partners, among the free items, of each free source item and of each
+    /// free target item.
+    pub soft: Option<(SoftPartners, SoftPartners)>,
 }
 
 impl Coupling {
+    /// Of `n` source items with `m` target items, none of which is paired.
+    pub fn none(n: usize, m: usize) -> Self {
+        let permutation = Permutation::new(vec![UNMATCHED; n], m).expect("no item is paired twice");
+        Self { permutation, confidence: vec![0.0; n], soft: None }
+    }
+
     /// As named tensors.
     ///
     /// # Errors
     /// A failed tensor operation.
     pub fn tensors(&self) -> Result<Tensors> {
         let num_target = [self.permutation.num_y() as u32];
-        Ok(Tensors::from([
+        let mut tensors = Tensors::from([
             ("target_of_source".to_owned(), Tensor::new(self.permutation.y_of_x(), &Device::Cpu)?),
             ("num_target".to_owned(), Tensor::new(&num_target, &Device::Cpu)?),
             ("confidence".to_owned(), Tensor::new(self.confidence.as_slice(), &Device::Cpu)?),
-        ]))
+        ]);
+        if let Some((of_source, of_target)) = &self.soft {
+            for (side, soft) in [("source", of_source), ("target", of_target)] {
+                let shape = (soft.items.len() / soft.count.max(1), soft.count);
+                let items = Tensor::from_slice(&soft.items, shape, &Device::Cpu)?;
+                tensors.insert(format!("candidates_of_{side}"), items);
+                tensors.insert(format!("shares_of_{side}"), Tensor::from_slice(&soft.weights, shape, &Device::Cpu)?);
+            }
+        }
+        Ok(tensors)
     }
 
     /// The inverse of [`Coupling::tensors`].
@@ -43,7 +63,14 @@ impl Coupling {
         let num_target = get("num_target")?.to_vec1::<u32>()?[0] as usize;
         let permutation =
             Permutation::new(get("target_of_source")?.to_vec1()?, num_target).map_err(candle_core::Error::wrap)?;
-        Ok(Self { permutation, confidence: get("confidence")?.to_vec1()? })
+        let soft = |side: &str| -> Result<SoftPartners> {
+            let items = get(&format!("candidates_of_{side}"))?;
+            let weights = get(&format!("shares_of_{side}"))?.flatten_all()?.to_vec1()?;
+            Ok(SoftPartners { count: items.dim(1)?, items: items.flatten_all()?.to_vec1()?, weights })
+        };
+        let is_soft = tensors.contains_key("candidates_of_source");
+        let soft = if is_soft { Some((soft("source")?, soft("target")?)) } else { None };
+        Ok(Self { permutation, confidence: get("confidence")?.to_vec1()?, soft })
     }
 }
 
@@ -56,26 +83,39 @@ pub struct Pairs {
     pub y: Vec<u32>,
     /// Weights, not negative, 1 on average.
     pub weight: Vec<f32>,
+    /// Where targets are softened: what each pair aims at on the target side, and on the source side; rows with shares.
+    pub soft: Option<(SoftPartners, SoftPartners)>,
+}
+
+/// How pairs are made of a coupling.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PairParams {
+    /// The share of the coupled pairs that is used, the surest.
+    pub keep: f64,
+    /// How the used ones are weighted.
+    pub weights: PairWeights,
+    /// The share of the softened target, where there is one.
+    pub softness: f64,
+    /// The share of the weight that the known pairs have.
+    pub anchor_share: f64,
 }
 
 impl Pairs {
-    /// The anchors, with `anchor_share` of the weight, and the most confident `keep` share of the coupling of the free
-    /// items, `free`, with the rest.
-    pub fn new(
-        anchors: &[(u32, u32)],
-        free: &(Vec<u32>, Vec<u32>),
-        coupling: &Coupling,
-        keep: f64,
-        anchor_share: f64,
-    ) -> Self {
+    /// The anchors, with their share of the weight, and the surest of the coupling of the free items, `free`, with the
+    /// rest.
+    pub fn new(anchors: &[(u32, u32)], free: &(Vec<u32>, Vec<u32>), coupling: &Coupling, params: &PairParams) -> Self {
+        let PairParams { keep, weights, softness, anchor_share } = *params;
         let mut coupled: Vec<(usize, usize)> = coupling.permutation.pairs().collect();
-        let kept = (keep * coupled.len() as f64).round() as usize;
-        if kept < coupled.len() {
-            let confidence = |pair: &(usize, usize)| coupling.confidence[pair.0];
-            coupled.sort_by(|a, b| confidence(b).total_cmp(&confidence(a)));
-            coupled.truncate(kept);
-            coupled.sort_unstable();
-        }
+        let confidence = |pair: &(usize, usize)| coupling.confidence[pair.0];
+        coupled.sort_by(|a, b| confidence(b).total_cmp(&confidence(a)).then(a.cmp(b)));
+        coupled.truncate((keep * coupled.len() as f64).round() as usize);
+        let count = coupled.len() as f64;
+        let weight = |at: usize| match weights {
+            PairWeights::Equal => 1.0,
+            PairWeights::Confidence => 2.0 * (count - at as f64 - 0.5) / count,
+        };
+        let mut coupled: Vec<_> = coupled.into_iter().enumerate().map(|(at, (x, y))| (x, y, weight(at))).collect();
+        coupled.sort_unstable_by_key(|pair| pair.0);
         let total = (anchors.len() + coupled.len()) as f64;
         let share = match (anchors.len(), coupled.len()) {
             (0, _) => 0.0,
@@ -91,9 +131,17 @@ impl Pairs {
         for &(x, y) in anchors {
             push(x, y, share * total / anchors.len() as f64);
         }
-        for &(x, y) in &coupled {
-            push(free.0[x], free.1[y], (1.0 - share) * total / coupled.len() as f64);
+        for &(x, y, weight) in &coupled {
+            push(free.0[x], free.1[y], weight * (1.0 - share) * total / count);
         }
+        let soften = |soft: &SoftPartners, hard: &[u32], of: &dyn Fn(&(usize, usize, f64)) -> usize, rows: &[u32]| {
+            let of_anchors = anchors.iter().map(|_| None);
+            let of_coupled = coupled.iter().map(|pair| Some(of(pair)));
+            aims(soft, hard, of_anchors.chain(of_coupled), rows, softness)
+        };
+        pairs.soft = coupling.soft.as_ref().map(|(of_source, of_target)| {
+            (soften(of_source, &pairs.y, &|pair| pair.0, &free.1), soften(of_target, &pairs.x, &|pair| pair.1, &free.0))
+        });
         pairs
     }
 
@@ -114,6 +162,22 @@ impl Pairs {
         order
     }
 
+    /// What the pairs at `positions` aim at: means of rows of `y (m, e)`, and of `x (n, d)`, `(b, e)` and `(b, d)`; none
+    /// where targets are not softened.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn softened(&self, positions: &[u32], x: &Tensor, y: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
+        let mean = |soft: &SoftPartners, side: &Tensor| -> Result<Tensor> {
+            let (items, shares): (Vec<u32>, Vec<f32>) = positions.iter().flat_map(|&at| soft.of(at as usize)).unzip();
+            let rows = side.index_select(&Tensor::new(items, side.device())?, 0)?;
+            let rows = rows.reshape((positions.len(), soft.count, side.dim(1)?))?; // (b, k, e)
+            let shares = Tensor::from_vec(shares, (positions.len(), 1, soft.count), side.device())?;
+            shares.matmul(&rows)?.squeeze(1)
+        };
+        self.soft.as_ref().map(|(of_x, of_y)| Ok((mean(of_x, y)?, mean(of_y, x)?))).transpose()
+    }
+
     /// Rows, partners' rows and weights of the pairs at `positions`, each `(b,)`.
     ///
     /// # Errors
@@ -125,31 +189,95 @@ impl Pairs {
     }
 }
 
+/// What each pair aims at: its partner, and with share `softness` the likely partners of the free item `of` that it has;
+/// a known pair has none.
+fn aims(
+    soft: &SoftPartners,
+    hard: &[u32],
+    of: impl Iterator<Item = Option<usize>>,
+    rows: &[u32],
+    softness: f64,
+) -> SoftPartners {
+    let mut aims = SoftPartners { count: soft.count + 1, ..SoftPartners::default() };
+    let mut push = |row: u32, share: f32| {
+        aims.items.push(row);
+        aims.weights.push(share);
+    };
+    for (&partner, item) in hard.iter().zip(of) {
+        match item {
+            None => (0..=soft.count).for_each(|at| push(partner, f32::from(u8::from(at == 0)))),
+            Some(item) => {
+                push(partner, (1.0 - softness) as f32);
+                soft.of(item).for_each(|(at, share)| push(rows[at as usize], softness as f32 * share));
+            }
+        }
+    }
+    aims
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn coupling() -> Coupling {
-        Coupling { permutation: Permutation::new(vec![2, 0, 1], 3).unwrap(), confidence: vec![0.1, 0.9, 0.5] }
+        let permutation = Permutation::new(vec![2, 0, 1], 3).unwrap();
+        Coupling { permutation, confidence: vec![0.1, 0.9, 0.5], soft: None }
     }
+
+    fn soft_coupling() -> Coupling {
+        let soft = |items: &[u32]| SoftPartners { count: 2, items: items.to_vec(), weights: [0.75, 0.25].repeat(3) };
+        Coupling { soft: Some((soft(&[2, 1, 0, 1, 1, 0]), soft(&[0, 1, 1, 2, 2, 0]))), ..coupling() }
+    }
+
+    const PARAMS: PairParams = PairParams { keep: 1.0, weights: PairWeights::Equal, softness: 0.0, anchor_share: 0.25 };
 
     #[test]
     fn anchors_get_their_share_and_the_surest_pairs_are_kept() {
         let free = (vec![1, 2, 3], vec![0, 2, 3]);
-        let pairs = Pairs::new(&[(0, 1)], &free, &coupling(), 0.67, 0.25);
+        let pairs = Pairs::new(&[(0, 1)], &free, &coupling(), &PairParams { keep: 0.67, ..PARAMS });
         assert_eq!((pairs.x, pairs.y, pairs.weight), (vec![0, 2, 3], vec![1, 0, 2], vec![0.75, 1.125, 1.125]));
-        let pairs = Pairs::new(&[], &free, &coupling(), 1.0, 0.25);
+        let pairs = Pairs::new(&[], &free, &coupling(), &PARAMS);
         assert_eq!((pairs.x, pairs.weight), (vec![1, 2, 3], vec![1.0; 3]));
     }
 
     #[test]
+    fn surer_pairs_weigh_more() {
+        let free = (vec![1, 2, 3], vec![0, 2, 3]);
+        let params = PairParams { weights: PairWeights::Confidence, ..PARAMS };
+        let pairs = Pairs::new(&[(0, 1)], &free, &coupling(), &params);
+        // 3 of 4 parts of the weight 4 for three pairs, as 1/3 : 5/3 : 3/3.
+        let expected = [1.0, 1.0 / 3.0, 5.0 / 3.0, 1.0];
+        assert!(pairs.weight.iter().zip(expected).all(|(a, b)| (a - b as f32).abs() < 1e-6), "{:?}", pairs.weight);
+    }
+
+    #[test]
+    fn softened_targets_by_hand() {
+        let free = (vec![1, 2, 3], vec![0, 2, 3]);
+        let pairs = Pairs::new(&[(0, 1)], &free, &soft_coupling(), &PairParams { softness: 0.5, ..PARAMS });
+        assert_eq!(pairs.y, [1, 3, 0, 2]);
+        let side =
+            |scale: f32| (Tensor::new(&[[0f32], [1.0], [2.0], [3.0]], &Device::Cpu).unwrap() * scale as f64).unwrap();
+        let (aim_y, aim_x) = pairs.softened(&[0, 1, 3], &side(10.0), &side(1.0)).unwrap().unwrap();
+        // The anchor's partner; then half the partner and half of 3/4 the first candidate and 1/4 the second.
+        let expected = [1.0, 0.5 * 3.0 + 0.5 * (0.75 * 3.0 + 0.25 * 2.0), 0.5 * 2.0 + 0.5 * (0.75 * 2.0)];
+        assert_eq!(aim_y.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+        // Targets 2 and 1 of the free ones, with candidates (2, 0) and (1, 2) of the free sources (rows 1, 2, 3).
+        let expected =
+            [0.0, 0.5 * 10.0 + 0.5 * (0.75 * 30.0 + 0.25 * 10.0), 0.5 * 30.0 + 0.5 * (0.75 * 20.0 + 0.25 * 30.0)];
+        assert_eq!(aim_x.flatten_all().unwrap().to_vec1::<f32>().unwrap(), expected);
+        assert!(Pairs::new(&[], &free, &coupling(), &PARAMS).softened(&[0], &side(1.0), &side(1.0)).unwrap().is_none());
+    }
+
+    #[test]
     fn couplings_round_trip() {
-        assert_eq!(Coupling::from_tensors(&coupling().tensors().unwrap()).unwrap(), coupling());
+        for coupling in [coupling(), soft_coupling()] {
+            assert_eq!(Coupling::from_tensors(&coupling.tensors().unwrap()).unwrap(), coupling);
+        }
     }
 
     #[test]
     fn every_epoch_visits_every_pair_once_in_its_own_order() {
-        let pairs = Pairs { x: (0..50).collect(), y: (0..50).rev().collect(), weight: vec![1.0; 50] };
+        let pairs = Pairs { x: (0..50).collect(), y: (0..50).rev().collect(), weight: vec![1.0; 50], soft: None };
         let (first, again, second) = (pairs.order(3, 0), pairs.order(3, 0), pairs.order(3, 1));
         assert_eq!(first, again);
         assert_ne!(first, second);

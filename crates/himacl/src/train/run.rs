@@ -15,7 +15,6 @@ use crate::eval::{self, RetrievalParams};
 use crate::files::{write_atomic, write_text};
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
-use hiref_core::{Permutation, UNMATCHED};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -333,10 +332,8 @@ fn alignment_of(
     }
     let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
     let coupling = match aligned.coupling {
-        Some(permutation) => Coupling { permutation, confidence: aligned.confidence },
-        None => {
-            Coupling { permutation: Permutation::new(vec![UNMATCHED; num_x], num_y)?, confidence: vec![0.0; num_x] }
-        }
+        Some(permutation) => Coupling { permutation, confidence: aligned.confidence, soft: None },
+        None => Coupling::none(num_x, num_y),
     };
     let start = Start {
         source: aligned.source,

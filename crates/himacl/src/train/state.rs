@@ -1,14 +1,14 @@
 //! A training run between two steps.
 
 use super::checkpoint::{Best, Checkpoint, CheckpointStore, Progress};
-use super::couple::{Coupled, couple};
+use super::couple::{Coupled, couple, likely_partners};
 use super::ema::Ema;
 use super::encoders::{Embedded, Side, Tuning};
 use super::metrics::MetricsLog;
 use super::optimizer::AdamW;
-use super::pairs::{Coupling, Pairs};
+use super::pairs::{Coupling, PairParams, Pairs};
 use super::parameters::Parameters;
-use super::recipe::Recipe;
+use super::recipe::{CouplingSection, Recipe};
 use super::{Metrics, Watch};
 use crate::error::Error;
 use crate::map::{Map, TwoWayMap, unit_rows};
@@ -74,9 +74,14 @@ impl Task<'_> {
         let forward = apply(&map.forward, &x)?;
         let target = map.partner.as_ref().map_or_else(|| Ok(y.clone()), |partner| apply(partner, &y))?;
         let backward = map.backward.as_ref().map(|back| apply(back, &y)).transpose()?;
-        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &aim(&target), weight: &weight })?;
+        // Only where the partner itself would be the target, and no encoder moves it.
+        let (aim_y, aim_x) = match pairs.softened(batch, self.x, self.y)? {
+            Some(softened) => softened,
+            None => (aim(&target), aim(&x)),
+        };
+        let mut loss = self.objective.loss(&Batch { predicted: &forward, target: &aim_y, weight: &weight })?;
         if let Some(backward) = &backward {
-            let other = self.objective.loss(&Batch { predicted: backward, target: &aim(&x), weight: &weight })?;
+            let other = self.objective.loss(&Batch { predicted: backward, target: &aim_x, weight: &weight })?;
             loss = ((loss + other)? * 0.5)?;
         }
         if let Some((klot, share)) = self.recipe.objective.klot() {
@@ -116,8 +121,20 @@ impl Task<'_> {
     }
 
     fn pairs(&self, coupling: &Coupling) -> Pairs {
-        let share = self.recipe.objective.anchor_share;
-        Pairs::new(self.anchors, &self.free, coupling, self.recipe.coupling.keep, share)
+        let CouplingSection { keep, weights, softness, .. } = self.recipe.coupling;
+        let params = PairParams { keep, weights, softness, anchor_share: self.recipe.objective.anchor_share };
+        Pairs::new(self.anchors, &self.free, coupling, &params)
+    }
+
+    /// The coupling to start from, with the likeliest partners by the map to start from, where targets are softened.
+    fn first_coupling(&self) -> Result<Coupling, Error> {
+        let mut coupling = self.coupling.clone();
+        if self.couples() {
+            let free = (select(self.x, &self.free.0)?, select(self.y, &self.free.1)?);
+            let (x, y) = self.map.joint(&free.0, &free.1)?;
+            coupling.soft = likely_partners((&x, &y), &self.recipe.coupling, self.recipe.train.seed)?;
+        }
+        Ok(coupling)
     }
 }
 
@@ -181,7 +198,7 @@ impl TrainState {
             watch.note(&format!("{problem}; going on from the one before"));
         }
         let mut progress = Progress::default();
-        let mut coupling = task.coupling.clone();
+        let mut coupling = None;
         if let Some(checkpoint) = found {
             watch.note(&format!(
                 "resuming at step {}, epoch {}",
@@ -192,9 +209,10 @@ impl TrainState {
             parameters.set(&checkpoint.map)?;
             optimizer.restore(&checkpoint.optimizer, progress.step)?;
             ema.restore(&checkpoint.ema)?;
-            coupling = checkpoint.coupling;
+            coupling = Some(checkpoint.coupling);
         }
         let log = MetricsLog::open(&folder.join("metrics.jsonl"), progress.metrics_bytes)?;
+        let coupling = coupling.map_or_else(|| task.first_coupling(), Ok)?;
         let pairs = task.pairs(&coupling);
         Ok(Self { progress, parameters, optimizer, ema, coupling, pairs, embedded: None, log, checkpoints })
     }
@@ -307,7 +325,7 @@ mod tests {
         };
         let map = TwoWayMap::new(residual(0), Some(residual(1)));
         let known: Vec<(u32, u32)> = (0..10).map(|at| (at, at)).collect();
-        let coupling = Coupling { permutation: Permutation::new(Vec::new(), 0).unwrap(), confidence: Vec::new() };
+        let coupling = Coupling::none(0, 0);
         let loss = |weight: f64, shift: f64| {
             let mut recipe = Recipe::default();
             recipe.objective.klot_weight = weight;

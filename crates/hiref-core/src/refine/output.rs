@@ -109,4 +109,11 @@ impl HirefOutput {
     pub fn warm_start(&self) -> WarmStart {
         WarmStart { permutation: self.permutation.clone(), prices: Some(self.prices.clone()) }
     }
+
+    /// Prices g of the points of the larger side (y where both are of one size), `(max(n, m),)`, and the block that each
+    /// was last part of. Within a block `c_ij - g_j` is least at the partner of i, as far as the search went; prices of
+    /// different blocks may differ by a constant.
+    pub fn prices(&self) -> (&[f64], &[u32]) {
+        (&self.prices.g, &self.prices.block)
+    }
 }

@@ -132,8 +132,12 @@ fn cross_validation_tries_every_candidate_on_every_fold() {
     hopeless.refinement.penalty = 1e6;
     params.candidates.push(hopeless);
     let aligner = params.check().unwrap();
+    // Three pairs a fold at least.
+    for (pairs, folds) in [(20, 4), (9, 3)] {
+        let reports = aligner.cross_validate(&x, &y, &anchors(&truth, pairs), &()).unwrap();
+        assert_eq!(reports.iter().map(|report| report.folds).collect::<Vec<_>>(), [folds, folds]);
+    }
     let reports = aligner.cross_validate(&x, &y, &anchors(&truth, 12), &()).unwrap();
-    assert_eq!(reports.iter().map(|report| report.folds).collect::<Vec<_>>(), [2, 2]);
     assert!(reports[0].mean_log_rank < 0.5, "{reports:?}");
     let refused = aligner.cross_validate(&x, &y, &anchors(&truth, 5), &());
     assert!(matches!(refused, Err(AlignError::TooFewAnchors { got: 5, expected: 6 })));

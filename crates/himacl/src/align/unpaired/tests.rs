@@ -89,7 +89,7 @@ fn unrelated_spaces_are_said_to_share_too_little() {
     assert!(report.shares_too_little && report.warning().unwrap().contains("known pairs"), "{report:?}");
 }
 
-/// Each of three pairings is right about the same tenth of the items and wrong, in ways of its own, about the others.
+/// Each of eight pairings is right about the same tenth of the items and wrong, in ways of its own, about the others.
 #[test]
 fn starts_combined_are_better_than_each() {
     let (x, y, truth) = planted(0.03);
@@ -106,7 +106,7 @@ fn starts_combined_are_better_than_each() {
         let image = unit_rows(&map.forward.apply(&x).unwrap()).unwrap();
         (image * select(&y, &truth).unwrap()).unwrap().sum(1).unwrap().mean(0).unwrap().to_scalar().unwrap()
     };
-    let pairings = [pairing(1), pairing(2), pairing(3)];
+    let pairings: Vec<Vec<(u32, u32)>> = (1..=8).map(pairing).collect();
     let alone: Vec<f32> = pairings.iter().map(|pairs| mean_cosine(std::slice::from_ref(pairs))).collect();
     let together = mean_cosine(&pairings);
     assert!(alone.iter().all(|&alone| together > alone + 0.02), "{together} against {alone:?}");

@@ -8,10 +8,11 @@ mod sections;
 
 pub use sections::{
     AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MapKind, ObjectiveKind,
-    Precision, Recipe,
+    PairConfidence, PairWeights, Precision, Recipe,
 };
 
 use crate::edit_distance::nearest;
+use hiref_core::CostKind;
 use sections::ObjectiveSection;
 use std::fs;
 use std::io;
@@ -200,6 +201,18 @@ impl Recipe {
         }
         rule(data.held_out >= 0.0, "data.held_out", &data.held_out, "a count, or a share below 1")?;
         rule(coupling.keep > 0.0 && coupling.keep <= 1.0, "coupling.keep", &coupling.keep, "a share in (0, 1]")?;
+        let (softness, temperature) = (coupling.softness, coupling.temperature);
+        rule(share(softness), "coupling.softness", &softness, "a share in [0, 1]")?;
+        rule(coupling.candidates >= 1, "coupling.candidates", &coupling.candidates, "at least 1")?;
+        let positive = temperature > 0.0 && temperature.is_finite();
+        rule(positive, "coupling.temperature", &temperature, "a positive finite number")?;
+        let can_soften = objective.kind == ObjectiveKind::Regression && train.encoders == EncoderTraining::Frozen;
+        let needs = "0 unless objective.kind = regression and train.encoders = frozen: only fixed targets are softened";
+        rule(softness == 0.0 || can_soften, "coupling.softness", &softness, needs)?;
+        let priced = coupling.confidence == PairConfidence::Margin || coupling.cost == CostKind::NegativeInnerProduct;
+        let needs =
+            "margin where coupling.cost is not negative-inner-product: slack is measured in the solver's prices";
+        rule(priced, "coupling.confidence", &"dual-slack", needs)?;
         let churn = coupling.settled_churn;
         rule((0.0..1.0).contains(&churn), "coupling.settled_churn", &churn, "a share in [0, 1), 0 = never")?;
         rule(coupling.leaf_size >= 2, "coupling.leaf_size", &coupling.leaf_size, "at least 2")?;

@@ -116,7 +116,7 @@ pub struct AlignmentSection {
     pub mode: AlignmentMode,
     /// Folds of the known pairs, by which one of the candidates is chosen; below 2 the first one is taken unseen.
     pub folds: usize,
-    /// Rounds of the loop in each fold, where the candidate itself has no fewer.
+    /// Rounds of the loop in each fold, where the candidate itself has no fewer: fewer cost less and tell less.
     pub selection_rounds: usize,
     /// Ridge penalty of the map on the known pairs alone, with which results are compared.
     pub baseline_penalty: f64,
@@ -153,6 +153,29 @@ impl Recipe {
     }
 }
 
+/// By what a coupled pair is sure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairConfidence {
+    /// How far it stands out from the neighbourhoods of both items: [`pair_confidence`](crate::align::pair_confidence).
+    #[default]
+    Margin,
+    /// How much worse the next best choice is at the solver's prices: [`dual_slack`](crate::align::dual_slack). Needs
+    /// `cost = "negative-inner-product"`.
+    DualSlack,
+}
+
+/// How coupled pairs are weighted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairWeights {
+    /// All alike.
+    #[default]
+    Equal,
+    /// In the order of their confidence: from twice the mean for the surest to none for the least sure, linearly.
+    Confidence,
+}
+
 /// `[coupling]`: how the coupling is recomputed in the mapped space while training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -167,8 +190,18 @@ pub struct CouplingSection {
     pub settled_churn: f64,
     /// Start each coupling from the one before.
     pub warm_start: bool,
-    /// The share of coupled pairs used, those closest in the mapped space, in (0, 1].
+    /// The share of coupled pairs used, the surest, in (0, 1].
     pub keep: f64,
+    /// By what a pair is sure. The first coupling, the alignment's, is judged by margin in any case.
+    pub confidence: PairConfidence,
+    /// How the used pairs are weighted.
+    pub weights: PairWeights,
+    /// Share of the softened target; the coupled partner is the rest. Needs a regression objective and frozen encoders.
+    pub softness: f64,
+    /// Candidates among which a target is softened.
+    pub candidates: usize,
+    /// Temperature of the softening, in units of the scaled score (a difference of mean cosines).
+    pub temperature: f64,
     /// Largest block that is paired exactly.
     pub leaf_size: usize,
     /// Largest rank of one split.
@@ -190,6 +223,11 @@ impl Default for CouplingSection {
             settled_churn: 0.0,
             warm_start: true,
             keep: 1.0,
+            confidence: PairConfidence::default(),
+            weights: PairWeights::default(),
+            softness: 0.0,
+            candidates: 10,
+            temperature: 0.05,
             leaf_size: 256,
             max_rank: 8,
             max_sweeps: None,

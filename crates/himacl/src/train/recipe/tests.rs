@@ -60,6 +60,11 @@ fn wrong_types_and_ranges_name_their_key() {
     let error = message(MINIMAL, &["map.learned_cost=true", "map.inverse=false"]);
     assert!(error.contains("`objective.kind` is regression, expected contrastive or both"), "{error}");
     assert!(read(MINIMAL, &["map.learned_cost=true", "map.inverse=false", "objective.kind=both"]).is_ok());
+    let error = message(MINIMAL, &["coupling.softness=0.5", "objective.kind=contrastive"]);
+    assert!(error.contains("`coupling.softness` is 0.5, expected 0 unless objective.kind = regression"), "{error}");
+    let error = message(MINIMAL, &["coupling.confidence=dual-slack", "coupling.cost=sqeuclidean"]);
+    assert!(error.contains("`coupling.confidence` is dual-slack, expected margin"), "{error}");
+    assert!(read(MINIMAL, &["coupling.confidence=dual-slack", "coupling.softness=0.5"]).is_ok());
     let error = message(MINIMAL, &["objective.klot_epsilon=0"]);
     assert!(error.contains("`objective.klot_epsilon` is 0"), "{error}");
     assert!(message("[train]\nepochs = 1", &[]).contains("`data.source` is missing"));
