@@ -69,9 +69,8 @@ impl Watch for () {
 /// How a training run ended.
 #[derive(Debug)]
 pub enum Trained {
-    /// All epochs are done: the moving average of the map, the last coupling, and the embeddings by encoders that were
-    /// trained.
-    Finished(TwoWayMap, Coupling, Embedded),
+    /// All epochs are done: the moving average of the map, and the embeddings by encoders that were trained.
+    Finished(TwoWayMap, Embedded),
     /// It was asked to stop; a checkpoint says where.
     Interrupted,
 }
@@ -164,7 +163,7 @@ pub fn train(
         }
     }
     let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
-    Ok(Trained::Finished(state.averaged_map()?, state.coupling, embedded))
+    Ok(Trained::Finished(state.averaged_map()?, embedded))
 }
 
 /// Whether a share of moved items is small enough to end training; a limit of 0 never is.

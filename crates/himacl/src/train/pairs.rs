@@ -24,6 +24,9 @@ pub struct Coupling {
 
 impl Coupling {
     /// Of `n` source items with `m` target items, none of which is paired.
+    ///
+    /// # Panics
+    /// Never.
     pub fn none(n: usize, m: usize) -> Self {
         let permutation = Permutation::new(vec![UNMATCHED; n], m).expect("no item is paired twice");
         Self { permutation, confidence: vec![0.0; n], soft: None }
@@ -255,8 +258,7 @@ mod tests {
         let free = (vec![1, 2, 3], vec![0, 2, 3]);
         let pairs = Pairs::new(&[(0, 1)], &free, &soft_coupling(), &PairParams { softness: 0.5, ..PARAMS });
         assert_eq!(pairs.y, [1, 3, 0, 2]);
-        let side =
-            |scale: f32| (Tensor::new(&[[0f32], [1.0], [2.0], [3.0]], &Device::Cpu).unwrap() * scale as f64).unwrap();
+        let side = |scale: f64| (Tensor::new(&[[0f32], [1.0], [2.0], [3.0]], &Device::Cpu).unwrap() * scale).unwrap();
         let (aim_y, aim_x) = pairs.softened(&[0, 1, 3], &side(10.0), &side(1.0)).unwrap().unwrap();
         // The anchor's partner; then half the partner and half of 3/4 the first candidate and 1/4 the second.
         let expected = [1.0, 0.5 * 3.0 + 0.5 * (0.75 * 3.0 + 0.25 * 2.0), 0.5 * 2.0 + 0.5 * (0.75 * 2.0)];

@@ -98,7 +98,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
             target: &alignment.target,
         }),
     };
-    let Trained::Finished(map, _, embedded) = train(&task, folder, &trained_figures, watch)? else {
+    let Trained::Finished(map, embedded) = train(&task, folder, &trained_figures, watch)? else {
         return Ok(None);
     };
     let last = task.couple(&map, &embedded, Some(&alignment.coupling.permutation), watch)?;

@@ -136,8 +136,8 @@ impl Aligner {
         let search = Search { aligner: self, coordinates: &coordinates, anchors, observer };
 
         let UnpairedParams { least_agreement, least_same_partners, starts, .. } = params.unpaired;
-        let (mut agreements, mut reports, mut last) = (Vec::new(), Vec::new(), None);
-        for candidate in 0..candidates.len() {
+        let (mut candidate, mut agreements, mut reports) = (0, Vec::new(), Vec::new());
+        let (agreement, enough, mut runs) = loop {
             let one = |start: usize| search.start(candidate, start);
             // Side by side only where each run keeps little in memory; large ones use every core by themselves.
             let mut runs: Vec<Run> = if n.max(m) <= params.coupling.exact_limit {
@@ -150,15 +150,14 @@ impl Aligner {
             let agreement = search.agreement(candidate, &runs[0], &runs[1])?;
             agreements.push(agreement);
             let enough = agreement.cosine >= least_agreement && agreement.same_partners >= least_same_partners;
-            last = Some((candidate, agreement, enough, runs));
-            if enough {
-                break;
+            if enough || candidate + 1 == candidates.len() {
+                break (agreement, enough, runs);
             }
-        }
-        let (candidate, agreement, enough, runs) = last.expect("checked parameters have at least one candidate");
+            candidate += 1;
+        };
         let combined = search.combined(candidate, &runs)?;
         let combined_matched_cosine = combined.report.matched_cosine;
-        let best = runs.into_iter().next().expect("at least two starts");
+        let best = runs.swap_remove(0);
         let combined_kept = combined_matched_cosine >= best.report.matched_cosine;
         let Run { refined, coupling, .. } = if combined_kept { combined } else { best };
         let unpaired = UnpairedReport {
