@@ -47,7 +47,7 @@ impl RefinementParams {
     /// For two views of the same thing, where the coupling soon finds many true pairs.
     pub fn sharp() -> Self {
         Self {
-            whitening: 0.3,
+            whitening: 0.5,
             first_dimension: 24,
             last_dimension: 256,
             penalty: 0.25,
@@ -56,7 +56,7 @@ impl RefinementParams {
             last_share: 1.0,
             anchor_share: 0.3,
             neighbours: 10,
-            candidates: 30,
+            candidates: 100,
             temperature: 0.05,
             structure: 0.2,
             softness: 0.5,
@@ -92,17 +92,16 @@ impl RefinementParams {
     /// The last round still rejects the least sure pairs: groups that are paired wrongly as a whole are among them, and no
     /// known pair would correct what they do to the map.
     pub fn unpaired_sharp() -> Self {
-        Self { whitening: 0.5, first_dimension: 32, last_dimension: 128, rounds: 30, last_share: 0.6, ..Self::sharp() }
+        Self { first_dimension: 32, last_dimension: 128, rounds: 30, last_share: 0.6, candidates: 30, ..Self::sharp() }
     }
 
     /// For a start without known pairs where only the coarse structure may be shared.
     pub fn unpaired_cautious() -> Self {
         Self {
-            whitening: 0.5,
             first_dimension: 16,
             last_dimension: 32,
             penalty: 1.0,
-            rounds: 16,
+            candidates: 30,
             softness: 1.0,
             dropout: 0.0,
             ..Self::sharp()
