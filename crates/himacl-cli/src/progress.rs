@@ -41,21 +41,11 @@ impl Observer for SolveProgress<'_> {
     fn on_event(&self, event: &Event) {
         match event {
             Event::PhaseStarted { phase, total } => {
-                let (name, unit) = match phase {
-                    Phase::Split => ("split", "points"),
-                    Phase::Leaves => ("leaves", "pairs"),
-                    Phase::Polish => ("polish", "pairs"),
-                    Phase::Exact => ("exact", "rounds"),
-                    Phase::Certify => ("certify", "passes"),
-                    Phase::Iterations => ("iterations", "iterations"),
-                    Phase::Batches => ("batches", "points"),
-                    Phase::Rounding => ("rounding", "pairs"),
-                };
                 let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
                 // A phase that starts again, as each polish sweep does, is planned longer than it was.
                 match tasks.iter().find(|(running, _)| running == phase) {
                     Some((_, task)) => task.extend(*total),
-                    None => tasks.push((*phase, self.printer.task(name, unit, *total))),
+                    None => tasks.push((*phase, self.printer.task(phase.name(), phase.unit(), *total))),
                 }
             }
             Event::Advanced { phase, work } => self.with_task(*phase, |task| task.advance(*work)),
@@ -77,6 +67,7 @@ impl Observer for SolveProgress<'_> {
                 self.with_task(Phase::Iterations, |task| task.remark(&format!("error {:.2e}", report.error)));
                 self.printer.json(&JsonEvent::Iteration(report));
             }
+            _ => {}
         }
     }
 

@@ -230,7 +230,7 @@ impl Comparison {
     fn solve(&self, problem: &Problem, seed: u64, progress: &SolveProgress<'_>) -> Result<Solved, Error> {
         match self.clone() {
             Self::Sinkhorn(params) => {
-                let solved = params.check()?.solve(problem, None, progress)?;
+                let solved = params.check()?.solve(problem, progress)?;
                 let figures = Figures {
                     epsilon: Some(solved.coupling.epsilon()),
                     regularized_cost: Some(solved.regularized_cost),
@@ -240,15 +240,15 @@ impl Comparison {
                 Ok(rounded(&solved.coupling, figures, solved.seconds, seed, progress))
             }
             Self::Progot(params) => {
-                let solved = params.check()?.solve(problem, None, progress)?;
+                let solved = params.check()?.solve(problem, progress)?;
                 let figures = Figures {
                     epsilon: Some(solved.coupling().epsilon()),
                     ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
                 };
                 Ok(rounded(solved.coupling(), figures, solved.seconds, seed, progress))
             }
-            Self::Lot(params) => low_rank(&params.check()?.solve(problem, None, progress)?, seed),
-            Self::Frlc(params) => low_rank(&params.check()?.solve(problem, None, progress)?, seed),
+            Self::Lot(params) => low_rank(&params.check()?.solve(problem, progress)?, seed),
+            Self::Frlc(params) => low_rank(&params.check()?.solve(problem, progress)?, seed),
             Self::Minibatch(params) => {
                 let solved = params.check()?.solve(problem, progress)?;
                 let figures = Figures {

@@ -62,7 +62,7 @@ struct Summary<'a> {
 /// What a run writes, and where.
 pub(super) struct Files<'a> {
     pub(super) config: &'a PairConfig,
-    pub(super) problem: &'a Problem,
+    pub(super) problem: &'a Problem<'a>,
     pub(super) output: &'a OutputDir,
     /// x and y.
     pub(super) sides: [&'a Embeddings; 2],

@@ -1,5 +1,6 @@
 //! Points in host memory, read in the type that they are stored in.
 
+use candle_core::{DType, Device, Tensor};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -14,15 +15,52 @@ pub struct Rows<'a> {
     dimension: usize,
 }
 
+/// A type that coordinates are stored in: f32, f16 or bf16.
+pub trait Coordinate: sealed::Stored {}
+
+impl Coordinate for f32 {}
+impl Coordinate for f16 {}
+impl Coordinate for bf16 {}
+
+mod sealed {
+    /// What the crate knows of a [`super::Coordinate`].
+    pub trait Stored: Copy + Sized {
+        /// The values with their type.
+        fn values(values: &[Self]) -> super::Values<'_>;
+    }
+}
+
+/// Coordinates in the type that they are stored in.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Values<'a> {
+pub enum Values<'a> {
+    /// Single precision.
     F32(&'a [f32]),
+    /// Half precision.
     F16(&'a [f16]),
+    /// Half precision with the range of f32.
     Bf16(&'a [bf16]),
 }
 
+impl sealed::Stored for f32 {
+    fn values(values: &[Self]) -> Values<'_> {
+        Values::F32(values)
+    }
+}
+
+impl sealed::Stored for f16 {
+    fn values(values: &[Self]) -> Values<'_> {
+        Values::F16(values)
+    }
+}
+
+impl sealed::Stored for bf16 {
+    fn values(values: &[Self]) -> Values<'_> {
+        Values::Bf16(values)
+    }
+}
+
 impl<'a> Values<'a> {
-    fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         match self {
             Self::F32(values) => values.len(),
             Self::F16(values) => values.len(),
@@ -60,6 +98,29 @@ impl<'a> Rows<'a> {
     /// Rows of `dimension` values each.
     pub(crate) fn of(values: &'a [f32], dimension: usize) -> Self {
         Self::new(Values::F32(values), dimension)
+    }
+
+    pub(super) fn into_parts(self) -> (Values<'a>, usize) {
+        (self.values, self.dimension)
+    }
+
+    /// The type that coordinates are stored in.
+    pub fn dtype(self) -> DType {
+        match self.values {
+            Values::F32(_) => DType::F32,
+            Values::F16(_) => DType::F16,
+            Values::Bf16(_) => DType::BF16,
+        }
+    }
+
+    /// A copy as a tensor, `(n, d)`.
+    pub(super) fn to_tensor(self) -> candle_core::Result<Tensor> {
+        let shape = (self.num_points(), self.dimension);
+        match self.values {
+            Values::F32(values) => Tensor::from_slice(values, shape, &Device::Cpu),
+            Values::F16(values) => Tensor::from_slice(values, shape, &Device::Cpu),
+            Values::Bf16(values) => Tensor::from_slice(values, shape, &Device::Cpu),
+        }
     }
 
     /// Number of points, n.
