@@ -97,7 +97,7 @@ pub fn train(
         if recoupling_is_due(&state.progress, recipe.coupling.recompute_every) {
             let map = state.averaged_map()?;
             // Where all pairs are known there is nothing to couple, nor anything to embed for it.
-            let embedded = if task.couples() { state.embedded(task)? } else { Some(Embedded::default()) };
+            let embedded = if task.couples() { state.embedded(task, watch)? } else { Some(Embedded::default()) };
             let Some(embedded) = embedded else {
                 state.save()?;
                 return Ok(Trained::Interrupted);
@@ -149,11 +149,17 @@ pub fn train(
             }
         }
 
+        // Embedded before the epoch is counted as finished: a run that is stopped meanwhile goes on with its evaluation.
+        let evaluated = is_due(state.progress.epoch + 1, recipe.eval.every);
+        let embedded = if evaluated { state.embedded(task, watch)? } else { Some(Embedded::default()) };
+        let Some(embedded) = embedded else {
+            state.save()?;
+            return Ok(Trained::Interrupted);
+        };
         let loss = state.finish_epoch(batches.len());
         let epoch = state.progress.epoch;
         let mut figures = Metrics::from([("epoch_loss".to_owned(), loss)]);
-        if is_due(epoch, recipe.eval.every) {
-            let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
+        if evaluated {
             figures.extend(evaluate(&state.averaged_map()?, &embedded)?);
         }
         state.log(json!({"epoch_finished": epoch, "figures": figures}))?;
@@ -162,7 +168,7 @@ pub fn train(
             state.save()?;
         }
     }
-    let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
+    let Some(embedded) = state.embedded(task, watch)? else { return Ok(Trained::Interrupted) };
     Ok(Trained::Finished(state.averaged_map()?, embedded))
 }
 

@@ -230,14 +230,14 @@ impl TrainState {
     ///
     /// # Errors
     /// Files that cannot be read or written.
-    pub fn embedded(&mut self, task: &Task<'_>) -> Result<Option<Embedded>, Error> {
+    pub fn embedded(&mut self, task: &Task<'_>, watch: &dyn Watch) -> Result<Option<Embedded>, Error> {
         let Some(tuning) = &task.tuning else { return Ok(Some(Embedded::default())) };
         if let Some((step, embedded)) = &self.embedded
             && *step == self.progress.step
         {
             return Ok(Some(embedded.clone()));
         }
-        let embedded = tuning.encoders.reembed(self.ema.tensors())?;
+        let embedded = tuning.encoders.reembed(self.ema.tensors(), watch)?;
         self.embedded = embedded.clone().map(|embedded| (self.progress.step, embedded));
         Ok(embedded)
     }
