@@ -310,7 +310,7 @@ fn mistakes_are_named() {
     let error = problem.refused(&["--set", "train.encoder_memory=1e-9"]);
     assert!(error.contains("train.encoder_memory") && error.contains("GiB"), "{error}");
     let error = problem.refused(&["--set", "eval.source=emb", "--set", "eval.target=y.npy"]);
-    assert!(error.contains("himacl eval --data"), "{error}");
+    assert!(error.contains("embed them afterwards with the run's encoder"), "{error}");
     fs::write(problem.0.path("other.txt"), "stars stars stars stars stars\n".repeat(ROWS)).unwrap();
     let error = problem.refused(&["--set", "data.source_input=other.txt"]);
     assert!(error.contains("is not what the encoder gives"), "{error}");

@@ -197,6 +197,20 @@ pub fn is_unfinished(path: &Path) -> bool {
     name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
 }
 
+/// Removes what a kill in the middle of writing has left in a folder.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_unfinished(folder: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if is_unfinished(&path) {
+            remove_if_present(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a rename within `folder` survive a power cut.
 fn sync_folder(folder: &Path) -> Result<(), Error> {
     if cfg!(unix) {

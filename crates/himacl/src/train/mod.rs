@@ -4,40 +4,42 @@
 //! the counters in its [`Progress`]: a resumed run ends with the same bits as one that was never stopped.
 
 mod checkpoint;
-mod couple;
+mod coupling;
 mod dataset;
 mod ema;
 mod encoders;
 mod metrics;
 mod model;
 mod optimizer;
-mod pairs;
 mod parameters;
 mod recipe;
+mod recoupling;
 mod run;
 mod schedule;
 mod split;
 mod state;
 mod tensorboard;
+mod training_pairs;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progress};
-pub use couple::{Coupled, couple};
+pub use coupling::Coupling;
 pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;
 pub use encoders::{Embedded, EncoderTrainingError, Encoders, Side, TunedEncoder, Tuning};
 pub use metrics::MetricsLog;
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};
-pub use pairs::{Coupling, PairParams, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
     AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MAIN_PROBLEM, MapKind,
     ObjectiveKind, PairConfidence, PairWeights, Precision, Problem, Recipe, RecipeError, RecipeFile,
 };
+pub use recoupling::{Coupled, couple};
 pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};
+pub use training_pairs::{PairParams, Pairs};
 
 use crate::error::Error;
 use crate::map::TwoWayMap;

@@ -1,10 +1,10 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
 use super::checkpoint::{decode, encode};
+use super::coupling::Coupling;
 use super::dataset::Dataset;
 use super::encoders::{Embedded, Encoders, Tuning};
 use super::model::Model;
-use super::pairs::Coupling;
 use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};

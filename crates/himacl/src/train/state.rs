@@ -1,14 +1,15 @@
 //! A training run between two steps.
 
 use super::checkpoint::{Best, Checkpoint, CheckpointStore, Progress};
-use super::couple::{Coupled, couple, likely_partners};
+use super::coupling::Coupling;
 use super::ema::Ema;
 use super::encoders::{Embedded, Side, Tuning};
 use super::metrics::MetricsLog;
 use super::optimizer::AdamW;
-use super::pairs::{Coupling, PairParams, Pairs};
 use super::parameters::Parameters;
 use super::recipe::{CouplingSection, Recipe};
+use super::recoupling::{Coupled, couple, likely_partners};
+use super::training_pairs::{PairParams, Pairs};
 use super::{Metrics, Watch};
 use crate::error::Error;
 use crate::map::{Map, TwoWayMap, unit_rows};
