@@ -1,13 +1,16 @@
 //! clip-retrieval folders: `img_emb/img_emb_{i}.npy`, `text_emb/text_emb_{i}.npy`, `metadata/metadata_{i}.parquet`.
 
 use super::npy;
-use super::rows::MappedRows;
+use super::rows::StoredRows;
 use crate::error::Error;
+use crate::files::natural_order;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The two kinds of embeddings of such a folder.
 const KINDS: [&str; 2] = ["img_emb", "text_emb"];
+/// The folder of the metadata.
+const METADATA: &str = "metadata";
 
 /// One kind of a clip-retrieval folder.
 #[derive(Debug, Clone)]
@@ -17,7 +20,7 @@ pub(crate) struct ClipFolder {
     /// The shards' numbers, as written in their names, in numeric order.
     pub(crate) numbers: Vec<String>,
     /// The shards, in the same order.
-    pub(crate) shards: Vec<MappedRows>,
+    pub(crate) shards: Vec<StoredRows>,
     /// The metadata file of each shard; empty without metadata.
     pub(crate) metadata: Vec<PathBuf>,
 }
@@ -25,24 +28,14 @@ pub(crate) struct ClipFolder {
 /// Opens `path`, the folder itself (with `key` to choose between its kinds) or its `img_emb` or `text_emb`.
 pub(crate) fn open(path: &Path, key: Option<&str>) -> Result<ClipFolder, Error> {
     let (root, kind) = locate(path, key)?;
+    check_shard_sets(&root)?;
     let folder = root.join(&kind);
     let numbered = numbered_files(&folder, &kind, "npy")?;
     if numbered.is_empty() {
         return Err(Error::Empty { path: folder, rows: 0, dimension: 0 });
     }
-    let shards: Vec<MappedRows> = numbered.iter().map(|(_, file)| npy::open_matrix(file)).collect::<Result<_, _>>()?;
-    for shard in &shards {
-        if shard.dimension != shards[0].dimension {
-            return Err(Error::Disagree {
-                path: shard.path.clone(),
-                quantity: "coordinates",
-                got: shard.dimension,
-                expected: shards[0].dimension,
-                reference: shards[0].path.clone(),
-            });
-        }
-    }
-    let metadata = metadata_files(&root.join("metadata"), &numbered)?;
+    let shards: Vec<StoredRows> = numbered.iter().map(|(_, file)| npy::open_matrix(file)).collect::<Result<_, _>>()?;
+    let metadata = metadata_files(&root.join(METADATA), &numbered);
     let numbers = numbered.into_iter().map(|(number, _)| number).collect();
     Ok(ClipFolder { kind, numbers, shards, metadata })
 }
@@ -84,21 +77,41 @@ fn numbered_files(folder: &Path, prefix: &str, extension: &str) -> Result<Vec<(S
             found.push((number.to_owned(), path.clone()));
         }
     }
-    // Numbers may or may not have leading zeros and any length: compare by value.
-    found.sort_by_key(|(number, _)| {
-        let digits = number.trim_start_matches('0').to_owned();
-        (digits.len(), digits)
-    });
+    found.sort_by(|(a, _), (b, _)| natural_order(a, b));
     Ok(found)
 }
 
-fn metadata_files(folder: &Path, shards: &[(String, PathBuf)]) -> Result<Vec<PathBuf>, Error> {
-    if !folder.is_dir() {
-        return Ok(Vec::new());
+/// Refuses a folder whose parts have not all the same shards: rows of one number are of the same items.
+fn check_shard_sets(root: &Path) -> Result<(), Error> {
+    let mut parts = Vec::new();
+    for (part, extension) in [(KINDS[0], "npy"), (KINDS[1], "npy"), (METADATA, "parquet")] {
+        let folder = root.join(part);
+        if folder.is_dir() {
+            let numbers = numbered_files(&folder, part, extension)?.into_iter().map(|(number, _)| number);
+            parts.push((part, numbers.collect::<Vec<_>>()));
+        }
     }
-    let file = |(number, shard): &(String, PathBuf)| {
-        let missing = folder.join(format!("metadata_{number}.parquet"));
-        if missing.is_file() { Ok(missing) } else { Err(Error::MissingShard { missing, present: shard.clone() }) }
-    };
-    shards.iter().map(file).collect()
+    // A part without any shard is not there.
+    parts.retain(|(_, numbers)| !numbers.is_empty());
+    let mut all: Vec<&String> = parts.iter().flat_map(|(_, numbers)| numbers).collect();
+    all.sort_by(|a, b| natural_order(a, b));
+    all.dedup();
+    let lacking = parts.iter().filter_map(|(part, numbers)| {
+        let missing: Vec<&str> = all.iter().filter(|number| !numbers.contains(number)).map(|s| s.as_str()).collect();
+        (!missing.is_empty()).then(|| format!("`{part}` has no shard {}", listed(&missing)))
+    });
+    let lacking: Vec<String> = lacking.collect();
+    if lacking.is_empty() { Ok(()) } else { Err(Error::ShardSets { path: root.to_path_buf(), lacking }) }
+}
+
+/// Names, the first ten.
+pub(crate) fn listed(names: &[&str]) -> String {
+    let shown = names[..names.len().min(10)].join(", ");
+    if names.len() > 10 { format!("{shown} and {} more", names.len() - 10) } else { shown }
+}
+
+/// The metadata of each shard, which are all there; none where there is no metadata.
+fn metadata_files(folder: &Path, shards: &[(String, PathBuf)]) -> Vec<PathBuf> {
+    let file = |(number, _): &(String, PathBuf)| folder.join(format!("metadata_{number}.parquet"));
+    shards.iter().map(file).filter(|file| file.is_file()).collect()
 }

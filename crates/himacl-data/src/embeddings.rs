@@ -2,9 +2,11 @@
 
 use super::clip_folder::{self, ClipFolder};
 use super::metadata::{Metadata, count_rows};
-use super::rows::{ElementType, MappedRows};
-use super::{npy, safetensors};
-use crate::error::Error;
+use super::parquet_column::ParquetColumn;
+use super::rows::{ElementType, NAMED_ROWS, NotFinite, StoredRows};
+use super::{npy, npz, safetensors};
+use crate::error::{BadRow, Error};
+use crate::files::natural_order;
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 use std::fs;
@@ -20,6 +22,21 @@ pub enum Layout {
         /// The tensor's name.
         key: String,
     },
+    /// One array of a .npz archive.
+    Npz {
+        /// The array's name.
+        key: String,
+    },
+    /// A column of lists of a .parquet file.
+    Parquet {
+        /// The column's name.
+        key: String,
+    },
+    /// Files of one format in a folder.
+    Folder {
+        /// Their names, in numeric order.
+        names: Vec<String>,
+    },
     /// The shards of one kind in a clip-retrieval folder.
     ClipFolder {
         /// `img_emb` or `text_emb`.
@@ -29,7 +46,53 @@ pub enum Layout {
     },
 }
 
-/// Embeddings as rows, `(n, d)`, memory-mapped: opening reads headers only.
+/// A part of a set.
+#[derive(Debug, Clone)]
+enum Shard {
+    Matrix(StoredRows),
+    Column(ParquetColumn),
+}
+
+impl Shard {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Matrix(matrix) => &matrix.path,
+            Self::Column(column) => &column.path,
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.rows,
+            Self::Column(column) => column.rows,
+        }
+    }
+
+    fn dimension(&self) -> usize {
+        match self {
+            Self::Matrix(matrix) => matrix.dimension,
+            Self::Column(column) => column.dimension,
+        }
+    }
+
+    fn element(&self) -> ElementType {
+        match self {
+            Self::Matrix(matrix) => matrix.element,
+            // Decoded to single precision.
+            Self::Column(column) if column.element.is_half() => ElementType::F32,
+            Self::Column(column) => column.element,
+        }
+    }
+
+    fn decode(&self, out: &mut [f32]) -> Result<NotFinite, Error> {
+        match self {
+            Self::Matrix(matrix) => Ok(matrix.decode(out)),
+            Self::Column(column) => column.decode(out),
+        }
+    }
+}
+
+/// Embeddings as rows, `(n, d)`, memory-mapped: opening reads headers only (and unpacks the array of a .npz).
 ///
 /// ```
 /// use himacl_data::{Embeddings, write_npy_f32};
@@ -45,43 +108,49 @@ pub enum Layout {
 pub struct Embeddings {
     path: PathBuf,
     layout: Layout,
-    shards: Vec<MappedRows>,
+    shards: Vec<Shard>,
     metadata_files: Vec<PathBuf>,
     num_rows: usize,
     dimension: usize,
 }
 
 impl Embeddings {
-    /// Opens a .npy file (f16, f32, f64; C order), a .safetensors file or a clip-retrieval folder.
+    /// Opens a .npy file (floats or integers, either order), an array of a .npz, a tensor of a .safetensors, a column of lists of a
+    /// .parquet, a folder of .npy or .parquet files in numeric order, or a clip-retrieval folder.
     ///
-    /// `key` names the tensor of a .safetensors file, or `img_emb` or `text_emb` of a folder that has both; it may be
-    /// left out where there is no choice.
+    /// `key` names the array, tensor or column, or `img_emb` or `text_emb` of a folder that has both; it may be left out where
+    /// there is no choice. Empty shards are no rows.
     ///
     /// # Errors
-    /// Whatever can be known without reading the values: a missing, truncated or malformed file, an unsupported type,
-    /// order or shape, no rows, an unclear key, shards that disagree, metadata of another length.
+    /// Whatever can be known without reading the values: a missing, truncated or malformed file, an unsupported type or shape, no
+    /// rows, an unclear key, shards that disagree, parts of a folder with other shards, metadata of another length.
     pub fn open(path: &Path, key: Option<&str>) -> Result<Self, Error> {
         let kind = fs::metadata(path).map_err(Error::io("read", path))?;
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         let (layout, shards, metadata_files) = if kind.is_dir() {
-            let ClipFolder { kind, numbers, shards, metadata } = clip_folder::open(path, key)?;
-            (Layout::ClipFolder { kind, numbers }, shards, metadata)
-        } else if extension.eq_ignore_ascii_case("npy") {
-            (Layout::Npy, vec![npy::open_matrix(path)?], Vec::new())
-        } else if extension.eq_ignore_ascii_case("safetensors") {
-            let (rows, key) = safetensors::open_matrix(path, key)?;
-            (Layout::Safetensors { key }, vec![rows], Vec::new())
+            open_folder(path, key)?
         } else {
-            return Err(Error::UnknownFormat(path.to_path_buf()));
+            let (layout, shard) = open_file(path, key)?;
+            (layout, vec![shard], Vec::new())
         };
         for (shard, metadata) in shards.iter().zip(&metadata_files) {
             let got = count_rows(metadata)?;
-            if got != shard.rows {
-                let (path, reference) = (metadata.clone(), shard.path.clone());
-                return Err(Error::Disagree { path, quantity: "rows", got, expected: shard.rows, reference });
+            if got != shard.rows() {
+                let (path, reference) = (metadata.clone(), shard.path().to_path_buf());
+                return Err(Error::Disagree { path, quantity: "rows", got, expected: shard.rows(), reference });
             }
         }
-        let (rows, dimension) = (shards.iter().map(|shard| shard.rows).sum(), shards[0].dimension);
+        let rows = shards.iter().map(Shard::rows).sum();
+        let reference = shards.iter().find(|shard| shard.rows() > 0).unwrap_or(&shards[0]);
+        let dimension = reference.dimension();
+        if let Some(other) = shards.iter().find(|shard| shard.rows() > 0 && shard.dimension() != dimension) {
+            return Err(Error::Disagree {
+                path: other.path().to_path_buf(),
+                quantity: "coordinates",
+                got: other.dimension(),
+                expected: dimension,
+                reference: reference.path().to_path_buf(),
+            });
+        }
         if rows == 0 || dimension == 0 {
             return Err(Error::Empty { path: path.to_path_buf(), rows, dimension });
         }
@@ -108,14 +177,14 @@ impl Embeddings {
         &self.layout
     }
 
-    /// The number format (of the first shard).
+    /// The number format (of the first shard with rows).
     pub fn element(&self) -> ElementType {
-        self.shards[0].element
+        self.shards.iter().find(|shard| shard.rows() > 0).unwrap_or(&self.shards[0]).element()
     }
 
     /// Number of rows of each shard.
     pub fn shard_rows(&self) -> impl Iterator<Item = usize> + '_ {
-        self.shards.iter().map(|shard| shard.rows)
+        self.shards.iter().map(Shard::rows)
     }
 
     /// The metadata files, one a shard; none without metadata.
@@ -130,11 +199,13 @@ impl Embeddings {
     pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.num_rows * self.dimension];
         let mut rest = values.as_mut_slice();
+        let mut bad = NotFinite::default();
         for shard in &self.shards {
-            let (own, following) = rest.split_at_mut(shard.rows * self.dimension);
-            shard.decode(own)?;
+            let (own, following) = rest.split_at_mut(shard.rows() * self.dimension);
+            bad = bad.merge(shard.decode(own)?);
             rest = following;
         }
+        bad.refuse(&self.path)?;
         Ok(values)
     }
 
@@ -153,24 +224,88 @@ impl Embeddings {
     /// As [`Self::to_tensor`].
     pub fn to_stored_tensor(&self, device: &Device) -> Result<Tensor, Error> {
         let shape = (self.num_rows, self.dimension);
+        let is_of = |element: ElementType| {
+            let of = |shard: &Shard| match shard {
+                Shard::Matrix(matrix) => matrix.element == element || matrix.rows == 0,
+                Shard::Column(_) => false,
+            };
+            self.shards.iter().all(of)
+        };
         match self.element() {
-            element if self.shards.iter().any(|shard| shard.element != element) => self.to_tensor(device),
-            ElementType::F16 => Ok(Tensor::from_vec(self.halves(f16::from_le_bytes)?, shape, device)?),
-            ElementType::Bf16 => Ok(Tensor::from_vec(self.halves(bf16::from_le_bytes)?, shape, device)?),
-            ElementType::F32 | ElementType::F64 => self.to_tensor(device),
+            ElementType::F16 if is_of(ElementType::F16) => {
+                Ok(Tensor::from_vec(self.halves(f16::from_le_bytes)?, shape, device)?)
+            }
+            ElementType::Bf16 if is_of(ElementType::Bf16) => {
+                Ok(Tensor::from_vec(self.halves(bf16::from_le_bytes)?, shape, device)?)
+            }
+            _ => self.to_tensor(device),
         }
     }
 
-    /// All values of two bytes each, `(n * d,)`.
+    /// All values of two bytes each, `(n * d,)`, where all shards with rows are of such a type.
     fn halves<T: Copy + Default + Into<f32> + Send + Sync>(&self, value: fn([u8; 2]) -> T) -> Result<Vec<T>, Error> {
         let mut values = vec![T::default(); self.num_rows * self.dimension];
         let mut rest = values.as_mut_slice();
+        let mut bad = NotFinite::default();
         for shard in &self.shards {
-            let (own, following) = rest.split_at_mut(shard.rows * self.dimension);
-            shard.copy_halves(own, value)?;
+            let (own, following) = rest.split_at_mut(shard.rows() * self.dimension);
+            if let Shard::Matrix(matrix) = shard
+                && matrix.rows > 0
+            {
+                bad = bad.merge(matrix.copy_halves(own, value));
+            }
             rest = following;
         }
+        bad.refuse(&self.path)?;
         Ok(values)
+    }
+
+    /// Where rows of the whole set stand, for messages: the first ten by their file and their number in it.
+    pub fn places(&self, rows: &[usize]) -> Vec<BadRow> {
+        let place = |&row: &usize| {
+            let mut row = row;
+            for shard in &self.shards {
+                if row < shard.rows() {
+                    return BadRow { path: shard.path().to_path_buf(), row };
+                }
+                row -= shard.rows();
+            }
+            BadRow { path: self.path.clone(), row }
+        };
+        rows.iter().take(NAMED_ROWS).map(place).collect()
+    }
+
+    /// Refuses another set that has not the same shards, where row i of one belongs to row i of the other.
+    ///
+    /// # Errors
+    /// [`Error::ShardsDiffer`].
+    pub fn check_same_shards(&self, other: &Self) -> Result<(), Error> {
+        let (Some(own), Some(others)) = (self.shard_names(), other.shard_names()) else { return Ok(()) };
+        let only = |of: &[String], not: &[String]| -> Vec<String> {
+            of.iter().filter(|name| !not.contains(name)).cloned().collect()
+        };
+        let (left_shards, right_shards) = (only(own, others), only(others, own));
+        if left_shards.is_empty() && right_shards.is_empty() {
+            return Ok(());
+        }
+        let (left, right) = (self.path.clone(), other.path.clone());
+        Err(Error::ShardsDiffer { left, left_shards, right, right_shards })
+    }
+
+    /// The numbers of the shards of a clip-retrieval folder.
+    fn shard_names(&self) -> Option<&[String]> {
+        match &self.layout {
+            Layout::ClipFolder { numbers, .. } => Some(numbers),
+            _ => None,
+        }
+    }
+
+    /// Checks that the metadata can be read, without reading them: what [`Self::metadata`] would refuse is refused now.
+    ///
+    /// # Errors
+    /// As [`Self::metadata`].
+    pub fn check_metadata(&self) -> Result<(), Error> {
+        Metadata::check(&self.metadata_files)
     }
 
     /// Reads the metadata columns, one row for each embedding; `None` where the input has none.
@@ -180,4 +315,59 @@ impl Embeddings {
     pub fn metadata(&self) -> Result<Option<Metadata>, Error> {
         Metadata::read(&self.metadata_files)
     }
+}
+
+fn open_file(path: &Path, key: Option<&str>) -> Result<(Layout, Shard), Error> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    Ok(match extension.to_ascii_lowercase().as_str() {
+        "npy" => (Layout::Npy, Shard::Matrix(npy::open_matrix(path)?)),
+        "npz" => {
+            let (rows, key) = npz::open_matrix(path, key)?;
+            (Layout::Npz { key }, Shard::Matrix(rows))
+        }
+        "safetensors" => {
+            let (rows, key) = safetensors::open_matrix(path, key)?;
+            (Layout::Safetensors { key }, Shard::Matrix(rows))
+        }
+        "parquet" | "parq" => {
+            let (column, key) = ParquetColumn::open(path, key)?;
+            (Layout::Parquet { key }, Shard::Column(column))
+        }
+        _ => return Err(Error::UnknownFormat(path.to_path_buf())),
+    })
+}
+
+/// A clip-retrieval folder, or else a folder of .npy or of .parquet files.
+fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Vec<PathBuf>), Error> {
+    match clip_folder::open(path, key) {
+        Err(Error::UnknownFormat(_)) => {}
+        opened => {
+            let ClipFolder { kind, numbers, shards, metadata } = opened?;
+            let shards = shards.into_iter().map(Shard::Matrix).collect();
+            return Ok((Layout::ClipFolder { kind, numbers }, shards, metadata));
+        }
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
+        let entry = entry.map_err(Error::io("list", path))?;
+        if let Some(name) = entry.file_name().to_str()
+            && !name.starts_with('.')
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_by(|a, b| natural_order(a, b));
+    for extensions in [&["npy"][..], &["parquet", "parq"]] {
+        let has = |name: &&String| {
+            let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            extensions.iter().any(|wanted| extension.eq_ignore_ascii_case(wanted))
+        };
+        let names: Vec<String> = names.iter().filter(has).cloned().collect();
+        if !names.is_empty() {
+            let open = |name: &String| open_file(&path.join(name), key).map(|(_, shard)| shard);
+            let shards = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+            return Ok((Layout::Folder { names }, shards, Vec::new()));
+        }
+    }
+    Err(Error::UnknownFormat(path.to_path_buf()))
 }

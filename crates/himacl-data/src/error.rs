@@ -39,7 +39,7 @@ pub enum Error {
     /// Neither of the formats that can be read.
     #[error(
         "`{}` is not in a known format\n\
-         hint: expected a .npy or .safetensors file, or a clip-retrieval folder (img_emb/ or text_emb/ shards)", .0.display()
+         hint: expected .npy, .npz, .safetensors or .parquet, a folder of .npy files, or a clip-retrieval folder (img_emb/ or text_emb/ shards)", .0.display()
     )]
     UnknownFormat(PathBuf),
     /// A malformed or unsupported .npy file.
@@ -98,15 +98,15 @@ pub enum Error {
     },
     /// NaN or infinite coordinates.
     #[error(
-        "`{}` has {total} rows with NaN or infinite coordinates, the first: {}; row {} has {value} at column {column}\n\
+        "`{}` has {} with NaN or infinite coordinates: {}; the first has {value} at column {column}\n\
          hint: drop or mend these rows (an encoder writes NaN for inputs that it could not read)",
-        path.display(), row_list(rows, *total), rows[0]
+        path.display(), count(*total), row_list(path, rows, *total)
     )]
     NotFinite {
         /// The input.
         path: PathBuf,
         /// The first offending rows, at least one.
-        rows: Vec<usize>,
+        rows: Vec<BadRow>,
         /// How many rows offend in all.
         total: usize,
         /// First offending column of the first offending row.
@@ -114,6 +114,74 @@ pub enum Error {
         /// The value there, as f32.
         value: f32,
     },
+    /// Zero rows have no direction.
+    #[error(
+        "`{}` has {} of zeros{}: {}\nhint: {need} needs a direction; drop these rows (an encoder writes zeros for inputs that are empty)",
+        path.display(), count(*total), if *centered { " after centring" } else { "" }, row_list(path, rows, *total)
+    )]
+    ZeroRows {
+        /// The input.
+        path: PathBuf,
+        /// The first such rows, at least one.
+        rows: Vec<BadRow>,
+        /// How many there are in all.
+        total: usize,
+        /// Whether the mean had been subtracted before.
+        centered: bool,
+        /// What cannot do with them: "the cosine cost", "--normalize".
+        need: &'static str,
+    },
+    /// The parts of one folder have not the same shards.
+    #[error("the shards of `{}` do not belong together: {}\nhint: rows of one number must be of the same items; complete or remove the shards named", path.display(), lacking.join("; "))]
+    ShardSets {
+        /// The folder.
+        path: PathBuf,
+        /// What each part lacks: "`img_emb` has no shard 2, 7".
+        lacking: Vec<String>,
+    },
+    /// Two sets that belong together row by row have other shards.
+    #[error("`{}` has the shards {} and `{}` has {}: row i of one belongs to row i of the other, so both need the same\nhint: complete or remove the shards that only one of them has", left.display(), left_shards.join(", "), right.display(), right_shards.join(", "))]
+    ShardsDiffer {
+        /// One set.
+        left: PathBuf,
+        /// Shards that only it has.
+        left_shards: Vec<String>,
+        /// The other.
+        right: PathBuf,
+        /// Shards that only it has.
+        right_shards: Vec<String>,
+    },
+    /// A table of known pairs that cannot be read.
+    #[error("pairs `{}`, line {line}: `{text}` is not a pair of row numbers\nhint: two whole numbers a line, separated by a comma, a tab or a space; counted from 0", path.display())]
+    Pairs {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What stands there.
+        text: String,
+    },
+    /// A column that cannot be embeddings.
+    #[error("column `{column}` of `{}` {problem}", path.display())]
+    Column {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An archive that cannot be read.
+    #[error("archive `{}`: {problem}", path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A set cannot be written in the layout of its source.
+    #[error("output `{}` cannot be written like its input: name a file that ends in .npy", .0.display())]
+    NotWritable(PathBuf),
     /// Files that belong together disagree.
     #[error("`{}` has {got} {quantity}, expected {expected} (as in `{}`)", path.display(), reference.display())]
     Disagree {
@@ -230,6 +298,15 @@ impl Error {
     }
 }
 
+/// A row that is at fault, counted within its file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRow {
+    /// The file.
+    pub path: PathBuf,
+    /// The row in it, from 0.
+    pub row: usize,
+}
+
 /// What kind of thing went wrong, for those who treat all errors of a kind alike; shared by the crates above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -261,11 +338,6 @@ pub enum NpyProblem {
     /// The header is not the dictionary that the format prescribes.
     #[error("the header has no valid `{0}`")]
     Header(&'static str),
-    /// Column-major data.
-    #[error(
-        "the array is in Fortran (column-major) order, expected C order\nhint: save numpy.ascontiguousarray(array)"
-    )]
-    FortranOrder,
     /// Elements of another type.
     #[error("the elements have type `{got}`, expected {expected}")]
     ElementType {
@@ -319,10 +391,18 @@ fn not_found(key: Option<&str>) -> String {
     key.map_or_else(String::new, |key| format!(", but no `{key}`"))
 }
 
-fn row_list(rows: &[usize], total: usize) -> String {
-    let mut list = rows.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+fn count(total: usize) -> String {
+    if total == 1 { "1 row".to_owned() } else { format!("{total} rows") }
+}
+
+/// Rows by their file, which is named where the set is more than that file.
+fn row_list(set: &Path, rows: &[BadRow], total: usize) -> String {
+    let name = |BadRow { path, row }: &BadRow| {
+        if path == set { format!("row {row}") } else { format!("row {row} of `{}`", path.display()) }
+    };
+    let mut list = rows.iter().map(name).collect::<Vec<_>>().join(", ");
     if rows.len() < total {
-        list.push_str(", ...");
+        list.push_str(&format!(" and {} more", total - rows.len()));
     }
     list
 }
@@ -333,13 +413,11 @@ mod tests {
 
     #[test]
     fn messages_say_what_where_and_what_to_do() {
-        let error = Error::NotFinite { path: "a.npy".into(), rows: vec![3, 7], total: 9, column: 1, value: f32::NAN };
+        let rows = vec![BadRow { path: "a.npy".into(), row: 3 }, BadRow { path: "b.npy".into(), row: 7 }];
+        let error = Error::NotFinite { path: "a.npy".into(), rows, total: 9, column: 1, value: f32::NAN };
         let text = error.to_string();
-        assert!(
-            text.starts_with(
-                "`a.npy` has 9 rows with NaN or infinite coordinates, the first: 3, 7, ...; row 3 has NaN"
-            )
-        );
+        let start = "`a.npy` has 9 rows with NaN or infinite coordinates: row 3, row 7 of `b.npy` and 7 more; the first has NaN";
+        assert!(text.starts_with(start), "{text}");
         assert!(text.contains("\nhint: "));
 
         let full = Error::io("write", Path::new("/dev/full"))(io::ErrorKind::StorageFull.into()).to_string();

@@ -1,6 +1,7 @@
 //! Files that are either whole or absent, and output folders that are never overwritten by accident.
 
 use crate::error::Error;
+use std::cmp::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, Permissions};
@@ -211,6 +212,32 @@ pub fn remove_unfinished(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// The order of names in which runs of digits count as numbers: `part-2` before `part-10`, with any number of leading zeros.
+pub fn natural_order(a: &str, b: &str) -> Ordering {
+    let (mut left, mut right) = (a.as_bytes(), b.as_bytes());
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    while let (Some(&x), Some(&y)) = (left.first(), right.first()) {
+        let (m, n) = (digits(left), digits(right));
+        if m > 0 && n > 0 {
+            let number = |text: &'_ [u8], length: usize| {
+                let zeros = text[..length].iter().take_while(|&&byte| byte == b'0').count();
+                (length - zeros, text[zeros..length].to_vec())
+            };
+            let order = number(left, m).cmp(&number(right, n));
+            if order != Ordering::Equal {
+                return order;
+            }
+            (left, right) = (&left[m..], &right[n..]);
+        } else if x == y {
+            (left, right) = (&left[1..], &right[1..]);
+        } else {
+            return x.cmp(&y);
+        }
+    }
+    // Equal but for leading zeros, or one begins with the other.
+    left.len().cmp(&right.len()).then_with(|| a.cmp(b))
+}
+
 /// Makes a rename within `folder` survive a power cut.
 fn sync_folder(folder: &Path) -> Result<(), Error> {
     if cfg!(unix) {
@@ -241,6 +268,17 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the temporary file is gone");
         write_text(&path, "new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+    }
+
+    #[test]
+    fn numbers_in_names_count_as_numbers() {
+        let sorted = ["a", "img_2.npy", "img_0003.npy", "img_10.npy", "img_10b.npy", "part-2-9", "part-10-1", "part-10-02"];
+        let mut names = sorted;
+        names.reverse();
+        names.sort_by(|a, b| natural_order(a, b));
+        assert_eq!(names, sorted);
+        assert_eq!(natural_order("a01", "a1"), Ordering::Less);
+        assert_eq!(natural_order("a1", "a1"), Ordering::Equal);
     }
 
     #[test]

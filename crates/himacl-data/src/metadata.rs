@@ -2,12 +2,13 @@
 
 use crate::error::Error;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Columns of a set's metadata, in the batches they were read in.
 #[derive(Debug, Clone)]
@@ -20,22 +21,43 @@ pub struct Metadata {
 }
 
 impl Metadata {
+    /// Checks that the files can be read and go together, without reading their rows: columns, types, compression.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn check(paths: &[PathBuf]) -> Result<(), Error> {
+        common_schema(paths)?;
+        for path in paths {
+            // The first row brings to light what the footer does not tell: an unknown compression, a broken page.
+            let first = open(path)?.with_batch_size(1).build().map_err(Error::parquet(path))?.next();
+            first.transpose().map_err(|error: ArrowError| Error::parquet(path)(error.into()))?;
+        }
+        Ok(())
+    }
+
     /// Reads parquet files that follow one another.
+    ///
+    /// A column that is missing everywhere in one file (of type null) takes the type it has in the others.
     ///
     /// # Errors
     /// [`Error::Parquet`] for an unreadable file, [`Error::Columns`] where they have not all the same columns.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
-        let Some(reference) = paths.first() else { return Ok(None) };
-        let schema = open(reference)?.schema().clone();
+        let Some(schema) = common_schema(paths)? else { return Ok(None) };
         let mut all = Self { schema, batches: Vec::new(), starts: Vec::new(), num_rows: 0 };
         for path in paths {
-            let reader = open(path)?;
-            if reader.schema().fields() != all.schema.fields() {
-                let (got, expected) = (describe(reader.schema()), describe(&all.schema));
-                return Err(Error::Columns { path: path.clone(), got, expected, reference: reference.clone() });
-            }
-            for batch in reader.with_batch_size(65_536).build().map_err(wrap(path))? {
-                let batch = batch.map_err(|error: ArrowError| wrap(path)(error.into()))?;
+            let wrong = |error: ArrowError| Error::parquet(path)(error.into());
+            for batch in open(path)?.with_batch_size(65_536).build().map_err(Error::parquet(path))? {
+                let batch = batch.map_err(wrong)?;
+                let typed = batch.columns().iter().zip(all.schema.fields()).map(|(column, field)| {
+                    let absent = column.data_type() == &DataType::Null && field.data_type() != &DataType::Null;
+                    if absent { new_null_array(field.data_type(), column.len()) } else { column.clone() }
+                });
+                let batch = RecordBatch::try_new_with_options(
+                    all.schema.clone(),
+                    typed.collect(),
+                    &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
+                );
+                let batch = batch.map_err(wrong)?;
                 all.starts.push(all.num_rows);
                 all.num_rows += batch.num_rows();
                 all.batches.push(batch);
@@ -100,11 +122,36 @@ pub(crate) fn count_rows(path: &Path) -> Result<usize, Error> {
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrap(path))
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))
 }
 
-fn wrap(path: &Path) -> impl Fn(parquet::errors::ParquetError) -> Error {
-    move |source| Error::Parquet { path: path.to_path_buf(), source }
+/// The columns that all files have; a column may be of type null where it has another type in other files.
+fn common_schema(paths: &[PathBuf]) -> Result<Option<SchemaRef>, Error> {
+    let Some(reference) = paths.first() else { return Ok(None) };
+    let first = open(reference)?.schema().clone();
+    let mut fields: Vec<Field> = first.fields().iter().map(|field| field.as_ref().clone()).collect();
+    for path in paths {
+        let schema = open(path)?.schema().clone();
+        let differ = || Error::Columns {
+            path: path.clone(),
+            got: describe(&schema),
+            expected: describe(&first),
+            reference: reference.clone(),
+        };
+        if schema.fields().len() != fields.len() {
+            return Err(differ());
+        }
+        for (field, own) in fields.iter_mut().zip(schema.fields()) {
+            let (kind, own_kind) = (field.data_type().clone(), own.data_type());
+            if field.name() != own.name() || (kind != *own_kind && kind != DataType::Null && *own_kind != DataType::Null) {
+                return Err(differ());
+            }
+            let kind = if kind == DataType::Null { own_kind.clone() } else { kind };
+            let nullable = field.is_nullable() || own.is_nullable() || *own_kind == DataType::Null;
+            *field = field.clone().with_data_type(kind).with_nullable(nullable);
+        }
+    }
+    Ok(Some(Arc::new(Schema::new_with_metadata(fields, first.metadata().clone()))))
 }
 
 fn describe(schema: &SchemaRef) -> Vec<String> {

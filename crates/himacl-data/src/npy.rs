@@ -1,6 +1,6 @@
 //! The .npy format: header parser, memory-mapped matrices, writers.
 
-use super::rows::{ElementType, MappedRows, map_file};
+use super::rows::{Bytes, ElementType, StoredRows, map_file};
 use crate::error::{Error, NpyProblem};
 use crate::files::write_atomic;
 use half::f16;
@@ -18,30 +18,48 @@ struct Header {
     data_offset: usize,
 }
 
-/// Opens a matrix of f16, f32 or f64 without reading its values.
-pub(crate) fn open_matrix(path: &Path) -> Result<MappedRows, Error> {
-    let map = map_file(path)?;
+/// What can be read as coordinates.
+const NUMBERS: &str = "float16, float32, float64 or integers";
+
+/// Opens a matrix of numbers, of either order, without reading its values.
+pub(crate) fn open_matrix(path: &Path) -> Result<StoredRows, Error> {
+    matrix(path, Bytes::Mapped(map_file(path)?))
+}
+
+/// The matrix in the bytes of an npy file; an empty array of any shape is no rows.
+pub(crate) fn matrix(path: &Path, bytes: Bytes) -> Result<StoredRows, Error> {
     let wrong = |problem| Error::Npy { path: path.to_path_buf(), problem };
-    let header = parse_header(&map).map_err(wrong)?;
-    let element = match header.descr.as_str() {
-        "<f2" => ElementType::F16,
-        "<f4" => ElementType::F32,
-        "<f8" => ElementType::F64,
+    let header = parse_header(&bytes).map_err(wrong)?;
+    let (big_endian, kind) = match header.descr.split_at_checked(1) {
+        Some((">", kind)) => (true, kind),
+        Some(("<" | "|" | "=", kind)) => (false, kind),
+        _ => (false, header.descr.as_str()),
+    };
+    let element = match kind {
+        "f2" => ElementType::F16,
+        "f4" => ElementType::F32,
+        "f8" => ElementType::F64,
+        "i1" => ElementType::I8,
+        "u1" => ElementType::U8,
+        "i2" => ElementType::I16,
+        "u2" => ElementType::U16,
+        "i4" => ElementType::I32,
+        "u4" => ElementType::U32,
+        "i8" => ElementType::I64,
+        "u8" => ElementType::U64,
+        _ => return Err(wrong(NpyProblem::ElementType { got: header.descr, expected: NUMBERS })),
+    };
+    let (rows, dimension) = match *header.shape.as_slice() {
+        [rows, dimension] => (rows, dimension),
+        [0] => (0, 0),
         _ => {
-            let expected = "little-endian float16, float32 or float64 (`<f2`, `<f4`, `<f8`)";
-            return Err(wrong(NpyProblem::ElementType { got: header.descr, expected }));
+            let expected = "two dimensions (rows, coordinates)";
+            return Err(wrong(NpyProblem::Shape { shape: header.shape, expected }));
         }
     };
-    let &[rows, dimension] = header.shape.as_slice() else {
-        let expected = "two dimensions (rows, coordinates)";
-        return Err(wrong(NpyProblem::Shape { shape: header.shape, expected }));
-    };
-    // A single row or column is the same in either order.
-    if header.fortran_order && rows > 1 && dimension > 1 {
-        return Err(wrong(NpyProblem::FortranOrder));
-    }
-    check_length(&map, &header, element.size()).map_err(wrong)?;
-    Ok(MappedRows { path: path.to_path_buf(), map, offset: header.data_offset, element, rows, dimension })
+    check_length(&bytes, &header, element.size()).map_err(wrong)?;
+    let (offset, column_major) = (header.data_offset, header.fortran_order);
+    Ok(StoredRows { path: path.to_path_buf(), bytes, offset, element, big_endian, column_major, rows, dimension })
 }
 
 /// Reads a u32 array of one dimension, `(n,)`, a stored permutation for example.
@@ -67,16 +85,13 @@ pub fn read_npy_u32(path: &Path) -> Result<Vec<u32>, Error> {
 ///
 /// # Errors
 /// [`Error::Npy`] for any other content, [`Error::Io`].
-pub fn read_npy_pairs(path: &Path) -> Result<Vec<(i64, i64)>, Error> {
+pub(crate) fn read_npy_pairs(path: &Path) -> Result<Vec<(i64, i64)>, Error> {
     let map = map_file(path)?;
     let wrong = |problem| Error::Npy { path: path.to_path_buf(), problem };
     let header = parse_header(&map).map_err(wrong)?;
     let &[pairs, 2] = header.shape.as_slice() else {
         return Err(wrong(NpyProblem::Shape { shape: header.shape, expected: "(k, 2): a pair in each row" }));
     };
-    if header.fortran_order && pairs > 1 {
-        return Err(wrong(NpyProblem::FortranOrder));
-    }
     let mut values = Vec::with_capacity(2 * pairs);
     let mut read = |size: usize, value: fn(&[u8]) -> i64| {
         check_length(&map, &header, size)?;
@@ -96,6 +111,10 @@ pub fn read_npy_pairs(path: &Path) -> Result<Vec<(i64, i64)>, Error> {
         _ => Err(NpyProblem::ElementType { got: header.descr.clone(), expected: "little-endian integers" }),
     };
     known.map_err(wrong)?;
+    if header.fortran_order {
+        let (first, second) = values.split_at(pairs);
+        return Ok(first.iter().copied().zip(second.iter().copied()).collect());
+    }
     Ok(values.as_chunks::<2>().0.iter().map(|&[first, second]| (first, second)).collect())
 }
 
@@ -279,7 +298,7 @@ mod tests {
             let rows = open_matrix(&path).unwrap();
             assert_eq!((rows.rows, rows.dimension, rows.element, rows.offset % 64), (3, 2, element, 0));
             let mut read = [0.0; 6];
-            rows.decode(&mut read).unwrap();
+            rows.decode(&mut read).refuse(&path).unwrap();
             assert_eq!(read, values);
         }
         write_npy_u32(&path, &[7, u32::MAX]).unwrap();
@@ -314,7 +333,7 @@ mod tests {
         let path = folder.path().join("a.npy");
         std::fs::write(&path, bytes).unwrap();
         let mut read = [0.0; 2];
-        open_matrix(&path).unwrap().decode(&mut read).unwrap();
+        open_matrix(&path).unwrap().decode(&mut read).refuse(&path).unwrap();
         assert_eq!(read, [0.5, -4.0]);
     }
 

@@ -1,7 +1,7 @@
 //! Embeddings in .safetensors files: one matrix, or the one named by a key.
 
 use super::npy::check_f16;
-use super::rows::{ElementType, MappedRows, map_file};
+use super::rows::{Bytes, ElementType, StoredRows, map_file};
 use crate::error::Error;
 use crate::files::write_atomic;
 use ::safetensors::tensor::TensorView;
@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use std::path::Path;
 
 /// Opens the tensor `key`, or the only matrix there is; returns its name too.
-pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(MappedRows, String), Error> {
+pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(StoredRows, String), Error> {
     let map = map_file(path)?;
     let file =
         SafeTensors::deserialize(&map).map_err(|source| Error::Safetensors { path: path.to_path_buf(), source })?;
@@ -32,6 +32,8 @@ pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(MappedRows,
         Dtype::BF16 => ElementType::Bf16,
         Dtype::F32 => ElementType::F32,
         Dtype::F64 => ElementType::F64,
+        Dtype::I8 => ElementType::I8,
+        Dtype::U8 => ElementType::U8,
         other => {
             return Err(Error::TensorType { path: path.to_path_buf(), key: name, dtype: format!("{other:?}") });
         }
@@ -40,10 +42,20 @@ pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(MappedRows,
         return Err(Error::NotAMatrix { path: path.to_path_buf(), shape: view.shape().to_vec() });
     };
     let offset = view.data().as_ptr().addr() - map.as_ptr().addr();
-    Ok((MappedRows { path: path.to_path_buf(), map, offset, element, rows, dimension }, name))
+    let stored = StoredRows {
+        path: path.to_path_buf(),
+        bytes: Bytes::Mapped(map),
+        offset,
+        element,
+        big_endian: false,
+        column_major: false,
+        rows,
+        dimension,
+    };
+    Ok((stored, name))
 }
 
-/// Writes a matrix, `(n, d)`, under the name `key`, atomically; f64 is written as f32.
+/// Writes a matrix, `(n, d)`, under the name `key`, atomically; what is neither f16 nor bf16 is written as f32.
 pub(crate) fn write_matrix(
     path: &Path,
     key: &str,
@@ -57,7 +69,7 @@ pub(crate) fn write_matrix(
     let (dtype, bytes): (_, Vec<u8>) = match element {
         ElementType::F16 => (Dtype::F16, values.iter().flat_map(|&v| f16::from_f32(v).to_le_bytes()).collect()),
         ElementType::Bf16 => (Dtype::BF16, values.iter().flat_map(|&v| bf16::from_f32(v).to_le_bytes()).collect()),
-        ElementType::F32 | ElementType::F64 => (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        _ => (Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
     };
     let wrong = |source| Error::Safetensors { path: path.to_path_buf(), source };
     let view = TensorView::new(dtype, vec![values.len() / dimension, dimension], &bytes).map_err(wrong)?;
@@ -77,7 +89,7 @@ mod tests {
         let (rows, name) = open_matrix(&path, None).unwrap();
         assert_eq!((rows.rows, rows.dimension, name.as_str()), (2, 2, "emb"));
         let mut read = [0.0; 4];
-        rows.decode(&mut read).unwrap();
+        rows.decode(&mut read).refuse(&path).unwrap();
         assert_eq!(read, [1.0, 2.0, 3.0, 4.0]);
 
         let bytes = [0u8; 16];

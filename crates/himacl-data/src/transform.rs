@@ -32,16 +32,26 @@ pub fn center(values: &mut [f32], dimension: usize) -> Vec<f32> {
 /// Divides every row of `values`, `(n, d)`, by its Euclidean norm, in place. O(n d).
 ///
 /// # Errors
-/// The first row whose norm is zero.
-pub fn normalize_rows(values: &mut [f32], dimension: usize) -> Result<(), usize> {
+/// All rows whose norm is zero; they are left as they are.
+pub fn normalize_rows(values: &mut [f32], dimension: usize) -> Result<(), Vec<usize>> {
     let zero = values.par_chunks_mut(dimension).enumerate().filter_map(|(index, row)| {
         let norm = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum::<f64>().sqrt();
+        if norm == 0.0 {
+            return Some(index);
+        }
         for value in row.iter_mut() {
             *value = (f64::from(*value) / norm) as f32;
         }
-        (norm == 0.0).then_some(index)
+        None
     });
-    zero.min().map_or(Ok(()), Err)
+    let zero: Vec<usize> = zero.collect();
+    if zero.is_empty() { Ok(()) } else { Err(zero) }
+}
+
+/// The rows of `values`, `(n, d)`, that are zero. O(n d).
+pub fn zero_rows<T: Copy + Into<f32> + Sync>(values: &[T], dimension: usize) -> Vec<usize> {
+    let rows = values.par_chunks(dimension).enumerate();
+    rows.filter_map(|(index, row)| row.iter().all(|&value| value.into() == 0.0).then_some(index)).collect()
 }
 
 #[cfg(test)]
@@ -55,6 +65,7 @@ mod tests {
         assert_eq!(values, [-3.0, -4.0, 3.0, 4.0]);
         normalize_rows(&mut values, 2).unwrap();
         assert_eq!(values, [-0.6, -0.8, 0.6, 0.8]);
-        assert_eq!(normalize_rows(&mut [1.0, 0.0, 0.0, 0.0], 2), Err(1));
+        assert_eq!(normalize_rows(&mut [1.0, 0.0, 0.0, 0.0, 2.0, 0.0, -0.0, 0.0], 2), Err(vec![1, 3]));
+        assert_eq!(zero_rows(&[1.0_f32, 0.0, 0.0, -0.0], 2), [1]);
     }
 }

@@ -10,7 +10,8 @@ use std::fs;
 use std::path::Path;
 
 /// Writes `rows`, `(n, d')`, at `path` in the layout of `input` (n rows of any dimension): one file of the same format,
-/// or a folder with shards of the same numbers and lengths and copies of the metadata. f64 is written as f32.
+/// or a folder with shards of the same numbers and lengths and copies of the metadata. Rows of an archive or a table are written as
+/// .npy. What is neither f16 nor bf16 is written as f32.
 ///
 /// Does not check whether `path` exists: see [`crate::files`].
 ///
@@ -32,6 +33,24 @@ pub fn write_like(input: &Embeddings, rows: &Tensor, path: &Path) -> Result<(), 
     };
     match input.layout() {
         Layout::Npy => write_npy(path, &values),
+        // An archive or a table holds more than the embeddings: their mapped rows go to a file of their own.
+        Layout::Npz { .. } | Layout::Parquet { .. } => {
+            if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
+                write_npy(path, &values)
+            } else {
+                Err(Error::NotWritable(path.to_path_buf()))
+            }
+        }
+        Layout::Folder { names } => {
+            fs::create_dir_all(path).map_err(Error::io("make folder", path))?;
+            let mut rest = values.as_slice();
+            for (name, shard_rows) in names.iter().zip(input.shard_rows()) {
+                let (own, following) = rest.split_at(shard_rows * dimension);
+                write_npy(&path.join(name).with_extension("npy"), own)?;
+                rest = following;
+            }
+            Ok(())
+        }
         Layout::Safetensors { key } => safetensors::write_matrix(path, key, input.element(), &values, dimension),
         Layout::ClipFolder { kind, numbers } => {
             let metadata = path.join("metadata");

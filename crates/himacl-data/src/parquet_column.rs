@@ -1,0 +1,172 @@
+//! Embeddings in a column of parquet files: lists of numbers.
+
+use super::rows::{ElementType, NotFinite};
+use crate::error::Error;
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
+    UInt16Type,
+};
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::{ArrowError, DataType, Field};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 4096;
+
+/// A column of lists of one length.
+#[derive(Debug, Clone)]
+pub(crate) struct ParquetColumn {
+    pub(crate) path: PathBuf,
+    column: String,
+    pub(crate) element: ElementType,
+    pub(crate) rows: usize,
+    pub(crate) dimension: usize,
+}
+
+impl ParquetColumn {
+    /// Opens the column `key`, or the only one that holds lists of numbers; returns its name too. Reads the footer and, for lists
+    /// whose length the type does not tell, the first row.
+    pub(crate) fn open(path: &Path, key: Option<&str>) -> Result<(Self, String), Error> {
+        let builder = builder(path)?;
+        let schema = builder.schema().clone();
+        let rows = builder.metadata().file_metadata().num_rows() as usize;
+        let available: Vec<String> =
+            schema.fields().iter().filter(|field| inner(field).is_some()).map(|field| field.name().clone()).collect();
+        let name = match (key, available.as_slice()) {
+            (Some(key), _) if schema.column_with_name(key).is_some() => key.to_owned(),
+            (None, [only]) => only.clone(),
+            _ => return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available }),
+        };
+        let field = schema.field_with_name(&name).map_err(|error| Error::parquet(path)(error.into()))?;
+        let refuse = |problem: String| Error::Column { path: path.to_path_buf(), column: name.clone(), problem };
+        let element = inner(field)
+            .and_then(|kind| element_of(&kind))
+            .ok_or_else(|| refuse(format!("has type {}, expected a list of numbers", field.data_type())))?;
+        let mut column = Self { path: path.to_path_buf(), column: name.clone(), element, rows, dimension: 0 };
+        column.dimension = match field.data_type() {
+            DataType::FixedSizeList(_, length) => *length as usize,
+            _ => column.first_length()?,
+        };
+        Ok((column, name))
+    }
+
+    /// Writes all values to `out`, `(rows * dimension,)`, as f32.
+    pub(crate) fn decode(&self, out: &mut [f32]) -> Result<NotFinite, Error> {
+        let mut bad = NotFinite::default();
+        let mut row = 0;
+        self.each_batch(BATCH_ROWS, |lists| {
+            for index in 0..lists.len() {
+                let target = &mut out[row * self.dimension..(row + 1) * self.dimension];
+                self.read_list(lists, index, row, target)?;
+                bad.look_at(&self.path, row, target);
+                row += 1;
+            }
+            Ok(true)
+        })?;
+        Ok(bad)
+    }
+
+    fn first_length(&self) -> Result<usize, Error> {
+        let mut length = 0;
+        self.each_batch(1, |lists| {
+            if lists.len() > 0 && !lists.is_null(0) {
+                length = list_at(lists, 0).map_or(0, |list| list.len());
+            }
+            Ok(false)
+        })?;
+        Ok(length)
+    }
+
+    fn each_batch(&self, rows: usize, mut take: impl FnMut(&ArrayRef) -> Result<bool, Error>) -> Result<(), Error> {
+        let wrong = Error::parquet(&self.path);
+        let builder = builder(&self.path)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
+        for batch in builder.with_projection(mask).with_batch_size(rows).build().map_err(&wrong)? {
+            let batch = batch.map_err(|error: ArrowError| wrong(error.into()))?;
+            if !take(batch.column(0))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_list(&self, lists: &ArrayRef, index: usize, row: usize, target: &mut [f32]) -> Result<(), Error> {
+        let refuse = |problem: String| {
+            Err(Error::Column { path: self.path.clone(), column: self.column.clone(), problem })
+        };
+        let list = if lists.is_null(index) { None } else { list_at(lists, index) };
+        let Some(list) = list else {
+            return refuse(format!("has no list at row {row}, expected {} numbers", self.dimension));
+        };
+        if list.len() != self.dimension || list.null_count() > 0 {
+            let missing = if list.null_count() > 0 { ", some of them missing" } else { "" };
+            return refuse(format!(
+                "has {} numbers at row {row}{missing}, expected {} (as in row 0)",
+                list.len(),
+                self.dimension
+            ));
+        }
+        match self.element {
+            ElementType::F16 => copy::<Float16Type>(&list, target, |value| value.to_f32()),
+            ElementType::F32 => copy::<Float32Type>(&list, target, |value| value),
+            ElementType::F64 => copy::<Float64Type>(&list, target, |value| value as f32),
+            ElementType::I8 => copy::<Int8Type>(&list, target, f32::from),
+            ElementType::U8 => copy::<UInt8Type>(&list, target, f32::from),
+            ElementType::I16 => copy::<Int16Type>(&list, target, f32::from),
+            ElementType::U16 => copy::<UInt16Type>(&list, target, f32::from),
+            ElementType::I32 => copy::<Int32Type>(&list, target, |value| value as f32),
+            _ => copy::<Int64Type>(&list, target, |value| value as f32),
+        }
+        Ok(())
+    }
+}
+
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))
+}
+
+
+/// The type of the numbers of a list column.
+fn inner(field: &Field) -> Option<DataType> {
+    match field.data_type() {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            element_of(item.data_type()).map(|_| item.data_type().clone())
+        }
+        _ => None,
+    }
+}
+
+fn element_of(kind: &DataType) -> Option<ElementType> {
+    Some(match kind {
+        DataType::Float16 => ElementType::F16,
+        DataType::Float32 => ElementType::F32,
+        DataType::Float64 => ElementType::F64,
+        DataType::Int8 => ElementType::I8,
+        DataType::UInt8 => ElementType::U8,
+        DataType::Int16 => ElementType::I16,
+        DataType::UInt16 => ElementType::U16,
+        DataType::Int32 => ElementType::I32,
+        DataType::Int64 => ElementType::I64,
+        _ => return None,
+    })
+}
+
+fn list_at(lists: &ArrayRef, index: usize) -> Option<ArrayRef> {
+    match lists.data_type() {
+        DataType::List(_) => Some(lists.as_list::<i32>().value(index)),
+        DataType::LargeList(_) => Some(lists.as_list::<i64>().value(index)),
+        DataType::FixedSizeList(..) => Some(lists.as_fixed_size_list().value(index)),
+        _ => None,
+    }
+}
+
+fn copy<T: ArrowPrimitiveType>(list: &ArrayRef, target: &mut [f32], value: impl Fn(T::Native) -> f32) {
+    for (target, &source) in target.iter_mut().zip(list.as_primitive::<T>().values()) {
+        *target = value(source);
+    }
+}
