@@ -231,7 +231,6 @@ impl PhaseSeconds {
 
 /// Why a solve ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
 #[serde(rename_all = "kebab-case")]
 pub enum Termination {
     /// Solved exactly, or what is still to be gained is below the tolerance.
