@@ -1,4 +1,4 @@
-"""Small models with random weights and what PyTorch makes of them: crates/himacl/tests/golden/encoders.
+"""Small models with random weights and what PyTorch makes of them: crates/himacl-encode/tests/golden/encoders.
 
     scripts/golden/encoders.sh
 

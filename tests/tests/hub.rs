@@ -2,7 +2,7 @@
 
 mod support;
 
-use himacl::Error;
+use himacl::EncodeError as Error;
 use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Snapshot};
 use std::cell::RefCell;
 use std::fs;

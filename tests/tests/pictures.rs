@@ -1,6 +1,6 @@
 //! Pictures of kinds that decoders disagree about, beside what Pillow makes of them (scripts/golden/pictures.py).
 
-use himacl::data::readers::decode_image;
+use himacl::readers::decode_image;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

@@ -115,21 +115,18 @@ pub(crate) fn baseline<'py>(
     };
     let (a, b) = (weights(&a)?, weights(&b)?);
     job::run(py, &Options { threads, on_event }, |watcher| {
-        let problem = Problem::new(x_view.points(), y_view.points(), parse_cost(cost)?)?;
-        let marginals = if a.is_none() && b.is_none() {
-            None
-        } else {
-            let uniform = |points: usize| vec![1.0; points];
-            let a = a.unwrap_or_else(|| uniform(problem.x().num_points()));
-            Some(Marginals::new(a, b.unwrap_or_else(|| uniform(problem.y().num_points())))?)
-        };
-        solve(&problem, marginals.as_ref(), (solver, params), seed, watcher)
+        let mut problem = Problem::new(x_view.points(), y_view.points(), parse_cost(cost)?)?;
+        if a.is_some() || b.is_some() {
+            let (n, m) = (problem.x().num_points(), problem.y().num_points());
+            let weights = Marginals::new(a.unwrap_or_else(|| vec![1.0; n]), b.unwrap_or_else(|| vec![1.0; m]))?;
+            problem = problem.with_marginals(weights)?;
+        }
+        solve(&problem, (solver, params), seed, watcher)
     })
 }
 
 fn solve(
-    problem: &Problem,
-    marginals: Option<&Marginals>,
+    problem: &Problem<'_>,
     (solver, params): (&str, &str),
     seed: u64,
     watcher: &Watcher,
@@ -153,7 +150,7 @@ fn solve(
     match solver {
         "sinkhorn" => {
             let params: SinkhornParams = serde_json::from_str(params)?;
-            let solved = params.check()?.solve(problem, marginals, watcher)?;
+            let solved = params.check()?.solve(problem, watcher)?;
             let figures = json!({
                 "coupling_cost": solved.primal_cost,
                 "dual_cost": solved.dual_cost,
@@ -169,7 +166,7 @@ fn solve(
         }
         "progot" => {
             let params: ProgotParams = serde_json::from_str(params)?;
-            let solved = params.check()?.solve(problem, marginals, watcher)?;
+            let solved = params.check()?.solve(problem, watcher)?;
             let figures = json!({
                 "coupling_cost": solved.primal_cost,
                 "marginal_error": solved.marginal_error,
@@ -185,17 +182,14 @@ fn solve(
         }
         "lot" => {
             let params: LotParams = serde_json::from_str(params)?;
-            low_rank(params.check()?.solve(problem, marginals, watcher)?)
+            low_rank(params.check()?.solve(problem, watcher)?)
         }
         "frlc" => {
             let params: FrlcParams = serde_json::from_str(params)?;
-            low_rank(params.check()?.solve(problem, marginals, watcher)?)
+            low_rank(params.check()?.solve(problem, watcher)?)
         }
         "minibatch" => {
             let params: MinibatchParams = serde_json::from_str(params)?;
-            if marginals.is_some() {
-                return Err(Failure::Input("the mini-batch solver takes no weights".to_owned()));
-            }
             let solved = params.check()?.solve(problem, watcher)?;
             let figures = json!({
                 "coupling_cost": solved.mean_cost,

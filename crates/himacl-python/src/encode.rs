@@ -5,7 +5,7 @@ use crate::device::open_device;
 use crate::errors::{Failure, with_causes};
 use crate::job::{self, Options, Watcher};
 use candle_core::{DType, Tensor};
-use himacl::data::readers::decode_image;
+use himacl::readers::decode_image;
 use himacl::encoder::registry::{self, EncoderSpec, Family};
 use himacl::encoder::{Encoder as Towers, EncoderError};
 use himacl::hub::{Files, Hub, HubSettings, local_snapshot};

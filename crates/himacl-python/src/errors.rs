@@ -1,7 +1,7 @@
 //! Errors of the libraries as Python's exceptions.
 
 use himacl::align::AlignError;
-use hiref_core::Error as SolverError;
+use hiref_core::{Error as SolverError, ErrorKind};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
 use std::any::Any;
@@ -53,9 +53,9 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 impl From<SolverError> for Failure {
     fn from(error: SolverError) -> Self {
         let text = with_causes(&error);
-        match error {
-            SolverError::Interrupted => Self::Interrupted,
-            SolverError::Tensor(_) | SolverError::Device(_) => Self::Other(text),
+        match error.kind() {
+            ErrorKind::Interrupted => Self::Interrupted,
+            ErrorKind::Device => Self::Other(text),
             _ => Self::Input(text),
         }
     }
@@ -79,8 +79,30 @@ impl From<himacl::Error> for Failure {
         match error {
             himacl::Error::Solver(inner) => inner.into(),
             himacl::Error::Align(inner) => inner.into(),
+            himacl::Error::Data(inner) => inner.into(),
+            himacl::Error::Encode(inner) => inner.into(),
             himacl::Error::Tensor(_) => Self::Other(text),
-            himacl::Error::Io { .. } => Self::File(text),
+            _ => Self::Input(text),
+        }
+    }
+}
+
+impl From<himacl::data::Error> for Failure {
+    fn from(error: himacl::data::Error) -> Self {
+        let text = with_causes(&error);
+        match error {
+            himacl::data::Error::Io { .. } => Self::File(text),
+            _ => Self::Input(text),
+        }
+    }
+}
+
+impl From<himacl::EncodeError> for Failure {
+    fn from(error: himacl::EncodeError) -> Self {
+        let text = with_causes(&error);
+        match error {
+            himacl::EncodeError::Data(inner) => inner.into(),
+            himacl::EncodeError::Hub(_) => Self::File(text),
             _ => Self::Input(text),
         }
     }

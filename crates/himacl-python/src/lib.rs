@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Runs the command line with these arguments, the program's name first; returns the exit status.
 #[pyfunction]
 fn command_line(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
-    py.detach(|| himacl_cli::run(arguments))
+    py.detach(|| himacl_cli::run(arguments).code())
 }
 
 #[pymodule]

@@ -80,7 +80,7 @@ fn accuracies(x: &Tensor, y: &Tensor, truth: &[u32], seed: u64) -> anyhow::Resul
     let mut sinkhorn = 0.0f64;
     for epsilon in EPSILONS {
         let params = SinkhornParams { epsilon: Some(epsilon), max_iterations: 500, ..SinkhornParams::default() };
-        let output = params.check()?.solve(&problem, None, &())?;
+        let output = params.check()?.solve(&problem, &())?;
         sinkhorn = sinkhorn.max(share(&output.coupling.row_argmax()));
     }
     let aligner = AlignParams { seed, ..AlignParams::default() }.check()?;

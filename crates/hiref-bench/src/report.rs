@@ -3,7 +3,7 @@
 use anyhow::Context;
 use candle_core::Tensor;
 use clap::{Args, ValueEnum};
-use himacl::report::peak_rss_bytes;
+use himacl_cli::report::peak_rss_bytes;
 use hiref_core::{CostKind, HirefOutput, HirefParams, Problem, Quality, SweepReport, WarmStart};
 use serde::Serialize;
 use std::fs::{self, File};

@@ -5,7 +5,7 @@ use crate::report::QualityArg;
 use crate::sets::load_points;
 use clap::Args;
 use himacl::data::write_npy_u32;
-use himacl::report::{peak_rss_bytes, rss_bytes};
+use himacl_cli::report::{peak_rss_bytes, rss_bytes};
 use hiref_core::{CostKind, Problem};
 use std::path::PathBuf;
 use std::time::Instant;

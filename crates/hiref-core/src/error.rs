@@ -23,6 +23,7 @@ impl fmt::Display for Side {
 
 /// Why a problem, a parameter set or a coupling was refused.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A support is not a matrix.
     #[error("support `{side}` has shape {shape:?}, expected two dimensions (points, coordinates)")]
@@ -31,6 +32,16 @@ pub enum Error {
         side: Side,
         /// The shape found.
         shape: Vec<usize>,
+    },
+    /// Coordinates that do not make whole points.
+    #[error("support `{side}` has {values} coordinates, expected a multiple of {dimension} (coordinates of a point)")]
+    RaggedRows {
+        /// The side in question.
+        side: Side,
+        /// Coordinates of all points.
+        values: usize,
+        /// Coordinates of each.
+        dimension: usize,
     },
     /// A support has no points or no coordinates.
     #[error("support `{side}` is empty: {points} points of {dimension} coordinates")]
@@ -55,13 +66,23 @@ pub enum Error {
     /// The two supports live in spaces of different dimension.
     #[error(
         "support `x` has {x} coordinates and support `y` has {y}: the cost needs the same space\n\
-         hint: map one side into the other's space first (`himacl train` learns such a map)"
+         hint: map one side into the other's space first"
     )]
     DimensionMismatch {
         /// Coordinates of x.
         x: usize,
         /// Coordinates of y.
         y: usize,
+    },
+    /// The two supports are on different devices.
+    #[error(
+        "support `x` is on {x:?} and support `y` on {y:?}, expected one device\nhint: move one side to the other's device"
+    )]
+    DeviceMismatch {
+        /// Where x is.
+        x: candle_core::DeviceLocation,
+        /// Where y is.
+        y: candle_core::DeviceLocation,
     },
     /// A coordinate is NaN or infinite.
     #[error(
@@ -180,6 +201,12 @@ pub enum Error {
         /// Points of the support.
         points: usize,
     },
+    /// A solver that pairs points one to one was given marginals.
+    #[error("the {solver} solver gives every point the same mass, this problem has marginals of its own")]
+    MarginalsNotTaken {
+        /// The solver.
+        solver: &'static str,
+    },
     /// A low-rank coupling cannot have a higher rank than the smaller side has points.
     #[error("the rank is {rank}, expected at most {limit} (the points of the smaller side)")]
     RankTooLarge {
@@ -205,6 +232,52 @@ pub enum Error {
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
     /// A device ran out of memory, or failed.
-    #[error("{0}\nhint: `--device cpu` works without it")]
+    #[error("{0}\nhint: the CPU works without it")]
     Device(#[from] hiref_kernels::Error),
+}
+
+/// What kind of thing went wrong, for those who treat all errors of a kind alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The points, masses, warm start or pairing handed in.
+    Input,
+    /// A parameter, or a solver that does not fit the problem.
+    Parameter,
+    /// A checkpoint that cannot be gone on from.
+    Checkpoint,
+    /// The solve was asked to stop before there was a result.
+    Interrupted,
+    /// A device, its memory, or an operation on it.
+    Device,
+}
+
+impl Error {
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAMatrix { .. }
+            | Self::RaggedRows { .. }
+            | Self::EmptySupport { .. }
+            | Self::TooManyPoints { .. }
+            | Self::DimensionMismatch { .. }
+            | Self::DeviceMismatch { .. }
+            | Self::NotFinite { .. }
+            | Self::ZeroVector { .. }
+            | Self::IndexOutOfRange { .. }
+            | Self::RepeatedIndex { .. }
+            | Self::WrongPairCount { .. }
+            | Self::WarmStartMismatch { .. }
+            | Self::BrokenWarmStart { .. }
+            | Self::Weight { .. }
+            | Self::MarginalLength { .. } => ErrorKind::Input,
+            Self::Parameter { .. }
+            | Self::RankTooLarge { .. }
+            | Self::UnsupportedCost { .. }
+            | Self::MarginalsNotTaken { .. } => ErrorKind::Parameter,
+            Self::BrokenCheckpoint { .. } | Self::CheckpointMismatch { .. } => ErrorKind::Checkpoint,
+            Self::Interrupted => ErrorKind::Interrupted,
+            Self::Tensor(_) | Self::Device(_) => ErrorKind::Device,
+        }
+    }
 }

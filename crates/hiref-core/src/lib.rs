@@ -1,6 +1,7 @@
 //! Global optimal transport as a bijection, at million scale, by hierarchical refinement.
 
 mod accelerator;
+pub mod control;
 pub mod cost;
 pub mod coupling;
 pub mod error;
@@ -8,6 +9,8 @@ pub mod geometry;
 pub mod marginals;
 pub mod math;
 mod ops;
+mod pair;
+pub mod points;
 mod pricing;
 pub mod problem;
 pub mod progress;
@@ -17,10 +20,13 @@ pub mod schedule;
 pub mod solver;
 pub mod termination;
 
+pub use control::StopFlag;
 pub use cost::CostKind;
 pub use coupling::{EntropicCoupling, LowRankCoupling, Permutation, UNMATCHED, mean_cost};
-pub use error::{Error, Side};
+pub use error::{Error, ErrorKind, Side};
 pub use marginals::Marginals;
+pub use pair::{Pair, pair};
+pub use points::Points;
 pub use problem::Problem;
 pub use progress::{Event, IterationReport, Observer, Phase};
 pub use refine::{

@@ -42,18 +42,21 @@ impl Marginals {
     }
 
     /// The two sides exchanged.
-    pub(crate) fn turned(&self) -> Self {
+    #[must_use]
+    pub fn turned(&self) -> Self {
         Self { a: self.b.clone(), b: self.a.clone() }
     }
 
     /// The weights of some points, at their present scale.
-    pub(crate) fn restricted(&self, rows: &[u32], columns: &[u32]) -> Self {
+    #[must_use]
+    pub fn restricted(&self, rows: &[u32], columns: &[u32]) -> Self {
         let pick = |from: &[f64], indices: &[u32]| indices.iter().map(|&i| from[i as usize]).collect();
         Self { a: pick(&self.a, rows), b: pick(&self.b, columns) }
     }
 
     /// Other weights of the first side, of sum one, with the same second side.
-    pub(crate) fn with_a(&self, a: Vec<f64>) -> Self {
+    #[must_use]
+    pub fn with_a(&self, a: Vec<f64>) -> Self {
         Self { a, b: self.b.clone() }
     }
 

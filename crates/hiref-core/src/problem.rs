@@ -2,31 +2,39 @@
 
 use crate::cost::CostKind;
 use crate::error::{Error, Side};
-use crate::geometry::PointCloud;
-use candle_core::Tensor;
+use crate::marginals::Marginals;
+use crate::points::{PointCloud, Points};
 
-/// Two point sets of the same space and a cost between them, checked: finite, non-empty, of one dimension.
+/// Two point sets of the same space and a cost between them, checked: finite, non-empty, of one dimension, on one device.
 ///
-/// Both sides carry uniform marginals. With n = m the answer is a bijection; otherwise every point of the smaller side
+/// Points that are borrowed from host memory stay where they are. Both sides carry uniform marginals unless
+/// [`Problem::with_marginals`] says otherwise. With n = m the answer is a bijection; otherwise every point of the smaller side
 /// is matched once and the rest of the larger side stays unmatched.
 #[derive(Debug, Clone)]
-pub struct Problem {
-    x: PointCloud,
-    y: PointCloud,
+pub struct Problem<'a> {
+    x: PointCloud<'a>,
+    y: PointCloud<'a>,
     cost: CostKind,
+    marginals: Option<Marginals>,
 }
 
-impl Problem {
-    /// Checks the supports `x`, `(n, d)`, and `y`, `(m, d)`; any float type and device; O((n + m) d).
+impl<'a> Problem<'a> {
+    /// Checks the supports `x`, `(n, d)`, and `y`, `(m, d)`; O((n + m) d).
     ///
     /// # Errors
-    /// Supports that are not matrices, are empty, differ in dimension or hold NaN or infinite values; zero vectors
+    /// Supports that are not matrices, are empty, differ in dimension or device or hold NaN or infinite values; zero vectors
     /// under the cosine cost.
-    pub fn new(x: &Tensor, y: &Tensor, cost: CostKind) -> Result<Self, Error> {
-        let x = PointCloud::new(x, Side::X)?;
-        let y = PointCloud::new(y, Side::Y)?;
+    pub fn new(x: impl Into<Points<'a>>, y: impl Into<Points<'a>>, cost: CostKind) -> Result<Self, Error> {
+        Self::of_points(x.into(), y.into(), cost)
+    }
+
+    fn of_points(x: Points<'a>, y: Points<'a>, cost: CostKind) -> Result<Self, Error> {
+        let (x, y) = (PointCloud::new(x, Side::X)?, PointCloud::new(y, Side::Y)?);
         if x.dimension() != y.dimension() {
             return Err(Error::DimensionMismatch { x: x.dimension(), y: y.dimension() });
+        }
+        if !x.device().same_device(y.device()) {
+            return Err(Error::DeviceMismatch { x: x.device().location(), y: y.device().location() });
         }
         for (cloud, side) in [(&x, Side::X), (&y, Side::Y)] {
             cloud.check_finite(side)?;
@@ -34,26 +42,50 @@ impl Problem {
                 cloud.check_nonzero(side)?;
             }
         }
-        Ok(Self { x, y, cost })
+        Ok(Self { x, y, cost, marginals: None })
+    }
+
+    /// The same supports with other masses; for the solvers that take them.
+    ///
+    /// # Errors
+    /// [`Error::MarginalLength`] for marginals of other sizes.
+    pub fn with_marginals(self, marginals: Marginals) -> Result<Self, Error> {
+        marginals.check_sizes(self.x.num_points(), self.y.num_points())?;
+        Ok(Self { marginals: Some(marginals), ..self })
     }
 
     /// The source support, `(n, d)`.
-    pub fn x(&self) -> &PointCloud {
+    pub fn x(&self) -> &PointCloud<'a> {
         &self.x
     }
 
     /// The target support, `(m, d)`.
-    pub fn y(&self) -> &PointCloud {
+    pub fn y(&self) -> &PointCloud<'a> {
         &self.y
-    }
-
-    /// The same problem seen from the other side; shares the points.
-    pub(crate) fn turned(&self) -> Self {
-        Self { x: self.y.clone(), y: self.x.clone(), cost: self.cost }
     }
 
     /// The cost.
     pub fn cost(&self) -> CostKind {
         self.cost
+    }
+
+    /// The masses of the points, uniform unless others were given.
+    pub fn marginals(&self) -> Marginals {
+        self.marginals.clone().unwrap_or_else(|| Marginals::uniform(self.x.num_points(), self.y.num_points()))
+    }
+
+    /// Refuses masses that were given, for a solver that pairs points one to one.
+    ///
+    /// # Errors
+    /// [`Error::MarginalsNotTaken`].
+    pub fn expect_no_marginals(&self, solver: &'static str) -> Result<(), Error> {
+        if self.marginals.is_none() { Ok(()) } else { Err(Error::MarginalsNotTaken { solver }) }
+    }
+
+    /// The same problem seen from the other side; shares the points.
+    #[must_use]
+    pub fn turned(&self) -> Self {
+        let marginals = self.marginals.as_ref().map(Marginals::turned);
+        Self { x: self.y.clone(), y: self.x.clone(), cost: self.cost, marginals }
     }
 }

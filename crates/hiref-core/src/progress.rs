@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A stage of a solve, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Phase {
     /// Hierarchical splitting; progress counts points split, over all levels.
     Split,
@@ -25,8 +26,36 @@ pub enum Phase {
     Rounding,
 }
 
+impl Phase {
+    /// Its name, one word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Leaves => "leaves",
+            Self::Polish => "polish",
+            Self::Exact => "exact",
+            Self::Certify => "certify",
+            Self::Iterations => "iterations",
+            Self::Batches => "batches",
+            Self::Rounding => "rounding",
+        }
+    }
+
+    /// What its progress counts.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Split | Self::Batches => "points",
+            Self::Leaves | Self::Polish | Self::Rounding => "pairs",
+            Self::Exact => "rounds",
+            Self::Certify => "passes",
+            Self::Iterations => "iterations",
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub enum Event {
     /// A phase begins; `total` is in the phase's own unit.
     PhaseStarted {
@@ -61,6 +90,7 @@ pub enum Event {
 
 /// One iteration of an entropic or low-rank solver.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct IterationReport {
     /// Iteration number, from 1.
     pub iteration: usize,
@@ -68,6 +98,13 @@ pub struct IterationReport {
     pub epsilon: Option<f64>,
     /// What is compared with the tolerance: the marginal error, or the relative change of the cost.
     pub error: f64,
+}
+
+impl IterationReport {
+    /// Says what one iteration came to.
+    pub fn new(iteration: usize, epsilon: Option<f64>, error: f64) -> Self {
+        Self { iteration, epsilon, error }
+    }
 }
 
 /// Receives the events of a solve; may be called from several threads at once.
@@ -88,4 +125,21 @@ pub trait Observer: Sync {
 /// Ignores every event.
 impl Observer for () {
     fn on_event(&self, _event: &Event) {}
+}
+
+/// Both are told; either may say stop.
+impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (&A, &B) {
+    fn on_event(&self, event: &Event) {
+        self.0.on_event(event);
+        self.1.on_event(event);
+    }
+
+    fn on_checkpoint(&self, encode: &dyn Fn() -> Vec<u8>, last: bool) {
+        self.0.on_checkpoint(encode, last);
+        self.1.on_checkpoint(encode, last);
+    }
+
+    fn should_stop(&self) -> bool {
+        self.0.should_stop() || self.1.should_stop()
+    }
 }

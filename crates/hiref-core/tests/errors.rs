@@ -83,7 +83,7 @@ fn zero_vectors_only_under_the_cosine() {
 #[test]
 fn vectors_too_small_to_square_have_a_cosine() {
     let tiny = matrix(&[1e-30, 0.0, 0.0, 1e-30], 2);
-    let problem = Problem::new(&tiny, &matrix(&[0.0, 1.0, 1.0, 0.0], 2), CostKind::Cosine).unwrap();
+    let problem = Problem::new(&tiny, matrix(&[0.0, 1.0, 1.0, 0.0], 2), CostKind::Cosine).unwrap();
     let output = HirefParams::default().check().unwrap().solve(&problem, None, &()).unwrap();
     assert_eq!(output.permutation.y_of_x(), [1, 0]);
     assert!(output.mean_cost.abs() < 1e-12);

@@ -13,28 +13,25 @@ const SOLVERS: [&str; 2] = ["lot", "frlc"];
 
 fn solve_with(
     solver: &str,
-    problem: &Problem,
-    marginals: Option<&Marginals>,
+    problem: &Problem<'_>,
     rank: usize,
     seed: u64,
     observer: &dyn Observer,
 ) -> Result<LowRankOutput, Error> {
     match solver {
-        "lot" => LotParams { rank, seed, ..LotParams::default() }.check()?.solve(problem, marginals, observer),
-        _ => FrlcParams { rank, seed, ..FrlcParams::default() }.check()?.solve(problem, marginals, observer),
+        "lot" => LotParams { rank, seed, ..LotParams::default() }.check()?.solve(problem, observer),
+        _ => FrlcParams { rank, seed, ..FrlcParams::default() }.check()?.solve(problem, observer),
     }
 }
 
 fn solve(solver: &str, problem: &Problem, rank: usize) -> LowRankOutput {
-    solve_with(solver, problem, None, rank, 0, &()).unwrap()
+    solve_with(solver, problem, rank, 0, &()).unwrap()
 }
 
 /// The claims of an output, verified on the whole matrix.
-fn check(name: &str, problem: &Problem, marginals: Option<&Marginals>, output: &LowRankOutput) {
+fn check(name: &str, problem: &Problem<'_>, output: &LowRankOutput) {
     let coupling = output.coupling.to_matrix().unwrap();
-    let (n, m) = coupling.dims2().unwrap();
-    let uniform = Marginals::uniform(n, m);
-    let marginals = marginals.unwrap_or(&uniform);
+    let (m, marginals) = (coupling.dim(1).unwrap(), problem.marginals());
     let rows = largest_difference(&entries(&coupling.sum(1).unwrap()), marginals.a());
     let columns = largest_difference(&entries(&coupling.sum(0).unwrap()), marginals.b());
     assert!(rows.max(columns) < 1e-14, "{name}: rows off by {rows:e}, columns by {columns:e}");
@@ -56,12 +53,12 @@ fn check(name: &str, problem: &Problem, marginals: Option<&Marginals>, output: &
 #[test]
 fn costs_are_those_of_ott_and_pot() {
     for golden in Golden::read("low_rank.json") {
-        let (problem, marginals, rank) = (golden.problem(), golden.marginals(), golden.count("rank"));
+        let (problem, rank) = (golden.problem(), golden.count("rank"));
         for solver in SOLVERS {
             let mut costs = Vec::new();
             for seed in 0..3 {
-                let output = solve_with(solver, &problem, marginals.as_ref(), rank, seed, &()).unwrap();
-                check(golden.name(), &problem, marginals.as_ref(), &output);
+                let output = solve_with(solver, &problem, rank, seed, &()).unwrap();
+                check(golden.name(), &problem, &output);
                 costs.push(output.primal_cost);
                 println!(
                     "{} {solver} seed {seed}: {:.6}, best of others {:.6}, exact {:.6}; {:?} after {}",
@@ -97,10 +94,10 @@ fn separated_clusters_are_coupled_exactly() {
         .map(|(i, j)| CostKind::SquaredEuclidean.between(&x[2 * i..][..2], &y[2 * j..][..2]))
         .collect();
     let expected = within.iter().sum::<f64>() / within.len() as f64;
-    let problem = Problem::new(&matrix(&x, 2), &matrix(&y, 2), CostKind::SquaredEuclidean).unwrap();
+    let problem = Problem::new(matrix(&x, 2), matrix(&y, 2), CostKind::SquaredEuclidean).unwrap();
     for solver in SOLVERS {
         let output = solve(solver, &problem, groups);
-        check(solver, &problem, None, &output);
+        check(solver, &problem, &output);
         assert_relative(output.primal_cost, expected, 1e-3, solver);
         let pairing = output.coupling.round(3).unwrap();
         assert!(pairing.pairs().all(|(i, j)| i % groups == j % groups), "{solver}: a pair across groups");
@@ -116,7 +113,7 @@ fn full_rank_recovers_the_exact_cost() {
     let optimum = mean_cost(&problem, &pairing);
     for solver in SOLVERS {
         let best = (0..5)
-            .map(|seed| solve_with(solver, &problem, None, 12, seed, &()).unwrap().primal_cost)
+            .map(|seed| solve_with(solver, &problem, 12, seed, &()).unwrap().primal_cost)
             .fold(f64::INFINITY, f64::min);
         println!("{solver}: {best} against {optimum}");
         assert!(best >= optimum - 1e-9 && best <= 1.02 * optimum, "{solver}: {best} against {optimum}");
@@ -145,7 +142,7 @@ fn every_cost_gets_better_with_rank() {
         let problem = support::problem(&instance, cost);
         for solver in SOLVERS {
             let outputs = [1, 4, 12].map(|rank| solve(solver, &problem, rank));
-            outputs.iter().for_each(|output| check(solver, &problem, None, output));
+            outputs.iter().for_each(|output| check(solver, &problem, output));
             let costs = outputs.map(|output| output.primal_cost);
             println!("{cost} {solver}: {costs:?}");
             assert!(costs[0] > costs[1] && costs[1] > costs[2], "{cost} {solver}: {costs:?}");
@@ -191,10 +188,10 @@ fn single_points_and_equal_points() {
     let single = support::problem(&problems::mixture(1, 1, 3, 1), CostKind::Euclidean);
     for solver in SOLVERS {
         let output = solve(solver, &problem, 5);
-        check(solver, &problem, None, &output);
+        check(solver, &problem, &output);
         assert!(output.primal_cost.abs() < 1e-12);
         let output = solve(solver, &single, 1);
-        check(solver, &single, None, &output);
+        check(solver, &single, &output);
         assert_eq!(output.coupling.round(0).unwrap().y_of_x(), [0]);
     }
 }
@@ -205,17 +202,16 @@ fn the_seed_decides_and_threads_do_not() {
     let run = |solver: &'static str, seed, threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let output =
-                match solver {
-                    "lot" => LotParams { rank: 4, seed, max_iterations: 5, ..LotParams::default() }
-                        .check()
-                        .unwrap()
-                        .solve(&problem, None, &()),
-                    _ => FrlcParams { rank: 4, seed, max_iterations: 5, ..FrlcParams::default() }
-                        .check()
-                        .unwrap()
-                        .solve(&problem, None, &()),
-                };
+            let output = match solver {
+                "lot" => LotParams { rank: 4, seed, max_iterations: 5, ..LotParams::default() }
+                    .check()
+                    .unwrap()
+                    .solve(&problem, &()),
+                _ => FrlcParams { rank: 4, seed, max_iterations: 5, ..FrlcParams::default() }
+                    .check()
+                    .unwrap()
+                    .solve(&problem, &()),
+            };
             let output = output.unwrap();
             assert_eq!(output.termination, Termination::MaxIterations);
             entries(output.coupling.q())
@@ -244,11 +240,11 @@ fn bad_parameters_are_refused() {
     refused(frlc(FrlcParams { tolerance: -1.0, ..FrlcParams::default() }), "tolerance");
     let problem = support::problem(&problems::mixture(5, 6, 2, 1), CostKind::SquaredEuclidean);
     for solver in SOLVERS {
-        let error = solve_with(solver, &problem, None, 6, 0, &()).unwrap_err();
+        let error = solve_with(solver, &problem, 6, 0, &()).unwrap_err();
         assert!(matches!(error, Error::RankTooLarge { rank: 6, limit: 5 }), "{error}");
-        let error = solve_with(solver, &problem, Some(&Marginals::uniform(4, 6)), 2, 0, &()).unwrap_err();
-        assert!(matches!(error, Error::MarginalLength { side: Side::X, weights: 4, points: 5 }), "{error}");
     }
+    let error = problem.with_marginals(Marginals::uniform(4, 6)).unwrap_err();
+    assert!(matches!(error, Error::MarginalLength { side: Side::X, weights: 4, points: 5 }), "{error}");
 }
 
 #[test]
@@ -262,8 +258,8 @@ fn an_interrupt_leaves_a_whole_coupling() {
     }
     let problem = support::problem(&problems::mixture(50, 60, 2, 1), CostKind::SquaredEuclidean);
     for solver in SOLVERS {
-        let output = solve_with(solver, &problem, None, 5, 0, &Stop).unwrap();
-        check(solver, &problem, None, &output);
+        let output = solve_with(solver, &problem, 5, 0, &Stop).unwrap();
+        check(solver, &problem, &output);
         assert_eq!((output.termination, output.iterations), (Termination::Interrupted, 1));
     }
 }

@@ -10,7 +10,7 @@ use support::golden::{Golden, entries, largest_difference};
 use support::{matrix, reference};
 
 fn solve(problem: &Problem, params: ProgotParams) -> ProgotOutput {
-    params.check().unwrap().solve(problem, None, &()).unwrap()
+    params.check().unwrap().solve(problem, &()).unwrap()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn one_step_is_sinkhorn() {
     let params = ProgotParams { num_steps: 1, epsilons: Some(vec![0.5]), tolerance: 1e-10, ..ProgotParams::default() };
     let output = solve(&problem, params);
     let sinkhorn = SinkhornParams { epsilon: Some(0.5), tolerance: 1e-10, ..SinkhornParams::default() };
-    let sinkhorn = sinkhorn.check().unwrap().solve(&problem, None, &()).unwrap();
+    let sinkhorn = sinkhorn.check().unwrap().solve(&problem, &()).unwrap();
     assert_relative(output.primal_cost, sinkhorn.primal_cost, 1e-8, "one step");
     let projections = [output.coupling(), &sinkhorn.coupling].map(|c| entries(&c.barycentric_projection().unwrap()));
     assert!(largest_difference(&projections[0], &projections[1]) < 1e-6);
@@ -63,7 +63,7 @@ fn the_default_comes_closer_to_the_optimum_than_sinkhorn() {
     let pairing = hiref_core::Permutation::new(exact.y_of_x, 200).unwrap();
     let optimum = hiref_core::mean_cost(&problem, &pairing);
     let output = solve(&problem, ProgotParams::default());
-    let sinkhorn = SinkhornParams::default().check().unwrap().solve(&problem, None, &()).unwrap();
+    let sinkhorn = SinkhornParams::default().check().unwrap().solve(&problem, &()).unwrap();
     println!("progot {}, sinkhorn {}, exact {optimum}", output.primal_cost, sinkhorn.primal_cost);
     assert_eq!((output.termination, output.steps.len()), (Termination::Converged, 8));
     assert!(output.steps.windows(2).all(|pair| pair[1].epsilon <= pair[0].epsilon));
@@ -116,10 +116,10 @@ fn bad_parameters_are_refused() {
     refused(ProgotParams { max_iterations: 0, ..default() }, "max_iterations");
     let instance = problems::mixture(5, 6, 2, 1);
     let solver = default().check().unwrap();
-    let error = solver.solve(&support::problem(&instance, CostKind::Cosine), None, &()).unwrap_err();
+    let error = solver.solve(&support::problem(&instance, CostKind::Cosine), &()).unwrap_err();
     assert!(matches!(error, Error::UnsupportedCost { solver: "progot", cost: CostKind::Cosine, .. }), "{error}");
     let problem = support::problem(&instance, CostKind::SquaredEuclidean);
-    let error = solver.solve(&problem, Some(&Marginals::uniform(5, 7)), &()).unwrap_err();
+    let error = problem.with_marginals(Marginals::uniform(5, 7)).unwrap_err();
     assert!(matches!(error, Error::MarginalLength { side: Side::Y, weights: 7, points: 6 }), "{error}");
 }
 
@@ -133,7 +133,7 @@ fn limits_end_a_solve_with_a_whole_coupling() {
         }
     }
     let problem = support::problem(&problems::mixture(50, 60, 2, 1), CostKind::SquaredEuclidean);
-    let output = ProgotParams::default().check().unwrap().solve(&problem, None, &Stop).unwrap();
+    let output = ProgotParams::default().check().unwrap().solve(&problem, &Stop).unwrap();
     assert_eq!((output.termination, output.iterations, output.steps.len()), (Termination::Interrupted, 1, 1));
     assert_eq!(output.coupling().round(0, &()).num_pairs(), 50);
     let output = solve(&problem, ProgotParams { max_iterations: 3, tolerance: 0.0, ..ProgotParams::default() });

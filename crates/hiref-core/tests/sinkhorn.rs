@@ -16,8 +16,8 @@ fn tight(epsilon: f64) -> SinkhornParams {
     SinkhornParams { epsilon: Some(epsilon), tolerance: 1e-12, max_iterations: 100_000, ..SinkhornParams::default() }
 }
 
-fn solve(problem: &Problem, marginals: Option<&Marginals>, params: SinkhornParams) -> SinkhornOutput {
-    params.check().unwrap().solve(problem, marginals, &()).unwrap()
+fn solve(problem: &Problem<'_>, params: SinkhornParams) -> SinkhornOutput {
+    params.check().unwrap().solve(problem, &()).unwrap()
 }
 
 /// Potentials with the mean of f under a moved into g, as the golden values have them.
@@ -30,8 +30,8 @@ fn centred(output: &SinkhornOutput) -> (Vec<f64>, Vec<f64>) {
 #[test]
 fn agrees_with_pot() {
     for golden in Golden::read("sinkhorn.json") {
-        let (problem, marginals) = (golden.problem(), golden.marginals());
-        let output = solve(&problem, marginals.as_ref(), tight(golden.number("epsilon")));
+        let problem = golden.problem();
+        let output = solve(&problem, tight(golden.number("epsilon")));
         let (f, g) = centred(&output);
         let scale = golden.number("epsilon");
         let potentials =
@@ -63,11 +63,11 @@ fn agrees_with_pot() {
 #[test]
 fn the_matrix_is_that_of_the_potentials() {
     for golden in Golden::read("sinkhorn.json") {
-        let (problem, marginals) = (golden.problem(), golden.marginals());
-        let output = solve(&problem, marginals.as_ref(), tight(golden.number("epsilon")));
+        let problem = golden.problem();
+        let output = solve(&problem, tight(golden.number("epsilon")));
         let coupling = output.coupling.to_matrix().unwrap();
         let (n, m) = coupling.dims2().unwrap();
-        let target = marginals.unwrap_or_else(|| Marginals::uniform(n, m));
+        let target = problem.marginals();
         let rows = largest_difference(&entries(&coupling.sum(1).unwrap()), target.a());
         let columns = largest_difference(&entries(&coupling.sum(0).unwrap()), target.b());
         assert!(rows.max(columns) < 1e-12, "{}: rows {rows:e}, columns {columns:e}", golden.name());
@@ -95,7 +95,7 @@ fn stored_and_recomputed_costs_give_the_same_bits() {
         let problem = support::problem(&instance, cost);
         let run = |storage| {
             let params = SinkhornParams { storage, max_iterations: 30, ..SinkhornParams::default() };
-            let output = solve(&problem, None, params);
+            let output = solve(&problem, params);
             (output.coupling.f().to_vec(), output.coupling.g().to_vec(), output.primal_cost)
         };
         assert_eq!(run(CostStorage::Dense), run(CostStorage::MatrixFree), "{cost}");
@@ -108,7 +108,7 @@ fn threads_do_not_change_the_bits() {
     let run = |threads| {
         let pool = rayon_pool(threads);
         pool.install(|| {
-            let output = solve(&problem, None, SinkhornParams { max_iterations: 20, ..SinkhornParams::default() });
+            let output = solve(&problem, SinkhornParams { max_iterations: 20, ..SinkhornParams::default() });
             (output.coupling.f().to_vec(), output.primal_cost, output.coupling.round(1, &()))
         })
     };
@@ -124,13 +124,13 @@ fn a_small_epsilon_approaches_the_exact_cost_and_its_pairing() {
     // A grid moved by one vector: no point is far from all others, so that mass gets about in few iterations.
     let x: Vec<f32> = (0..64).flat_map(|k| [(k % 8) as f32 / 8.0, (k / 8) as f32 / 8.0]).collect();
     let y: Vec<f32> = x.chunks(2).flat_map(|p| [p[0] + 0.5, p[1] + 0.25]).collect();
-    let problem = Problem::new(&matrix(&x, 2), &matrix(&y, 2), CostKind::SquaredEuclidean).unwrap();
+    let problem = Problem::new(matrix(&x, 2), matrix(&y, 2), CostKind::SquaredEuclidean).unwrap();
     let optimum = 0.25 + 0.0625;
     let mut excess = f64::INFINITY;
     for share in [0.3, 0.03, 0.01] {
         let params =
             SinkhornParams { epsilon_start: 100.0, epsilon_decay: 0.9, tolerance: 1e-6, ..tight(share * optimum) };
-        let output = solve(&problem, None, params);
+        let output = solve(&problem, params);
         let now = output.primal_cost / optimum - 1.0;
         println!("epsilon {share} of the optimum: {now:.2e} above it, {} iterations", output.iterations);
         assert_eq!(output.termination, Termination::Converged);
@@ -149,7 +149,7 @@ fn a_small_epsilon_approaches_the_exact_cost_and_its_pairing() {
 fn a_large_epsilon_gives_the_product_coupling() {
     let instance = problems::mixture(40, 30, 3, 2);
     let problem = support::problem(&instance, CostKind::Euclidean);
-    let output = solve(&problem, None, tight(1e7));
+    let output = solve(&problem, tight(1e7));
     let mean: f64 = instance
         .x
         .chunks(3)
@@ -166,15 +166,15 @@ fn single_points() {
     let one = Tensor::new(&[[1f32, 2.0]], &Device::Cpu).unwrap();
     let three = Tensor::new(&[[1f32, 0.0], [1.0, 2.0], [4.0, 2.0]], &Device::Cpu).unwrap();
     let problem = Problem::new(&one, &one, CostKind::SquaredEuclidean).unwrap();
-    let output = solve(&problem, None, SinkhornParams::default());
+    let output = solve(&problem, SinkhornParams::default());
     assert_eq!((output.primal_cost, output.termination), (0.0, Termination::Converged));
     assert_eq!(output.coupling.round(0, &()), Permutation::identity(1));
     let marginals = Marginals::new(vec![5.0], vec![1.0, 1.0, 2.0]).unwrap();
     for (x, y, marginals) in
         [(&one, &three, marginals.clone()), (&three, &one, Marginals::new(marginals.b().to_vec(), vec![1.0]).unwrap())]
     {
-        let problem = Problem::new(x, y, CostKind::SquaredEuclidean).unwrap();
-        let output = solve(&problem, Some(&marginals), SinkhornParams::default());
+        let problem = Problem::new(x, y, CostKind::SquaredEuclidean).unwrap().with_marginals(marginals).unwrap();
+        let output = solve(&problem, SinkhornParams::default());
         assert_relative(output.primal_cost, 0.25 * 4.0 + 0.5 * 9.0, 1e-12, "the only coupling");
         assert_eq!(output.coupling.round(0, &()).num_pairs(), 1);
     }
@@ -184,7 +184,7 @@ fn single_points() {
 fn rounding_recovers_a_planted_pairing() {
     let instance = problems::planted(300, 300, 4, 3);
     let problem = support::problem(&instance, CostKind::SquaredEuclidean);
-    let output = solve(&problem, None, SinkhornParams { epsilon: Some(1e-3), ..SinkhornParams::default() });
+    let output = solve(&problem, SinkhornParams { epsilon: Some(1e-3), ..SinkhornParams::default() });
     let pairing = output.coupling.round(7, &());
     let optimum = instance.optimal_cost(reference(CostKind::SquaredEuclidean));
     assert_relative(hiref_core::mean_cost(&problem, &pairing), optimum, 1e-9, "planted pairing");
@@ -195,7 +195,7 @@ fn rounding_recovers_a_planted_pairing() {
 fn equal_probabilities_are_not_paired_by_index() {
     let instance = problems::all_equal(200, 200, 2);
     let problem = support::problem(&instance, CostKind::SquaredEuclidean);
-    let output = solve(&problem, None, SinkhornParams::default());
+    let output = solve(&problem, SinkhornParams::default());
     let pairing = output.coupling.round(1, &());
     let kept = pairing.pairs().filter(|(x, y)| x == y).count();
     assert!(kept < 10, "{kept} pairs on the diagonal");
@@ -207,7 +207,7 @@ fn equal_probabilities_are_not_paired_by_index() {
 fn the_entropic_map_extends_the_barycentric_projection() {
     let instance = problems::mixture(50, 70, 3, 2);
     let problem = support::problem(&instance, CostKind::SquaredEuclidean);
-    let output = solve(&problem, None, tight(0.1));
+    let output = solve(&problem, tight(0.1));
     let projection = entries(&output.coupling.barycentric_projection().unwrap());
     let map = entries(&output.coupling.entropic_map(&matrix(&instance.x, 3)).unwrap());
     assert!(largest_difference(&projection, &map) < 1e-9);
@@ -252,7 +252,7 @@ fn bad_parameters_and_marginals_are_refused() {
     assert!(matches!(bad, Error::Weight { side: Side::X, position: 1, value: 0.0 }), "{bad}");
     let instance = problems::mixture(5, 6, 2, 1);
     let problem = support::problem(&instance, CostKind::SquaredEuclidean);
-    let error = default().check().unwrap().solve(&problem, Some(&Marginals::uniform(5, 5)), &()).unwrap_err();
+    let error = problem.with_marginals(Marginals::uniform(5, 5)).unwrap_err();
     assert!(matches!(error, Error::MarginalLength { side: Side::Y, weights: 5, points: 6 }), "{error}");
 }
 
@@ -276,16 +276,16 @@ fn limits_end_a_solve_with_a_whole_coupling() {
         assert!(largest_difference(&rows, &[0.02; 50]) < 1e-12);
     };
     let observer = StopAfter(3, Mutex::default());
-    let output = tight(0.01).check().unwrap().solve(&problem, None, &observer).unwrap();
+    let output = tight(0.01).check().unwrap().solve(&problem, &observer).unwrap();
     assert_eq!((output.iterations, output.termination), (3, Termination::Interrupted));
     assert_eq!(output.coupling.epsilon(), 0.01);
     rows_fit(&output);
     let reports = observer.1.into_inner().unwrap();
     assert_eq!(reports.iter().map(|report| report.iteration).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(reports[0].epsilon, Some(0.16));
-    let output = solve(&problem, None, SinkhornParams { time_limit: Some(1e-9), ..tight(0.01) });
+    let output = solve(&problem, SinkhornParams { time_limit: Some(1e-9), ..tight(0.01) });
     assert_eq!((output.iterations, output.termination), (1, Termination::TimeLimit));
-    let output = solve(&problem, None, SinkhornParams { max_iterations: 15, ..tight(0.01) });
+    let output = solve(&problem, SinkhornParams { max_iterations: 15, ..tight(0.01) });
     assert_eq!((output.iterations, output.termination), (15, Termination::MaxIterations));
     rows_fit(&output);
 }

@@ -73,7 +73,7 @@ pub fn sinkhorn_divergence(a: &Tensor, b: &Tensor) -> std::result::Result<f64, c
         let problem = Problem::new(x, y, CostKind::SquaredEuclidean)?;
         let params =
             SinkhornParams { epsilon: Some(epsilon), max_iterations: MAX_ITERATIONS, ..SinkhornParams::default() };
-        Ok(params.check()?.solve(&problem, None, &())?.dual_cost)
+        Ok(params.check()?.solve(&problem, &())?.dual_cost)
     };
     Ok((value(a, b)? - 0.5 * (value(a, a)? + value(b, b)?)).max(0.0))
 }

@@ -1,7 +1,6 @@
 //! Linear maps, and two that have a closed form: ridge regression and Procrustes.
 
 use super::decomposition::{DecompositionError, orthogonal_factor, solve_positive_definite};
-use crate::fused;
 use candle_core::{DType, Device, Tensor};
 use faer::Mat;
 
@@ -68,7 +67,7 @@ impl LinearMap {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        fused::linear(x, &self.weight, &self.bias) // (n, e)
+        himacl_nn::linear(x, &self.weight, &self.bias) // (n, e)
     }
 
     /// The map times a number; differentiable.

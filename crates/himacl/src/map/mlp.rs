@@ -2,8 +2,8 @@
 
 use super::LinearMap;
 use super::residual_mlp::{hidden_layers, normal_weights, output_scale};
-use crate::fused::{gelu, unit_root_mean_square};
 use candle_core::{DType, Device, Result, Tensor};
+use himacl_nn::{gelu, unit_root_mean_square};
 
 /// `T(x) = N(x) / √e`, with N a network of k hidden GELU layers on `x` scaled to unit root mean square.
 ///

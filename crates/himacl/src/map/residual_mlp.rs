@@ -1,8 +1,8 @@
 //! A linear map plus a small network that learns what the linear map misses.
 
 use super::LinearMap;
-use crate::fused::{gelu, unit_root_mean_square};
 use candle_core::{DType, Device, Result, Tensor};
+use himacl_nn::{gelu, unit_root_mean_square};
 use hiref_core::rng;
 use rand_distr::{Distribution, StandardNormal};
 

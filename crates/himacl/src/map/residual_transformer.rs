@@ -2,8 +2,8 @@
 
 use super::residual_mlp::{normal_weights, output_scale};
 use super::{LinearMap, Tensors};
-use crate::fused::{gelu, unit_root_mean_square};
 use candle_core::{D, DType, Device, Result, Tensor, bail};
+use himacl_nn::{gelu, unit_root_mean_square};
 
 /// Width of one attention head; a narrower network has one head.
 const HEAD_WIDTH: usize = 32;

@@ -1,7 +1,6 @@
 //! Bring each mapped source to its partner.
 
 use super::Batch;
-use crate::fused;
 use candle_core::{Result, Tensor};
 
 /// `Σ w_i (λ (1 - cos(T(x_i), y_i)) + (1 - λ) |T(x_i) - y_i|²) / Σ w_i`.
@@ -18,7 +17,7 @@ impl Regression {
     /// Shapes that do not agree.
     pub fn loss(&self, batch: &Batch<'_>) -> Result<Tensor> {
         let Batch { predicted, target, weight } = *batch;
-        fused::regression(predicted, target, weight, self.cosine_share)
+        himacl_nn::regression(predicted, target, weight, self.cosine_share)
     }
 }
 

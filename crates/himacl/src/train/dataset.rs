@@ -2,9 +2,9 @@
 
 use super::encoders::{Embedded, Side};
 use super::recipe::{Anchors, EncoderTraining, Recipe};
-use crate::data::Embeddings;
 use crate::error::Error;
 use candle_core::{DType, Device, Tensor};
+use himacl_data::Embeddings;
 use std::path::Path;
 
 /// The embeddings of a problem.
@@ -51,7 +51,7 @@ impl Dataset {
         let read = |side: Side| -> Result<Option<Tensor>, Error> {
             let path = side.embeddings_folder(folder);
             let trained = recipe.train.encoders != EncoderTraining::Frozen && recipe.train.encoders_of.includes(side);
-            trained.then(|| Embeddings::open(&path, None)?.to_tensor(device)).transpose()
+            trained.then(|| Ok(Embeddings::open(&path, None)?.to_tensor(device)?)).transpose()
         };
         Ok(data.with(&Embedded { source: read(Side::Source)?, target: read(Side::Target)? }))
     }

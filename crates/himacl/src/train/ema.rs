@@ -1,9 +1,9 @@
 //! The moving average of the parameters, which is the map that is kept.
 
 use super::parameters::Parameters;
-use crate::fused::lerp;
 use crate::map::Tensors;
 use candle_core::{Result, bail};
+use himacl_nn::lerp;
 
 /// `s ← δ s + (1 - δ) θ`, with δ = min(decay, (1 + t) / (10 + t)) at step t, so that early values are forgotten.
 #[derive(Debug)]

@@ -2,9 +2,9 @@
 
 use crate::align::{Preparation, PreparedMap};
 use crate::error::Error;
-use crate::files::{write_atomic, write_text};
 use crate::map::{Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
+use himacl_data::files::{write_atomic, write_text};
 use std::fs;
 use std::path::Path;
 
@@ -104,7 +104,7 @@ impl Model {
         });
         let bytes = self.to_bytes()?;
         write_atomic(&folder.join(TENSORS), |file| file.write_all(&bytes))?;
-        write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))
+        Ok(write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))?)
     }
 
     /// Reads the model of a finished run.

@@ -1,9 +1,9 @@
 //! `AdamW` with moments that can be saved.
 
 use super::parameters::{Gradients, Parameters};
-use crate::fused::{AdamStep, adam};
 use crate::map::Tensors;
 use candle_core::{Result, bail};
+use himacl_nn::{AdamStep, adam};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of [`AdamW`].

@@ -1,9 +1,9 @@
 //! The tensors that training changes.
 
-use crate::fused::{scale, sum_of_squares};
 use crate::map::{Tensors, TwoWayMap};
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, Var};
+use himacl_nn::{scale, sum_of_squares};
 use std::collections::BTreeMap;
 
 /// Trainable variables by name, in a fixed order, and the map that is made of them.

@@ -12,9 +12,9 @@ use super::{Metrics, Trained, Watch, train};
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, UnpairedReport};
 use crate::error::Error;
 use crate::eval::{self, RetrievalParams};
-use crate::files::{write_atomic, write_text};
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
+use himacl_data::files::{write_atomic, write_text};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -203,9 +203,9 @@ pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
     let path = folder.join("config.toml");
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let mut table: toml::Table =
-        toml::from_str(&text).map_err(|source| Error::Config { path: path.clone(), source })?;
+        toml::from_str(&text).map_err(|source| himacl_data::Error::Config { path: path.clone(), source })?;
     table.remove("variants");
-    toml::Value::Table(table).try_into().map_err(|source| Error::Config { path, source })
+    Ok(toml::Value::Table(table).try_into().map_err(|source| himacl_data::Error::Config { path, source })?)
 }
 
 /// The map that training starts from: the closed form, inside a residual network where the recipe wants one; or a plain
@@ -351,7 +351,8 @@ fn alignment_of(
 fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let path = folder.join(ALIGNMENT_REPORT);
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let report: AlignmentReport = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
+    let report: AlignmentReport =
+        serde_json::from_str(&text).map_err(|source| himacl_data::Error::Json { path, source })?;
     let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
     let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
     let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
@@ -437,5 +438,5 @@ fn write_coupling(path: &Path, split: &Split, free: &(Vec<u32>, Vec<u32>), coupl
         ("confidence".to_owned(), Tensor::new(confidence, &Device::Cpu)?),
     ]);
     let bytes = encode(&tensors)?;
-    write_atomic(path, |file| file.write_all(&bytes))
+    Ok(write_atomic(path, |file| file.write_all(&bytes))?)
 }

@@ -14,9 +14,9 @@ pub(crate) use points::Side;
 
 use crate::cost::CostKind;
 use crate::error::Error;
-#[cfg(feature = "cuda")]
-use crate::geometry::Rows;
 use crate::geometry::{InnerProductGeometry, Supports};
+#[cfg(feature = "cuda")]
+use crate::points::Rows;
 use crate::problem::Problem;
 use candle_core::Device;
 use hiref_kernels::{Cost, Queue};
@@ -61,7 +61,7 @@ impl<'a> Accelerator<'a> {
     /// A device that fails.
     #[cfg_attr(not(feature = "cuda"), expect(clippy::unnecessary_wraps, reason = "devices can fail"))]
     pub(crate) fn of_problem(
-        problem: &Problem,
+        problem: &Problem<'_>,
         device: &Device,
         most_memory: Option<u64>,
         supports: Supports<'a>,
@@ -72,7 +72,7 @@ impl<'a> Accelerator<'a> {
             let stream = on.cuda_stream();
             Queue::keep_freed_memory(stream.context())?;
             let queue = Queue::cuda(stream);
-            let here = problem.x().tensor().device().same_device(device);
+            let here = problem.x().device().same_device(device);
             let points = 4 * ((supports.num_x() + supports.num_y()) * supports.dimension()) as u64;
             let missing = if here { 0 } else { points };
             let memory = queue.free_memory()?.min(most_memory.unwrap_or(u64::MAX));

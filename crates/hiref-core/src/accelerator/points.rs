@@ -3,7 +3,7 @@
 #[cfg(any(feature = "cuda", test))]
 use crate::cost::CostKind;
 use crate::error::Error;
-use crate::geometry::Rows;
+use crate::points::Rows;
 use hiref_kernels::{Buffer, NONE, Queue, Rows as DeviceRows, View, inverse_norms};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -76,10 +76,14 @@ impl<'a> Side<'a> {
 
     /// The memory of a tensor on the queue's device.
     #[cfg(feature = "cuda")]
-    pub(crate) fn of_cloud(queue: &Queue, cloud: &crate::geometry::PointCloud, cost: CostKind) -> Result<Self, Error> {
+    pub(crate) fn of_cloud(
+        queue: &Queue,
+        cloud: &crate::points::PointCloud<'_>,
+        cost: CostKind,
+    ) -> Result<Self, Error> {
         use candle_core::backend::BackendStorage;
         use cudarc::driver::DevicePtr;
-        let tensor = cloud.tensor().to_dtype(candle_core::DType::F32)?.contiguous()?;
+        let tensor = cloud.to_tensor()?.to_dtype(candle_core::DType::F32)?.contiguous()?;
         let pointer = {
             let (storage, layout) = tensor.storage_and_layout();
             let candle_core::Storage::Cuda(storage) = &*storage else {

@@ -3,7 +3,8 @@
 use super::{Accelerator, Side};
 use crate::cost::CostKind;
 use crate::error::Error;
-use crate::geometry::{Rows as Points, Supports};
+use crate::geometry::Supports;
+use crate::points::Rows as Points;
 use crate::pricing::{Pricing, lowered};
 use hiref_kernels::{
     Buffer, NONE, PartScan, Precision, Product, Rows, Scan, View, exact_least, pair_costs, prepare_rows, scan_parts,

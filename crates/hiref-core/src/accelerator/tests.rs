@@ -11,14 +11,14 @@ use candle_core::{Device, Tensor};
 use hiref_kernels::{Queue, Schedule};
 use hiref_testkit::{Claim, Cost, Instance, check_coupling, problems};
 
-fn problem(instance: &Instance, cost: CostKind) -> Problem {
+fn problem(instance: &Instance, cost: CostKind) -> Problem<'static> {
     let d = instance.dimension;
     let matrix = |rows: &[f32]| Tensor::from_slice(rows, (rows.len() / d, d), &Device::Cpu).unwrap();
-    Problem::new(&matrix(&instance.x), &matrix(&instance.y), cost).unwrap()
+    Problem::new(matrix(&instance.x), matrix(&instance.y), cost).unwrap()
 }
 
 /// Calls `check` with the problem's supports on the CPU and on an emulated device.
-fn on_both(problem: &Problem, streamed: bool, schedule: Schedule, check: impl FnOnce(Supports<'_>, Supports<'_>)) {
+fn on_both(problem: &Problem<'_>, streamed: bool, schedule: Schedule, check: impl FnOnce(Supports<'_>, Supports<'_>)) {
     let (x, y) = (problem.x().rows(), problem.y().rows());
     let host = Supports::new(x.view(), y.view(), problem.cost());
     let geometry = InnerProductGeometry::new(host, 0).unwrap();

@@ -21,7 +21,7 @@ use rayon::prelude::*;
 /// assert_eq!(mean_cost(&problem, &Permutation::new(vec![1, 0], 2)?), 2.0);
 /// # Ok::<(), hiref_core::Error>(())
 /// ```
-pub fn mean_cost(problem: &Problem, permutation: &Permutation) -> f64 {
+pub fn mean_cost(problem: &Problem<'_>, permutation: &Permutation) -> f64 {
     const CHUNK: usize = 4096;
     let (n, m) = (problem.x().num_points(), problem.y().num_points());
     assert_eq!((permutation.num_x(), permutation.num_y()), (n, m), "the permutation belongs to another problem");

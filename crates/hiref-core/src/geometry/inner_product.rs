@@ -1,9 +1,10 @@
 //! Every cost's co-clusters come from one bilinear form.
 
-use super::{Rows, Supports};
+use super::Supports;
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::math::{inner_products, principal_directions};
+use crate::points::Rows;
 use crate::rng::stream;
 use candle_core::{Device, Tensor};
 use rand::seq::index;
@@ -360,7 +361,7 @@ mod tests {
         let y = Tensor::new(&[[0.3_f32, -2.0], [4.0, 0.25], [1.0, 1.0]], &Device::Cpu)?;
         for cost in CostKind::ALL.into_iter().filter(|&cost| cost != CostKind::Euclidean) {
             for m in [2, 3] {
-                let problem = Problem::new(&x, &y.narrow(0, 0, m)?, cost)?;
+                let problem = Problem::new(&x, y.narrow(0, 0, m)?, cost)?;
                 let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
                 let supports = Supports::new(host_x.view(), host_y.view(), cost);
                 let geometry = InnerProductGeometry::new(supports, 0)?;
@@ -388,7 +389,7 @@ mod tests {
                 .collect();
             Tensor::from_vec(rows, (n, d), &Device::Cpu)
         };
-        let problem = Problem::new(&side()?, &side()?, CostKind::SquaredEuclidean)?;
+        let problem = Problem::new(side()?, side()?, CostKind::SquaredEuclidean)?;
         let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
         let (x, y) = (host_x.view(), host_y.view());
         let geometry = InnerProductGeometry::new(Supports::new(x, y, problem.cost()), 0)?;

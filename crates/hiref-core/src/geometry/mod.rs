@@ -1,15 +1,11 @@
-//! Supports, and the inner-product form of each cost on which the hierarchy splits.
+//! Both supports together, and the inner-product form of each cost on which the hierarchy splits.
 
 mod inner_product;
 mod kd_order;
-mod point_cloud;
-mod rows;
 mod supports;
 mod tiled_cost;
 
 pub(crate) use inner_product::{Features, InnerProductGeometry};
 pub(crate) use kd_order::{equal_offsets, kd_order};
-pub use point_cloud::{HostRows, PointCloud};
-pub use rows::Rows;
 pub(crate) use supports::{OnDevice, Supports};
 pub(crate) use tiled_cost::{TILE_ROWS, TiledCost, multiply};

@@ -1,8 +1,8 @@
 //! The points of both sides, as exact computations see them.
 
-use super::Rows;
 use crate::accelerator::Accelerator;
 use crate::cost::CostKind;
+use crate::points::Rows;
 use std::borrow::Cow;
 
 /// The points of a problem with n <= m, as the exact solves see them; x indices from n on stand for "no partner".

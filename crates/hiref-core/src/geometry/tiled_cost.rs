@@ -1,7 +1,7 @@
 //! The cost between two supports, tile by tile.
 
-use super::Rows;
 use crate::cost::CostKind;
+use crate::points::Rows;
 use crate::problem::Problem;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -31,7 +31,7 @@ pub(crate) struct TiledCost {
 
 impl TiledCost {
     /// The cost of a problem.
-    pub(crate) fn of_problem(problem: &Problem) -> Self {
+    pub(crate) fn of_problem(problem: &Problem<'_>) -> Self {
         let (x, y) = (problem.x().rows(), problem.y().rows());
         let widen = |rows: Rows<'_>| rows.all().par_iter().map(|&v| f64::from(v)).collect::<Vec<f64>>();
         Self::new(problem.cost(), problem.x().dimension(), widen(x.view()), widen(y.view()))
@@ -270,7 +270,7 @@ mod tests {
         let (x, y) = (points(n), points(m));
         let tensor = |rows: &[f32]| Tensor::from_slice(rows, (rows.len() / d, d), &Device::Cpu).unwrap();
         for kind in CostKind::ALL {
-            let problem = Problem::new(&tensor(&x), &tensor(&y), kind).unwrap();
+            let problem = Problem::new(tensor(&x), tensor(&y), kind).unwrap();
             let computed = TiledCost::of_problem(&problem);
             let mut stored = computed.clone();
             stored.store();

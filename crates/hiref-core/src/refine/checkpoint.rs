@@ -6,7 +6,7 @@ use super::output::{LevelReport, PhaseSeconds, SweepReport};
 use super::params::HirefParams;
 use super::partition::Partition;
 use crate::error::Error;
-use crate::geometry::PointCloud;
+use crate::points::PointCloud;
 use crate::problem::Problem;
 use crate::rng::scramble;
 use rayon::prelude::*;
@@ -130,7 +130,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::CheckpointMismatch`] and [`Error::BrokenCheckpoint`].
-    pub(crate) fn continue_with(self, params: &HirefParams, problem: &Problem) -> Result<Progress, Error> {
+    pub(crate) fn continue_with(self, params: &HirefParams, problem: &Problem<'_>) -> Result<Progress, Error> {
         // The time limit, and whether to certify the result, do not change the way to it.
         let way = |params: &HirefParams| HirefParams { time_limit: None, certify: false, ..params.clone() };
         if way(&self.params) != way(params) {
@@ -171,7 +171,7 @@ impl Checkpoint {
 }
 
 /// A number that tells one problem from another: a hash of its cost, sizes and points.
-pub(crate) fn fingerprint(problem: &Problem) -> u64 {
+pub(crate) fn fingerprint(problem: &Problem<'_>) -> u64 {
     const CHUNK: usize = 256;
     let side = |cloud: &PointCloud| {
         let host = cloud.rows();

@@ -78,7 +78,7 @@ impl Hiref {
     /// A warm start of other sizes; an interrupt before any coupling exists; a failed tensor operation.
     pub fn solve(
         &self,
-        problem: &Problem,
+        problem: &Problem<'_>,
         warm_start: Option<&WarmStart>,
         observer: &dyn Observer,
     ) -> Result<HirefOutput, Error> {
@@ -104,7 +104,7 @@ impl Hiref {
     /// [`Error::CheckpointMismatch`] and [`Error::BrokenCheckpoint`]; else as [`Hiref::solve`].
     pub fn resume(
         &self,
-        problem: &Problem,
+        problem: &Problem<'_>,
         checkpoint: Checkpoint,
         observer: &dyn Observer,
     ) -> Result<HirefOutput, Error> {
@@ -114,7 +114,7 @@ impl Hiref {
         })
     }
 
-    fn run<'a>(&'a self, problem: &'a Problem, observer: &'a dyn Observer) -> Run<'a> {
+    fn run<'a>(&'a self, problem: &'a Problem<'a>, observer: &'a dyn Observer) -> Run<'a> {
         Run {
             device: self.device.as_ref(),
             device_memory: self.device_memory,
@@ -127,8 +127,8 @@ impl Hiref {
 
 /// Solves with the x side the smaller one; every cost is symmetric.
 fn in_order(
-    problem: &Problem,
-    solve: impl FnOnce(&Problem, bool) -> Result<HirefOutput, Error>,
+    problem: &Problem<'_>,
+    solve: impl FnOnce(&Problem<'_>, bool) -> Result<HirefOutput, Error>,
 ) -> Result<HirefOutput, Error> {
     if problem.x().num_points() <= problem.y().num_points() {
         return solve(problem, false);
@@ -144,7 +144,7 @@ fn in_order(
 /// One solve of a problem with n <= m.
 struct Run<'a> {
     params: &'a HirefParams,
-    problem: &'a Problem,
+    problem: &'a Problem<'a>,
     observer: &'a dyn Observer,
     deadline: Option<Instant>,
     device: Option<&'a Device>,
@@ -154,7 +154,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(params: &'a HirefParams, problem: &'a Problem, observer: &'a dyn Observer) -> Self {
+    fn new(params: &'a HirefParams, problem: &'a Problem<'a>, observer: &'a dyn Observer) -> Self {
         // A limit too far away for the clock is none.
         let deadline = params
             .time_limit
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
             let queue = hiref_kernels::Queue::emulated(schedule);
             return Accelerator::emulated(queue, supports, geometry, streamed).map(Some);
         }
-        let device = self.device.unwrap_or_else(|| self.problem.x().tensor().device());
+        let device = self.device.unwrap_or_else(|| self.problem.x().device());
         Accelerator::of_problem(self.problem, device, self.device_memory, supports, geometry)
     }
 }

@@ -15,7 +15,7 @@ const VERSION: u32 = 1;
 /// use candle_core::{Device, Tensor};
 /// use hiref_core::{CostKind, HirefParams, Problem, WarmStart};
 /// let x = Tensor::new(&[[0f32], [1.0], [5.0]], &Device::Cpu)?;
-/// let problem = Problem::new(&x, &x.affine(1.0, 0.25)?, CostKind::SquaredEuclidean)?;
+/// let problem = Problem::new(&x, x.affine(1.0, 0.25)?, CostKind::SquaredEuclidean)?;
 /// let solver = HirefParams::default().check()?;
 /// let first = solver.solve(&problem, None, &())?;
 /// let bytes = first.warm_start().to_bytes();
@@ -137,7 +137,7 @@ pub(crate) fn merge(supports: Supports<'_>, pairing: &mut Pairing, other: &[u32]
 mod tests {
     use super::*;
     use crate::cost::CostKind;
-    use crate::geometry::Rows;
+    use crate::points::Rows;
 
     /// Two independent exchanges, of which each pairing has made the wrong one; and a stand-in that takes part.
     #[test]

@@ -28,7 +28,7 @@ const WORTH_GOING_ON: f64 = 0.1;
 /// A solve of a problem with n <= m: what it works on, and its reports so far.
 pub(super) struct Work<'a> {
     pub(super) params: &'a HirefParams,
-    pub(super) problem: &'a Problem,
+    pub(super) problem: &'a Problem<'a>,
     pub(super) observer: &'a dyn Observer,
     pub(super) deadline: Option<Instant>,
     pub(super) supports: Supports<'a>,

@@ -46,14 +46,14 @@ impl Golden {
         Instance::unknown(self.name(), points("x"), points("y"), self.count("d"))
     }
 
-    pub(crate) fn problem(&self) -> Problem {
+    /// The supports with the weights, where they are not uniform.
+    pub(crate) fn problem(&self) -> Problem<'static> {
         let Instance { x, y, dimension, .. } = self.instance();
-        Problem::new(&matrix(&x, dimension), &matrix(&y, dimension), self.cost()).unwrap()
-    }
-
-    /// The weights, where they are not uniform.
-    pub(crate) fn marginals(&self) -> Option<Marginals> {
-        self.0.get("a").map(|_| Marginals::new(self.numbers("a"), self.numbers("b")).unwrap())
+        let problem = Problem::new(matrix(&x, dimension), matrix(&y, dimension), self.cost()).unwrap();
+        if self.0.get("a").is_none() {
+            return problem;
+        }
+        problem.with_marginals(Marginals::new(self.numbers("a"), self.numbers("b")).unwrap()).unwrap()
     }
 }
 

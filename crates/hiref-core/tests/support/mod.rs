@@ -22,9 +22,9 @@ pub(crate) fn matrix(rows: &[f32], dimension: usize) -> Tensor {
     Tensor::from_slice(rows, (rows.len() / dimension, dimension), &Device::Cpu).unwrap()
 }
 
-pub(crate) fn problem(instance: &Instance, cost: CostKind) -> Problem {
+pub(crate) fn problem(instance: &Instance, cost: CostKind) -> Problem<'static> {
     let d = instance.dimension;
-    Problem::new(&matrix(&instance.x, d), &matrix(&instance.y, d), cost).unwrap()
+    Problem::new(matrix(&instance.x, d), matrix(&instance.y, d), cost).unwrap()
 }
 
 /// Small blocks and no exact solve at the end, so that small problems exercise the hierarchy and the sweeps.

@@ -4,8 +4,8 @@ use super::Side;
 use super::error::EncoderTrainingError;
 use super::origin::Origin;
 use super::tower::{Item, Tower};
-use crate::data::readers::{Record, Sample};
 use crate::error::Error;
+use himacl_encode::readers::{Record, Sample};
 use rayon::prelude::*;
 use std::collections::HashMap;
 

@@ -3,14 +3,14 @@
 use super::Side;
 use super::error::EncoderTrainingError;
 use super::tower::Reads;
-use crate::data::readers::{Dataset, Modality, ReadOptions, Record as Row, Sample, expand_input};
-use crate::data::{Embeddings, Layout};
-use crate::embed::{EmbedParams, skipped_positions};
-use crate::encoder::registry::{self, EncoderModality, EncoderSpec, Family};
-use crate::encoder::weight_files;
 use crate::error::Error;
-use crate::hub::{Files, Hub, HubSettings, files_sha256, local_snapshot};
 use crate::train::recipe::DataSection;
+use himacl_data::{Embeddings, Layout};
+use himacl_encode::embed::{EmbedParams, skipped_positions};
+use himacl_encode::encoder::registry::{self, EncoderModality, EncoderSpec, Family};
+use himacl_encode::encoder::weight_files;
+use himacl_encode::hub::{Files, Hub, HubSettings, files_sha256, local_snapshot};
+use himacl_encode::readers::{Dataset, Modality, ReadOptions, Record as Row, Sample, expand_input};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -78,7 +78,8 @@ impl Origin {
         };
         let config = root.join(CONFIG);
         let text = fs::read_to_string(&config).map_err(|error| unknown(&format!("{CONFIG}: {error}")))?;
-        let record: Record = toml::from_str(&text).map_err(|source| Error::Config { path: config.clone(), source })?;
+        let record: Record =
+            toml::from_str(&text).map_err(|source| himacl_data::Error::Config { path: config.clone(), source })?;
         let (reads, reader) = match kind.as_str() {
             "img_emb" => (Reads::Pictures, EncoderModality::Image),
             _ => (Reads::Texts, EncoderModality::Text),
@@ -120,7 +121,7 @@ impl Origin {
             image_column: self.record.image_column.clone(),
             caption_column: self.record.caption_column.clone(),
         };
-        Dataset::open(expand_input(&self.input)?, options)
+        Ok(Dataset::open(expand_input(&self.input)?, options)?)
     }
 
     /// The first sample that has a row.
@@ -136,7 +137,7 @@ impl Origin {
 
     /// Positions of records that have no row.
     pub(super) fn skipped(&self) -> Result<BTreeSet<u64>, Error> {
-        skipped_positions(&self.embeddings)
+        Ok(skipped_positions(&self.embeddings)?)
     }
 
     /// The settings of the run that embedded the dataset.
@@ -161,7 +162,8 @@ impl Origin {
     pub(super) fn config_with(&self, weights_sha256: &str) -> Result<String, Error> {
         let path = self.embeddings.join(CONFIG);
         let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let mut table: toml::Table = toml::from_str(&text).map_err(|source| Error::Config { path, source })?;
+        let mut table: toml::Table =
+            toml::from_str(&text).map_err(|source| himacl_data::Error::Config { path, source })?;
         let modality = if self.reads == Reads::Pictures { Modality::Image } else { Modality::Text };
         table.insert("modality".to_owned(), modality.to_string().into());
         table.insert("input".to_owned(), self.input.clone().into());

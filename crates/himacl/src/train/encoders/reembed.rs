@@ -3,14 +3,14 @@
 use super::origin::CONFIG;
 use super::tuned::TunedEncoder;
 use super::{EncoderTrainingError, Side};
-use crate::data::Embeddings;
-use crate::embed::{Towers, embed};
-use crate::encoder::{Encoder, save_encoder, weight_files};
 use crate::error::Error;
-use crate::files::{Existing, write_text};
-use crate::hub::files_sha256;
 use crate::map::Tensors;
 use candle_core::{DType, Tensor};
+use himacl_data::Embeddings;
+use himacl_data::files::{Existing, write_text};
+use himacl_encode::embed::{Towers, embed};
+use himacl_encode::encoder::{Encoder, save_encoder, weight_files};
+use himacl_encode::hub::files_sha256;
 
 /// Embeddings of all rows by the encoders as trained so far, `(n, d)`; a side whose encoder is frozen has none.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! One tower of an encoder, and what goes into it.
 
-use crate::data::readers::{Sample, decode_image};
-use crate::encoder::{Encoder, EncoderError, ImageEncoder, Pixels, TextEncoder, Tokens};
 use candle_core::Tensor;
+use himacl_encode::encoder::{Encoder, EncoderError, ImageEncoder, Pixels, TextEncoder, Tokens};
+use himacl_encode::readers::{Sample, decode_image};
 use std::fmt;
 
 /// What an encoder reads.

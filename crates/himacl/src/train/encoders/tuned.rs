@@ -4,12 +4,12 @@ use super::items::Intake;
 use super::origin::Origin;
 use super::tower::{Item, Tower};
 use super::{EncoderTrainingError, PREFIX, Side};
-use crate::encoder::Encoder;
 use crate::error::Error;
 use crate::map::unit_rows;
 use crate::train::Watch;
 use crate::train::recipe::{EncoderTraining, Recipe};
 use candle_core::{DType, Device, Tensor, Var};
+use himacl_encode::encoder::Encoder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

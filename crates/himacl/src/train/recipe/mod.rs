@@ -4,6 +4,7 @@
 //! those of the shell); check every key against the known ones; fill in defaults; check ranges. `[variants.NAME]` tables
 //! change dotted keys of the recipe and give further problems that run beside the main one.
 
+mod nearest;
 mod sections;
 
 pub use sections::{
@@ -11,8 +12,8 @@ pub use sections::{
     PairConfidence, PairWeights, Precision, Recipe,
 };
 
-use crate::edit_distance::nearest;
 use hiref_core::CostKind;
+use nearest::nearest;
 use sections::ObjectiveSection;
 use std::fs;
 use std::io;

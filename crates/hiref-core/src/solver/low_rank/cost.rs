@@ -2,6 +2,7 @@
 
 use crate::cost::CostKind;
 use crate::geometry::{TiledCost, multiply};
+use crate::points::PointCloud;
 use crate::problem::Problem;
 use candle_core::{DType, Device, Result, Tensor};
 use rayon::prelude::*;
@@ -16,9 +17,10 @@ pub(super) enum CostOperator {
 }
 
 impl CostOperator {
-    pub(super) fn new(problem: &Problem) -> Result<Self> {
+    pub(super) fn new(problem: &Problem<'_>) -> Result<Self> {
         let host = |points: &Tensor| points.to_device(&Device::Cpu)?.to_dtype(DType::F64);
-        let (x, y) = (host(problem.x().tensor())?, host(problem.y().tensor())?);
+        let points = |cloud: &PointCloud<'_>| host(&cloud.to_tensor()?);
+        let (x, y) = (points(problem.x())?, points(problem.y())?);
         let ones = |like: &Tensor| Tensor::ones((like.dim(0)?, 1), DType::F64, &Device::Cpu);
         let squares = |points: &Tensor| points.sqr()?.sum_keepdim(1);
         let unit = |points: &Tensor| points.broadcast_div(&squares(points)?.sqrt()?);

@@ -38,7 +38,7 @@ const LATENT_PROJECTION: (f64, usize) = (1e-9, 500);
 /// let x = Tensor::new(&[[0f32], [0.1], [5.0], [5.1]], &Device::Cpu)?;
 /// let y = Tensor::new(&[[5.1f32], [0.0], [5.0], [0.1]], &Device::Cpu)?;
 /// let problem = Problem::new(&x, &y, CostKind::SquaredEuclidean)?;
-/// let solved = FrlcParams { rank: 2, ..FrlcParams::default() }.check()?.solve(&problem, None, &())?;
+/// let solved = FrlcParams { rank: 2, ..FrlcParams::default() }.check()?.solve(&problem, &())?;
 /// // Two pairs of neighbours, coupled as products: half the mass moves by 0.1.
 /// assert!((solved.primal_cost - 0.005).abs() < 1e-4);
 /// # Ok::<(), hiref_core::Error>(())
@@ -74,17 +74,12 @@ impl Frlc {
         &self.params
     }
 
-    /// Solves for the given marginals, uniform ones when absent.
+    /// Finds the coupling of the problem's marginals.
     ///
     /// # Errors
     /// [`Error::RankTooLarge`], [`Error::MarginalLength`], or a failed tensor operation.
-    pub fn solve(
-        &self,
-        problem: &Problem,
-        marginals: Option<&Marginals>,
-        observer: &dyn Observer,
-    ) -> Result<LowRankOutput, Error> {
-        let marginals = super::output::check(problem, marginals, self.params.rank)?;
+    pub fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<LowRankOutput, Error> {
+        let marginals = super::output::check(problem, self.params.rank)?;
         let FrlcParams { rank, step, inner_penalty, max_iterations, tolerance, seed, time_limit } = self.params;
         let control = Control::start(observer, max_iterations, time_limit);
         let operator = CostOperator::new(problem)?;
@@ -127,7 +122,7 @@ impl Frlc {
 
 impl State {
     fn start(
-        problem: &Problem,
+        problem: &Problem<'_>,
         operator: &CostOperator,
         marginals: &Marginals,
         rank: usize,

@@ -7,7 +7,6 @@ use super::projection::{center_rows, project_together, round_to_polytope, step_s
 use super::start;
 use crate::coupling::LowRankCoupling;
 use crate::error::Error;
-use crate::marginals::Marginals;
 use crate::problem::Problem;
 use crate::progress::Observer;
 use crate::solver::control::{Control, Settling};
@@ -38,7 +37,7 @@ const LAST_PROJECTION: (f64, usize) = (1e-12, 10_000);
 /// let x = Tensor::new(&[[0f32], [0.1], [5.0], [5.1]], &Device::Cpu)?;
 /// let y = Tensor::new(&[[5.1f32], [0.0], [5.0], [0.1]], &Device::Cpu)?;
 /// let problem = Problem::new(&x, &y, CostKind::SquaredEuclidean)?;
-/// let solved = LotParams { rank: 2, ..LotParams::default() }.check()?.solve(&problem, None, &())?;
+/// let solved = LotParams { rank: 2, ..LotParams::default() }.check()?.solve(&problem, &())?;
 /// // Two pairs of neighbours, coupled as products: half the mass moves by 0.1.
 /// assert!((solved.primal_cost - 0.005).abs() < 1e-4);
 /// # Ok::<(), hiref_core::Error>(())
@@ -61,17 +60,12 @@ impl Lot {
         &self.params
     }
 
-    /// Solves for the given marginals, uniform ones when absent.
+    /// Finds the coupling of the problem's marginals.
     ///
     /// # Errors
     /// [`Error::RankTooLarge`], [`Error::MarginalLength`], or a failed tensor operation.
-    pub fn solve(
-        &self,
-        problem: &Problem,
-        marginals: Option<&Marginals>,
-        observer: &dyn Observer,
-    ) -> Result<LowRankOutput, Error> {
-        let marginals = super::output::check(problem, marginals, self.params.rank)?;
+    pub fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<LowRankOutput, Error> {
+        let marginals = super::output::check(problem, self.params.rank)?;
         let LotParams { rank, step, least_mass, max_iterations, tolerance, seed, time_limit } = self.params;
         let control = Control::start(observer, max_iterations, time_limit);
         let operator = CostOperator::new(problem)?;

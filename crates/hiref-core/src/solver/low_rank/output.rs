@@ -53,14 +53,12 @@ impl LowRankOutput {
 }
 
 /// The marginals to solve for, after the checks that need the problem.
-pub(super) fn check(problem: &Problem, marginals: Option<&Marginals>, rank: usize) -> Result<Marginals, Error> {
+pub(super) fn check(problem: &Problem<'_>, rank: usize) -> Result<Marginals, Error> {
     let (n, m) = (problem.x().num_points(), problem.y().num_points());
     if rank > n.min(m) {
         return Err(Error::RankTooLarge { rank, limit: n.min(m) });
     }
-    let marginals = marginals.cloned().unwrap_or_else(|| Marginals::uniform(n, m));
-    marginals.check_sizes(n, m)?;
-    Ok(marginals)
+    Ok(problem.marginals())
 }
 
 /// A coupling `P = Q diag(1 / g_q) T diag(1 / g_r) Rᵀ`: clusters of x, clusters of y, and a coupling between the two.

@@ -21,7 +21,7 @@ const TOLERANCE: f64 = 1e-3;
 /// `rank` points of y far from each other (\[AV07\]) make the first factor of x, `exp(-step c(x_i, y_k))` projected; what
 /// it sends each y point's neighbours to makes that of y.
 pub(super) fn factors(
-    problem: &Problem,
+    problem: &Problem<'_>,
     operator: &CostOperator,
     marginals: &Marginals,
     rank: usize,
@@ -47,7 +47,7 @@ pub(super) fn factors(
 }
 
 /// Indices of y points, each drawn with probability in proportion to its squared distance from those before.
-fn spread_points(problem: &Problem, count: usize, seed: u64) -> Vec<usize> {
+fn spread_points(problem: &Problem<'_>, count: usize, seed: u64) -> Vec<usize> {
     const CHUNK: usize = 4096;
     let d = problem.y().dimension();
     let rows = problem.y().rows();

@@ -70,7 +70,7 @@ impl Minibatch {
     ///
     /// # Errors
     /// A failed tensor operation.
-    pub fn solve(&self, problem: &Problem, observer: &dyn Observer) -> Result<MinibatchOutput, Error> {
+    pub fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<MinibatchOutput, Error> {
         let started = Instant::now();
         let turned = problem.x().num_points() > problem.y().num_points();
         let smaller_first = if turned { problem.turned() } else { problem.clone() };
@@ -128,7 +128,12 @@ impl Minibatch {
     }
 
     /// The position, in the batch's larger side, of the partner of each point of the smaller side.
-    fn solve_batch(&self, problem: &Problem, batch: &Batch<'_>, workspace: &mut Workspace) -> Result<Vec<u32>, Error> {
+    fn solve_batch(
+        &self,
+        problem: &Problem<'_>,
+        batch: &Batch<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<Vec<u32>, Error> {
         if batch.small.is_empty() {
             return Ok(Vec::new());
         }
@@ -146,7 +151,7 @@ impl Minibatch {
         };
         let x = Tensor::from_vec(x, (batch.small.len(), d), &Device::Cpu)?;
         let y = Tensor::from_vec(y, (batch.large.len(), d), &Device::Cpu)?;
-        let solved = sinkhorn.solve(&Problem::new(&x, &y, problem.cost())?, None, &())?;
+        let solved = sinkhorn.solve(&Problem::new(&x, &y, problem.cost())?, &())?;
         Ok(solved.coupling.round(self.params.seed, &()).y_of_x().to_vec())
     }
 }

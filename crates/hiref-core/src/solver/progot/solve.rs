@@ -32,7 +32,7 @@ use crate::termination::Termination;
 /// let x = Tensor::new(&[[0f32, 0.0], [4.0, 0.0]], &Device::Cpu)?;
 /// let y = Tensor::new(&[[0f32, 1.0], [4.0, 1.0]], &Device::Cpu)?;
 /// let problem = Problem::new(&x, &y, CostKind::SquaredEuclidean)?;
-/// let solved = ProgotParams::default().check()?.solve(&problem, None, &())?;
+/// let solved = ProgotParams::default().check()?.solve(&problem, &())?;
 /// assert!((solved.primal_cost - 1.0).abs() < 1e-6);
 /// let between = Tensor::new(&[[1f64, 0.0]], &Device::Cpu)?;
 /// assert_eq!(solved.map.apply(&between)?.dims(), [1, 2]);
@@ -57,23 +57,17 @@ impl Progot {
         &self.params
     }
 
-    /// Solves for the given marginals, uniform ones when absent.
+    /// Finds the coupling of the problem's marginals.
     ///
     /// # Errors
     /// [`Error::UnsupportedCost`], [`Error::MarginalLength`].
-    pub fn solve(
-        &self,
-        problem: &Problem,
-        marginals: Option<&Marginals>,
-        observer: &dyn Observer,
-    ) -> Result<ProgotOutput, Error> {
+    pub fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<ProgotOutput, Error> {
         let expected = CostKind::SquaredEuclidean;
         if problem.cost() != expected {
             return Err(Error::UnsupportedCost { solver: "progot", cost: problem.cost(), expected });
         }
         let (n, m) = (problem.x().num_points(), problem.y().num_points());
-        let marginals = marginals.cloned().unwrap_or_else(|| Marginals::uniform(n, m));
-        marginals.check_sizes(n, m)?;
+        let marginals = problem.marginals();
         let params = &self.params;
         let control = Control::start(observer, params.max_iterations, params.time_limit);
         let given = TiledCost::of_problem(problem);

@@ -33,7 +33,7 @@ use crate::termination::Termination;
 /// let y = Tensor::new(&[[1f32], [0.0]], &Device::Cpu)?;
 /// let problem = Problem::new(&x, &y, CostKind::SquaredEuclidean)?;
 /// let solver = SinkhornParams { epsilon: Some(0.5), ..SinkhornParams::default() }.check()?;
-/// let solved = solver.solve(&problem, None, &())?;
+/// let solved = solver.solve(&problem, &())?;
 /// // Two points a side: the off-diagonal share is 1 / (1 + exp(1 / ε)).
 /// assert!((solved.primal_cost - 1.0 / (1.0 + 2f64.exp())).abs() < 1e-9);
 /// assert_eq!(solved.coupling.row_argmax(), [1, 0]);
@@ -57,19 +57,13 @@ impl Sinkhorn {
         &self.params
     }
 
-    /// Solves for the given marginals, uniform ones when absent.
+    /// Finds the coupling of the problem's marginals.
     ///
     /// # Errors
     /// [`Error::MarginalLength`] for marginals of other sizes.
-    pub fn solve(
-        &self,
-        problem: &Problem,
-        marginals: Option<&Marginals>,
-        observer: &dyn Observer,
-    ) -> Result<SinkhornOutput, Error> {
+    pub fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<SinkhornOutput, Error> {
         let (n, m) = (problem.x().num_points(), problem.y().num_points());
-        let marginals = marginals.cloned().unwrap_or_else(|| Marginals::uniform(n, m));
-        marginals.check_sizes(n, m)?;
+        let marginals = problem.marginals();
         let params = &self.params;
         let control = Control::start(observer, params.max_iterations, params.time_limit);
         let mut cost = TiledCost::of_problem(problem);

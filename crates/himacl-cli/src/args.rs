@@ -1,0 +1,126 @@
+//! The arguments that all commands share, and the list of commands.
+
+use super::commands::apply::ApplyArgs;
+use super::commands::download::DownloadArgs;
+use super::commands::embed::EmbedArgs;
+use super::commands::encoders::EncodersArgs;
+use super::commands::eval::EvalArgs;
+use super::commands::pair::PairArgs;
+use super::commands::report::ReportArgs;
+use super::commands::train::TrainArgs;
+use super::device::DeviceChoice;
+use super::printer::{LogLevel, ProgressMode};
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+use himacl::data::files::Existing;
+use std::path::PathBuf;
+
+const STYLES: Styles =
+    Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default().bold());
+
+/// Pair two huge sets of embeddings one to one, and learn the map between them.
+#[derive(Debug, Parser)]
+#[command(name = "himacl", version, styles = STYLES, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One variant per command; its arguments and its code are in `commands/`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Encoders(EncodersArgs),
+    Download(DownloadArgs),
+    Embed(EmbedArgs),
+    Pair(PairArgs),
+    Train(TrainArgs),
+    Eval(EvalArgs),
+    Apply(ApplyArgs),
+    Report(ReportArgs),
+}
+
+/// Arguments of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct GlobalArgs {
+    /// Where tensors live: auto, cpu, cuda or cuda:N.
+    ///
+    /// `auto` takes the first CUDA device and falls back to the CPU where there is none; `cuda` fails then.
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+
+    /// Seed of every random choice [default: 0, or the configuration's]. On the CPU, the same seed gives the same bits.
+    // TOML integers are signed 64-bit, and every run's configuration is written as TOML.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    pub(crate) seed: Option<u64>,
+
+    /// Worker threads [default: one per core].
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+
+    /// Print nothing but warnings, errors and the result.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+
+    /// How progress is shown on stderr.
+    ///
+    /// `auto` shows bars on a terminal and nothing elsewhere; `json` writes one object a line.
+    #[arg(long, global = true, value_enum, value_name = "MODE", default_value_t)]
+    pub(crate) progress: ProgressMode,
+
+    /// Least severe log messages to show on stderr.
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t)]
+    pub(crate) log_level: LogLevel,
+}
+
+/// Arguments of every command that writes a folder of results.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArgs {
+    /// Folder for the results.
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+
+    /// Write into an existing folder, overwriting its results.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Go on with an interrupted run in the output folder, with the same settings.
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+impl OutputArgs {
+    /// What the flags say about existing output.
+    pub(crate) fn existing(&self) -> Existing {
+        Existing::from_flags(self.force, self.resume)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string);
+            assert!(help.is_some_and(|text| text.contains("Examples:")), "{} has no example", command.get_name());
+        }
+    }
+
+    #[test]
+    fn seeds_fit_into_toml() {
+        let parse =
+            |seed: &str| Cli::try_parse_from(["himacl", "pair", "--x", "a", "--y", "b", "-o", "c", "--seed", seed]);
+        assert_eq!(parse("9223372036854775807").unwrap().global.seed, Some(i64::MAX as u64));
+        assert!(parse("9223372036854775808").is_err());
+    }
+}

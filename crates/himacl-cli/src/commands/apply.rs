@@ -1,0 +1,87 @@
+//! `himacl apply`: map embeddings with a finished run.
+
+use crate::error::Error;
+use crate::{Context, ExitStatus};
+use clap::Args;
+use himacl::data::files::{Existing, check_output_file};
+use himacl::data::{Embeddings, write_like};
+use himacl::train::Model;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl apply --run runs/my --input images.npy --output mapped.npy
+  himacl apply --run runs/my --input captions.npy --output back.npy --inverse";
+
+/// Map embeddings by a finished run.
+///
+/// Mapped rows are unit vectors in the space of the other side's embeddings, to be compared with these by cosine. The run
+/// itself compares more sharply, in prepared spaces (centred, projected, partly whitened): --prepared writes mapped rows
+/// there, and --prepare-only brings embeddings of the other side there too. A learned cost maps both sides to a space of
+/// its own, and needs these two.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "command line flags")]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ApplyArgs {
+    /// The run's folder.
+    #[arg(long, value_name = "DIR")]
+    run: PathBuf,
+
+    /// The embeddings: source rows, or target rows with --inverse.
+    #[arg(long, value_name = "EMBEDDINGS")]
+    input: PathBuf,
+
+    /// The tensor to take from the input, where it is a .safetensors file with several, or `img_emb` or `text_emb` of a folder.
+    #[arg(long, value_name = "NAME")]
+    input_key: Option<String>,
+
+    /// Where the mapped embeddings go, in the layout of the input.
+    #[arg(long, short, value_name = "EMBEDDINGS")]
+    output: PathBuf,
+
+    /// Map target rows to the source side.
+    #[arg(long)]
+    inverse: bool,
+
+    /// Leave mapped rows in the prepared space.
+    #[arg(long)]
+    prepared: bool,
+
+    /// Do not map: the input is of the side that others are mapped to; bring it into the prepared space.
+    #[arg(long)]
+    prepare_only: bool,
+
+    /// Overwrite the output.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Error> {
+    check_output_file(&args.output, Existing::from_flags(args.force, false))?;
+    let model = Model::load(&args.run, &context.device)?;
+    if model.0.map.partner.is_some() && !(args.prepared || args.prepare_only) {
+        return Err(Error::LearnedCost(args.run.clone()));
+    }
+    let input = Embeddings::open(&args.input, args.input_key.as_deref())?;
+    let rows = input.to_tensor(&context.device)?;
+    let prepared = match (args.inverse, args.prepare_only) {
+        (false, false) => model.forward(&rows)?,
+        (true, false) => model.backward(&rows)?.ok_or_else(|| Error::NoInverse(args.run.clone()))?,
+        (false, true) => model.targets(&rows)?,
+        (true, true) => model.0.source.apply(&rows)?,
+    };
+    let mapped = match (args.prepared || args.prepare_only, args.inverse) {
+        (true, _) => prepared,
+        (false, false) => model.0.target.invert(&prepared)?,
+        (false, true) => model.0.source.invert(&prepared)?,
+    };
+    write_like(&input, &mapped, &args.output)?;
+    context.printer.result(&format!(
+        "{} rows of {} coordinates: {}",
+        mapped.dims()[0],
+        mapped.dims()[1],
+        args.output.display()
+    ));
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,322 @@
+//! `himacl embed`: encoders over a dataset.
+
+use crate::encoder_files::{RepoArgs, obtain};
+use crate::error::Error;
+use crate::report::{Recorder, RunReport, check_same_config, write_config, write_summary};
+use crate::{Context, ExitStatus};
+use candle_core::DType;
+use clap::{Args, ValueEnum};
+use himacl::data::files::{Existing, OutputDir};
+use himacl::embed::{EmbedModel, EmbedOutput, EmbedParams, Progress, Towers, embed};
+use himacl::encoder::registry::{EncoderSpec, Family};
+use himacl::encoder::{Encoder, EncoderError, weight_files};
+use himacl::hub::{Snapshot, files_sha256};
+use himacl::readers::{Dataset, Modality, ReadOptions, expand_input};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl embed --encoder all-minilm-l6-v2 --input captions.txt -o text
+  himacl embed --encoder efficientnet-lite0 --input photos/ -o photos-emb
+  himacl embed --encoder efficientnet-lite0 --encoder all-minilm-l6-v2 --input 'shards/{00000..00099}.tar' -o pairs
+  himacl embed --encoder all-minilm-l6-v2 --local models/minilm --input pairs.tsv --caption-column title -o text
+  himacl embed --encoder all-minilm-l6-v2 --input captions.txt -o text --resume";
+
+/// Settings that may differ between an interrupted run and its resumption.
+const FREE_KEYS: [&str; 2] = ["threads", "max_error_rate"];
+
+/// Embed pictures, texts or both with pretrained encoders.
+///
+/// Reads a folder of pictures (captions in .txt or .json files of the same name), webdataset .tar shards, .parquet, .csv,
+/// .tsv and .jsonl tables, or a .txt file with a caption a line. Writes a clip-retrieval folder: `img_emb/img_emb_I.npy`,
+/// `text_emb/text_emb_I.npy` (float16), `metadata/metadata_I.parquet`, stats/I.json when a shard is done, errors.jsonl for
+/// samples that were skipped. A run that was killed goes on with --resume, to the same bytes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct EmbedArgs {
+    /// The encoder's name (`himacl encoders` lists them); two for one of pictures and one of texts.
+    #[arg(long, value_name = "NAME", required_unless_present = "repo")]
+    encoder: Vec<String>,
+
+    #[command(flatten)]
+    repo: RepoArgs,
+
+    /// A folder with the encoder's files instead of the Hub; one for each encoder, in the same order.
+    #[arg(long, value_name = "DIR")]
+    local: Vec<PathBuf>,
+
+    /// The dataset: a path or pattern, such as 'shards/{000..099}.tar'.
+    #[arg(long, value_name = "PATH|GLOB")]
+    input: String,
+
+    /// What to embed [default: what the encoders read].
+    #[arg(long, value_enum, value_name = "MODALITY")]
+    modality: Option<Modality>,
+
+    #[command(flatten)]
+    output: crate::args::OutputArgs,
+
+    /// Rows that go through a model at once.
+    #[arg(long, value_name = "N", default_value_t = EmbedParams::default().batch_size)]
+    batch_size: usize,
+
+    /// Samples of the dataset that become one shard.
+    #[arg(long, value_name = "N", default_value_t = EmbedParams::default().shard_size)]
+    shard_size: usize,
+
+    /// Share of samples that may be skipped because they cannot be used.
+    #[arg(long, value_name = "SHARE", default_value_t = EmbedParams::default().max_error_rate)]
+    max_error_rate: f64,
+
+    /// Write embeddings as the encoder gives them, not brought to unit length.
+    #[arg(long)]
+    no_normalize: bool,
+
+    /// The prompt to put before every text, by its name: one of the encoder's own.
+    #[arg(long, value_name = "NAME")]
+    prompt: Option<String>,
+
+    /// Number format that the models compute in.
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    precision: Precision,
+
+    /// The column, key or member that holds the picture, where it has no usual name (filepath, image, jpg, ...).
+    #[arg(long, value_name = "NAME")]
+    image_column: Option<String>,
+
+    /// The column, key or member that holds the caption, where it has no usual name (title, caption, text, ...).
+    #[arg(long, value_name = "NAME")]
+    caption_column: Option<String>,
+}
+
+/// Number formats of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Precision {
+    #[default]
+    F32,
+    F16,
+    Bf16,
+}
+
+/// Everything that a run depends on.
+#[derive(Debug, Clone, Serialize)]
+struct EmbedConfig {
+    input: String,
+    #[serde(flatten)]
+    params: EmbedParams,
+    precision: Precision,
+    device: String,
+    threads: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caption_column: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt: Option<String>,
+    encoders: Vec<EncoderConfig>,
+}
+
+/// An encoder and exactly which weights it has.
+#[derive(Debug, Clone, Serialize)]
+struct EncoderConfig {
+    name: String,
+    repo: String,
+    family: Family,
+    /// The full commit, or `local`.
+    revision: String,
+    weights_sha256: String,
+}
+
+/// summary.json.
+#[derive(Debug, Serialize)]
+struct EmbedSummary<'a> {
+    #[serde(flatten)]
+    report: RunReport,
+    /// As in config.toml.
+    settings: &'a EmbedConfig,
+    records: u64,
+    rows: u64,
+    skipped: u64,
+    shards: usize,
+    image_dimension: Option<usize>,
+    text_dimension: Option<usize>,
+    /// Of this run, from the first sample read to the last shard written; null where nothing was left to do.
+    samples_per_second: Option<f64>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let printer = &context.printer;
+    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let specs = args.repo.specs(&args.encoder)?;
+    if !args.local.is_empty() && args.local.len() != specs.len() {
+        return Err(Error::LocalFolders { got: args.local.len(), expected: specs.len() });
+    }
+
+    if args.precision == Precision::Bf16 && context.device.is_cpu() {
+        return Err(Error::Bf16OnCpu);
+    }
+
+    // All that can be refused is refused before work starts or anything is written.
+    let mut output = OutputDir::check(&args.output.output, args.output.existing())?;
+    let read = |modality| ReadOptions {
+        modality,
+        image_column: args.image_column.clone(),
+        caption_column: args.caption_column.clone(),
+    };
+    let files = expand_input(&args.input).map_err(Error::from)?;
+    let local = |index: usize| args.local.get(index).map(PathBuf::as_path);
+    let snapshots: Vec<Snapshot> = recorder.time("fetch", || {
+        specs.iter().enumerate().map(|(index, spec)| obtain(spec, local(index), context)).collect::<Result<_, Error>>()
+    })?;
+    let specs = prompted(specs, &snapshots, args.prompt.as_deref())?;
+    let towers = recorder.time("load", || load(&specs, &snapshots, args.precision, context))?;
+    let modality = modality(args.modality, &towers)?;
+    let dataset = Dataset::open(files, read(modality))?;
+    let config = config(args, modality, &specs, &snapshots, context)?;
+    config.params.check().map_err(Error::from)?;
+    if args.output.resume {
+        let is_free = |name: &str| FREE_KEYS.contains(&name);
+        check_same_config(&output.file("config.toml"), &toml::Table::try_from(&config)?, &is_free)?;
+        if output.file("summary.json").is_file() {
+            printer.result(&format!("`{}` is finished already", output.path().display()));
+            return Ok(ExitStatus::Done);
+        }
+    }
+    output.create()?;
+    if !args.output.resume {
+        // The earlier run's settings must not vouch for what is left of it.
+        himacl::data::files::remove_if_present(&output.file("summary.json"))?;
+    }
+    write_config(&output, &config)?;
+
+    printer.info(&format!(
+        "embedding `{}` ({}) with {} on {} with {} threads",
+        args.input,
+        dataset.format(),
+        specs.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(" and "),
+        context.device_name(),
+        context.threads
+    ));
+    let started = Instant::now();
+    let task = printer.task("embed", "samples", 0);
+    let existing = if args.output.resume { Existing::Resume } else { Existing::Overwrite };
+    let done = embed(&towers, dataset, output.path(), &config.params, existing, &|progress| match progress {
+        Progress::Resumed(records) => task.set_done(records),
+        Progress::Advanced(records) => task.advance(records),
+    })?;
+    drop(task);
+    let seconds = started.elapsed().as_secs_f64();
+    recorder.note("embed", Some(seconds));
+    if done.interrupted {
+        printer.warn(&format!("interrupted after {} samples; the same command with --resume goes on", done.records));
+        return Ok(ExitStatus::Partial);
+    }
+    let summary = EmbedSummary {
+        report: recorder.report(),
+        settings: &config,
+        records: done.records,
+        rows: done.rows,
+        skipped: done.skipped,
+        shards: done.shards,
+        image_dimension: towers.image_dimension().filter(|_| modality.has_image()),
+        text_dimension: towers.text_dimension().filter(|_| modality.has_text()),
+        samples_per_second: (done.records_now > 0).then_some(done.records_now as f64 / seconds),
+    };
+    write_summary(&output, &summary)?;
+    printer.result(&describe(&done, seconds, output.path()));
+    Ok(ExitStatus::Done)
+}
+
+/// The encoders with the prompt that was asked for, those of texts.
+fn prompted(specs: Vec<EncoderSpec>, snapshots: &[Snapshot], prompt: Option<&str>) -> Result<Vec<EncoderSpec>, Error> {
+    let Some(prompt) = prompt else { return Ok(specs) };
+    if let Some(spec) = specs.iter().find(|_| specs.iter().all(|spec| spec.text.is_none())) {
+        let (name, known) = (spec.name.clone(), "none".to_owned());
+        return Err(EncoderError::UnknownPrompt { name, prompt: prompt.to_owned(), known }.into());
+    }
+    let with = |(spec, snapshot): (EncoderSpec, &Snapshot)| match spec.text {
+        Some(_) => Ok(spec.with_prompt(prompt, &snapshot.folder)?),
+        None => Ok(spec),
+    };
+    specs.into_iter().zip(snapshots).map(with).collect()
+}
+
+fn describe(done: &EmbedOutput, seconds: f64, output: &Path) -> String {
+    let speed = if done.records_now > 0 { done.records_now as f64 / seconds } else { 0.0 };
+    let skipped =
+        if done.skipped > 0 { format!(", {} samples skipped (errors.jsonl)", done.skipped) } else { String::new() };
+    format!("{} rows in {} shards{skipped}; {speed:.1} samples/s: {}", done.rows, done.shards, output.display())
+}
+
+fn load(
+    specs: &[EncoderSpec],
+    snapshots: &[Snapshot],
+    precision: Precision,
+    context: &Context,
+) -> Result<Towers, Error> {
+    let dtype = match precision {
+        Precision::F32 => DType::F32,
+        Precision::F16 => DType::F16,
+        Precision::Bf16 => DType::BF16,
+    };
+    specs.iter().zip(snapshots).try_fold(Towers::default(), |towers, (spec, snapshot)| {
+        Ok(towers.with(Encoder::load(spec, &snapshot.folder, &context.device, dtype)?))
+    })
+}
+
+/// What is embedded: what was asked for, if the encoders read it, or all that they read.
+fn modality(asked: Option<Modality>, towers: &Towers) -> Result<Modality, Error> {
+    let reads = match (towers.image_dimension().is_some(), towers.text_dimension().is_some()) {
+        (true, true) => Modality::Both,
+        (true, false) => Modality::Image,
+        _ => Modality::Text,
+    };
+    match asked {
+        None => Ok(reads),
+        Some(asked) if reads == Modality::Both || asked == reads => Ok(asked),
+        Some(asked) => Err(Error::Modality { asked, reads }),
+    }
+}
+
+fn config(
+    args: &EmbedArgs,
+    modality: Modality,
+    specs: &[EncoderSpec],
+    snapshots: &[Snapshot],
+    context: &Context,
+) -> Result<EmbedConfig, Error> {
+    let encoders = specs.iter().zip(snapshots).map(|(spec, snapshot)| {
+        Ok(EncoderConfig {
+            name: spec.name.clone(),
+            repo: spec.repo.clone(),
+            family: spec.family,
+            revision: snapshot.commit.clone().unwrap_or_else(|| "local".to_owned()),
+            weights_sha256: files_sha256(&weight_files(&snapshot.folder)?)?,
+        })
+    });
+    // On the CPU whole batches run side by side; another device has parallelism of its own.
+    let parallel_batches = if context.device.is_cpu() { context.threads } else { 1 };
+    Ok(EmbedConfig {
+        input: args.input.clone(),
+        params: EmbedParams {
+            modality,
+            batch_size: args.batch_size,
+            shard_size: args.shard_size,
+            normalize: !args.no_normalize,
+            max_error_rate: args.max_error_rate,
+            workers: context.threads,
+            parallel_batches,
+        },
+        precision: args.precision,
+        device: context.device_name(),
+        threads: context.threads,
+        image_column: args.image_column.clone(),
+        caption_column: args.caption_column.clone(),
+        prompt: args.prompt.clone(),
+        encoders: encoders.collect::<Result<_, Error>>()?,
+    })
+}

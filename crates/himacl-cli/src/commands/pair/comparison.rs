@@ -1,0 +1,364 @@
+//! The solvers that hierarchical refinement is compared with: their flags, their runs, their summary.
+
+use super::results::Files;
+use super::selection::Rejection;
+use super::{CHECKPOINT_SECONDS, PairArgs, Quality, Solver};
+use crate::error::Error;
+use crate::report::{self, Recorder, RunReport};
+use crate::{Context, ExitStatus, SolveProgress};
+use clap::Args;
+use hiref_core::solver::low_rank::{FrlcParams, LotParams, LowRankOutput};
+use hiref_core::solver::minibatch::MinibatchParams;
+use hiref_core::solver::progot::ProgotParams;
+use hiref_core::solver::sinkhorn::SinkhornParams;
+use hiref_core::{CostKind, EntropicCoupling, Permutation, Problem, Termination};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the candidate partners that rounding keeps for each point.
+const ROUNDING_BYTES: u64 = 16 * 48;
+
+/// Settings of the comparison solvers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Comparison solvers")]
+pub(super) struct ComparisonArgs {
+    /// Regularisation, in units of the cost [default: a twentieth of the mean cost; progot: a hundredth of the mean cost
+    /// inside y, at the end]; sinkhorn and progot.
+    #[arg(long, value_name = "EPSILON")]
+    epsilon: Option<f64>,
+
+    /// Number of co-clusters [default: 40, or the points of the smaller side]; lot and frlc.
+    #[arg(long, value_name = "R")]
+    rank: Option<usize>,
+
+    /// Most points of a side in one batch [default: 1024]; minibatch.
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+
+    /// Most iterations [default: sinkhorn 2000, progot 4000, lot and frlc 1000].
+    #[arg(long, value_name = "N")]
+    max_iterations: Option<usize>,
+
+    /// When to stop: the error of the marginals [default: sinkhorn and progot 1e-4], or the relative change of the cost
+    /// [default: lot and frlc 1e-5].
+    #[arg(long, value_name = "TOLERANCE")]
+    tolerance: Option<f64>,
+}
+
+/// The resolved settings of a comparison solver, as config.toml keeps them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Comparison {
+    /// Entropic optimal transport.
+    Sinkhorn(SinkhornParams),
+    /// Entropic optimal transport in steps.
+    Progot(ProgotParams),
+    /// Low-rank optimal transport.
+    Lot(LotParams),
+    /// Low-rank optimal transport with a latent coupling.
+    Frlc(FrlcParams),
+    /// Random batches, paired exactly.
+    Minibatch(MinibatchParams),
+}
+
+/// What every comparison solver gives.
+struct Solved {
+    permutation: Permutation,
+    figures: Figures,
+    potentials: Option<Vec<f32>>,
+    seconds: f64,
+}
+
+/// The figures of summary.json beyond those of every coupling.
+#[derive(Serialize)]
+struct Figures {
+    coupling_cost: f64,
+    marginal_error: f64,
+    iterations: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epsilon: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regularized_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dual_cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batches: Option<usize>,
+    termination: Termination,
+}
+
+/// summary.json.
+#[derive(Serialize)]
+struct Summary {
+    command: &'static str,
+    n: usize,
+    m: usize,
+    d: usize,
+    cost: CostKind,
+    solver: Solver,
+    seed: u64,
+    num_pairs: usize,
+    mean_cost: f64,
+    #[serde(flatten)]
+    figures: Figures,
+    bijection: bool,
+    exact: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejection: Option<Rejection>,
+    levels: [(); 0],
+    polish: [(); 0],
+    rounds: [(); 0],
+    dual_bound: Option<f64>,
+    relative_gap: Option<f64>,
+    #[serde(flatten)]
+    run: RunReport,
+}
+
+/// Resolves the flags for the chosen solver and n x with m y points; `None` for those that are not comparison solvers.
+///
+/// # Errors
+/// [`Error::FlagOfOtherSolver`] for a flag that the chosen solver does not have; settings outside their ranges.
+pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -> Result<Option<Comparison>, Error> {
+    let ComparisonArgs { epsilon, rank, batch_size, max_iterations, tolerance } = args.comparison.clone();
+    let hierarchy: &[Solver] = &[Solver::Hiref, Solver::Exact];
+    let iterative: &[Solver] = &[Solver::Sinkhorn, Solver::Progot, Solver::Lot, Solver::Frlc];
+    let flags: [(&'static str, bool, &[Solver]); 9] = [
+        ("--epsilon", epsilon.is_some(), &[Solver::Sinkhorn, Solver::Progot]),
+        ("--rank", rank.is_some(), &[Solver::Lot, Solver::Frlc]),
+        ("--batch-size", batch_size.is_some(), &[Solver::Minibatch]),
+        ("--max-iterations", max_iterations.is_some(), iterative),
+        ("--tolerance", tolerance.is_some(), iterative),
+        ("--warm-start", args.warm_start.is_some(), hierarchy),
+        ("--quality", args.quality != Quality::default(), hierarchy),
+        ("--certify", args.certify, hierarchy),
+        ("--checkpoint-every", args.checkpoint_every.total_cmp(&CHECKPOINT_SECONDS).is_ne(), hierarchy),
+    ];
+    for (flag, given, owners) in flags {
+        if given && !owners.contains(&args.solver) {
+            let owners = owners.iter().map(|owner| owner.name()).collect();
+            return Err(Error::FlagOfOtherSolver { flag, solver: args.solver.name(), owners });
+        }
+    }
+    let (seed, time_limit) = (context.seed.unwrap_or(0), args.time_limit);
+    /// The parameters with what every iterative solver takes from the flags.
+    macro_rules! iterative {
+        ($params:ident { $($field:ident),* }) => {{
+            let defaults = $params::default();
+            $params {
+                $($field,)*
+                max_iterations: max_iterations.unwrap_or(defaults.max_iterations),
+                tolerance: tolerance.unwrap_or(defaults.tolerance),
+                time_limit,
+                ..defaults
+            }
+        }};
+    }
+    let comparison = match args.solver {
+        Solver::Hiref | Solver::Exact => return Ok(None),
+        Solver::Sinkhorn => Comparison::Sinkhorn(iterative!(SinkhornParams { epsilon })),
+        Solver::Progot => Comparison::Progot(iterative!(ProgotParams { epsilon })),
+        Solver::Lot | Solver::Frlc => {
+            let rank = rank.unwrap_or_else(|| LotParams::default().rank.min(smaller_side));
+            if args.solver == Solver::Lot {
+                Comparison::Lot(iterative!(LotParams { rank, seed }))
+            } else {
+                Comparison::Frlc(iterative!(FrlcParams { rank, seed }))
+            }
+        }
+        Solver::Minibatch => {
+            let defaults = MinibatchParams::default();
+            let batch_size = batch_size.unwrap_or(defaults.batch_size);
+            Comparison::Minibatch(MinibatchParams { batch_size, seed, time_limit, ..defaults })
+        }
+    };
+    comparison.check(args.cost, smaller_side)?;
+    Ok(Some(comparison))
+}
+
+impl Comparison {
+    /// Refuses settings outside their ranges, and problems that the solver does not take.
+    fn check(&self, cost: CostKind, smaller_side: usize) -> Result<(), Error> {
+        let check_rank = |rank: usize| {
+            let fits = rank <= smaller_side;
+            if fits { Ok(()) } else { Err(hiref_core::Error::RankTooLarge { rank, limit: smaller_side }) }
+        };
+        match self.clone() {
+            Self::Sinkhorn(params) => params.check().map(drop)?,
+            Self::Progot(params) => {
+                params.check().map(drop)?;
+                let expected = CostKind::SquaredEuclidean;
+                if cost != expected {
+                    return Err(hiref_core::Error::UnsupportedCost { solver: "progot", cost, expected }.into());
+                }
+            }
+            Self::Lot(params) => {
+                check_rank(params.rank)?;
+                params.check().map(drop)?;
+            }
+            Self::Frlc(params) => {
+                check_rank(params.rank)?;
+                params.check().map(drop)?;
+            }
+            Self::Minibatch(params) => params.check().map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Bytes that the solver needs beside the points themselves, roughly.
+    pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize, threads: usize) -> u64 {
+        let (points, entries, d) = ((n + m) as u64, n as u64 * m as u64, d as u64);
+        let entropic = |keeps: bool| {
+            points * (16 * d + 64) + n.min(m) as u64 * ROUNDING_BYTES + if keeps { 8 * entries } else { 0 }
+        };
+        // The factors of the cost, and of the coupling as logarithms, values, kernels and gradients.
+        let low_rank = |rank: usize| points * (16 * (d + 2) + 64 * rank as u64);
+        match self {
+            Self::Sinkhorn(params) => entropic(params.storage.keeps(n, m)),
+            Self::Progot(params) => {
+                entropic(params.storage.keeps(n, m)) + params.num_steps as u64 * points * (8 * d + 24)
+            }
+            Self::Lot(params) => low_rank(params.rank),
+            Self::Frlc(params) => low_rank(params.rank),
+            Self::Minibatch(params) => {
+                let batch = params.batch_size.min(n.max(m)) as u64;
+                threads as u64 * batch * (16 * batch + 16 * d)
+            }
+        }
+    }
+
+    /// Solves, and rounds a soft coupling.
+    fn solve(&self, problem: &Problem, seed: u64, progress: &SolveProgress<'_>) -> Result<Solved, Error> {
+        match self.clone() {
+            Self::Sinkhorn(params) => {
+                let solved = params.check()?.solve(problem, progress)?;
+                let figures = Figures {
+                    epsilon: Some(solved.coupling.epsilon()),
+                    regularized_cost: Some(solved.regularized_cost),
+                    dual_cost: Some(solved.dual_cost),
+                    ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
+                };
+                Ok(rounded(&solved.coupling, figures, solved.seconds, seed, progress))
+            }
+            Self::Progot(params) => {
+                let solved = params.check()?.solve(problem, progress)?;
+                let figures = Figures {
+                    epsilon: Some(solved.coupling().epsilon()),
+                    ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
+                };
+                Ok(rounded(solved.coupling(), figures, solved.seconds, seed, progress))
+            }
+            Self::Lot(params) => low_rank(&params.check()?.solve(problem, progress)?, seed),
+            Self::Frlc(params) => low_rank(&params.check()?.solve(problem, progress)?, seed),
+            Self::Minibatch(params) => {
+                let solved = params.check()?.solve(problem, progress)?;
+                let figures = Figures {
+                    batches: Some(solved.num_batches),
+                    ..Figures::new(solved.mean_cost, 0.0, solved.num_batches, solved.termination)
+                };
+                Ok(Solved { permutation: solved.permutation, figures, potentials: None, seconds: solved.seconds })
+            }
+        }
+    }
+}
+
+impl Figures {
+    /// The figures that every comparison solver has.
+    fn new(coupling_cost: f64, marginal_error: f64, iterations: usize, termination: Termination) -> Self {
+        Self {
+            coupling_cost,
+            marginal_error,
+            iterations,
+            epsilon: None,
+            regularized_cost: None,
+            dual_cost: None,
+            rank: None,
+            batches: None,
+            termination,
+        }
+    }
+}
+
+/// The result of an entropic coupling.
+fn rounded(
+    coupling: &EntropicCoupling,
+    figures: Figures,
+    seconds: f64,
+    seed: u64,
+    progress: &SolveProgress<'_>,
+) -> Solved {
+    let permutation = coupling.round(seed, progress);
+    // f, then g, `(n + m,)`.
+    let potentials = coupling.f().iter().chain(coupling.g()).map(|&value| value as f32).collect();
+    Solved { permutation, figures, potentials: Some(potentials), seconds }
+}
+
+/// The result of a low-rank coupling.
+fn low_rank(solved: &LowRankOutput, seed: u64) -> Result<Solved, Error> {
+    let figures = Figures {
+        rank: Some(solved.coupling.rank()),
+        ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
+    };
+    Ok(Solved { permutation: solved.coupling.round(seed)?, figures, potentials: None, seconds: solved.seconds })
+}
+
+/// Solves with a comparison solver and writes the results.
+pub(super) fn run(
+    comparison: &Comparison,
+    files: &Files<'_>,
+    mut recorder: Recorder,
+    context: &Context,
+) -> Result<ExitStatus, Error> {
+    let Files { config, problem, output, .. } = files;
+    let solved = recorder
+        .time("solve", || comparison.solve(problem, config.hiref.seed, &SolveProgress::new(&context.printer)))?;
+    recorder.note("iterations", Some(solved.seconds));
+    let Solved { permutation, figures, potentials, .. } = solved;
+    let mean_cost = hiref_core::mean_cost(problem, &permutation);
+    let rejection = recorder.time("write", || files.write(&permutation, None, potentials.as_deref()))?;
+    let line = format!(
+        "{} pairs, mean {} cost {mean_cost:.6}; the {} coupling costs {:.6}, {}",
+        permutation.num_pairs(),
+        problem.cost(),
+        config.solver.name(),
+        figures.coupling_cost,
+        describe(&figures)
+    );
+    let interrupted = figures.termination == Termination::Interrupted;
+    let summary = Summary {
+        command: "pair",
+        n: problem.x().num_points(),
+        m: problem.y().num_points(),
+        d: problem.x().dimension(),
+        cost: problem.cost(),
+        solver: config.solver,
+        seed: config.hiref.seed,
+        num_pairs: permutation.num_pairs(),
+        mean_cost,
+        figures,
+        bijection: permutation.is_bijection(),
+        exact: false,
+        rejection,
+        levels: [],
+        polish: [],
+        rounds: [],
+        dual_bound: None,
+        relative_gap: None,
+        run: recorder.report(),
+    };
+    report::write_summary(output, &summary)?;
+    context.printer.result(&format!("{line}\nwritten to {}", output.path().display()));
+    Ok(if interrupted { ExitStatus::Partial } else { ExitStatus::Done })
+}
+
+fn describe(figures: &Figures) -> String {
+    let ending = match figures.termination {
+        Termination::Converged => "converged",
+        Termination::MaxIterations => "stopped at the iteration limit",
+        Termination::TimeLimit => "stopped at the time limit",
+        Termination::Interrupted => "interrupted",
+    };
+    match figures.batches {
+        Some(batches) => format!("{batches} batches ({ending})"),
+        None => format!("marginal error {:.1e} ({ending}, {} iterations)", figures.marginal_error, figures.iterations),
+    }
+}

@@ -1,0 +1,154 @@
+//! The resolved settings of one run, as config.toml keeps them.
+
+use super::checkpoint::CHECKPOINT;
+use super::comparison::{self, Comparison};
+use super::selection::Selection;
+use super::{PairArgs, Solver};
+use crate::Context;
+use crate::error::Error;
+use crate::report::check_same_config;
+use himacl::data::files::OutputDir;
+use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Bytes that the program itself takes.
+const BASE_BYTES: u64 = 64 << 20;
+/// Bytes of indices and sums that the solver keeps for each point.
+const BYTES_PER_POINT: u64 = 96;
+/// A block that is paired exactly has at most this many points unless the settings say more.
+const ORDINARY_BLOCK: usize = 1024;
+/// Coordinates that the solver splits by, at most.
+const MOST_FEATURES: u64 = 256;
+
+/// Settings that may change between an interrupted run and its resumption, as may every solver's time limit.
+const FREE_KEYS: [&str; 4] = ["device", "threads", "max_memory", "checkpoint_every"];
+
+/// Everything that a run depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PairConfig {
+    pub(super) command: String,
+    pub(super) x: PathBuf,
+    pub(super) y: PathBuf,
+    pub(super) x_key: Option<String>,
+    pub(super) y_key: Option<String>,
+    pub(super) cost: CostKind,
+    pub(super) solver: Solver,
+    pub(super) center: bool,
+    pub(super) normalize: bool,
+    pub(super) warm_start: Option<PathBuf>,
+    pub(super) max_memory: Option<f64>,
+    pub(super) checkpoint_every: f64,
+    pub(super) selection: Selection,
+    pub(super) device: String,
+    pub(super) threads: usize,
+    pub(super) hiref: HirefParams,
+    /// The settings of a comparison solver, where one was chosen.
+    pub(super) comparison: Option<Comparison>,
+}
+
+/// What `--resume` finds in the output folder.
+pub(super) enum Resume {
+    /// Nothing to go on with.
+    StartOver,
+    /// The state of an interrupted run.
+    GoOn(Box<Checkpoint>),
+    /// A finished run.
+    Finished,
+}
+
+/// The part of an earlier summary.json that tells how it ended.
+#[derive(Deserialize)]
+struct Ending {
+    termination: Termination,
+}
+
+impl PairConfig {
+    /// Resolves the arguments; `sides` is min(n, m) and max(n, m).
+    pub(super) fn new(args: &PairArgs, context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
+        let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
+        let mut hiref = HirefParams {
+            quality: args.quality.into(),
+            seed: context.seed.unwrap_or(0),
+            time_limit: args.time_limit,
+            certify: args.certify,
+            ..HirefParams::default()
+        };
+        if args.solver == Solver::Exact {
+            // One leaf that holds everything.
+            hiref.leaf_size = sides[1].max(2);
+        }
+        Ok(Self {
+            command: "pair".to_owned(),
+            x: absolute(&args.x)?,
+            y: absolute(&args.y)?,
+            x_key: args.x_key.clone(),
+            y_key: args.y_key.clone(),
+            cost: args.cost,
+            solver: args.solver,
+            center: args.center,
+            normalize: args.normalize,
+            warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
+            max_memory: args.max_memory,
+            checkpoint_every: args.checkpoint_every,
+            selection: args.into(),
+            device: context.device_name(),
+            threads: context.threads,
+            hiref,
+            comparison: comparison::resolve(args, context, sides[0])?,
+        })
+    }
+
+    /// Bytes that the run will need at most, roughly: some copies of the points, indices for each of them, and the cost
+    /// matrix of one block for each thread.
+    ///
+    /// `stored` is the number of bytes of a coordinate on disk.
+    pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize, stored: usize) -> u64 {
+        let (points, wide) = ((n + m) as u64, 4 * d as u64);
+        let mapped = (stored * d) as u64;
+        let loaded = if self.center || self.normalize { wide } else { mapped.min(wide) };
+        // In the solver's coordinates, and gathered for one level.
+        let features = 2 * 4 * MOST_FEATURES.min(d as u64);
+        // All points at once, in an order that keeps neighbours together.
+        let priced = if self.hiref.certify { wide } else { 0 };
+        let base = BASE_BYTES + points * (mapped + loaded + features + priced + BYTES_PER_POINT);
+        if let Some(comparison) = &self.comparison {
+            return base + comparison.memory_estimate(n, m, d, self.threads);
+        }
+        let block =
+            self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
+        let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
+        base + blocks * 4 * block * block
+    }
+
+    /// Looks at what an earlier run left in the output folder.
+    ///
+    /// # Errors
+    /// [`Error::ResumeMismatch`] where that run had other settings; [`Error::SolverCheckpoint`] and other unreadable files.
+    pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
+        let (config_path, summary_path) = (output.file("config.toml"), output.file("summary.json"));
+        if !config_path.is_file() {
+            return Ok(Resume::StartOver);
+        }
+        let is_free = |name: &str| FREE_KEYS.contains(&name) || name.ends_with(".time_limit");
+        check_same_config(&config_path, &toml::Table::try_from(self)?, &is_free)?;
+        if summary_path.is_file() {
+            let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
+            let ending: Ending = serde_json::from_str(&text)
+                .map_err(|source| himacl::data::Error::Json { path: summary_path.clone(), source })?;
+            if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
+                return Ok(Resume::Finished);
+            }
+        }
+        let path = output.file(CHECKPOINT);
+        // The comparison solvers keep no state.
+        if self.comparison.is_some() || !path.is_file() {
+            return Ok(Resume::StartOver);
+        }
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
+        Ok(Resume::GoOn(Box::new(checkpoint)))
+    }
+}

@@ -1,0 +1,180 @@
+//! Which of the pairs are kept, and their ids.
+
+use super::PairArgs;
+use crate::error::Error;
+use clap::{Args, ValueEnum};
+use himacl::data::Embeddings;
+use hiref_core::{Permutation, Problem};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// The name of the file with the kept pairs' ids.
+pub(super) const UIDS: &str = "uids.npy";
+/// The metadata column with a sample's id.
+const UID_COLUMN: &str = "uid";
+
+/// What to keep, on the command line.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Selection of pairs")]
+pub(super) struct SelectionArgs {
+    /// Reject the pairs whose cost is above this quantile of all pairs' costs: 0.9 keeps the cheapest 90%. pairs.parquet then lists
+    /// the kept pairs alone; permutation.npy stays whole.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    max_cost_quantile: Option<f64>,
+
+    /// Write the kept pairs' ids to uids.npy, sorted, as `DataComp` lists a subset (two uint64 each): those of this side, from the column
+    /// `uid` of its metadata, 32 hexadecimal digits each.
+    #[arg(long, value_enum, value_name = "SIDE")]
+    uids: Option<SideArg>,
+}
+
+/// One of the two sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SideArg {
+    /// The source set.
+    X,
+    /// The target set.
+    Y,
+}
+
+/// What to keep, as part of a run's configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Selection {
+    max_cost_quantile: Option<f64>,
+    uids: Option<SideArg>,
+}
+
+impl From<&PairArgs> for Selection {
+    fn from(args: &PairArgs) -> Self {
+        Self { max_cost_quantile: args.selection.max_cost_quantile, uids: args.selection.uids }
+    }
+}
+
+/// The pairs that were kept, by x index.
+pub(super) struct Kept {
+    pub(super) x: Vec<u32>,
+    pub(super) y: Vec<u32>,
+    pub(super) cost: Vec<f32>,
+    pub(super) rejection: Option<Rejection>,
+}
+
+/// The part of summary.json about rejected pairs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Rejection {
+    quantile: f64,
+    /// Pairs that cost more were rejected.
+    largest_cost: f64,
+    num_kept: usize,
+    /// Of the kept pairs, in f64.
+    mean_cost: f64,
+}
+
+/// A sample's id, as two numbers: the order of their pairs is that of the digits.
+pub(super) type Uid = (u64, u64);
+
+impl Selection {
+    /// Reads the ids of the side whose ids are asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoColumn`] and [`Error::Uid`].
+    pub(super) fn uids(&self, sides: [&Embeddings; 2]) -> Result<Option<Vec<Uid>>, Error> {
+        let Some(side) = self.uids else { return Ok(None) };
+        let side = sides[side as usize];
+        let path = || side.path().to_path_buf();
+        let metadata = side.metadata()?;
+        let column = metadata.as_ref().and_then(|metadata| metadata.text_column(UID_COLUMN));
+        let Some(column) = column else {
+            let fields = metadata.iter().flat_map(|metadata| metadata.schema().fields());
+            let got = fields.map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+            return Err(Error::NoColumn { path: path(), column: UID_COLUMN, expected: "text", got });
+        };
+        let read = |(row, text): (usize, &Option<String>)| {
+            text.as_deref().and_then(parse_uid).ok_or_else(|| Error::Uid { path: path(), row, got: text.clone() })
+        };
+        column.iter().enumerate().map(read).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The kept ones of `ids`, one for each row of the side that they were read of, sorted.
+    pub(super) fn kept_uids(&self, ids: &[Uid], kept: &Kept) -> Vec<Uid> {
+        let rows = if self.uids == Some(SideArg::Y) { &kept.y } else { &kept.x };
+        let mut uids: Vec<Uid> = rows.iter().map(|&row| ids[row as usize]).collect();
+        uids.par_sort_unstable();
+        uids
+    }
+
+    /// Prices every pair and drops those above the quantile. The cost of a pair equal to the quantile is kept, so that at least
+    /// `⌈quantile · pairs⌉` pairs are.
+    pub(super) fn apply(&self, problem: &Problem, permutation: &Permutation) -> Kept {
+        let (x_rows, y_rows) = (problem.x().rows(), problem.y().rows());
+        let (x_rows, y_rows) = (x_rows.view(), y_rows.view());
+        let (x, y): (Vec<u32>, Vec<u32>) = permutation.pairs().map(|(x, y)| (x as u32, y as u32)).unzip();
+        let between = |(&i, &j): (&u32, &u32)| problem.cost().between(&x_rows.row(i as usize), &y_rows.row(j as usize));
+        let costs: Vec<f64> = x.par_iter().zip(&y).map(between).collect();
+        let Some(quantile) = self.max_cost_quantile else {
+            return Kept { x, y, cost: costs.iter().map(|&cost| cost as f32).collect(), rejection: None };
+        };
+        let mut sorted = costs.clone();
+        sorted.par_sort_unstable_by(f64::total_cmp);
+        let largest_cost = sorted[((quantile * costs.len() as f64).ceil() as usize).clamp(1, costs.len()) - 1];
+        let keep: Vec<usize> = (0..costs.len()).filter(|&pair| costs[pair] <= largest_cost).collect();
+        let mean_cost = keep.iter().map(|&pair| costs[pair]).sum::<f64>() / keep.len() as f64;
+        Kept {
+            x: keep.iter().map(|&pair| x[pair]).collect(),
+            y: keep.iter().map(|&pair| y[pair]).collect(),
+            cost: keep.iter().map(|&pair| costs[pair] as f32).collect(),
+            rejection: Some(Rejection { quantile, largest_cost, num_kept: keep.len(), mean_cost }),
+        }
+    }
+}
+
+/// 32 hexadecimal digits as two numbers.
+fn parse_uid(text: &str) -> Option<Uid> {
+    if text.len() != 32 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let half = |digits| u64::from_str_radix(digits, 16).ok();
+    Some((half(&text[..16])?, half(&text[16..])?))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
+    if value > 0.0 && value <= 1.0 { Ok(value) } else { Err("expected a share above 0 and at most 1".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{Device, Tensor};
+    use hiref_core::CostKind;
+
+    #[test]
+    fn the_dearest_pairs_go() {
+        let x = Tensor::new(&[[0.0_f32], [1.0], [2.0], [3.0]], &Device::Cpu).unwrap();
+        let y = Tensor::new(&[[0.5_f32], [1.0], [2.0], [5.0]], &Device::Cpu).unwrap();
+        let problem = Problem::new(&x, &y, CostKind::SquaredEuclidean).unwrap();
+        let keep = |max_cost_quantile| {
+            Selection { max_cost_quantile, uids: Some(SideArg::Y) }.apply(&problem, &Permutation::identity(4))
+        };
+        assert_eq!((keep(None).x, keep(None).rejection), (vec![0, 1, 2, 3], None));
+        let kept = keep(Some(0.75));
+        assert_eq!((kept.x, kept.y, kept.cost), (vec![0, 1, 2], vec![0, 1, 2], vec![0.25, 0.0, 0.0]));
+        let expected = Rejection { quantile: 0.75, largest_cost: 0.25, num_kept: 3, mean_cost: 0.25 / 3.0 };
+        assert_eq!(kept.rejection, Some(expected));
+        // Ties stay together.
+        assert_eq!(keep(Some(0.1)).x, [1, 2]);
+        assert_eq!(keep(Some(1.0)).x.len(), 4);
+    }
+
+    #[test]
+    fn an_id_is_two_numbers() {
+        assert_eq!(parse_uid("000000000000000a00000000000000FF"), Some((10, 255)));
+        for wrong in ["", "12", "000000000000000g00000000000000ff", "000000000000000a00000000000000ff0"] {
+            assert_eq!(parse_uid(wrong), None);
+        }
+        let selection = Selection { max_cost_quantile: None, uids: Some(SideArg::Y) };
+        let kept = Kept { x: vec![0, 1], y: vec![2, 0], cost: vec![0.0; 2], rejection: None };
+        assert_eq!(selection.kept_uids(&[(7, 1), (0, 0), (7, 0)], &kept), [(7, 0), (7, 1)]);
+    }
+}

@@ -1,0 +1,248 @@
+//! `himacl train`: align, train and evaluate by a recipe.
+
+use crate::error::Error;
+use crate::report::{Recorder, RunFigures, TrainSummary, WithReport, check_same_config};
+use crate::table;
+use crate::{Context, ExitStatus, TrainProgress};
+use clap::Args;
+use himacl::data::files::write_text;
+use himacl::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
+use serde::Serialize;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl train --config models/recipes/quickstart.toml
+  himacl train --config my.toml --set train.epochs=50 --set data.anchors=20 --set output.dir=runs/few-anchors
+  himacl train --config my.toml --resume";
+
+const CONFIG: &str = "config.toml";
+const SUMMARY: &str = "summary.json";
+
+/// Learn the map between two sets of embeddings.
+///
+/// Writes a run folder: config.toml (the resolved recipe), metrics.jsonl, checkpoints, couplings, map.safetensors,
+/// map.json and summary.json. With several seeds or variants each run has a folder PROBLEM/seed-N of its own.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TrainArgs {
+    /// The recipe.
+    #[arg(long, short, value_name = "RECIPE.toml")]
+    config: PathBuf,
+
+    /// Change a key of the recipe, such as train.epochs=3; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+
+    /// Go on with an interrupted run; the result is that of a run that was never interrupted.
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
+
+    /// Replace an earlier run in the output folder.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let mut file = RecipeFile::read(&args.config, &args.set, context.seed)?;
+    if let ([problem], [seed]) = (&file.problems[..], &file.problems[0].recipe.seeds()[..]) {
+        // A single run has the folder to itself, and its settings there: with its seed, not with a list of one.
+        file.resolved = toml::Table::try_from(problem.recipe.with_seed(*seed))?;
+    }
+    let folder = output_folder(args, &file, context)?;
+    if args.resume {
+        check_same_recipe(&folder, &file)?;
+    }
+    fs::create_dir_all(&folder).map_err(Error::io("make folder", &folder))?;
+    write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
+    context.printer.info(&format!("run folder: {}", folder.display()));
+
+    let jobs: Vec<(&Problem, u64)> = file
+        .problems
+        .iter()
+        .flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed)))
+        .collect();
+    let datasets = load_datasets(&file, context)?;
+    let work = |position: usize| {
+        let (problem, seed) = jobs[position];
+        let run_folder = match jobs.len() {
+            1 => folder.clone(),
+            _ => folder.join(&problem.name).join(format!("seed-{seed}")),
+        };
+        let title = format!("{} seed {seed} ({}/{})", problem.name, position + 1, jobs.len());
+        let data = &datasets[&data_key(&problem.recipe)];
+        one_run(&problem.recipe.with_seed(seed), data, &run_folder, &title, context)
+    };
+    let mut runs = Vec::new();
+    for (&(problem, _), done) in
+        jobs.iter().zip(side_by_side(jobs.len(), file.problems[0].recipe.train.parallel_runs, &work))
+    {
+        let Some((figures, seconds)) = done? else {
+            let recipe = args.config.display();
+            context.printer.warn(&format!("interrupted; `himacl train --config {recipe} --resume` goes on"));
+            return Ok(ExitStatus::Partial);
+        };
+        for (phase, seconds) in seconds {
+            recorder.note(phase, Some(seconds));
+        }
+        runs.push((problem.name.clone(), figures));
+    }
+
+    let summary = TrainSummary::new(&runs);
+    let report = recorder.report();
+    if jobs.len() > 1 {
+        let path = folder.join(SUMMARY);
+        write_text(&path, &json(&WithReport { report: report.clone(), found: &summary }, &path)?)?;
+    }
+    context.printer.result(&table::training(&summary, &report));
+    context.printer.result(&format!("summary: {}", folder.join(SUMMARY).display()));
+    Ok(ExitStatus::Done)
+}
+
+/// What a run found and, if it was not finished before, its seconds by phase; `None` when it was interrupted.
+type Done = Option<(RunFigures, Vec<(&'static str, f64)>)>;
+type Datasets = HashMap<[Option<PathBuf>; 5], Dataset>;
+
+/// The files that a recipe's data come from.
+fn data_key(recipe: &Recipe) -> [Option<PathBuf>; 5] {
+    let anchors = match &recipe.data.anchors {
+        Anchors::File(path) => Some(path.clone()),
+        Anchors::Count(_) => None,
+    };
+    let (source, target) = (recipe.data.source.clone(), recipe.data.target.clone());
+    [Some(source), Some(target), anchors, recipe.eval.source.clone(), recipe.eval.target.clone()]
+}
+
+/// Reads the data of all problems, each once.
+fn load_datasets(file: &RecipeFile, context: &Context) -> Result<Datasets, Error> {
+    let mut datasets = Datasets::new();
+    for problem in &file.problems {
+        if let Entry::Vacant(entry) = datasets.entry(data_key(&problem.recipe)) {
+            entry.insert(Dataset::load(&problem.recipe, &context.device)?);
+        }
+    }
+    Ok(datasets)
+}
+
+/// The results of `work(0..count)`, in order, with up to `workers` at a time; after a failure or an interrupt no further
+/// one is begun.
+fn side_by_side(
+    count: usize,
+    workers: usize,
+    work: &(dyn Fn(usize) -> Result<Done, Error> + Sync),
+) -> Vec<Result<Done, Error>> {
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let results: Mutex<Vec<(usize, Result<Done, Error>)>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, count) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let position = next.fetch_add(1, Ordering::Relaxed);
+                    if position >= count {
+                        break;
+                    }
+                    let result = work(position);
+                    if !matches!(result, Ok(Some(_))) {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((position, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(position, _)| *position);
+    // What was not begun counts as interrupted, unless something failed.
+    if let Some(failed) = results.iter().position(|(_, result)| result.is_err()) {
+        results.swap(0, failed);
+    }
+    let mut results: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
+    results.resize_with(count, || Ok(None));
+    results
+}
+
+/// One problem with one seed; `None` when interrupted. A run that is finished already is only read.
+fn one_run(recipe: &Recipe, data: &Dataset, folder: &Path, title: &str, context: &Context) -> Result<Done, Error> {
+    let summary_path = folder.join(SUMMARY);
+    if let Ok(text) = fs::read_to_string(&summary_path) {
+        let figures =
+            RunFigures::read(&text).map_err(|source| himacl::data::Error::Json { path: summary_path, source })?;
+        return Ok(Some((figures, Vec::new())));
+    }
+    fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
+    write_text(&folder.join(CONFIG), &toml::to_string(recipe)?)?;
+    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let progress = TrainProgress::new(&context.printer, title);
+    let Some(outcome) = train::run(recipe, data, folder, &progress)? else { return Ok(None) };
+    let seconds = outcome.seconds.clone();
+    for &(phase, seconds) in &seconds {
+        recorder.note(phase, Some(seconds));
+    }
+    let figures = RunFigures::new(recipe.train.seed, outcome);
+    // Last of all, since its presence tells that the rest is complete.
+    write_text(&summary_path, &json(&WithReport { report: recorder.report(), found: &figures }, &summary_path)?)?;
+    Ok(Some((figures, seconds)))
+}
+
+/// Where this run goes: the folder asked for, or the recipe's own under `runs/`, numbered so that nothing is overwritten.
+fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Result<PathBuf, Error> {
+    let is_used = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    let replace = |folder: PathBuf| -> Result<PathBuf, Error> {
+        // Only what an earlier run made is replaced: a mistyped path must not cost somebody's files.
+        if is_used(&folder) && !folder.join(CONFIG).is_file() {
+            return Err(Error::NotARun(folder));
+        }
+        match fs::remove_dir_all(&folder) {
+            Err(error) if folder.exists() => Err(Error::io("remove", &folder)(error)),
+            _ => Ok(folder),
+        }
+    };
+    if let Some(folder) = file.problems[0].recipe.output.dir.clone() {
+        return match (is_used(&folder), args.force) {
+            (true, true) => replace(folder),
+            (true, false) if !args.resume => Err(himacl::data::Error::OutputExists(folder).into()),
+            _ => Ok(folder),
+        };
+    }
+    let stem = args.config.file_stem().unwrap_or_default().to_string_lossy();
+    let numbered = |number: usize| match number {
+        1 => Path::new("runs").join(&*stem),
+        _ => Path::new("runs").join(format!("{stem}-{number}")),
+    };
+    if args.force {
+        return replace(numbered(1));
+    }
+    let free = (1..usize::MAX).find(|&number| !is_used(&numbered(number))).expect("numbers do not end");
+    if args.resume {
+        return Ok(numbered((free - 1).max(1)));
+    }
+    if free > 1 {
+        let last = numbered(free - 1);
+        let state = if last.join(SUMMARY).is_file() {
+            "holds a finished run"
+        } else {
+            "holds an unfinished run (--resume goes on with it)"
+        };
+        context.printer.info(&format!("{} {state}; --force would replace {}", last.display(), numbered(1).display()));
+    }
+    Ok(numbered(free))
+}
+
+/// Refuses to go on with a run that was made by another recipe.
+fn check_same_recipe(folder: &Path, file: &RecipeFile) -> Result<(), Error> {
+    let is_free = |name: &str| name == "output" || name == "output.dir";
+    check_same_config(&folder.join(CONFIG), &file.resolved, &is_free)
+}
+
+fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(value);
+    Ok(text.map(|text| text + "\n").map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?)
+}

@@ -1,0 +1,215 @@
+//! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a command could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The library could not do it.
+    #[error(transparent)]
+    Library(#[from] himacl::Error),
+    /// `--resume` on a run that was made with other settings.
+    #[error(
+        "`{}` was made with {key} = {was}, this run has {key} = {now}: it cannot be resumed\n\
+         hint: choose another output folder, or pass --force to start over", path.display()
+    )]
+    ResumeMismatch {
+        /// The earlier run's config.toml.
+        path: PathBuf,
+        /// The first setting that differs.
+        key: String,
+        /// Its value then.
+        was: String,
+        /// Its value now.
+        now: String,
+    },
+    /// A zero row has no direction.
+    #[error("row {row} of `{}` is zero{}: it cannot be normalised\nhint: drop that row", path.display(), if *centered { " after centring" } else { "" })]
+    ZeroRow {
+        /// The input.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// Whether the mean had been subtracted before.
+        centered: bool,
+    },
+    /// The two sides live in spaces of different dimension.
+    #[error(
+        "`{}` has {x} coordinates and `{}` has {y}: the cost needs the same space\n\
+         hint: map one side into the other's space first (`himacl train` learns such a map)",
+        x_path.display(), y_path.display()
+    )]
+    DimensionMismatch {
+        /// The x input.
+        x_path: PathBuf,
+        /// Its coordinates.
+        x: usize,
+        /// The y input.
+        y_path: PathBuf,
+        /// Its coordinates.
+        y: usize,
+    },
+    /// Metadata lack a column that is needed.
+    #[error("the metadata of `{}` have no column `{column}` of {expected}; they have: {}", path.display(), names(got))]
+    NoColumn {
+        /// The embeddings that they belong to.
+        path: PathBuf,
+        /// The column's name.
+        column: &'static str,
+        /// What it should hold.
+        expected: &'static str,
+        /// The columns there are, `name: type`.
+        got: Vec<String>,
+    },
+    /// A sample's id is none.
+    #[error(
+        "row {row} of the metadata of `{}` has the uid `{}`, expected 32 hexadecimal digits", path.display(), got.as_deref().unwrap_or("null")
+    )]
+    Uid {
+        /// The embeddings that it belongs to.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// What is there.
+        got: Option<String>,
+    },
+    /// A warm start for other sizes.
+    #[error("warm start `{}` has {got} entries, expected {expected} (the rows of x)", path.display())]
+    WarmStartLength {
+        /// Its permutation.npy.
+        path: PathBuf,
+        /// Entries found.
+        got: usize,
+        /// Rows of x.
+        expected: usize,
+    },
+    /// The state of an interrupted run cannot be used.
+    #[error("`{}` cannot be gone on from: {source}\nhint: start over with --force", path.display())]
+    SolverCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: hiref_core::Error,
+    },
+    /// A warm start that does not pair these two sides.
+    #[error("warm start `{}` does not fit x and y: {source}", path.display())]
+    WarmStart {
+        /// Its permutation.npy.
+        path: PathBuf,
+        /// The rule it breaks.
+        source: hiref_core::Error,
+    },
+    /// More points than the exact solver takes.
+    #[error(
+        "the exact solver takes at most {limit} points a side, this problem has {n} and {m}\nhint: use --solver hiref"
+    )]
+    TooLargeForExact {
+        /// The limit.
+        limit: usize,
+        /// x points.
+        n: usize,
+        /// y points.
+        m: usize,
+    },
+    /// A flag of `pair` that the chosen solver does not have.
+    #[error("{flag} does not apply to --solver {solver}\nhint: it belongs to {}", owners.join(", "))]
+    FlagOfOtherSolver {
+        /// The flag.
+        flag: &'static str,
+        /// The solver chosen.
+        solver: &'static str,
+        /// The solvers that have the flag.
+        owners: Vec<&'static str>,
+    },
+    /// The device asked for cannot be had.
+    #[error(
+        "device `{requested}` is not available: {reason}\nhint: use --device cpu, or --device auto to fall back by itself"
+    )]
+    Device {
+        /// What was asked for.
+        requested: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The thread pool cannot be made as asked.
+    #[error("cannot start {threads} worker threads: {reason}")]
+    Threads {
+        /// Threads asked for.
+        threads: usize,
+        /// The pool's answer.
+        reason: String,
+    },
+    /// Encoders that do not read what is asked for.
+    #[error(
+        "--modality {asked} is asked for, but the encoders read {reads}\nhint: a second --encoder may read the rest"
+    )]
+    Modality {
+        /// What is asked for.
+        asked: himacl::readers::Modality,
+        /// What the encoders read.
+        reads: himacl::readers::Modality,
+    },
+    /// A number format that the CPU does not multiply.
+    #[error("--precision bf16 needs --device cuda; on the CPU use f32 (the default) or f16")]
+    Bf16OnCpu,
+    /// Folders that do not go with the encoders.
+    #[error("{got} folders are named with --local, expected {expected}: one for each encoder")]
+    LocalFolders {
+        /// Folders named.
+        got: usize,
+        /// Encoders named.
+        expected: usize,
+    },
+    /// A folder that no training run made.
+    #[error("`{}` is not the folder of a training run (it has no config.toml)\nhint: --force only replaces earlier runs", .0.display())]
+    NotARun(PathBuf),
+    /// A run that maps both sides to a space of their own was asked for rows in the target's space.
+    #[error("the run `{}` learnt a cost: it maps both sides to a space of their own\nhint: `--prepared` maps source rows there, `--prepare-only` target rows", .0.display())]
+    LearnedCost(PathBuf),
+    /// A run without a map from target to source.
+    #[error("the run `{}` has no map back\nhint: train it with map.inverse = true", .0.display())]
+    NoInverse(PathBuf),
+    /// A run without held-out pairs.
+    #[error("the run `{}` held no pairs out\nhint: name pairs to evaluate on with --data SOURCE TARGET", .0.display())]
+    NothingHeldOut(PathBuf),
+}
+
+/// Errors that the library's error wraps.
+macro_rules! through_library {
+    ($($inner:ty),* $(,)?) => {
+        $(impl From<$inner> for Error {
+            fn from(error: $inner) -> Self {
+                Self::Library(error.into())
+            }
+        })*
+    };
+}
+
+through_library!(
+    candle_core::Error,
+    toml::ser::Error,
+    hiref_core::Error,
+    himacl::data::Error,
+    himacl::EncodeError,
+    himacl::hub::HubError,
+    himacl::readers::ReadError,
+    himacl::encoder::EncoderError,
+    himacl::embed::EmbedError,
+    himacl::align::AlignError,
+    himacl::map::FitError,
+    himacl::train::RecipeError,
+);
+
+impl Error {
+    /// Wraps a system error: `map_err(Error::io("read", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let wrap = himacl::Error::io(action, path);
+        move |source| wrap(source).into()
+    }
+}
+
+fn names(all: &[String]) -> String {
+    let quoted: Vec<String> = all.iter().map(|name| format!("`{name}`")).collect();
+    if quoted.is_empty() { "nothing".to_owned() } else { quoted.join(", ") }
+}

@@ -1,0 +1,87 @@
+//! The command line: arguments -> resolved settings -> one file per command -> exit status.
+
+mod args;
+mod commands;
+mod context;
+mod device;
+mod encoder_files;
+mod error;
+mod printer;
+mod progress;
+pub mod report;
+mod table;
+mod train_progress;
+
+pub use context::Context;
+pub use printer::{Printer, ProgressMode, Task};
+pub use progress::SolveProgress;
+pub use train_progress::TrainProgress;
+
+pub use error::Error;
+
+use args::{Cli, Command};
+use clap::Parser;
+use commands::{apply, download, embed, encoders, eval, pair, report as report_command, train};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// Done: status 0.
+    Done,
+    /// Finished, but not within what was asked (interrupted, for example): status 1.
+    Partial,
+    /// Not done, the reason is on stderr: status 2.
+    Failed,
+}
+
+impl ExitStatus {
+    /// The status as the operating system knows it.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Partial => 1,
+            Self::Failed => 2,
+        }
+    }
+}
+
+impl From<ExitStatus> for ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        status.code().into()
+    }
+}
+
+/// Runs one command line, the program's name first, and says on stderr why it could not be done.
+pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> ExitStatus {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // `--help` and `--version` come this way too, with status 0. A closed output is no reason to fail.
+            let _ = answer.print();
+            return if answer.use_stderr() { ExitStatus::Failed } else { ExitStatus::Done };
+        }
+    };
+    let printer = Printer::new(cli.global.progress, cli.global.quiet);
+    printer.install_log(cli.global.log_level);
+    command(&cli, printer.clone()).unwrap_or_else(|error| {
+        printer.error(&error);
+        ExitStatus::Failed
+    })
+}
+
+fn command(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
+    himacl_encode::interrupt::install();
+    let context = Context::new(&cli.global, printer)?;
+    match &cli.command {
+        Command::Encoders(args) => encoders::run(args, &context),
+        Command::Download(args) => download::run(args, &context),
+        Command::Embed(args) => embed::run(args, &context),
+        Command::Pair(args) => pair::run(args, &context),
+        Command::Train(args) => train::run(args, &context),
+        Command::Eval(args) => eval::run(args, &context),
+        Command::Apply(args) => apply::run(args, &context),
+        Command::Report(args) => report_command::run(args, &context),
+    }
+}

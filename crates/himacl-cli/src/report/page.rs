@@ -1,0 +1,252 @@
+//! A run folder as one HTML file that needs nothing else: tables of the figures, curves of the training.
+
+use crate::error::Error;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const WIDTH: f64 = 420.0;
+const HEIGHT: f64 = 200.0;
+const LEFT: f64 = 64.0;
+const MARGIN: f64 = 16.0;
+/// Told apart by people who do not see all colours (Okabe and Ito).
+const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:#222}\
+table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}\
+td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:0 1em 1em 0}\
+figcaption{font-size:13px}svg text{font:11px system-ui,sans-serif;fill:#444}pre{background:#f6f6f6;padding:1em;overflow:auto}\
+.warning{background:#fff3cd;padding:.6em 1em}";
+
+/// Points (step, value) of one run.
+type Curve = Vec<(f64, f64)>;
+
+/// The page of the run in `folder`, or of all runs of a recipe with several seeds and variants.
+///
+/// # Errors
+/// A folder without summary.json or config.toml, or with broken ones.
+pub fn page(folder: &Path) -> Result<String, Error> {
+    let summary = read_json(&folder.join("summary.json"))?;
+    let config_path = folder.join("config.toml");
+    let config = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>himacl run</title><style>{STYLE}</style>\n<h1>{}</h1>\n",
+        escaped(&folder.display().to_string())
+    );
+    tables(&mut html, "main", &summary);
+    if let Some(variants) = summary.get("variants").and_then(Value::as_object) {
+        variants.iter().for_each(|(name, variant)| tables(&mut html, name, variant));
+    }
+    let mut curves: BTreeMap<String, Vec<(String, Curve)>> = BTreeMap::new();
+    for (name, run) in runs(folder)? {
+        for (figure, curve) in read_curves(&run.join("metrics.jsonl"))? {
+            curves.entry(figure).or_default().push((name.clone(), curve));
+        }
+    }
+    if !curves.is_empty() {
+        html.push_str("<h2>Training</h2>\n");
+        curves.iter().for_each(|(figure, lines)| chart(&mut html, figure, lines));
+    }
+    let seconds = summary.get("total_seconds").and_then(Value::as_f64).unwrap_or_default();
+    let _ = write!(html, "<h2>Recipe</h2>\n<p>took {seconds:.1} s</p>\n<pre>{}</pre>\n</html>\n", escaped(&config));
+    Ok(html)
+}
+
+/// The folders with a training log, with their names: the folder itself, or PROBLEM/seed-N below it.
+fn runs(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    if folder.join("metrics.jsonl").is_file() {
+        return Ok(vec![(String::new(), folder.to_path_buf())]);
+    }
+    let below = |folder: &Path| -> Result<Vec<PathBuf>, Error> {
+        let entries = fs::read_dir(folder).map_err(Error::io("read folder", folder))?;
+        let mut folders: Vec<PathBuf> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_dir()).collect();
+        folders.sort();
+        Ok(folders)
+    };
+    let mut found = Vec::new();
+    for problem in below(folder)? {
+        for run in below(&problem)?.into_iter().filter(|run| run.join("metrics.jsonl").is_file()) {
+            let name = run.strip_prefix(folder).unwrap_or(&run).display().to_string();
+            found.push((name, run));
+        }
+    }
+    Ok(found)
+}
+
+fn read_json(path: &Path) -> Result<Value, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    Ok(serde_json::from_str(&text).map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?)
+}
+
+/// Every figure of a training log, by name.
+fn read_curves(path: &Path) -> Result<BTreeMap<String, Curve>, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
+    let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
+    for line in text.lines() {
+        let record: Map<String, Value> = serde_json::from_str(line)
+            .map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?;
+        let Some(step) = record.get("step").and_then(Value::as_f64) else { continue };
+        let inner = record.values().filter_map(Value::as_object).flatten();
+        for (name, value) in record.iter().chain(inner) {
+            let counts = ["step", "epoch_finished", "coupling"].contains(&name.as_str());
+            if let Some(value) = value.as_f64().filter(|_| !counts) {
+                curves.entry(name.clone()).or_default().push((step, value));
+            }
+        }
+    }
+    Ok(curves)
+}
+
+/// One problem: a row for each map that was evaluated, then everything else that was measured.
+fn tables(html: &mut String, name: &str, summary: &Value) {
+    let Some(fields) = summary.as_object() else { return };
+    let deviation = |key: &str| summary.get("standard_deviation").and_then(|all| all.get(key)).and_then(Value::as_f64);
+    let _ = writeln!(html, "<h2>{}</h2>", escaped(name));
+    if fields.get("shares_too_little").and_then(Value::as_f64).is_some_and(|share| share > 0.0) {
+        html.push_str("<p class=\"warning\">The two spaces share too little for a pairing without known pairs: independent starts disagree.</p>\n");
+    }
+    if let Some(counts) = fields.get("counts").and_then(Value::as_object) {
+        let parts: Vec<String> =
+            counts.iter().map(|(name, count)| format!("{} {count}", escaped(&name.replace('_', " ")))).collect();
+        let _ = writeln!(html, "<p>{}</p>", parts.join(", "));
+    }
+    // Figures by map: the part before the first dot names the map.
+    let mut maps: BTreeMap<&str, BTreeMap<&str, String>> = BTreeMap::new();
+    for (key, value) in fields {
+        let Some(value) =
+            value.as_f64().filter(|_| !["seed", "threads", "peak_rss_bytes", "total_seconds"].contains(&key.as_str()))
+        else {
+            continue;
+        };
+        let (map, figure) = key.split_once('.').unwrap_or(("HiMACL", key));
+        let text = match deviation(key) {
+            Some(deviation) => format!("{value:.4} ± {deviation:.4}"),
+            None => format!("{value:.4}"),
+        };
+        maps.entry(map).or_default().insert(figure, text);
+    }
+    let figures: std::collections::BTreeSet<&str> = maps.values().flat_map(|figures| figures.keys().copied()).collect();
+    html.push_str("<table><tr><th></th>");
+    maps.keys().for_each(|map| {
+        let _ = write!(html, "<th>{}</th>", escaped(&map.replace('_', " ")));
+    });
+    html.push_str("</tr>\n");
+    for figure in figures {
+        let _ = write!(html, "<tr><td>{}</td>", escaped(&figure.replace('_', " ")));
+        for values in maps.values() {
+            let _ = write!(html, "<td>{}</td>", values.get(figure).map_or("", String::as_str));
+        }
+        html.push_str("</tr>\n");
+    }
+    html.push_str("</table>\n");
+}
+
+/// One figure of all runs over the steps.
+fn chart(html: &mut String, figure: &str, lines: &[(String, Curve)]) {
+    let points = || lines.iter().flat_map(|(_, curve)| curve).filter(|point| point.1.is_finite());
+    let range = |of: fn(&(f64, f64)) -> f64| {
+        points()
+            .map(of)
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
+    };
+    let (steps, values) = (range(|point| point.0), range(|point| point.1));
+    if !(steps.0.is_finite() && values.0.is_finite()) {
+        return;
+    }
+    let place = |(low, high): (f64, f64), value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
+    let x = |step: f64| LEFT + (WIDTH - LEFT - MARGIN) * place(steps, step);
+    let y = |value: f64| MARGIN + (HEIGHT - 2.0 * MARGIN) * (1.0 - place(values, value));
+    let _ = write!(
+        html,
+        "<figure><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" aria-label=\"{0}\"><rect x=\"{LEFT}\" y=\"{MARGIN}\" width=\"{1}\" height=\"{2}\" fill=\"none\" stroke=\"#ccc\"/>",
+        escaped(figure),
+        WIDTH - LEFT - MARGIN,
+        HEIGHT - 2.0 * MARGIN
+    );
+    for (label, value) in [(values.1, values.1), (values.0, values.0)] {
+        let _ = write!(
+            html,
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 4.0,
+            y(value) + 4.0,
+            number(label)
+        );
+    }
+    for (anchor, step) in [("start", steps.0), ("end", steps.1)] {
+        let _ =
+            write!(html, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{step}</text>", x(step), HEIGHT - 2.0);
+    }
+    for (at, (name, curve)) in lines.iter().enumerate() {
+        let corners: Vec<String> = curve
+            .iter()
+            .filter(|point| point.1.is_finite())
+            .map(|&(step, value)| format!("{:.1},{:.1}", x(step), y(value)))
+            .collect();
+        let colour = COLOURS[at % COLOURS.len()];
+        let (title, corners) = (escaped(name), corners.join(" "));
+        let _ = write!(
+            html,
+            "<polyline points=\"{corners}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"><title>{title}</title></polyline>"
+        );
+    }
+    let _ = write!(html, "</svg><figcaption>{}", escaped(&figure.replace('_', " ")));
+    for (at, (name, _)) in lines.iter().enumerate().filter(|(_, line)| !line.0.is_empty()) {
+        let colour = COLOURS[at % COLOURS.len()];
+        let _ = write!(html, " <span style=\"color:{colour}\">{}</span>", escaped(name));
+    }
+    html.push_str("</figcaption></figure>\n");
+}
+
+fn number(value: f64) -> String {
+    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e5) {
+        format!("{value:.2e}")
+    } else {
+        format!("{value:.4}")
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.toml"), "[data]\nsource = \"<x> & y\"\n").unwrap();
+        let summary = r#"{"seed": 3, "counts": {"anchors": 5}, "foscttm": 0.25, "alignment.foscttm": 0.5, "shares_too_little": 1.0, "total_seconds": 2.0}"#;
+        fs::write(folder.path().join("summary.json"), summary).unwrap();
+        folder
+    }
+
+    #[test]
+    fn figures_curves_and_warning_are_there() {
+        let folder = folder();
+        let log = "{\"step\": 0, \"loss\": 4.0}\n{\"step\": 10, \"loss\": 2.0}\n{\"step\": 10, \"figures\": {\"foscttm\": 0.25}}\n";
+        fs::write(folder.path().join("metrics.jsonl"), log).unwrap();
+        let html = page(folder.path()).unwrap();
+        assert!(html.contains("<td>foscttm</td><td>0.2500</td><td>0.5000</td>"), "{html}");
+        // From the upper left corner of the frame to the lower right one.
+        assert!(html.contains("points=\"64.0,16.0 404.0,184.0\""), "{html}");
+        assert!(html.contains("independent starts disagree") && html.contains("&lt;x&gt; &amp; y"));
+        assert!(!html.contains("http"), "nothing is loaded from elsewhere");
+    }
+
+    #[test]
+    fn runs_of_several_seeds_share_their_charts() {
+        let folder = folder();
+        for (seed, loss) in [(1, 1.0), (2, 3.0)] {
+            let run = folder.path().join(format!("main/seed-{seed}"));
+            fs::create_dir_all(&run).unwrap();
+            fs::write(run.join("metrics.jsonl"), format!("{{\"step\": 1, \"loss\": {loss}}}\n")).unwrap();
+        }
+        let html = page(folder.path()).unwrap();
+        assert_eq!((html.matches("<polyline").count(), html.matches("<figure>").count()), (2, 1));
+        assert!(html.contains("main/seed-2"));
+        assert!(page(&folder.path().join("main")).is_err());
+    }
+}

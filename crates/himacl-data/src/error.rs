@@ -1,0 +1,301 @@
+//! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why files could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A tensor operation failed.
+    #[error("tensor operation failed")]
+    Tensor(#[from] candle_core::Error),
+    /// The operating system refused something.
+    #[error("cannot {action} `{}`: {source}{}", path.display(), io_hint(source))]
+    Io {
+        /// What was tried: "read", "write", ...
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// An output folder already holds something.
+    #[error(
+        "output folder `{}` exists and is not empty\n\
+         hint: choose another one, pass --force to overwrite it, or --resume to go on with it", .0.display()
+    )]
+    OutputExists(PathBuf),
+    /// An output file already exists.
+    #[error("output file `{}` exists\nhint: choose another one, or pass --force to overwrite it", .0.display())]
+    OutputFileExists(PathBuf),
+    /// An output folder's path, or a parent of it, is a file.
+    #[error("output folder `{}` cannot be made: `{}` is not a folder", path.display(), obstacle.display())]
+    OutputNotAFolder {
+        /// The folder asked for.
+        path: PathBuf,
+        /// The file in its way.
+        obstacle: PathBuf,
+    },
+    /// Neither of the formats that can be read.
+    #[error(
+        "`{}` is not in a known format\n\
+         hint: expected a .npy or .safetensors file, or a clip-retrieval folder (img_emb/ or text_emb/ shards)", .0.display()
+    )]
+    UnknownFormat(PathBuf),
+    /// A malformed or unsupported .npy file.
+    #[error("npy file `{}`: {problem}", path.display())]
+    Npy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: NpyProblem,
+    },
+    /// A malformed .safetensors file.
+    #[error("safetensors file `{}` cannot be parsed: {source}", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// The parser's answer.
+        source: safetensors::SafeTensorError,
+    },
+    /// It is not clear which part of an input is meant, or the part named does not exist.
+    #[error("`{}` holds {}{}\nhint: name one of them with --x-key or --y-key", path.display(), names(available), not_found(key.as_deref()))]
+    Key {
+        /// The input.
+        path: PathBuf,
+        /// The key asked for.
+        key: Option<String>,
+        /// The keys there are.
+        available: Vec<String>,
+    },
+    /// A tensor of a type that embeddings cannot have.
+    #[error("tensor `{key}` of `{}` has type {dtype}, expected F16, BF16, F32 or F64", path.display())]
+    TensorType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name.
+        key: String,
+        /// Its type.
+        dtype: String,
+    },
+    /// Embeddings that are not a matrix.
+    #[error("`{}` has shape {shape:?}, expected two dimensions (rows, coordinates)", path.display())]
+    NotAMatrix {
+        /// The file.
+        path: PathBuf,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Embeddings without rows or coordinates.
+    #[error("`{}` is empty: {rows} rows of {dimension} coordinates", path.display())]
+    Empty {
+        /// The input.
+        path: PathBuf,
+        /// Number of rows.
+        rows: usize,
+        /// Number of columns.
+        dimension: usize,
+    },
+    /// NaN or infinite coordinates.
+    #[error(
+        "`{}` has {total} rows with NaN or infinite coordinates, the first: {}; row {} has {value} at column {column}\n\
+         hint: drop or mend these rows (an encoder writes NaN for inputs that it could not read)",
+        path.display(), row_list(rows, *total), rows[0]
+    )]
+    NotFinite {
+        /// The input.
+        path: PathBuf,
+        /// The first offending rows, at least one.
+        rows: Vec<usize>,
+        /// How many rows offend in all.
+        total: usize,
+        /// First offending column of the first offending row.
+        column: usize,
+        /// The value there, as f32.
+        value: f32,
+    },
+    /// Files that belong together disagree.
+    #[error("`{}` has {got} {quantity}, expected {expected} (as in `{}`)", path.display(), reference.display())]
+    Disagree {
+        /// The file in question.
+        path: PathBuf,
+        /// What is counted.
+        quantity: &'static str,
+        /// The count found.
+        got: usize,
+        /// The count expected.
+        expected: usize,
+        /// Where the expectation comes from.
+        reference: PathBuf,
+    },
+    /// A shard is missing from a folder, or has no counterpart.
+    #[error("`{}` does not exist, though `{}` does", missing.display(), present.display())]
+    MissingShard {
+        /// The file that should be there.
+        missing: PathBuf,
+        /// The file that makes it necessary.
+        present: PathBuf,
+    },
+    /// Metadata shards with different columns.
+    #[error("`{}` has the columns {}, expected {} (as in `{}`)", path.display(), names(got), names(expected), reference.display())]
+    Columns {
+        /// The file in question.
+        path: PathBuf,
+        /// Its columns, `name: type`.
+        got: Vec<String>,
+        /// The first shard's columns.
+        expected: Vec<String>,
+        /// The first shard.
+        reference: PathBuf,
+    },
+    /// A parquet file cannot be read or written.
+    #[error("parquet file `{}`: {source}{}", path.display(), parquet_hint(source))]
+    Parquet {
+        /// The file.
+        path: PathBuf,
+        /// The library's answer.
+        source: parquet::errors::ParquetError,
+    },
+    /// A value does not fit the number format of the output.
+    #[error("row {row} has {value} at column {column}, which {format} cannot hold: `{}` is not written\nhint: normalise the rows, or write float32", path.display())]
+    Overflow {
+        /// The output.
+        path: PathBuf,
+        /// The row.
+        row: usize,
+        /// The column.
+        column: usize,
+        /// The value.
+        value: f32,
+        /// The format's name.
+        format: &'static str,
+    },
+    /// A configuration that cannot be written as TOML.
+    #[error("the configuration cannot be written as TOML")]
+    ConfigWrite(#[from] toml::ser::Error),
+    /// A JSON file that does not parse, or a value that cannot be written as JSON.
+    #[error("json file `{}`: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The parser's answer.
+        source: serde_json::Error,
+    },
+    /// A configuration file that does not parse.
+    #[error("configuration `{}`: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// The parser's answer.
+        source: toml::de::Error,
+    },
+}
+
+impl Error {
+    /// Wraps a system error: `map_err(Error::io("read", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+/// What can be wrong with an .npy file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NpyProblem {
+    /// The first bytes are not those of the format.
+    #[error("the file does not begin with the npy signature")]
+    Signature,
+    /// A format version that is not known.
+    #[error("format version {0}.{1}, expected 1.0, 2.0 or 3.0")]
+    Version(u8, u8),
+    /// The header is not the dictionary that the format prescribes.
+    #[error("the header has no valid `{0}`")]
+    Header(&'static str),
+    /// Column-major data.
+    #[error(
+        "the array is in Fortran (column-major) order, expected C order\nhint: save numpy.ascontiguousarray(array)"
+    )]
+    FortranOrder,
+    /// Elements of another type.
+    #[error("the elements have type `{got}`, expected {expected}")]
+    ElementType {
+        /// The type found, as numpy writes it.
+        got: String,
+        /// What can be read.
+        expected: &'static str,
+    },
+    /// An array of another number of dimensions.
+    #[error("the array has shape {shape:?}, expected {expected}")]
+    Shape {
+        /// The shape found.
+        shape: Vec<usize>,
+        /// What can be read.
+        expected: &'static str,
+    },
+    /// The file ends too early.
+    #[error("the file is truncated: {got} bytes, expected {expected}")]
+    Truncated {
+        /// Bytes found.
+        got: u64,
+        /// Bytes expected.
+        expected: u64,
+    },
+}
+
+fn io_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: free some space, or write elsewhere",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\nhint: check the permissions, or choose another place"
+        }
+        _ => "",
+    }
+}
+
+fn parquet_hint(source: &parquet::errors::ParquetError) -> &'static str {
+    if source.to_string().contains("compress") || source.to_string().contains("codec") {
+        "\nhint: this build reads uncompressed and snappy files (the default of pandas and pyarrow)"
+    } else {
+        ""
+    }
+}
+
+fn names(all: &[String]) -> String {
+    let quoted: Vec<String> = all.iter().map(|name| format!("`{name}`")).collect();
+    if quoted.is_empty() { "nothing".to_owned() } else { quoted.join(", ") }
+}
+
+fn not_found(key: Option<&str>) -> String {
+    key.map_or_else(String::new, |key| format!(", but no `{key}`"))
+}
+
+fn row_list(rows: &[usize], total: usize) -> String {
+    let mut list = rows.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    if rows.len() < total {
+        list.push_str(", ...");
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_what_where_and_what_to_do() {
+        let error = Error::NotFinite { path: "a.npy".into(), rows: vec![3, 7], total: 9, column: 1, value: f32::NAN };
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "`a.npy` has 9 rows with NaN or infinite coordinates, the first: 3, 7, ...; row 3 has NaN"
+            )
+        );
+        assert!(text.contains("\nhint: "));
+
+        let full = Error::io("write", Path::new("/dev/full"))(io::ErrorKind::StorageFull.into()).to_string();
+        assert!(full.starts_with("cannot write `/dev/full`: ") && full.contains("\nhint: free some space"), "{full}");
+
+        let key = Error::Key { path: "s".into(), key: Some("z".into()), available: vec!["a".into(), "b".into()] };
+        assert!(key.to_string().starts_with("`s` holds `a`, `b`, but no `z`\nhint: "));
+    }
+}

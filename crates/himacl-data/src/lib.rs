@@ -1,0 +1,20 @@
+//! Sets of embeddings on disk: npy, safetensors, clip-retrieval folders; files that are either whole or absent.
+
+mod clip_folder;
+mod embeddings;
+pub mod error;
+pub mod files;
+mod metadata;
+mod npy;
+mod rows;
+mod safetensors;
+mod transform;
+mod write;
+
+pub use embeddings::{Embeddings, Layout};
+pub use error::Error;
+pub use metadata::Metadata;
+pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
+pub use rows::ElementType;
+pub use transform::{center, normalize_rows};
+pub use write::write_like;

@@ -1,0 +1,303 @@
+//! From records to shards.
+
+use super::error::EmbedError;
+use super::model::EmbedModel;
+use super::params::EmbedParams;
+use super::prefetch::{self, Prepared};
+use super::shard::Shard;
+use super::store::{ShardStats, Store};
+use crate::error::Error;
+use crate::interrupt;
+use crate::readers::Dataset;
+use himacl_data::files::Existing;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Scope;
+
+/// So many batches of texts are sorted by length at a time: enough for batches of like length, little to hold.
+const WINDOW_BATCHES: usize = 16;
+
+/// What happens while a dataset is embedded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many records are done by an earlier run.
+    Resumed(u64),
+    /// So many more records have gone through the model.
+    Advanced(u64),
+}
+
+/// What was embedded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EmbedOutput {
+    /// Records seen, those of earlier runs included.
+    pub records: u64,
+    /// Rows written.
+    pub rows: u64,
+    /// Samples skipped.
+    pub skipped: u64,
+    /// Shards.
+    pub shards: usize,
+    /// Records seen by this run alone.
+    pub records_now: u64,
+    /// Whether the user stopped the run before its end.
+    pub interrupted: bool,
+    /// The first sample skipped, its key and why.
+    first_skipped: Option<(String, String)>,
+}
+
+impl EmbedOutput {
+    fn add(&mut self, stats: &ShardStats) {
+        self.records += stats.records;
+        self.rows += stats.rows;
+        self.skipped += stats.skipped.len() as u64;
+        self.shards += 1;
+        if let (None, Some(first)) = (&self.first_skipped, stats.skipped.first()) {
+            self.first_skipped = Some((first.key.clone(), first.reason.clone()));
+        }
+    }
+}
+
+/// Embeds a dataset into a clip-retrieval folder.
+///
+/// Shard i holds the rows of records `i * shard_size ..`, fewer where samples were skipped; `img_emb`, `text_emb` and
+/// metadata agree row by row.
+///
+/// # Shapes
+/// Each shard: `(rows, d)`, float16, C order.
+///
+/// # Complexity
+/// Memory: one shard's embeddings, a bounded queue of prepared samples, `parallel_batches` batches in the model; none of
+/// them grows with the dataset.
+///
+/// # Termination
+/// A Ctrl-C ends the run after the batches under way; shards that are done stay.
+///
+/// # Errors
+/// [`EmbedError::TooManySkipped`] at the end of a shard (all shards so far are kept); what the reader, the model and the
+/// disk say.
+///
+/// # Determinism
+/// Which rows share a batch depends on the shard's records alone, so that any number of threads, and any number of runs
+/// killed and resumed, give the same bytes.
+pub fn embed<M: EmbedModel>(
+    model: &M,
+    mut dataset: Dataset,
+    output: &Path,
+    params: &EmbedParams,
+    existing: Existing,
+    observe: &(dyn Fn(Progress) + Sync),
+) -> Result<EmbedOutput, Error> {
+    params.check()?;
+    let store = Store::new(output, params.modality.has_image(), params.modality.has_text());
+    store.create()?;
+    let done = if existing == Existing::Resume { store.done()? } else { Vec::new() };
+    store.remove_shards(done.len())?;
+    let mut total = EmbedOutput::default();
+    done.iter().for_each(|stats| total.add(stats));
+    // A short last shard means that the dataset ended there; it is only passed over like the others.
+    dataset.skip_records(total.records)?;
+    observe(Progress::Resumed(total.records));
+    let earlier = total.records;
+    drop(done);
+
+    let window = params.batch_size * WINDOW_BATCHES;
+    let capacity = if params.modality.has_image() { 2 * params.batch_size.max(params.workers) } else { window };
+    std::thread::scope(|scope| -> Result<(), Error> {
+        let queue = prefetch::start(scope, model, dataset, params.modality, params.workers, capacity);
+        let mut encoders = Encoders::start(scope, model, params.parallel_batches);
+        loop {
+            let (image, text) = (model.image_dimension(), model.text_dimension());
+            let mut shard = Shard::new(total.shards, params, image, text);
+            let mut batcher = Batcher::new(params.batch_size, window);
+            let mut ended = false;
+            while shard.records < params.shard_size as u64 {
+                if interrupt::requested() {
+                    total.interrupted = true;
+                    return Ok(());
+                }
+                let Ok(place) = queue.recv() else {
+                    ended = true;
+                    break;
+                };
+                // A worker only goes without an answer when it panics, which ends the scope anyway.
+                let Ok(prepared) = place?.recv() else { return Ok(()) };
+                observe(Progress::Advanced(1));
+                match prepared {
+                    Prepared::Unusable { key, reason } => shard.skip(key, reason),
+                    Prepared::Ready { row, pixels, tokens } => {
+                        let row = shard.push(row);
+                        let batches = batcher.push(model, row, pixels, tokens);
+                        batches.into_iter().try_for_each(|batch| encoders.submit(batch, &mut shard))?;
+                    }
+                }
+            }
+            if shard.records > 0 {
+                batcher.flush(model).into_iter().try_for_each(|batch| encoders.submit(batch, &mut shard))?;
+                encoders.finish(&mut shard)?;
+                shard.finish(params.normalize);
+                total.add(&store.write(&shard)?);
+                check_rate(&total, params, &store)?;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    })?;
+    total.records_now = total.records - earlier;
+    if total.records == 0 && !total.interrupted {
+        return Err(EmbedError::NoSamples { modality: params.modality.to_string() }.into());
+    }
+    store.write_errors(total.shards)?;
+    Ok(total)
+}
+
+fn check_rate(total: &EmbedOutput, params: &EmbedParams, store: &Store) -> Result<(), Error> {
+    if total.skipped as f64 <= params.max_error_rate * total.records as f64 {
+        return Ok(());
+    }
+    let list = store.write_errors(total.shards)?;
+    let (key, reason) = total.first_skipped.clone().unwrap_or_default();
+    let (skipped, records, allowed) = (total.skipped, total.records, params.max_error_rate);
+    Err(EmbedError::TooManySkipped { skipped, records, allowed, key, reason, list }.into())
+}
+
+/// Inputs that go through the model at once, and their rows.
+enum Batch<M: EmbedModel> {
+    Images(Vec<usize>, Vec<M::Pixels>),
+    Texts(Vec<usize>, Vec<M::Tokens>),
+}
+
+/// Collects rows into batches: pictures as they come, texts by length within windows.
+struct Batcher<M: EmbedModel> {
+    batch_size: usize,
+    window: usize,
+    image_rows: Vec<usize>,
+    images: Vec<M::Pixels>,
+    texts: Vec<(usize, M::Tokens)>,
+}
+
+impl<M: EmbedModel> Batcher<M> {
+    fn new(batch_size: usize, window: usize) -> Self {
+        Self { batch_size, window, image_rows: Vec::new(), images: Vec::new(), texts: Vec::new() }
+    }
+
+    fn push(&mut self, model: &M, row: usize, pixels: Option<M::Pixels>, tokens: Option<M::Tokens>) -> Vec<Batch<M>> {
+        if let Some(pixels) = pixels {
+            self.image_rows.push(row);
+            self.images.push(pixels);
+        }
+        if let Some(tokens) = tokens {
+            self.texts.push((row, tokens));
+        }
+        let mut batches = Vec::new();
+        if self.images.len() == self.batch_size {
+            batches.extend(self.image_batch());
+        }
+        if self.texts.len() == self.window {
+            batches.extend(self.text_batches(model));
+        }
+        batches
+    }
+
+    /// What is left at the end of a shard.
+    fn flush(&mut self, model: &M) -> Vec<Batch<M>> {
+        self.image_batch().into_iter().chain(self.text_batches(model)).collect()
+    }
+
+    fn image_batch(&mut self) -> Option<Batch<M>> {
+        let (rows, images) = (std::mem::take(&mut self.image_rows), std::mem::take(&mut self.images));
+        (!rows.is_empty()).then_some(Batch::Images(rows, images))
+    }
+
+    /// Longest first: the largest batch shows at once whether memory suffices.
+    fn text_batches(&mut self, model: &M) -> Vec<Batch<M>> {
+        let mut texts = std::mem::take(&mut self.texts);
+        texts.sort_by_key(|(row, tokens)| (std::cmp::Reverse(model.num_tokens(tokens)), *row));
+        let (mut batches, mut texts) = (Vec::new(), texts.into_iter());
+        loop {
+            let (rows, tokens): (Vec<usize>, Vec<M::Tokens>) = texts.by_ref().take(self.batch_size).unzip();
+            if rows.is_empty() {
+                return batches;
+            }
+            batches.push(Batch::Texts(rows, tokens));
+        }
+    }
+}
+
+/// A batch's output; a panic of the model goes on in the thread that takes it.
+struct Encoded {
+    of_images: bool,
+    rows: Vec<usize>,
+    values: std::thread::Result<Result<Vec<f32>, Error>>,
+}
+
+/// Threads that take batches through the model.
+struct Encoders<M: EmbedModel> {
+    batches: SyncSender<Batch<M>>,
+    results: Receiver<Encoded>,
+    /// Batches whose results have not been taken.
+    under_way: usize,
+    limit: usize,
+}
+
+impl<M: EmbedModel> Encoders<M> {
+    fn start<'scope>(scope: &'scope Scope<'scope, '_>, model: &'scope M, threads: usize) -> Self {
+        let (batches, jobs) = sync_channel::<Batch<M>>(threads);
+        let (results_in, results) = channel();
+        let jobs = Arc::new(Mutex::new(jobs));
+        for _ in 0..threads {
+            let (jobs, results): (_, Sender<Encoded>) = (jobs.clone(), results_in.clone());
+            scope.spawn(move || {
+                loop {
+                    let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(batch) = job else { return };
+                    // The batch is not looked at again after a panic, and the model only lends itself.
+                    let values = catch_unwind(AssertUnwindSafe(|| match &batch {
+                        Batch::Images(_, images) => model.encode_images(images),
+                        Batch::Texts(_, texts) => model.encode_texts(texts),
+                    }));
+                    let (of_images, rows) = match batch {
+                        Batch::Images(rows, _) => (true, rows),
+                        Batch::Texts(rows, _) => (false, rows),
+                    };
+                    let encoded = Encoded { of_images, rows, values };
+                    if results.send(encoded).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Self { batches, results, under_way: 0, limit: 2 * threads }
+    }
+
+    /// Hands a batch over; waits for an earlier one where too many are under way.
+    fn submit(&mut self, batch: Batch<M>, shard: &mut Shard) -> Result<(), Error> {
+        while self.under_way >= self.limit {
+            self.take(shard)?;
+        }
+        // The threads live as long as this sender.
+        self.under_way += usize::from(self.batches.send(batch).is_ok());
+        Ok(())
+    }
+
+    /// Waits for all batches.
+    fn finish(&mut self, shard: &mut Shard) -> Result<(), Error> {
+        while self.under_way > 0 {
+            self.take(shard)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, shard: &mut Shard) -> Result<(), Error> {
+        self.under_way -= 1;
+        let Ok(Encoded { of_images, rows, values }) = self.results.recv() else { return Ok(()) };
+        let values = values.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let target = if of_images { &mut shard.images } else { &mut shard.texts };
+        if let Some(target) = target {
+            target.place(&rows, &values)?;
+        }
+        Ok(())
+    }
+}

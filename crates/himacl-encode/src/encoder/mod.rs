@@ -1,0 +1,178 @@
+//! Pretrained encoders: what is known of each ([`registry`]), and the model families that compute them.
+//!
+//! All methods may be called from several threads at a time. An embedding depends on its picture or text alone: texts
+//! are packed without padding, whatever else is in the batch.
+
+mod config;
+mod error;
+mod image;
+mod nn;
+mod open_clip;
+pub mod registry;
+mod save;
+mod text;
+mod towers;
+mod weights;
+
+pub use self::image::Preprocessor;
+pub use error::EncoderError;
+pub use save::save_encoder;
+pub use weights::files as weight_files;
+
+use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};
+use ::image::DynamicImage;
+use candle_core::{DType, Device, Tensor, Var};
+use config::Config;
+use registry::{EncoderSpec, Family};
+use std::collections::BTreeMap;
+use std::path::Path;
+use text::Text;
+use weights::Weights;
+
+/// A picture, ready for a model: `(side, side, 3)`, row-major, red, green, blue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pixels(pub Vec<u8>);
+
+/// A text, ready for a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens(pub Vec<u32>);
+
+/// Pictures to embeddings.
+pub trait ImageEncoder: Send + Sync {
+    /// Coordinates of an embedding.
+    fn dimension(&self) -> usize;
+
+    /// Resizes and crops.
+    ///
+    /// # Errors
+    /// [`EncoderError::EmptyImage`].
+    fn preprocess(&self, image: &DynamicImage) -> Result<Pixels, EncoderError>;
+
+    /// The embeddings, `(n, d)` in f32, of unit length only where the model itself makes them so.
+    ///
+    /// # Errors
+    /// [`EncoderError::Pixels`], [`EncoderError::Tensor`].
+    fn encode(&self, batch: &[Pixels]) -> Result<Tensor, EncoderError>;
+
+    /// Blocks, the parts of the model that follow one another between its stem and its head.
+    fn num_blocks(&self) -> usize;
+
+    /// What enters the last `last` blocks for each picture, or the first one if there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn encode_before(&self, batch: &[Pixels], last: usize) -> Result<Vec<Tensor>, EncoderError>;
+
+    /// The embeddings, `(n, d)`, from what enters the last `last` blocks: after [`Self::encode_before`] the same as
+    /// [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`EncoderError::Tensor`].
+    fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError>;
+}
+
+/// Texts to embeddings.
+pub trait TextEncoder: Send + Sync {
+    /// Coordinates of an embedding.
+    fn dimension(&self) -> usize;
+
+    /// Puts the prefix before the text and splits it into tokens, cut to the length that the model takes.
+    ///
+    /// # Errors
+    /// [`EncoderError::Tokenizer`], [`EncoderError::NoTokens`].
+    fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError>;
+
+    /// The embeddings, `(n, d)` in f32, of unit length only where the model itself makes them so.
+    ///
+    /// # Errors
+    /// [`EncoderError::Tensor`].
+    fn encode(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError>;
+
+    /// Blocks of the transformer.
+    fn num_blocks(&self) -> usize;
+
+    /// What enters the last `last` blocks for each text, `(tokens, hidden)`, or the first one if there are no more.
+    ///
+    /// # Errors
+    /// As [`Self::encode`].
+    fn encode_before(&self, batch: &[Tokens], last: usize) -> Result<Vec<Tensor>, EncoderError>;
+
+    /// The embeddings, `(n, d)`, from what enters the last `last` blocks: after [`Self::encode_before`] the same as
+    /// [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`EncoderError::Tensor`].
+    fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError>;
+}
+
+/// An encoder of pictures, of texts, or of both into one space.
+pub struct Encoder {
+    /// Pictures.
+    pub image: Option<Box<dyn ImageEncoder>>,
+    /// Texts.
+    pub text: Option<Box<dyn TextEncoder>>,
+}
+
+impl Encoder {
+    /// Loads the encoder that `spec` describes from a folder with the Hub's file names.
+    ///
+    /// # Errors
+    /// [`EncoderError`]: a missing or malformed file, weights of other shapes.
+    pub fn load(spec: &EncoderSpec, folder: &Path, device: &Device, dtype: DType) -> Result<Self, EncoderError> {
+        Self::read(spec, folder, &Weights::open(folder, device, dtype, false)?)
+    }
+
+    /// Loads an encoder whose embeddings can be differentiated, in f32, and its variables by their names in the file.
+    ///
+    /// Variables are read whenever the encoder runs, so that it follows them. Statistics of batch normalisation stay as
+    /// they are, and so do the dense layers that Sentence-Transformers keeps in files of their own.
+    ///
+    /// # Errors
+    /// As [`Encoder::load`].
+    pub fn load_trainable(
+        spec: &EncoderSpec,
+        folder: &Path,
+        device: &Device,
+    ) -> Result<(Self, BTreeMap<String, Var>), EncoderError> {
+        let weights = Weights::open(folder, device, DType::F32, true)?;
+        // Branches are merged when they are read: a merged filter would not follow its variables.
+        if weights.at("visual.trunk").has_any() {
+            return Err(EncoderError::NotTrainable { name: spec.name.clone() });
+        }
+        Ok((Self::read(spec, folder, &weights)?, weights.variables()))
+    }
+
+    fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
+        let config = || Config::read(&folder.join("config.json"));
+        let image = match spec.family {
+            Family::Clip | Family::MobileClip => return towers::clip(spec, folder, weights),
+            Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),
+            Family::Siglip => return towers::siglip(spec, folder, weights),
+            Family::SentenceTransformers
+            | Family::Bert
+            | Family::XlmRoberta
+            | Family::Mpnet
+            | Family::Modernbert
+            | Family::Qwen3 => {
+                let text = Text::load(spec, folder, weights)?;
+                return Ok(Self { image: None, text: Some(Box::new(text)) });
+            }
+            _ => image_spec(spec, folder)?,
+        };
+        let transformer = |name: &str, kind: VisionKind| {
+            let side = image.crop as usize;
+            VisionTransformer::load(&weights.at_if_there(name), &config()?, kind, side, spec.pooling, None)
+        };
+        let images = match spec.family {
+            Family::Vit => Images::new(&image, transformer("vit", VisionKind::Vit)?, weights)?,
+            Family::Dinov2 => Images::new(&image, transformer("dinov2", VisionKind::Dino)?, weights)?,
+            Family::Resnet => Images::new(&image, ResNet::load(weights)?, weights)?,
+            Family::Convnext => Images::new(&image, ConvNext::load(weights)?, weights)?,
+            Family::EfficientnetLite => {
+                Images::new(&image, InvertedResidual::load(weights, Variant::EFFICIENTNET_LITE)?, weights)?
+            }
+            _ => Images::new(&image, InvertedResidual::load(weights, Variant::MOBILENET_V2)?, weights)?,
+        };
+        Ok(Self { image: Some(Box::new(images)), text: None })
+    }
+}

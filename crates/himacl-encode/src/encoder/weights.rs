@@ -1,0 +1,125 @@
+//! Tensors of a model by name, from safetensors files.
+
+use super::error::EncoderError;
+use candle_core::safetensors::{Load, MmapedSafetensors};
+use candle_core::{DType, Device, Tensor, Var};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The name of the weights in a folder.
+pub(super) const WHOLE: &str = "model.safetensors";
+/// The names that some repositories have instead, tried in this order.
+const ALTERNATIVES: [&str; 1] = ["open_clip_model.safetensors"];
+/// The list of parts of large weights.
+const INDEX: &str = "model.safetensors.index.json";
+
+struct Source {
+    tensors: MmapedSafetensors,
+    names: std::collections::BTreeSet<String>,
+    device: Device,
+    dtype: DType,
+    variables: Option<Mutex<BTreeMap<String, Var>>>,
+}
+
+/// The tensors whose names begin with a prefix.
+#[derive(Clone)]
+pub(super) struct Weights {
+    source: Arc<Source>,
+    prefix: String,
+}
+
+impl Weights {
+    /// Maps the files of a folder. With `trainable`, tensors are variables, and operations on them keep gradients.
+    pub(super) fn open(folder: &Path, device: &Device, dtype: DType, trainable: bool) -> Result<Self, EncoderError> {
+        let paths = files(folder)?;
+        // SAFETY: the files are not changed while they are mapped: the cache replaces files, and never writes into one.
+        let tensors = unsafe { MmapedSafetensors::multi(&paths) };
+        let path = paths.into_iter().next().unwrap_or_else(|| folder.join(WHOLE));
+        let tensors = tensors.map_err(|source| EncoderError::Weights { path, source })?;
+        let names = tensors.tensors().into_iter().map(|(name, _)| name).collect();
+        let variables = trainable.then(Mutex::default);
+        let source = Source { tensors, names, device: device.clone(), dtype, variables };
+        Ok(Self { source: Arc::new(source), prefix: String::new() })
+    }
+
+    /// Those below a name.
+    pub(super) fn at(&self, name: impl std::fmt::Display) -> Self {
+        Self { source: Arc::clone(&self.source), prefix: format!("{}{name}.", self.prefix) }
+    }
+
+    /// Those below a name if there are any, else all: some repositories save the model inside another one.
+    pub(super) fn at_if_there(&self, name: &str) -> Self {
+        let below = self.at(name);
+        if below.has_any() { below } else { self.clone() }
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_any(&self) -> bool {
+        let first = self.source.names.range(self.prefix.clone()..).next();
+        first.is_some_and(|found| found.starts_with(&self.prefix))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.source.names.contains(&format!("{}{name}", self.prefix))
+    }
+
+    /// A tensor that training changes.
+    pub(super) fn get(&self, name: &str) -> Result<Tensor, EncoderError> {
+        let Some(variables) = &self.source.variables else { return self.constant(name) };
+        let full = format!("{}{name}", self.prefix);
+        let mut variables = variables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(variable) = variables.get(&full) {
+            return Ok(variable.as_tensor().clone());
+        }
+        let variable = Var::from_tensor(&self.constant(name)?)?;
+        let tensor = variable.as_tensor().clone();
+        variables.insert(full, variable);
+        Ok(tensor)
+    }
+
+    /// A tensor that training leaves alone.
+    pub(super) fn constant(&self, name: &str) -> Result<Tensor, EncoderError> {
+        let view = self.source.tensors.get(&format!("{}{name}", self.prefix))?;
+        Ok(view.load(&self.source.device)?.to_dtype(self.source.dtype)?)
+    }
+
+    pub(super) fn maybe(&self, name: &str) -> Result<Option<Tensor>, EncoderError> {
+        self.has(name).then(|| self.get(name)).transpose()
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        &self.source.device
+    }
+
+    pub(super) fn dtype(&self) -> DType {
+        self.source.dtype
+    }
+
+    /// Every variable that was read so far, by name.
+    pub(super) fn variables(&self) -> BTreeMap<String, Var> {
+        let Some(variables) = &self.source.variables else { return BTreeMap::new() };
+        variables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The weights of a folder: one file, or the parts that an index lists.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
+    let whole = folder.join(WHOLE);
+    let index = folder.join(INDEX);
+    if whole.exists() || !index.exists() {
+        let found = std::iter::once(WHOLE).chain(ALTERNATIVES).map(|name| folder.join(name)).find(|path| path.exists());
+        return Ok(vec![found.unwrap_or(whole)]);
+    }
+    let wrong = |reason: String| EncoderError::File { path: index.clone(), reason };
+    let text = std::fs::read_to_string(&index).map_err(|error| wrong(error.to_string()))?;
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let map = json.get("weight_map").and_then(serde_json::Value::as_object);
+    let map = map.ok_or_else(|| wrong("there is no `weight_map`".to_owned()))?;
+    let names: std::collections::BTreeSet<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
+    // A name with a folder in it could lead anywhere.
+    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
+        return Err(wrong(format!("`{name}` is not a file of this folder")));
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}

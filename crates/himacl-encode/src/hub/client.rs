@@ -1,0 +1,276 @@
+//! The client: revisions, file lists, files.
+
+use super::cache::{RepoCache, check_name, is_commit};
+use super::check::check_weights;
+use super::error::HubError;
+use super::http::{Failure, Http, header, refused};
+use super::settings::HubSettings;
+use super::snapshot::{Files, Snapshot};
+use super::transfer::Transfer;
+use crate::error::Error;
+use serde::Deserialize;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use ureq::http::{HeaderMap, Method};
+
+/// The longest list of files that is read.
+const LIST_BYTES: u64 = 64 << 20;
+
+/// What happens while files are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A file's content begins to come, or comes again after a failure.
+    Started {
+        /// Its name in the repository.
+        file: &'a str,
+        /// Bytes that are there already.
+        done: u64,
+        /// Bytes in all, where known.
+        total: Option<u64>,
+    },
+    /// So many more bytes have come.
+    Advanced(u64),
+    /// The file is in the cache.
+    Finished,
+}
+
+/// A client of the Hub with its cache.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    settings: HubSettings,
+    http: Http,
+}
+
+/// What the Hub says of a repository.
+#[derive(Debug, Deserialize)]
+struct RepoInfo {
+    sha: String,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
+
+/// What the Hub says of a file.
+#[derive(Debug, Default)]
+struct FileInfo {
+    etag: Option<String>,
+    size: Option<u64>,
+}
+
+impl Hub {
+    /// A client; connects to nothing.
+    ///
+    /// # Errors
+    /// [`HubError::Address`].
+    pub fn new(settings: HubSettings) -> Result<Self, HubError> {
+        Ok(Self { http: Http::new(&settings)?, settings })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &HubSettings {
+        &self.settings
+    }
+
+    /// The files of a repository at a revision (branch, tag or full commit) if the cache has them all; no network.
+    ///
+    /// # Errors
+    /// [`HubError::RepoName`], [`HubError::Name`].
+    pub fn cached(&self, repo: &str, revision: &str, files: &Files) -> Result<Option<Snapshot>, HubError> {
+        let cache = RepoCache::new(&self.settings.cache, repo)?;
+        check_name(revision)?;
+        let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
+        let Some(commit) = commit else { return Ok(None) };
+        let folder = cache.snapshot(&commit);
+        let complete = files.first_missing(&folder).is_none();
+        Ok(complete.then_some(Snapshot { folder, commit: Some(commit) }))
+    }
+
+    /// The files of a repository at a revision, from the cache or from the Hub.
+    ///
+    /// A full commit whose files are in the cache needs no network. A branch or tag is looked up; where that fails for
+    /// lack of a network, what it meant last time is used, with a warning.
+    ///
+    /// # Errors
+    /// [`HubError`] as its variants say; [`Error::Io`] for the cache.
+    pub fn fetch(
+        &self,
+        repo: &str,
+        revision: &str,
+        files: &Files,
+        observe: &dyn Fn(Event<'_>),
+    ) -> Result<Snapshot, Error> {
+        let cached = self.cached(repo, revision, files)?;
+        let cache = RepoCache::new(&self.settings.cache, repo)?;
+        if self.settings.offline {
+            return cached.ok_or_else(|| self.not_cached(repo, revision, files, &cache).into());
+        }
+        if is_commit(revision)
+            && let Some(snapshot) = cached
+        {
+            return Ok(snapshot);
+        }
+        let info = match (self.repo_info(repo, revision), cached) {
+            (Ok(info), _) => info,
+            (Err(Error::Hub(error @ HubError::Network { .. })), Some(snapshot)) => {
+                tracing::warn!(%error, "using what the cache has");
+                return Ok(snapshot);
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let listed: Vec<String> = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
+        let commit = info.sha;
+        // Weights come last, so that a snapshot with weights is a complete one.
+        for file in files.choose(repo, revision, &listed)? {
+            self.file(repo, &commit, &file, observe)?;
+        }
+        cache.remember(revision, &commit)?;
+        Ok(Snapshot { folder: cache.snapshot(&commit), commit: Some(commit) })
+    }
+
+    /// One file at a commit: from the cache, or fetched into it.
+    fn file(&self, repo: &str, commit: &str, file: &str, observe: &dyn Fn(Event<'_>)) -> Result<PathBuf, Error> {
+        check_name(file)?;
+        let cache = RepoCache::new(&self.settings.cache, repo)?;
+        let path = cache.snapshot(commit).join(file);
+        if path.is_file() {
+            return Ok(path);
+        }
+        let url = format!("{}/{repo}/resolve/{commit}/{}", self.settings.endpoint, escape(file));
+        let FileInfo { etag, size } = self.file_info(repo, commit, file, &url)?;
+        let etag = etag.ok_or_else(|| HubError::Protocol { url: url.clone(), what: "an ETag" })?;
+        check_name(&etag)?;
+        let (complete, partial) = cache.blob(&etag);
+        let _lock = cache.lock(&etag)?;
+        let folder = complete.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
+        if !complete.is_file() {
+            // The ETag of a large file is the SHA-256 of its content; others have Git's own sums.
+            let sha256 = Some(etag.as_str()).filter(|etag| etag.len() == 64);
+            Transfer { repo, file, url: &url, size, sha256 }.run(&self.http, &partial, &complete, observe)?;
+        }
+        if is_weights(file)
+            && let Err(error) = check_weights(&complete)
+        {
+            fs::remove_file(&complete).map_err(Error::io("remove", &complete))?;
+            return Err(error);
+        }
+        observe(Event::Finished);
+        Ok(cache.link(commit, file, &etag)?)
+    }
+
+    /// What a revision means, and the files that it has.
+    fn repo_info(&self, repo: &str, revision: &str) -> Result<RepoInfo, Error> {
+        let url = format!("{}/api/models/{repo}/revision/{}", self.settings.endpoint, escape_all(revision));
+        self.http.retry(|attempt| {
+            let mut answer = self.http.send(&Method::GET, &url, None, attempt, |_| false)?;
+            if !answer.status.is_success() {
+                return Err(refused(answer, attempt, |status, code, message| {
+                    self.explain(status, code, message, repo, revision, None)
+                }));
+            }
+            let protocol = || HubError::Protocol { url: url.clone(), what: "the list of the repository's files" };
+            let mut text = Vec::new();
+            let read = answer.body.as_reader().take(LIST_BYTES).read_to_end(&mut text);
+            if let Err(error) = read {
+                let error = HubError::Network { url: url.clone(), reason: error.to_string(), attempts: attempt };
+                return Err(Failure::Passing { error, wait: None, progress: false });
+            }
+            let info: RepoInfo = serde_json::from_slice(&text).map_err(|_| protocol())?;
+            if is_commit(&info.sha) { Ok(info) } else { Err(protocol().into()) }
+        })
+    }
+
+    /// The length and name of a file's content, without the content.
+    fn file_info(&self, repo: &str, commit: &str, file: &str, url: &str) -> Result<FileInfo, Error> {
+        self.http.retry(|attempt| {
+            let mut info = FileInfo::default();
+            // The Hub itself tells about a file that another host keeps; that host need not be asked.
+            let told = |headers: &HeaderMap, info: &mut FileInfo| {
+                let linked = header(headers, "x-linked-etag").map(|etag| plain(&etag));
+                info.size = info.size.or_else(|| header(headers, "x-linked-size")?.parse().ok());
+                info.etag = info.etag.take().or(linked);
+                info.etag.is_some()
+            };
+            let answer =
+                self.http.send(&Method::HEAD, url, None, attempt, |answer| told(&answer.headers, &mut info))?;
+            if !answer.status.is_success() && !answer.status.is_redirection() {
+                return Err(refused(answer, attempt, |status, code, message| {
+                    self.explain(status, code, message, repo, commit, Some(file))
+                }));
+            }
+            if answer.status.is_success() && !told(&answer.headers, &mut info) {
+                info.etag = header(&answer.headers, "etag").map(|etag| plain(&etag));
+                info.size = info.size.or_else(|| header(&answer.headers, "content-length")?.parse().ok());
+            }
+            Ok(info)
+        })
+    }
+
+    /// The Hub's refusals by its `X-Error-Code`, or by status where there is none.
+    fn explain(
+        &self,
+        status: u16,
+        code: &str,
+        message: &str,
+        repo: &str,
+        revision: &str,
+        file: Option<&str>,
+    ) -> Option<HubError> {
+        let (repo, revision) = (repo.to_owned(), revision.to_owned());
+        let (endpoint, message, token) = (self.settings.endpoint.clone(), message.to_owned(), self.http.has_token());
+        match (code, status, file) {
+            ("GatedRepo", ..) | ("", 403, _) => {
+                Some(HubError::Gated { page: format!("{endpoint}/{repo}"), repo, message, token })
+            }
+            ("RevisionNotFound", ..) => Some(HubError::NoRevision { repo, revision }),
+            ("EntryNotFound" | "", 404, Some(file)) => Some(HubError::NoFile { repo, revision, file: file.to_owned() }),
+            ("", 401, _) if token => Some(HubError::Token { endpoint, message }),
+            ("RepoNotFound", ..) | (_, 401, _) | (_, 404, None) => Some(HubError::NoRepo { repo, endpoint, token }),
+            _ => None,
+        }
+    }
+
+    fn not_cached(&self, repo: &str, revision: &str, files: &Files, cache: &RepoCache) -> HubError {
+        let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
+        let missing = commit.and_then(|commit| files.first_missing(&cache.snapshot(&commit)));
+        HubError::Offline {
+            repo: repo.to_owned(),
+            revision: revision.to_owned(),
+            file: missing.unwrap_or_else(|| files.first()),
+            cache: self.settings.cache.clone(),
+        }
+    }
+}
+
+/// Whether a file holds tensors in a format that is checked.
+pub(super) fn is_weights(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
+}
+
+/// An `ETag` without its quotes and weakness.
+fn plain(etag: &str) -> String {
+    etag.trim_start_matches("W/").trim_matches('"').to_owned()
+}
+
+/// A path for an address.
+fn escape(path: &str) -> String {
+    path.split('/').map(escape_all).collect::<Vec<_>>().join("/")
+}
+
+/// One segment of a path for an address.
+fn escape_all(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut escaped, byte| {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push('%');
+            escaped.push_str(&super::transfer::hexadecimal(&[byte]).to_ascii_uppercase());
+        }
+        escaped
+    })
+}

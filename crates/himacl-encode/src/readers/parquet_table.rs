@@ -1,0 +1,219 @@
+//! Parquet tables: pictures as bytes or paths, captions as text.
+
+use super::columns::Columns;
+use super::dataset::{ReadOptions, Reader};
+use super::error::ReadError;
+use super::sample::{ImageSource, Record, Sample};
+use super::table::resolve;
+use crate::error::Error;
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::file::metadata::ParquetMetaDataReader;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Rows read at a time: few, since each may hold a picture.
+const BATCH_ROWS: usize = 64;
+
+/// Reads one table; the picture is a column of bytes, of paths, or the Hub's struct of both.
+pub(super) struct ParquetReader {
+    path: PathBuf,
+    options: ReadOptions,
+    /// Names of the columns that are read, by what they hold.
+    image: Option<String>,
+    caption: Option<String>,
+    key: Option<String>,
+    reader: Option<ParquetRecordBatchReader>,
+    batch: Option<RecordBatch>,
+    /// The next row of `batch`.
+    row: usize,
+    num_rows: u64,
+    read: u64,
+    first: u64,
+}
+
+impl ParquetReader {
+    pub(super) fn open(path: &Path, options: ReadOptions, first: u64) -> Result<Self, Error> {
+        let wrong = |source| himacl_data::Error::Parquet { path: path.to_path_buf(), source };
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let num_rows = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(wrong)?.file_metadata().num_rows();
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
+        let schema = builder.schema().clone();
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let columns = Columns::find(&options, &names, path)?;
+        let modality = options.modality;
+        let refuse = |column: usize, expected| {
+            let (column, got) = (names[column].clone(), schema.field(column).data_type().to_string());
+            Err(ReadError::ColumnType { path: path.to_path_buf(), column, got, expected })
+        };
+        let mut image = columns.image.filter(|_| modality.has_image());
+        if let Some(column) = image
+            && !holds_images(schema.field(column).data_type())
+        {
+            refuse(column, "binary, text, or a struct of `bytes` and `path`")?;
+        }
+        // Metadata is kept where it costs nothing: paths of pictures beside captions, but not the pictures.
+        let is_path = |column: &usize| is_text(schema.field(*column).data_type());
+        image = image.or(columns.image.filter(is_path));
+        let caption = columns.caption.filter(|column| modality.has_text() || is_path(column));
+        if let Some(column) = caption
+            && !is_path(&column)
+        {
+            refuse(column, "text")?;
+        }
+        let key = columns.key.filter(|&column| is_key(schema.field(column).data_type()));
+        let name = |column: Option<usize>| column.map(|column| names[column].clone());
+        let mut reader = Self {
+            path: path.to_path_buf(),
+            options,
+            image: name(image),
+            caption: name(caption),
+            key: name(key),
+            reader: None,
+            batch: None,
+            row: 0,
+            num_rows: num_rows as u64,
+            read: 0,
+            first,
+        };
+        reader.start_at(0)?;
+        Ok(reader)
+    }
+
+    /// Goes on with a row of the file; whole row groups before it are not read.
+    fn start_at(&mut self, row: u64) -> Result<(), Error> {
+        let wrong = |source| himacl_data::Error::Parquet { path: self.path.clone(), source };
+        let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
+        let (mut groups, mut before) = (Vec::new(), 0);
+        for (index, group) in builder.metadata().row_groups().iter().enumerate() {
+            let rows = group.num_rows() as u64;
+            if groups.is_empty() && before + rows <= row {
+                before += rows;
+            } else {
+                groups.push(index);
+            }
+        }
+        let wanted = [&self.image, &self.caption, &self.key].into_iter().flatten().map(String::as_str);
+        let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
+        let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH_ROWS);
+        self.reader = Some(builder.with_offset((row - before) as usize).build().map_err(wrong)?);
+        (self.batch, self.row, self.read) = (None, 0, row);
+        Ok(())
+    }
+
+    fn next_batch(&mut self) -> Result<bool, Error> {
+        let next = self.reader.as_mut().and_then(Iterator::next).transpose();
+        let wrong = |error: ArrowError| himacl_data::Error::Parquet { path: self.path.clone(), source: error.into() };
+        (self.batch, self.row) = (next.map_err(wrong)?, 0);
+        Ok(self.batch.is_some())
+    }
+
+    fn record(&self, batch: &RecordBatch, row: usize) -> Record {
+        let text = |name: &Option<String>| text_at(batch.column_by_name(name.as_ref()?)?, row);
+        let mut sample = Sample {
+            key: text(&self.key).unwrap_or_else(|| (self.first + self.read).to_string()),
+            caption: text(&self.caption),
+            ..Sample::default()
+        };
+        if let Some(column) = self.image.as_ref().and_then(|name| batch.column_by_name(name)) {
+            self.place_image(&mut sample, column, row);
+        }
+        Record::checked(sample, self.options.modality)
+    }
+
+    fn place_image(&self, sample: &mut Sample, column: &ArrayRef, row: usize) {
+        if let Some(fields) = column.as_struct_opt() {
+            if fields.is_null(row) {
+                return;
+            }
+            sample.image_path = fields.column_by_name("path").and_then(|path| text_at(path, row));
+            if let Some(bytes) = fields.column_by_name("bytes").and_then(|bytes| bytes_at(bytes, row)) {
+                sample.image = Some(ImageSource::Bytes(bytes));
+                return;
+            }
+        } else if let Some(bytes) = bytes_at(column, row) {
+            sample.image = Some(ImageSource::Bytes(bytes));
+            return;
+        } else {
+            sample.image_path = text_at(column, row);
+        }
+        sample.image = sample.image_path.as_ref().map(|path| ImageSource::File(resolve(&self.path, path)));
+    }
+}
+
+impl Iterator for ParquetReader {
+    type Item = Result<Record, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.batch.as_ref().is_none_or(|batch| self.row >= batch.num_rows()) {
+            match self.next_batch() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        let record = self.record(self.batch.as_ref()?, self.row);
+        self.row += 1;
+        self.read += 1;
+        Some(Ok(record))
+    }
+}
+
+impl Reader for ParquetReader {
+    fn skip_records(&mut self, count: u64) -> Result<u64, Error> {
+        let skipped = count.min(self.num_rows - self.read);
+        self.start_at(self.read + skipped)?;
+        Ok(skipped)
+    }
+}
+
+fn is_text(kind: &DataType) -> bool {
+    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+fn is_key(kind: &DataType) -> bool {
+    is_text(kind) || kind.is_integer()
+}
+
+fn holds_images(kind: &DataType) -> bool {
+    match kind {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
+        DataType::Struct(fields) => {
+            fields.iter().any(|field| field.name() == "bytes" && holds_images(field.data_type()))
+        }
+        other => is_text(other),
+    }
+}
+
+fn text_at(column: &ArrayRef, row: usize) -> Option<String> {
+    if column.is_null(row) {
+        return None;
+    }
+    let text = match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+        DataType::LargeUtf8 => column.as_string::<i64>().value(row).to_owned(),
+        DataType::Utf8View => column.as_string_view().value(row).to_owned(),
+        DataType::Int64 => column.as_primitive::<arrow_array::types::Int64Type>().value(row).to_string(),
+        DataType::UInt64 => column.as_primitive::<arrow_array::types::UInt64Type>().value(row).to_string(),
+        DataType::Int32 => column.as_primitive::<arrow_array::types::Int32Type>().value(row).to_string(),
+        DataType::UInt32 => column.as_primitive::<arrow_array::types::UInt32Type>().value(row).to_string(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+fn bytes_at(column: &ArrayRef, row: usize) -> Option<Vec<u8>> {
+    if column.is_null(row) {
+        return None;
+    }
+    match column.data_type() {
+        DataType::Binary => Some(column.as_binary::<i32>().value(row).to_vec()),
+        DataType::LargeBinary => Some(column.as_binary::<i64>().value(row).to_vec()),
+        DataType::BinaryView => Some(column.as_binary_view().value(row).to_vec()),
+        _ => None,
+    }
+}

@@ -1,0 +1,319 @@
+//! Every family of encoders against `PyTorch` (scripts/golden/encoders.py), and preparation of pictures against Pillow.
+
+use candle_core::{DType, Device, Tensor};
+use himacl_encode::encoder::registry::{self, EncoderSpec, Family, Fit, ImageSpec, Interpolation, Pooling};
+use himacl_encode::encoder::{Encoder, EncoderError, Pixels, Preprocessor, Tokens};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders")
+}
+
+fn tensors(path: &Path) -> HashMap<String, Tensor> {
+    candle_core::safetensors::load(path, &Device::Cpu).unwrap()
+}
+
+/// Folders with a description, by name.
+fn cases() -> Vec<(String, PathBuf)> {
+    let folders = fs::read_dir(golden()).unwrap().map(|entry| entry.unwrap().path());
+    let mut cases: Vec<_> = folders
+        .filter(|path| path.join("spec.toml").exists())
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), path))
+        .collect();
+    cases.sort();
+    cases
+}
+
+fn spec(name: &str, folder: &Path) -> EncoderSpec {
+    registry::parse(name, &fs::read_to_string(folder.join("spec.toml")).unwrap()).unwrap()
+}
+
+fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
+    tensor.to_vec2().unwrap()
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+/// Cosine above 0.9999 in every row, and every value as near as rounding allows.
+fn check(name: &str, got: &Tensor, expected: &Tensor, tolerance: f32) {
+    assert_eq!(got.dims(), expected.dims(), "{name}");
+    for (row, (got, expected)) in rows(got).iter().zip(rows(expected)).enumerate() {
+        let cosine = cosine(got, &expected);
+        let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        println!("{name} row {row}: cosine {cosine:.9}, largest difference {worst:.1e}");
+        assert!(cosine > 0.9999, "{name} row {row}: cosine {cosine}");
+        assert!(worst < tolerance, "{name} row {row}: largest difference {worst}, tolerance {tolerance}");
+    }
+}
+
+fn texts() -> Vec<String> {
+    serde_json::from_str(&fs::read_to_string(golden().join("texts.json")).unwrap()).unwrap()
+}
+
+fn pictures() -> Vec<Pixels> {
+    let pictures = &tensors(&golden().join("pictures.safetensors"))["pictures"];
+    (0..pictures.dim(0).unwrap())
+        .map(|row| Pixels(pictures.get(row).unwrap().flatten_all().unwrap().to_vec1().unwrap()))
+        .collect()
+}
+
+#[test]
+fn as_pytorch() {
+    let cases = cases();
+    assert!(cases.len() >= 28, "the golden folders are there");
+    for (name, folder) in cases {
+        let spec = spec(&name, &folder);
+        let expected = tensors(&folder.join("expected.safetensors"));
+        let encoder =
+            Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(encoder.text.is_some(), expected.contains_key("text"), "{name}");
+        assert_eq!(encoder.image.is_some(), expected.contains_key("image"), "{name}");
+        // The second form has gradients to keep, and runs on Candle's own operations; MobileCLIP has none.
+        let plain = match Encoder::load_trainable(&spec, &folder, &Device::Cpu) {
+            Ok((plain, variables)) => {
+                assert!(!variables.is_empty());
+                Some(plain)
+            }
+            Err(EncoderError::NotTrainable { .. }) if name.starts_with("mobileclip-") => None,
+            Err(error) => panic!("{name}: {error}"),
+        };
+        for (form, encoder) in [("fused", Some(&encoder)), ("plain", plain.as_ref())] {
+            let Some(encoder) = encoder else { continue };
+            if let Some(text) = &encoder.text {
+                let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+                let got = text.encode(&tokens).unwrap();
+                check(&format!("{name} text, {form}"), &got, &expected["text"], 1e-4);
+                assert_eq!(Some(text.dimension()), spec.dimension);
+            }
+            if let Some(image) = &encoder.image {
+                let got = image.encode(&pictures()).unwrap();
+                check(&format!("{name} image, {form}"), &got, &expected["image"], 1e-4);
+                assert_eq!(image.dimension(), got.dim(1).unwrap());
+            }
+        }
+    }
+}
+
+/// In half precision every family runs on Candle's own operations, as it does on other devices. (Candle's CPU multiplies no
+/// bf16.)
+#[test]
+fn half_precision_is_near() {
+    for (name, folder) in cases() {
+        let (spec, expected) = (spec(&name, &folder), tensors(&folder.join("expected.safetensors")));
+        let encoder = Encoder::load(&spec, &folder, &Device::Cpu, DType::F16).unwrap();
+        let near = |kind: &str, got: &Tensor| {
+            assert_eq!(got.dtype(), DType::F32, "{name}");
+            for (row, (got, expected)) in rows(got).iter().zip(rows(&expected[kind])).enumerate() {
+                let cosine = cosine(got, &expected);
+                assert!(cosine > 0.9999, "{name} {kind} row {row}: {cosine}");
+            }
+        };
+        if let Some(text) = &encoder.text {
+            let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+            near("text", &text.encode(&tokens).unwrap());
+        }
+        if let Some(image) = &encoder.image {
+            near("image", &image.encode(&pictures()).unwrap());
+        }
+    }
+}
+
+fn compare(name: &str, encoder: &Encoder, expected: &HashMap<String, Tensor>) {
+    if let Some(text) = &encoder.text {
+        let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+        check(&format!("{name} text"), &text.encode(&tokens).unwrap(), &expected["text"], 1e-4);
+    }
+    if let Some(image) = &encoder.image {
+        check(&format!("{name} image"), &image.encode(&pictures()).unwrap(), &expected["image"], 1e-4);
+    }
+}
+
+/// Of a repository that the registry does not have, only the family is told. The registry's encoders of these families
+/// have other means, poolings, prompts, lengths and sizes.
+#[test]
+fn repositories_describe_themselves() {
+    for (name, family) in [
+        ("sentence-transformers", Family::SentenceTransformers),
+        ("sentence-transformers", Family::Bert),
+        ("bert", Family::Bert),
+        ("qwen3", Family::Qwen3),
+        ("clip-laion", Family::Clip),
+        ("clip-open-clip", Family::Clip),
+        ("mobileclip-fastvit", Family::MobileClip),
+        ("mobileclip-vit", Family::Clip),
+        ("siglip2", Family::Siglip),
+        ("dinov2", Family::Dinov2),
+    ] {
+        let folder = golden().join(name);
+        let spec = registry::for_repo("org/model", "main", family);
+        let encoder = Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap();
+        compare(&format!("{name} as {family:?}"), &encoder, &tensors(&folder.join("expected.safetensors")));
+    }
+    let refused = |name: &str, family| {
+        let spec = registry::for_repo("org/model", "main", family);
+        let refused = Encoder::load(&spec, &golden().join(name), &Device::Cpu, DType::F32).err();
+        refused.unwrap_or_else(|| panic!("{name} is described nowhere")).to_string()
+    };
+    let error = refused("vit", Family::Vit);
+    assert!(error.contains("says how pictures are prepared") && error.contains("preprocessor_config.json"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["open_clip_model.safetensors", "tokenizer.json"] {
+        fs::copy(golden().join("mobileclip-vit").join(name), folder.path().join(name)).unwrap();
+    }
+    let config = fs::read_to_string(golden().join("mobileclip-vit/open_clip_config.json")).unwrap();
+    fs::write(folder.path().join("open_clip_config.json"), config.replace("vit_base_mci_224", "vit_base_r50")).unwrap();
+    let error = refused(folder.path().to_str().unwrap(), Family::MobileClip);
+    assert!(error.contains("`vit_base_r50`") && error.contains("vit_base_mci_224"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json"] {
+        fs::copy(golden().join("siglip2").join(name), folder.path().join(name)).unwrap();
+    }
+    let error = refused(folder.path().to_str().unwrap(), Family::Siglip);
+    assert!(error.contains("no tokenizer_config.json"), "{error}");
+}
+
+#[test]
+fn prompts_of_a_folder_are_put_before_texts() {
+    let folder = golden().join("sentence-transformers");
+    let spec = spec("sentence-transformers", &folder).with_prompt("query", &folder).unwrap();
+    let encoder = Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap();
+    let text = encoder.text.unwrap();
+    let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+    let expected = &tensors(&folder.join("expected.safetensors"))["query"];
+    check("query", &text.encode(&tokens).unwrap(), expected, 1e-4);
+}
+
+/// What a description says goes before what the files say.
+#[test]
+fn descriptions_go_before_files() {
+    let folder = golden().join("sentence-transformers");
+    let encode = |change: &dyn Fn(&mut EncoderSpec)| {
+        let mut spec = spec("sentence-transformers", &folder);
+        change(&mut spec);
+        let text = Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap().text.unwrap();
+        let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+        (tokens.iter().map(|tokens| tokens.0.len()).max().unwrap(), rows(&text.encode(&tokens).unwrap()))
+    };
+    let (longest, plain) = encode(&|_| ());
+    assert_eq!(longest, 24);
+    assert_eq!(encode(&|spec| spec.text.as_mut().unwrap().max_tokens = Some(9)).0, 9);
+    let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt();
+    assert!((length(&plain[0]) - 1.0).abs() < 1e-5);
+    assert!((length(&encode(&|spec| spec.normalize = Some(false)).1[0]) - 1.0).abs() > 1e-2);
+    assert_ne!(encode(&|spec| spec.pooling = Some(Pooling::Mean)).1, plain);
+}
+
+/// A tokenizer that tells large letters from small ones gets small ones where the description asks for it.
+#[test]
+fn texts_are_turned_to_lower_case() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(golden().join("bert").join(name), folder.path().join(name)).unwrap();
+    }
+    fs::copy(golden().join("siglip2/tokenizer.json"), folder.path().join("tokenizer.json")).unwrap();
+    let tokens = |lowercase: bool, text: &str| {
+        let mut spec = spec("bert", &golden().join("bert"));
+        spec.text.as_mut().unwrap().lowercase = lowercase;
+        Encoder::load(&spec, folder.path(), &Device::Cpu, DType::F32).unwrap().text.unwrap().tokenize(text).unwrap()
+    };
+    assert_ne!(tokens(false, "The CAT"), tokens(false, "the cat"));
+    assert_eq!(tokens(true, "The CAT"), tokens(true, "the cat"));
+    assert_eq!(tokens(true, "The CAT"), tokens(false, "the cat"));
+}
+
+#[test]
+fn embeddings_do_not_depend_on_the_batch() {
+    for (name, folder) in cases() {
+        let encoder = Encoder::load(&spec(&name, &folder), &folder, &Device::Cpu, DType::F32).unwrap();
+        let close = |all: &Tensor, row: usize, alone: &Tensor| {
+            let worst = (all.narrow(0, row, 1).unwrap() - alone).unwrap().abs().unwrap().max_all().unwrap();
+            assert!(worst.to_scalar::<f32>().unwrap() < 1e-5, "{name} row {row}");
+        };
+        if let Some(text) = &encoder.text {
+            let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+            let all = text.encode(&tokens).unwrap();
+            for row in 0..tokens.len() {
+                close(&all, row, &text.encode(&tokens[row..=row]).unwrap());
+            }
+            assert_eq!(text.encode(&[]).unwrap().dims(), [0, text.dimension()]);
+        }
+        if let Some(image) = &encoder.image {
+            let (pictures, all) = (pictures(), image.encode(&pictures()).unwrap());
+            for row in 0..pictures.len() {
+                close(&all, row, &image.encode(&pictures[row..=row]).unwrap());
+            }
+            assert_eq!(image.encode(&[]).unwrap().dims(), [0, image.dimension()]);
+        }
+    }
+}
+
+#[test]
+fn pictures_are_prepared_as_pillow_does() {
+    let folder = golden().join("pictures");
+    let expected = tensors(&folder.join("expected.safetensors"));
+    assert!(expected.len() >= 60);
+    let from = registry::find("efficientnet-lite0").unwrap().image.unwrap();
+    let mut wrong = Vec::new();
+    for (key, expected) in expected {
+        let [name, filter, fit] = key.split('.').collect::<Vec<_>>()[..] else { panic!("{key}") };
+        let spec = ImageSpec {
+            resize: 24,
+            crop: 20,
+            fit: if fit == "stretch" { Fit::Stretch } else { Fit::Shortest },
+            interpolation: match filter {
+                "bilinear" => Interpolation::Bilinear,
+                "bicubic" => Interpolation::Bicubic,
+                _ => Interpolation::Lanczos,
+            },
+            ..from.clone()
+        };
+        let picture = image::open(folder.join(format!("{name}.png"))).unwrap();
+        let Pixels(got) = Preprocessor::new(spec).unwrap().apply(&picture).unwrap();
+        let expected: Vec<u8> = expected.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(got.len(), expected.len(), "{key}");
+        let worst = got.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        // Without transparency the arithmetic is Pillow's own, bit for bit.
+        if worst > u8::from(name == "alpha") {
+            wrong.push(format!("{key}: {worst}/255"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+/// Large batches go through the model in parts that depend on the batch alone.
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    for name in ["bert", "clip", "mpnet", "efficientnet-lite", "mobileclip-fastvit"] {
+        let folder = golden().join(name);
+        let encoder = Encoder::load(&spec(name, &folder), &folder, &Device::Cpu, DType::F32).unwrap();
+        let on = |threads: usize, encode: &(dyn Fn() -> Tensor + Sync)| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            rows(&pool.install(encode))
+        };
+        let check = |encode: &(dyn Fn() -> Tensor + Sync), alone: &dyn Fn(usize) -> Tensor| {
+            let one = on(1, encode);
+            assert!(one == on(2, encode) && one == on(5, encode), "{name}");
+            for (row, values) in one.iter().enumerate() {
+                let alone = &rows(&alone(row))[0];
+                let worst = values.iter().zip(alone).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst < 1e-5, "{name} row {row}: {worst}");
+            }
+        };
+        if let Some(text) = &encoder.text {
+            let lines = texts();
+            let tokens: Vec<Tokens> = (0..47).map(|row| text.tokenize(&lines[row * 5 % 6]).unwrap()).collect();
+            check(&|| text.encode(&tokens).unwrap(), &|row| text.encode(&tokens[row..=row]).unwrap());
+        }
+        if let Some(image) = &encoder.image {
+            let few = pictures();
+            let pictures: Vec<Pixels> = (0..23).map(|row| few[row % few.len()].clone()).collect();
+            check(&|| image.encode(&pictures).unwrap(), &|row| image.encode(&pictures[row..=row]).unwrap());
+        }
+    }
+}
