@@ -2,7 +2,7 @@
 
 use super::confidence::Joint;
 use super::error::AlignError;
-use hiref_core::solver::assignment::{AssignmentSolver, CostMatrix};
+use hiref_core::assignment::{AssignmentSolver, CostMatrix};
 use hiref_core::{CostKind, HirefParams, Observer, Permutation, Problem, UNMATCHED, WarmStart};
 use serde::{Deserialize, Serialize};
 

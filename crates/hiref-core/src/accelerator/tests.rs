@@ -2,8 +2,8 @@
 
 use super::{Accelerator, FeatureTensors};
 use crate::cost::CostKind;
-use crate::coupling::mean_cost;
 use crate::geometry::{InnerProductGeometry, OnDevice, Supports};
+use crate::mean_cost::mean_cost;
 use crate::pricing::price;
 use crate::problem::Problem;
 use crate::refine::{Emulated, Hiref, HirefParams, Quality};

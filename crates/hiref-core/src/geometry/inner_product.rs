@@ -350,7 +350,8 @@ fn leading_directions(x: &Side<'_>, y: &Side<'_>, k: usize, seed: u64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coupling::{Permutation, mean_cost};
+    use crate::mean_cost::mean_cost;
+    use crate::permutation::Permutation;
     use crate::problem::Problem;
     use rand::Rng;
 

@@ -3,9 +3,7 @@
 mod inner_product;
 mod kd_order;
 mod supports;
-mod tiled_cost;
 
 pub(crate) use inner_product::{Features, InnerProductGeometry};
 pub(crate) use kd_order::{equal_offsets, kd_order};
 pub(crate) use supports::{OnDevice, Supports};
-pub(crate) use tiled_cost::{TILE_ROWS, TiledCost, multiply};

@@ -3,12 +3,12 @@
 mod device;
 
 use super::partition::Partition;
+use crate::assignment::{AssignmentSolver, CostMatrix, Scalar};
 use crate::cost::CostTile;
-use crate::coupling::{Permutation, UNMATCHED};
 use crate::geometry::Supports;
+use crate::permutation::{Permutation, UNMATCHED};
 use crate::pricing::shifts;
 use crate::progress::{Event, Observer, Phase};
-use crate::solver::assignment::{AssignmentSolver, CostMatrix, Scalar};
 use rayon::prelude::*;
 
 /// A pairing of all y points with x points and stand-ins, with prices.
@@ -249,7 +249,7 @@ struct Precision<T> {
 impl<T: Scalar> Precision<T> {
     /// The column of each row and the column potentials.
     fn assign(&mut self, tile: &CostTile, mut g: Vec<f64>, parts: &[usize], warm: bool) -> (Vec<u32>, Vec<f64>) {
-        tile.write(&mut self.matrix);
+        self.matrix.fill_from(tile);
         let solution = if warm {
             align_parts(tile, &mut g, parts);
             // Prices of an optimal solution differ by no more than costs do; what is further apart is left over from

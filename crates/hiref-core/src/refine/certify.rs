@@ -3,9 +3,8 @@
 use super::block_solver::Pairing;
 use super::output::Certificate;
 use crate::geometry::Supports;
-use crate::pricing::align;
+use crate::pricing::{DualBound, align, c_transform_x, c_transform_y, relative_gap};
 use crate::progress::{Event, Observer, Phase};
-use crate::solver::sparse_assignment::{DualBound, c_transform_x, c_transform_y, relative_gap};
 
 /// Passes over all pairs, at most: each raises the potentials of one side as far as the other's allow.
 const PASSES: usize = 4;

@@ -2,13 +2,13 @@
 
 use super::output::LevelReport;
 use super::params::{HirefParams, Quality};
+use crate::assignment::{AssignmentSolver, CostMatrix};
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::geometry::{Supports, equal_offsets, kd_order};
 use crate::points::Rows;
+use crate::pricing::PricedRounds;
 use crate::progress::{Event, Observer, Phase};
-use crate::solver::assignment::{AssignmentSolver, CostMatrix};
-use crate::solver::sparse_assignment::PricedRounds;
 use rayon::prelude::*;
 use std::time::Instant;
 

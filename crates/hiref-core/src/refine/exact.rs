@@ -3,9 +3,9 @@
 use super::block_solver::Pairing;
 use super::output::{RoundReport, Termination};
 use super::polish::Polisher;
-use crate::pricing::align;
+use crate::pricing::{DualBound, PricedRounds, align};
 use crate::progress::{Event, Observer, Phase};
-use crate::solver::sparse_assignment::{DualBound, PricedRounds};
+
 use std::time::Instant;
 
 /// How the rounds ended.

@@ -1,7 +1,7 @@
 //! What a solve returns.
 
 use super::warm_start::{Prices, WarmStart};
-use crate::coupling::Permutation;
+use crate::permutation::Permutation;
 pub use crate::termination::Termination;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +78,13 @@ pub struct PhaseSeconds {
     pub exact: f64,
     /// The certificate.
     pub certify: f64,
+}
+
+impl PhaseSeconds {
+    /// All phases together.
+    pub fn total(&self) -> f64 {
+        self.split + self.leaves + self.polish + self.exact + self.certify
+    }
 }
 
 /// The coupling and how it came about.

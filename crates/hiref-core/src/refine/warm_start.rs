@@ -2,9 +2,9 @@
 
 use super::arrays::{Array, Arrays, encode};
 use super::block_solver::Pairing;
-use crate::coupling::{Permutation, UNMATCHED};
 use crate::error::Error;
 use crate::geometry::Supports;
+use crate::permutation::{Permutation, UNMATCHED};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;

@@ -11,13 +11,13 @@ use super::partition::Partition;
 use super::polish::{Grouping, Polisher, SweepRecord, group_pairs};
 use super::warm_start::merge;
 use crate::accelerator::Accelerator;
-use crate::coupling::mean_cost;
 use crate::error::Error;
 use crate::geometry::{InnerProductGeometry, Supports};
+use crate::mean_cost::mean_cost;
+use crate::pricing::DualBound;
 use crate::problem::Problem;
 use crate::progress::{Event, Observer, Phase};
 use crate::schedule::rank_schedule;
-use crate::solver::sparse_assignment::DualBound;
 use std::time::Instant;
 
 /// Blocks of a warm start that are solved on trial.
