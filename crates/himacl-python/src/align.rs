@@ -4,9 +4,9 @@ use crate::arrays::{Rows, matrix, values};
 use crate::errors::Failure;
 use crate::job::{self, Options};
 use candle_core::Tensor;
-use hiref_core::Permutation;
 use himacl::align::{AlignParams, Alignment};
 use himacl::train::Model;
+use hiref_core::Permutation;
 use numpy::{PyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -143,9 +143,9 @@ impl Map {
 }
 
 /// Known pairs, `(k, 2)`.
-pub(crate) fn known_pairs(pairs: Option<&PyReadonlyArray2<'_, i64>>) -> PyResult<Vec<(u32, u32)>> {
+pub(crate) fn known_pairs(py: Python<'_>, pairs: Option<&PyReadonlyArray2<'_, i64>>) -> PyResult<Vec<(u32, u32)>> {
     let Some(pairs) = pairs else { return Ok(Vec::new()) };
-    let refuse = |text: String| pyo3::exceptions::PyValueError::new_err(text);
+    let refuse = |text: String| Failure::Input(text).raise(py);
     if pairs.shape()[1] != 2 {
         return Err(refuse(format!("anchors have shape {:?}, expected (k, 2): source row, target row", pairs.shape())));
     }
@@ -184,7 +184,7 @@ pub(crate) fn align<'py>(
     on_event: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Aligned<'py>> {
     let (source, target) = (source.view()?, target.view()?);
-    let anchors = known_pairs(anchors.as_ref())?;
+    let anchors = known_pairs(py, anchors.as_ref())?;
     let (aligned, pairs, confidence) = job::run(py, &Options { threads, on_event }, |watcher| {
         let params: AlignParams = serde_json::from_str(params)?;
         let aligner = params.check()?;
@@ -194,9 +194,7 @@ pub(crate) fn align<'py>(
             "anchors" => aligner.anchors(&source, &target, &anchors, watcher)?,
             "unpaired" => aligner.unpaired(&source, &target, &anchors, watcher)?,
             other => {
-                return Err(Failure::Input(format!(
-                    "mode is `{other}`, expected shared-space, anchors or unpaired"
-                )));
+                return Err(Failure::Input(format!("mode is `{other}`, expected shared-space, anchors or unpaired")));
             }
         };
         let rows = |side: &Tensor| side.dim(0);

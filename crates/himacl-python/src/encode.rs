@@ -5,10 +5,10 @@ use crate::device::open_device;
 use crate::errors::{Failure, with_causes};
 use crate::job::{self, Options, Watcher};
 use candle_core::{DType, Tensor};
-use himacl::readers::decode_image;
 use himacl::encoder::registry::{self, EncoderSpec, Family};
 use himacl::encoder::{Encoder as Towers, EncoderError};
 use himacl::hub::{Files, Hub, HubSettings, local_snapshot};
+use himacl::readers::decode_image;
 use hiref_core::Observer;
 use image::{DynamicImage, RgbImage};
 use pyo3::prelude::*;
@@ -169,9 +169,9 @@ impl Picture {
                 let size = (u32::try_from(*width), u32::try_from(*height));
                 let (Ok(width), Ok(height)) = size else { return Err("it is too large".to_owned()) };
                 let image = RgbImage::from_raw(width, height, values.clone());
-                image.map(DynamicImage::ImageRgb8).ok_or_else(|| {
-                    format!("{} bytes of pixels, expected {width} x {height} x 3", values.len())
-                })
+                image
+                    .map(DynamicImage::ImageRgb8)
+                    .ok_or_else(|| format!("{} bytes of pixels, expected {width} x {height} x 3", values.len()))
             }
         }
     }
@@ -230,8 +230,8 @@ fn describe(
             Ok(EncoderSpec { revision: revision.unwrap_or(spec.revision), ..spec })
         }
         (None, Some(repo), Some(family)) => {
-            let family: Family = named(&family)
-                .map_err(|error| Failure::Input(format!("family is `{family}`: {error}")))?;
+            let family: Family =
+                named(&family).map_err(|error| Failure::Input(format!("family is `{family}`: {error}")))?;
             Ok(registry::for_repo(repo, revision.as_deref().unwrap_or("main"), family))
         }
         _ => Err(Failure::Input("expected the name of an encoder, or repo= and family= together".to_owned())),

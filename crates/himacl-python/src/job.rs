@@ -1,8 +1,8 @@
 //! Runs work without Python's lock: on threads of our own, stopped by Ctrl-C, telling of its progress.
 
 use crate::errors::{Failure, panicked};
-use hiref_core::{Event, Observer};
 use himacl::train::Watch;
+use hiref_core::{Event, Observer};
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde_json::{Value, json};
@@ -108,10 +108,8 @@ pub(crate) fn run<T: Send>(
     work: impl FnOnce(&Watcher) -> Result<T, Failure> + Send,
 ) -> PyResult<T> {
     let pool = pool(options.threads)?;
-    let watcher = Watcher {
-        stop: AtomicBool::new(false),
-        events: options.on_event.is_some().then(|| Mutex::new(Vec::new())),
-    };
+    let watcher =
+        Watcher { stop: AtomicBool::new(false), events: options.on_event.is_some().then(|| Mutex::new(Vec::new())) };
     let listener = options.on_event.as_ref().map(|listener| listener.clone().unbind());
     let (outcome, raised) = py.detach(|| {
         let (watcher, pool) = (&watcher, &pool);
@@ -193,7 +191,8 @@ fn pool(threads: Option<usize>) -> PyResult<Arc<ThreadPool>> {
 
 fn build(threads: Option<usize>) -> PyResult<Arc<ThreadPool>> {
     let builder = ThreadPoolBuilder::new().num_threads(threads.unwrap_or(0)).thread_name(|at| format!("himacl-{at}"));
-    builder.build().map(Arc::new).map_err(|error| {
-        pyo3::exceptions::PyRuntimeError::new_err(format!("cannot start worker threads: {error}"))
-    })
+    builder
+        .build()
+        .map(Arc::new)
+        .map_err(|error| pyo3::exceptions::PyRuntimeError::new_err(format!("cannot start worker threads: {error}")))
 }

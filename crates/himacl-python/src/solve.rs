@@ -34,7 +34,9 @@ pub(crate) fn pair<'py>(
     let (x_view, y_view) = (x.view()?, y.view()?);
     let earlier = warm_start.map(|object| match object.cast::<PyBytes>() {
         Ok(bytes) => Ok(Earlier::Bytes(bytes.as_bytes().to_vec())),
-        Err(_) => object.extract::<PyReadonlyArray1<'_, i64>>().and_then(|array| Ok(Earlier::Partners(array.as_slice()?.to_vec()))),
+        Err(_) => object
+            .extract::<PyReadonlyArray1<'_, i64>>()
+            .and_then(|array| Ok(Earlier::Partners(array.as_slice()?.to_vec()))),
     });
     let earlier = earlier.transpose()?;
     let solved = job::run(py, &Options { threads, on_event }, |watcher| {
@@ -91,7 +93,6 @@ fn describe<'py>(
     dict.set_item("summary", summary.to_string())?;
     Ok(dict)
 }
-
 
 /// A cost by its name.
 pub(crate) fn parse_cost(name: &str) -> Result<CostKind, Failure> {

@@ -29,7 +29,7 @@ pub(crate) fn train<'py>(
     on_event: Option<Bound<'py, PyAny>>,
 ) -> PyResult<(Map, String)> {
     let (source, target) = (source.view()?, target.view()?);
-    let anchors = known_pairs(anchors.as_ref())?;
+    let anchors = known_pairs(py, anchors.as_ref())?;
     let evaluation = match &evaluation {
         Some((source, target)) => Some((source.view()?, target.view()?)),
         None => None,

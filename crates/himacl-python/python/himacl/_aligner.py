@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from . import _himacl
 from ._arrays import as_pairs, as_rows
 from ._errors import InputError
-from ._estimator import Estimator
+from ._estimator import Estimator, NotFittedError
 from ._pair import _seed, _threads
 from ._progress import Progress, listener
 
@@ -43,6 +43,11 @@ class Mapper(Estimator):
     def joint(self, X: Any, Y: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Both sides in coordinates whose inner products are the scores, the mean of both directions' cosines."""
         return self._fitted().joint(as_rows(X, "X"), as_rows(Y, "Y"), _threads(self.threads))
+
+    def _fitted(self) -> _himacl.Map:
+        if not hasattr(self, "_map"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted\nhint: call fit(x, y) first")
+        return self._map
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)

@@ -88,10 +88,11 @@ class Encoder:
     def encode(self, texts: str | Iterable[str], *, batch_size: int = 32, normalize: bool = True) -> NDArray[np.float32]:
         """The embeddings of texts, ``(n, d)``, float32; of one text, ``(d,)``. Unit rows unless ``normalize=False``.
 
-        A text's embedding does not depend on its batch.
+        A text's embedding does not depend on what shares its batch, up to rounding.
         """
         if isinstance(texts, str):
-            return self.encode([texts], batch_size=batch_size, normalize=normalize)[0]
+            alone: NDArray[np.float32] = self.encode([texts], batch_size=batch_size, normalize=normalize)[0]
+            return alone
         all_texts = list(texts)
         for at, text in enumerate(all_texts):
             if not isinstance(text, str):

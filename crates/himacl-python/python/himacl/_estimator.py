@@ -52,8 +52,3 @@ class Estimator:
             transformer_tags=TransformerTags(),
             input_tags=InputTags(),
         )
-
-    def _fitted(self) -> Any:
-        if not hasattr(self, "_map"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted\nhint: call fit(x, y) first")
-        return self._map

@@ -155,7 +155,7 @@ class MongeMap(Mapper):
         digest = hashlib.sha256(_toml(self._recipe()).encode())
         for array in (*rows, *([] if known is None else [known])):
             digest.update(f"{array.dtype} {array.shape}".encode())
-            digest.update(memoryview(array).cast("B"))
+            digest.update(array.data)
         mark = f"sha256 of settings and arrays: {digest.hexdigest()}\n"
         if folder.exists() and any(folder.iterdir()):
             there = folder / _INPUTS

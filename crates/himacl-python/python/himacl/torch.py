@@ -68,7 +68,7 @@ class OTPlanSampler:
         x, y = _flat(x0).double(), _flat(x1).double()
         reg = self.reg * float(torch.cdist(x, y).square().max()) if self.normalize_cost else self.reg
         plan = baselines.sinkhorn(x, y, epsilon=reg, progress=False).to_dense().astype(np.float64)
-        return plan / plan.sum()
+        return np.asarray(plan / plan.sum())
 
     def _indices(self, x0: torch.Tensor, x1: torch.Tensor, replace: bool) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         size = len(x0)
@@ -115,7 +115,7 @@ class OTPlanSampler:
         return np.stack([X[:, t][index].numpy() for t, index in enumerate(indices)], axis=1)
 
 
-class PairedDataset(Dataset[tuple[Any, ...]]):
+class PairedDataset(Dataset[tuple[Any, ...]]):  # type: ignore[misc]
     """Pairs of a whole source and a whole target for a ``DataLoader``.
 
     The pairing is solved once, when the data set is made; :meth:`repair` solves it again, from where it was, after the source
