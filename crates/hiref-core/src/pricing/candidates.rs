@@ -1,12 +1,4 @@
-//! The y points of least reduced cost for each x point.
-
-use super::tiles;
-use super::tree::PriceTree;
-use crate::cost::CostKind;
-use crate::geometry::Supports;
-
-/// Up to this many coordinates a tree finds the least reduced costs faster than tiles do.
-const TREE_DIMENSION: usize = 4;
+//! The y points of least reduced cost for each x point, as they are found.
 
 /// The least reduced costs of every x point under prices g.
 pub(crate) struct Pricing {
@@ -23,28 +15,6 @@ pub(crate) struct Pricing {
 impl Pricing {
     pub(crate) fn new(num_x: usize, width: usize) -> Self {
         Self { width, columns: vec![0; num_x * width], costs: vec![0.0; num_x * width], floor: vec![0.0; num_x] }
-    }
-}
-
-/// Finds, for each x point, the `width` y points of least `c_ij - g_j`; `y_of_x` is the present pairing, by which the search
-/// is guided. `None` if `should_stop` said so.
-///
-/// Tiles take O(n m d), a tree in few dimensions about O((n + m) log m).
-pub(crate) fn price(
-    supports: Supports<'_>,
-    y_of_x: &[u32],
-    g: &[f64],
-    width: usize,
-    should_stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Pricing> {
-    let width = width.min(supports.num_y());
-    let metric = matches!(supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
-    if metric && supports.dimension() <= TREE_DIMENSION {
-        PriceTree::new(supports, y_of_x, g).price(width, should_stop)
-    } else if let Some(device) = supports.device {
-        device.accelerator.price(device.turned, supports, g, width, should_stop)
-    } else {
-        tiles::price(supports, y_of_x, g, width, should_stop)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Blocks on a device: costs and an auction there; the choice of epsilon, prices and the exact change of the cost on the host.
 
-use super::{Pairing, Solved, SolvedPair, Workspace, mean};
-use crate::accelerator::Accelerator;
+use super::Accelerator;
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::geometry::Supports;
-use crate::progress::{Event, Observer, Phase};
+use crate::refine::{BlockSolver, Pairing, SolvedBlock, SolvedPair, Workspace, mean};
 use hiref_kernels::{
     Auction, BlockCosts, Blocks, NONE, Precision, Product, Queue, auction, block_means, block_products, column_terms,
     find_shadows, finish_costs, gather_centred, pair_costs,
@@ -29,16 +28,15 @@ const ROUND_LIMIT: u32 = 1 << 15;
 /// As in `CostTile::fits_f32`.
 const SHARE: f64 = 0.01;
 
-/// As [`super::solve_blocks`], on a device. After a failure, which the accelerator keeps, the rest of the blocks is left out.
-pub(super) fn solve_blocks(
+/// As [`BlockSolver::solve`], on a device. After a failure, which the accelerator keeps, the rest of the blocks is left out.
+pub(super) fn solve(
     accelerator: &Accelerator<'_>,
-    supports: Supports<'_>,
+    solver: &BlockSolver<'_>,
     pairing: &Pairing,
     blocks: &[&[u32]],
     warm: bool,
-    phase: Phase,
-    observer: &dyn Observer,
-) -> Vec<Option<Solved>> {
+) -> Vec<Option<SolvedBlock>> {
+    let BlockSolver { supports, control, phase, .. } = *solver;
     let stride = blocks.iter().map(|block| block.len()).max().unwrap_or(0);
     let bytes = 4 * stride * (2 * supports.dimension() + stride + 16) + 32 * supports.dimension();
     let queues = accelerator.queues();
@@ -48,20 +46,20 @@ pub(super) fn solve_blocks(
     let run = |lane: usize| {
         let mut done = Vec::new();
         for (at, &blocks) in batches.iter().enumerate().skip(lane).step_by(queues.len()) {
-            if observer.should_stop() || accelerator.has_failed() {
+            if control.should_stop() || accelerator.has_failed() {
                 break;
             }
-            let task = Batch { accelerator, queue: queues[lane], supports, pairing, blocks, stride, warm };
-            match task.solve() {
+            let batch = Batch { accelerator, queue: queues[lane], supports, pairing, blocks, stride, warm };
+            match batch.solve() {
                 Ok(found) => done.push((at, found)),
                 Err(error) => accelerator.fail(error),
             }
-            observer.on_event(&Event::Advanced { phase, work: blocks.iter().map(|block| block.len() as u64).sum() });
+            control.advance(phase, blocks.iter().map(|block| block.len() as u64).sum());
         }
         done
     };
     // Threads of their own: they wait for the device, which the pool's must not.
-    let done: Vec<(usize, Vec<Solved>)> = std::thread::scope(|scope| {
+    let done: Vec<(usize, Vec<SolvedBlock>)> = std::thread::scope(|scope| {
         let run = &run;
         let others: Vec<_> = (1..queues.len()).map(|lane| scope.spawn(move || run(lane))).collect();
         let mut done = run(0);
@@ -70,7 +68,7 @@ pub(super) fn solve_blocks(
         }
         done
     });
-    let mut solved: Vec<Option<Solved>> = std::iter::repeat_with(|| None).take(blocks.len()).collect();
+    let mut solved: Vec<Option<SolvedBlock>> = std::iter::repeat_with(|| None).take(blocks.len()).collect();
     for (at, found) in done {
         solved[at * per_batch..].iter_mut().zip(found).for_each(|(slot, found)| *slot = Some(found));
     }
@@ -90,7 +88,7 @@ struct Batch<'a> {
 }
 
 /// The prices that a block starts from, and how finely it is to be solved.
-struct Start {
+struct BlockStart {
     g: Vec<f32>,
     old_mean: f64,
     first_epsilon: f32,
@@ -113,7 +111,7 @@ impl Batch<'_> {
         self.pairing.y_of_x[x as usize]
     }
 
-    fn solve(&self) -> Result<Vec<Solved>, Error> {
+    fn solve(&self) -> Result<Vec<SolvedBlock>, Error> {
         let Self { accelerator, queue, supports, blocks, stride, .. } = *self;
         let normalize = accelerator.kind == CostKind::Cosine;
         let (mut x_index, mut y_index) = (vec![NONE; blocks.len() * stride], vec![NONE; blocks.len() * stride]);
@@ -157,7 +155,7 @@ impl Batch<'_> {
             finish_costs(queue, accelerator.cost(), products, terms.view(), &x_blocks, num_x)?;
 
         let (terms, extents, gaps) = (terms.to_vec()?, extents.to_vec()?, gaps.to_vec()?);
-        let starts: Vec<Start> = blocks
+        let starts: Vec<BlockStart> = blocks
             .par_iter()
             .enumerate()
             .map(|(b, block)| {
@@ -199,7 +197,7 @@ impl Batch<'_> {
         Ok(all.collect())
     }
 
-    fn start(&self, block: &[u32], terms: &[f64], extents: &[f32], gaps: &[f32]) -> Start {
+    fn start(&self, block: &[u32], terms: &[f64], extents: &[f32], gaps: &[f32]) -> BlockStart {
         let extent = extents.iter().copied().fold(0.0, f32::max);
         let mut gaps = gaps.to_vec();
         let middle = gaps.len() / 2;
@@ -214,7 +212,7 @@ impl Batch<'_> {
         let first = f64::from(extent) * FIRST_EPSILON[usize::from(!self.warm)];
         let epsilon = (LAST_EPSILON * f64::from(median)).max(LEAST_ULPS * ulp).max(f64::from(f32::MIN_POSITIVE));
         let fits = ulp <= SHARE * f64::from(median) && extent.is_finite();
-        Start { g, old_mean, first_epsilon: first as f32, epsilon: epsilon as f32, fits }
+        BlockStart { g, old_mean, first_epsilon: first as f32, epsilon: epsilon as f32, fits }
     }
 
     /// The change of each block's cost, in f64 from the points; 0 for blocks that are not usable.
@@ -252,7 +250,15 @@ impl Batch<'_> {
     }
 
     /// A block's result; what would raise its cost is not taken, but its prices are.
-    fn solved(&self, block: &[u32], terms: &[f64], old_mean: f64, found: &Found, first: usize, change: f64) -> Solved {
+    fn solved(
+        &self,
+        block: &[u32],
+        terms: &[f64],
+        old_mean: f64,
+        found: &Found,
+        first: usize,
+        change: f64,
+    ) -> SolvedBlock {
         let better = change < 0.0;
         let g = &found.g[first..first + block.len()];
         // As on the host: prices are defined up to a constant, and keep their mean.
@@ -262,6 +268,6 @@ impl Batch<'_> {
             let shadow = found.shadows.as_ref().map(|shadows| shadows[first + i]).filter(|&shadow| shadow != NONE);
             SolvedPair { x, y: self.partner(block[column]), g: f64::from(g[column]) + shift + terms[column], shadow }
         });
-        Solved { pairs: pairs.collect(), change: if better { change } else { 0.0 } }
+        SolvedBlock { pairs: pairs.collect(), change: if better { change } else { 0.0 } }
     }
 }

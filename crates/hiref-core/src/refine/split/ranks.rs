@@ -11,7 +11,7 @@ const LEVEL_OVERHEAD: usize = 4;
 /// into r children of `floor(s / r)` or `ceil(s / r)` points. Microseconds.
 ///
 /// ```
-/// use hiref_core::schedule::rank_schedule;
+/// use hiref_core::refine::rank_schedule;
 /// assert!(rank_schedule(100, 256, 8).is_empty());
 /// let ranks = rank_schedule(1_000_003, 256, 8);
 /// assert!(ranks.iter().product::<usize>() * 256 >= 1_000_003);

@@ -1,35 +1,61 @@
-//! One level of the hierarchy: every block of the partition splits into `rank` children.
+//! The levels of the hierarchy: on each, every block of the partition splits into `rank` children.
 
 use super::co_cluster::{CoClusters, co_cluster};
 use super::partition::{Partition, child_sizes};
-use crate::accelerator::{Accelerator, CentredBlocks, FeatureTensors};
+use super::ranks::rank_schedule;
 use crate::error::Error;
-use crate::geometry::{Features, InnerProductGeometry};
-use crate::progress::{Event, Observer, Phase};
+use crate::geometry::{CentredBlocks, FeatureTensors, Features};
+use crate::refine::checkpoint::State;
+use crate::refine::session::Session;
+use crate::report::{Event, LevelReport, Phase};
 use crate::rng::stream;
 use candle_core::{Device, Tensor};
 use rand::seq::index;
 use rayon::prelude::*;
+use std::time::Instant;
 
 /// Points in one batched tensor problem: bounds the memory of a level, and leaves enough batches for all cores.
 const BATCH_POINTS: usize = 1 << 15;
 
+/// Splits a partition until the blocks fit a leaf.
+pub(crate) fn split_to_leaves(session: &mut Session<'_>, mut partition: Partition) -> Result<Partition, Error> {
+    let (params, geometry, control) = (session.params, session.geometry, session.control.without_deadline());
+    let len = geometry.num_y();
+    let ranks = rank_schedule(len, params.leaf_size, params.max_rank);
+    let done = session.record.levels.len();
+    control.begin(Phase::Split, (len * (ranks.len() - done)) as u64);
+    for (level, &rank) in ranks.iter().enumerate().skip(done) {
+        let started = Instant::now();
+        let split = split(session, &partition, level, rank);
+        if matches!(split, Err(Error::Interrupted)) && level > 0 {
+            session.offer(State::Partition(&partition), session.record.seconds, true);
+        }
+        partition = split?;
+        let Partition { x_order, y_order, offsets } = &partition;
+        let report = LevelReport {
+            level,
+            rank,
+            blocks: partition.num_blocks(),
+            block_size: partition.largest_block(),
+            block_coupling_cost: geometry.block_coupling_cost(x_order, y_order, offsets),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        control.tell(&Event::LevelFinished(report.clone()));
+        session.record.levels.push(report);
+        session.offer(State::Partition(&partition), session.record.seconds, false);
+    }
+    Ok(partition)
+}
+
 /// Splits every block of `partition`; O((n + m) k rank) time, O(batch) memory beside the orders.
-pub(crate) fn split(
-    geometry: &InnerProductGeometry<'_>,
-    partition: &Partition,
-    level: usize,
-    rank: usize,
-    seed: u64,
-    accelerator: Option<&Accelerator<'_>>,
-    observer: &dyn Observer,
-) -> Result<Partition, Error> {
-    let resident = accelerator.and_then(|on| on.features.as_ref().map(|features| (features, on.batch_bytes)));
+fn split(session: &Session<'_>, partition: &Partition, level: usize, rank: usize) -> Result<Partition, Error> {
+    let (geometry, seed, control) = (session.geometry, session.params.seed, session.control.without_deadline());
+    let resident = session.device.and_then(|device| device.features());
     // A device is filled by one batch; its factors and their products take about as much again.
     let batch_points = resident.map_or(BATCH_POINTS, |(_, bytes)| bytes as usize / (16 * geometry.dimension()));
     let batches = partition.batches(batch_points.max(1));
     let split_batch = |blocks: &Vec<usize>| -> Result<Vec<CoClusters>, Error> {
-        if observer.should_stop() {
+        if control.should_stop() {
             return Err(Error::Interrupted);
         }
         let (x, seeds_from_y, y) = match resident {
@@ -40,8 +66,7 @@ pub(crate) fn split(
             Some((features, _)) => gather_resident(features, partition, blocks, level, rank, seed)?,
         };
         let clusters = co_cluster(&x, &y, rank, &seeds_from_y)?;
-        let points = blocks.iter().map(|&block| partition.range(block).len() as u64).sum();
-        observer.on_event(&Event::Advanced { phase: Phase::Split, work: points });
+        control.advance(Phase::Split, blocks.iter().map(|&block| partition.range(block).len() as u64).sum());
         Ok(clusters.into_blocks())
     };
     let labelled: Vec<Vec<CoClusters>> = match resident {
@@ -50,7 +75,8 @@ pub(crate) fn split(
         Some(_) => batches.iter().map(split_batch).collect::<Result<_, _>>()?,
     };
 
-    let mut next = partition.clone();
+    let len = partition.x_order.len();
+    let mut next = Partition { x_order: vec![0; len], y_order: vec![0; len], offsets: vec![0] };
     for (blocks, labels) in batches.iter().zip(labelled) {
         for (&block, labels) in blocks.iter().zip(labels) {
             let range = partition.range(block);
@@ -58,7 +84,6 @@ pub(crate) fn split(
             reorder(&partition.y_order[range.clone()], &labels.y[0], rank, &mut next.y_order[range]);
         }
     }
-    next.offsets = vec![0];
     for block in 0..partition.num_blocks() {
         for size in child_sizes(partition.range(block).len(), rank) {
             next.offsets.push(next.offsets[next.offsets.len() - 1] + size);

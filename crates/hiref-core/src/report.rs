@@ -1,6 +1,5 @@
-//! Events that a solver emits while it works; the library itself prints nothing.
+//! What a solver tells while it works, and why it ended; the library itself prints nothing.
 
-use crate::refine::{LevelReport, RoundReport, SweepReport};
 use serde::{Deserialize, Serialize};
 
 /// A stage of a solve, in order.
@@ -88,6 +87,55 @@ pub enum Event {
     IterationFinished(IterationReport),
 }
 
+/// One level of the hierarchy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LevelReport {
+    /// Level split, 0 = coarsest.
+    pub level: usize,
+    /// Children per block.
+    pub rank: usize,
+    /// Blocks after the split.
+    pub blocks: usize,
+    /// Largest block after the split.
+    pub block_size: usize,
+    /// Mean cost of the coupling that spreads each block uniformly over its partner; not for the Euclidean cost,
+    /// whose blocks have no closed form.
+    pub block_coupling_cost: Option<f64>,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// One polish sweep.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// Sweep number, from 1.
+    pub sweep: usize,
+    /// Pairs per block.
+    pub block_size: usize,
+    /// Mean cost after the sweep.
+    pub mean_cost: f64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
+/// One round of the exact solve of everything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RoundReport {
+    /// Round number, from 1.
+    pub round: usize,
+    /// Mean cost at its start.
+    pub mean_cost: f64,
+    /// Best lower bound on the optimal mean cost so far.
+    pub dual_bound: f64,
+    /// Candidate partners kept for each point, on average.
+    pub candidates: f64,
+    /// Wall time.
+    pub seconds: f64,
+}
+
 /// One iteration of an entropic or low-rank solver.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -142,4 +190,55 @@ impl<A: Observer + ?Sized, B: Observer + ?Sized> Observer for (&A, &B) {
     fn should_stop(&self) -> bool {
         self.0.should_stop() || self.1.should_stop()
     }
+}
+
+/// Wall time of each phase, in seconds.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct PhaseSeconds {
+    /// Hierarchical splits.
+    pub split: f64,
+    /// Exact leaves.
+    pub leaves: f64,
+    /// Polish sweeps.
+    pub polish: f64,
+    /// Rounds of the exact solve of everything.
+    pub exact: f64,
+    /// The certificate.
+    pub certify: f64,
+}
+
+impl PhaseSeconds {
+    /// Adds to the time of a phase of a hierarchical solve; returns its time so far.
+    pub(crate) fn add(&mut self, phase: Phase, seconds: f64) -> f64 {
+        let slot = match phase {
+            Phase::Split => &mut self.split,
+            Phase::Leaves => &mut self.leaves,
+            Phase::Polish => &mut self.polish,
+            Phase::Exact => &mut self.exact,
+            Phase::Certify => &mut self.certify,
+            Phase::Iterations | Phase::Batches | Phase::Rounding => unreachable!("a phase of other solvers"),
+        };
+        *slot += seconds;
+        *slot
+    }
+
+    /// All phases together.
+    pub fn total(&self) -> f64 {
+        self.split + self.leaves + self.polish + self.exact + self.certify
+    }
+}
+
+/// Why a solve ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Termination {
+    /// Solved exactly, or what is still to be gained is below the tolerance.
+    Converged,
+    /// The limit of sweeps or iterations was reached first.
+    MaxIterations,
+    /// The time limit was reached first.
+    TimeLimit,
+    /// The observer asked to stop; the coupling is complete, of the quality reached so far.
+    Interrupted,
 }

@@ -1,7 +1,8 @@
 //! Blocks of pairs that lie close to each other along their displacement.
 
-use crate::geometry::{InnerProductGeometry, OnDevice};
-use crate::refine::block_solver::Pairing;
+use crate::geometry::InnerProductGeometry;
+use crate::refine::blocks::OnDevice;
+use crate::refine::pairing::Pairing;
 use crate::rng::{stream, unit};
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -30,7 +31,7 @@ pub(crate) struct Grouping {
 /// follows the local shape of the data. Time `O(m (k + log(m / block_size)) p)`, memory O(m p), for sketches of p coordinates.
 pub(crate) fn group_pairs(
     geometry: &InnerProductGeometry<'_>,
-    device: Option<OnDevice<'_>>,
+    device: Option<&dyn OnDevice>,
     pairing: &Pairing,
     block_size: usize,
     seed: u64,
@@ -50,7 +51,7 @@ pub(crate) fn group_pairs(
 /// The points `(1 - t_i) x_i + t_i y_π(i)` of all pairs, `(m, width)`, projected where they have many coordinates.
 fn sketch(
     geometry: &InnerProductGeometry<'_>,
-    device: Option<OnDevice<'_>>,
+    device: Option<&dyn OnDevice>,
     pairing: &Pairing,
     rng: &mut impl Rng,
 ) -> (Vec<f32>, usize) {
@@ -63,7 +64,7 @@ fn sketch(
     let time = |i: usize| (1.5 * unit(times, i as u64) - 0.25).clamp(0.0, 1.0);
     let mut keys = vec![0.0_f32; pairing.y_of_x.len() * width];
     if let (Some(device), Some(projection)) = (device, &projection)
-        && let Some([x, y]) = device.accelerator.project(projection, width)
+        && let Some([x, y]) = device.project(projection, width)
     {
         // Projections of points on a path are points on the path of the projections.
         keys.par_chunks_exact_mut(width).enumerate().for_each(|(i, key)| {

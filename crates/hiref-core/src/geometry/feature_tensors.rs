@@ -1,8 +1,8 @@
 //! The features of the splits as tensors on a device.
 
-use crate::error::Error;
 #[cfg(any(feature = "cuda", test))]
-use crate::geometry::InnerProductGeometry;
+use super::InnerProductGeometry;
+use crate::error::Error;
 use candle_core::{D, Tensor};
 #[cfg(any(feature = "cuda", test))]
 use {candle_core::Device, rayon::prelude::*};

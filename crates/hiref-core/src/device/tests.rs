@@ -1,12 +1,13 @@
 //! Kernels, run by the emulator, against the CPU paths; and whole solves on emulated devices.
 
-use super::{Accelerator, FeatureTensors};
+use super::Accelerator;
 use crate::cost::CostKind;
-use crate::geometry::{InnerProductGeometry, OnDevice, Supports};
+use crate::geometry::{FeatureTensors, InnerProductGeometry, Supports};
+use crate::hiref::{Emulated, Hiref};
 use crate::mean_cost::mean_cost;
-use crate::pricing::price;
+use crate::pricing::{Pricer, align};
 use crate::problem::Problem;
-use crate::refine::{Emulated, Hiref, HirefParams, Quality};
+use crate::refine::{HirefParams, OnDevice, Quality};
 use candle_core::{Device, Tensor};
 use hiref_kernels::{Queue, Schedule};
 use hiref_testkit::{Claim, Cost, Instance, check_coupling, problems};
@@ -18,12 +19,12 @@ fn problem(instance: &Instance, cost: CostKind) -> Problem<'static> {
 }
 
 /// Calls `check` with the problem's supports on the CPU and on an emulated device.
-fn on_both(problem: &Problem<'_>, streamed: bool, schedule: Schedule, check: impl FnOnce(Supports<'_>, Supports<'_>)) {
+fn on_both(problem: &Problem<'_>, streamed: bool, schedule: Schedule, check: impl FnOnce(Pricer<'_>, Pricer<'_>)) {
     let (x, y) = (problem.x().rows(), problem.y().rows());
     let host = Supports::new(x.view(), y.view(), problem.cost());
     let geometry = InnerProductGeometry::new(host, 0).unwrap();
     let accelerator = Accelerator::emulated(Queue::emulated(schedule), host, &geometry, streamed).unwrap();
-    check(host, Supports { device: Some(OnDevice { accelerator: &accelerator, turned: false }), ..host });
+    check(Pricer::new(host, None), Pricer::new(host, Some(&accelerator)));
     assert!(accelerator.take_failure().is_none());
 }
 
@@ -43,10 +44,10 @@ fn pricing_finds_the_columns_of_the_cpu() {
             on_both(&problem, streamed, Schedule::Rising, |host, device| {
                 for turned in [false, true] {
                     let (host, device) = if turned { (host.turned(), device.turned()) } else { (host, device) };
-                    let g = prices(host.num_y());
-                    let partners: Vec<u32> = (0..host.num_x() as u32).collect();
-                    let expected = price(host, &partners, &g, 8, &|| false).unwrap();
-                    let got = price(device, &partners, &g, 8, &|| false).unwrap();
+                    let g = prices(host.supports.num_y());
+                    let partners: Vec<u32> = (0..host.supports.num_x() as u32).collect();
+                    let expected = host.price(&partners, &g, 8, &|| false).unwrap();
+                    let got = device.price(&partners, &g, 8, &|| false).unwrap();
                     assert_eq!(got.columns, expected.columns, "{kind}");
                     for ((got, expected), row) in got.floor.iter().zip(&expected.floor).zip(0..) {
                         let gap = expected - got;
@@ -70,8 +71,8 @@ fn prices_across_parts_are_aligned_as_on_the_cpu() {
             let y_of_x: Vec<u32> = (0..200).map(|i| (i * 7) % 200).collect();
             let part: Vec<u32> = (0..200).map(|j| j / 30).collect();
             let (mut expected, mut got) = (prices(200), prices(200));
-            crate::pricing::align(host, &y_of_x, &mut expected, &part);
-            crate::pricing::align(device, &y_of_x, &mut got, &part);
+            align(host, &y_of_x, &mut expected, &part);
+            align(device, &y_of_x, &mut got, &part);
             assert_ne!(expected, prices(200), "{kind}: there is something to align");
             for (got, expected) in got.iter().zip(&expected) {
                 assert!((got - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{kind}: {got} for {expected}");

@@ -3,21 +3,22 @@
 //! What is computed here is what the CPU path computes, in f32 where the answer is checked again in f64; grouping, prices across blocks and
 //! exact assignment stay on the host. Everything is written against [`hiref_kernels::Queue`], so that the tests run it on emulated kernels.
 
-mod features;
+mod blocks;
 mod points;
 mod pricing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use features::{CentredBlocks, FeatureTensors};
-pub(crate) use points::Side;
+pub(crate) use points::DevicePoints;
 
 use crate::cost::CostKind;
 use crate::error::Error;
-use crate::geometry::{InnerProductGeometry, Supports};
+use crate::geometry::{FeatureTensors, InnerProductGeometry, Supports};
 #[cfg(feature = "cuda")]
 use crate::points::Rows;
+use crate::pricing::{DevicePricer, Pricing};
 use crate::problem::Problem;
+use crate::refine::{BlockSolver, OnDevice, Pairing, SolvedBlock};
 use candle_core::Device;
 use hiref_kernels::{Cost, Queue};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -35,8 +36,8 @@ pub(crate) struct Accelerator<'a> {
     pub(crate) queue: Queue,
     /// A second one, where points are sent: one batch is gathered and sent while the other is solved.
     beside: Option<Queue>,
-    pub(crate) x: Side<'a>,
-    pub(crate) y: Side<'a>,
+    pub(crate) x: DevicePoints<'a>,
+    pub(crate) y: DevicePoints<'a>,
     pub(crate) dimension: usize,
     pub(crate) kind: CostKind,
     /// Features for the splits and for grouping; absent where they do not fit.
@@ -78,9 +79,9 @@ impl<'a> Accelerator<'a> {
             let memory = queue.free_memory()?.min(most_memory.unwrap_or(u64::MAX));
             let fits = geometry.bytes() + missing <= memory / RESIDENT_SHARE.1 * RESIDENT_SHARE.0;
             let side = |rows: Rows<'a>, cloud| match () {
-                () if here => Side::of_cloud(&queue, cloud, supports.cost),
-                () if fits => Side::uploaded(&queue, rows, supports.cost),
-                () => Ok(Side::streamed(rows)),
+                () if here => DevicePoints::of_cloud(&queue, cloud, supports.cost),
+                () if fits => DevicePoints::uploaded(&queue, rows, supports.cost),
+                () => Ok(DevicePoints::streamed(rows)),
             };
             let sides = [side(supports.x, problem.x())?, side(supports.y, problem.y())?];
             let features = if fits { Some(FeatureTensors::new(geometry, device)?) } else { None };
@@ -102,7 +103,13 @@ impl<'a> Accelerator<'a> {
         geometry: &InnerProductGeometry<'_>,
         streamed: bool,
     ) -> Result<Self, Error> {
-        let side = |rows| if streamed { Ok(Side::streamed(rows)) } else { Side::uploaded(&queue, rows, supports.cost) };
+        let side = |rows| {
+            if streamed {
+                Ok(DevicePoints::streamed(rows))
+            } else {
+                DevicePoints::uploaded(&queue, rows, supports.cost)
+            }
+        };
         let sides = [side(supports.x)?, side(supports.y)?];
         let features = FeatureTensors::new(geometry, &Device::Cpu)?;
         let mut accelerator = Self::new(queue, sides, supports, Some(features))?;
@@ -115,7 +122,7 @@ impl<'a> Accelerator<'a> {
     #[cfg(any(feature = "cuda", test))]
     fn new(
         queue: Queue,
-        [x, y]: [Side<'a>; 2],
+        [x, y]: [DevicePoints<'a>; 2],
         supports: Supports<'_>,
         features: Option<FeatureTensors>,
     ) -> Result<Self, Error> {
@@ -150,13 +157,6 @@ impl<'a> Accelerator<'a> {
         }
     }
 
-    /// The coordinates among the features times a matrix, `(coordinates, width)`: x `(n, width)` and y `(m, width)`. `None` where the features
-    /// are on the host, or after a failure.
-    pub(crate) fn project(&self, matrix: &[f32], width: usize) -> Option<[Vec<f32>; 2]> {
-        let projected = self.features.as_ref()?.project(matrix, width);
-        projected.map_err(|error| self.fail(error)).ok()
-    }
-
     /// Notes the first failure; the solve stops at the next safe point, as if asked to, and then returns it.
     pub(crate) fn fail(&self, error: Error) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -166,9 +166,55 @@ impl<'a> Accelerator<'a> {
     pub(crate) fn has_failed(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
+}
 
-    /// The first failure, if there was one.
-    pub(crate) fn take_failure(&self) -> Option<Error> {
+impl DevicePricer for Accelerator<'_> {
+    fn price(
+        &self,
+        turned: bool,
+        supports: Supports<'_>,
+        g: &[f64],
+        width: usize,
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Pricing> {
+        self.try_price(turned, supports, g, width, should_stop).unwrap_or_else(|error| {
+            self.fail(error);
+            None
+        })
+    }
+
+    fn slack_between(
+        &self,
+        supports: Supports<'_>,
+        orders: [&[u32]; 2],
+        offsets: &[usize],
+        g: &[f64],
+    ) -> Option<Vec<f64>> {
+        self.try_slack_between(supports, orders, offsets, g).map_err(|error| self.fail(error)).ok()
+    }
+}
+
+impl OnDevice for Accelerator<'_> {
+    fn solve_blocks(
+        &self,
+        solver: &BlockSolver<'_>,
+        pairing: &Pairing,
+        blocks: &[&[u32]],
+        warm: bool,
+    ) -> Vec<Option<SolvedBlock>> {
+        blocks::solve(self, solver, pairing, blocks, warm)
+    }
+
+    fn features(&self) -> Option<(&FeatureTensors, u64)> {
+        self.features.as_ref().map(|features| (features, self.batch_bytes))
+    }
+
+    fn project(&self, matrix: &[f32], width: usize) -> Option<[Vec<f32>; 2]> {
+        let projected = self.features.as_ref()?.project(matrix, width);
+        projected.map_err(|error| self.fail(error)).ok()
+    }
+
+    fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }

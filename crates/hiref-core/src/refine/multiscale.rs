@@ -1,14 +1,16 @@
 //! A first pairing in few dimensions: optimal between the centres of small groups, handed down from coarse groups to fine.
 
-use super::output::LevelReport;
+use super::pairing::Pairing;
 use super::params::{HirefParams, Quality};
+use super::session::Session;
 use crate::assignment::{AssignmentSolver, CostMatrix};
+use crate::control::Control;
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::geometry::{Supports, equal_offsets, kd_order};
 use crate::points::Rows;
-use crate::pricing::PricedRounds;
-use crate::progress::{Event, Observer, Phase};
+use crate::pricing::{PricedRounds, Pricer};
+use crate::report::{Event, LevelReport, Phase};
 use rayon::prelude::*;
 use std::time::Instant;
 
@@ -29,12 +31,6 @@ const ROUNDS: [(usize, usize); 2] = [(1 << 14, 8), (1 << 16, 1)];
 /// points, and pairing them takes as long.
 const SMOOTH_MEMBERS: usize = 8;
 
-/// A pairing and prices to start the sweeps from.
-pub(crate) struct Start {
-    pub(crate) y_of_x: Vec<u32>,
-    pub(crate) g: Vec<f64>,
-}
-
 /// Whether a problem is of the kind that this start is for; else its points are split by low-rank transport.
 pub(crate) fn suits(supports: Supports<'_>, params: &HirefParams) -> bool {
     let metric = matches!(supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
@@ -54,12 +50,9 @@ pub(crate) fn suits(supports: Supports<'_>, params: &HirefParams) -> bool {
 ///
 /// References: \[M11\] for the multiscale idea (semi-discrete squared Euclidean); \[S16\] for sparse multiscale transport. We differ in that
 /// groups are of equal size, so that every level is an assignment.
-pub(crate) fn coarse_to_fine(
-    supports: Supports<'_>,
-    params: &HirefParams,
-    levels: &mut Vec<LevelReport>,
-    observer: &dyn Observer,
-) -> Result<Start, Error> {
+pub(crate) fn first_pairing(session: &mut Session<'_>) -> Result<Pairing, Error> {
+    let Session { supports, params, .. } = *session;
+    let control = session.control.without_deadline();
     let n = supports.num_x();
     let finest = (n / FEWEST_MEMBERS).ilog2();
     let schedule: Vec<u32> = {
@@ -68,7 +61,7 @@ pub(crate) fn coarse_to_fine(
         (coarsest..=finest).step_by(STEP as usize).collect()
     };
     let total: u64 = schedule.iter().map(|&level| 1_u64 << level).sum();
-    observer.on_event(&Event::PhaseStarted { phase: Phase::Split, total });
+    control.begin(Phase::Split, total);
     let offsets = equal_offsets(n, 1 << finest);
     let sorted = |rows: Rows<'_>| {
         let mut order: Vec<u32> = (0..n as u32).collect();
@@ -88,15 +81,15 @@ pub(crate) fn coarse_to_fine(
         let rounds = ROUNDS.iter().find(suits).map_or(0, |&(_, rounds)| rounds);
         // Prices that have been mended on every level certify a smaller gap.
         let rounds = if params.quality == Quality::Best { rounds.max(1) } else { rounds };
-        let level = level.solve(supports, (y_of_x, g), rounds, observer)?;
-        observer.on_event(&Event::Advanced { phase: Phase::Split, work: groups as u64 });
+        let level = level.solve((y_of_x, g), rounds, control)?;
+        control.advance(Phase::Split, groups as u64);
         let rank = coarser.as_ref().map_or(groups, |coarser| groups / coarser.y_of_x.len());
         let seconds = started.elapsed().as_secs_f64();
         let block_size = n.div_ceil(groups);
         let report =
             LevelReport { level: number, rank, blocks: groups, block_size, block_coupling_cost: None, seconds };
-        observer.on_event(&Event::LevelFinished(report.clone()));
-        levels.push(report);
+        control.tell(&Event::LevelFinished(report.clone()));
+        session.record.levels.push(report);
         coarser = Some(level);
     }
     let Some(last) = coarser else { unreachable!("there is at least one level") };
@@ -191,16 +184,15 @@ impl Level {
     /// Rounds of pricing and sparse solves, ending with the best prices seen.
     fn solve(
         mut self,
-        supports: Supports<'_>,
         (y_of_x, g): (Vec<u32>, Vec<f64>),
         rounds_allowed: usize,
-        observer: &dyn Observer,
+        control: Control<'_>,
     ) -> Result<Self, Error> {
         let (x, y) = (Rows::of(&self.x, self.dimension), Rows::of(&self.y, self.dimension));
-        let points = Supports::new(x, y, supports.cost);
-        let mut rounds = PricedRounds::new(points, y_of_x, g);
+        let pricer = Pricer::new(Supports::new(x, y, self.cost), None);
+        let mut rounds = PricedRounds::new(pricer, y_of_x, g);
         for _ in 0..rounds_allowed {
-            let round = rounds.round(GAP, &|| observer.should_stop()).ok_or(Error::Interrupted)?;
+            let round = rounds.round(GAP, &|| control.should_stop()).ok_or(Error::Interrupted)?;
             if round.optimal || rounds.relative_gap(round.mean_cost) <= GAP {
                 break;
             }
@@ -211,24 +203,24 @@ impl Level {
     }
 
     /// The pairing and prices of the points themselves, from those of the finest groups.
-    fn members(&self, supports: Supports<'_>, x_order: &[u32], y_order: &[u32]) -> Start {
+    fn members(&self, supports: Supports<'_>, x_order: &[u32], y_order: &[u32]) -> Pairing {
         let n = x_order.len();
         let offsets = equal_offsets(n, self.y_of_x.len());
-        let mut start = Start { y_of_x: vec![0; n], g: vec![0.0; n] };
+        let (mut y_of_x, mut prices) = (vec![0; n], vec![0.0; n]);
         let (mut spare_x, mut spare_y) = (Vec::new(), Vec::new());
         for (group, &partner) in self.y_of_x.iter().enumerate() {
             let partner = partner as usize;
             let xs = &x_order[offsets[group]..offsets[group + 1]];
             let ys = &y_order[offsets[partner]..offsets[partner + 1]];
             for &y in ys {
-                start.g[y as usize] = self.price_at(group, partner, &supports.y_row(y));
+                prices[y as usize] = self.price_at(group, partner, &supports.y_row(y));
             }
-            xs.iter().zip(ys).for_each(|(&x, &y)| start.y_of_x[x as usize] = y);
+            xs.iter().zip(ys).for_each(|(&x, &y)| y_of_x[x as usize] = y);
             // Sizes differ by one at most.
             spare_x.extend(xs.iter().skip(ys.len()));
             spare_y.extend(ys.iter().skip(xs.len()));
         }
-        spare_x.into_iter().zip(spare_y).for_each(|(x, y): (u32, u32)| start.y_of_x[x as usize] = y);
-        start
+        spare_x.into_iter().zip(spare_y).for_each(|(x, y): (u32, u32)| y_of_x[x as usize] = y);
+        Pairing::priced(y_of_x, prices, n)
     }
 }

@@ -14,7 +14,7 @@ const CHUNK: usize = 1 << 16;
 
 /// Points as rows, `(n, d)`.
 #[derive(Debug)]
-pub(crate) struct Side<'a> {
+pub(crate) struct DevicePoints<'a> {
     store: Store<'a>,
     dimension: usize,
     /// `1 / |row|` for the cosine cost, where the points are on the device.
@@ -38,7 +38,7 @@ enum Store<'a> {
 pub(crate) struct Picked<'b> {
     sent: Option<Buffer<f32>>,
     norms: Option<Buffer<f64>>,
-    side: &'b Side<'b>,
+    side: &'b DevicePoints<'b>,
     /// The indices as the device knows them.
     pub(crate) index: Vec<u32>,
 }
@@ -57,7 +57,7 @@ impl Picked<'_> {
 }
 
 #[cfg(any(feature = "cuda", test))]
-impl<'a> Side<'a> {
+impl<'a> DevicePoints<'a> {
     /// A copy on the device.
     pub(crate) fn uploaded(queue: &Queue, rows: Rows<'_>, cost: CostKind) -> Result<Self, Error> {
         let (n, d) = (rows.num_points(), rows.dimension());
@@ -113,7 +113,7 @@ impl<'a> Side<'a> {
     }
 }
 
-impl Side<'_> {
+impl DevicePoints<'_> {
     /// Whether the points are in the device's memory.
     pub(crate) fn is_resident(&self) -> bool {
         !matches!(self.store, Store::Streamed(_))
@@ -173,12 +173,12 @@ impl Side<'_> {
 }
 
 impl Picked<'_> {
-    /// The index, in `picked` as given to [`Side::pick`], of what the device knows as `index`.
+    /// The index, in `picked` as given to [`DevicePoints::pick`], of what the device knows as `index`.
     pub(crate) fn original(&self, index: u32, picked: &[u32]) -> u32 {
         if self.sent.is_some() { picked.get(index as usize).copied().unwrap_or(NONE) } else { index }
     }
 
-    /// The rows of a range that was picked by [`Side::pick_range`].
+    /// The rows of a range that was picked by [`DevicePoints::pick_range`].
     pub(crate) fn range_rows(&self, range: Range<usize>) -> DeviceRows<'_> {
         if self.sent.is_some() { self.rows() } else { self.side.rows(range) }
     }

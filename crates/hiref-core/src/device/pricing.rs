@@ -1,6 +1,6 @@
 //! Least reduced costs of whole supports on a device, and the slack between parts; the specification is `pricing/tiles.rs`.
 
-use super::{Accelerator, Side};
+use super::{Accelerator, DevicePoints};
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::geometry::Supports;
@@ -69,26 +69,12 @@ struct Chunk {
 }
 
 impl Accelerator<'_> {
-    /// As [`crate::pricing::price`]; the x and y of `supports` are this problem's, exchanged if `turned`.
-    pub(crate) fn price(
-        &self,
-        turned: bool,
-        supports: Supports<'_>,
-        g: &[f64],
-        width: usize,
-        should_stop: &(dyn Fn() -> bool + Sync),
-    ) -> Option<Pricing> {
-        self.try_price(turned, supports, g, width, should_stop).unwrap_or_else(|error| {
-            self.fail(error);
-            None
-        })
-    }
-
-    fn sides(&self, turned: bool) -> (&Side<'_>, &Side<'_>) {
+    fn sides(&self, turned: bool) -> (&DevicePoints<'_>, &DevicePoints<'_>) {
         if turned { (&self.y, &self.x) } else { (&self.x, &self.y) }
     }
 
-    fn try_price(
+    /// As [`crate::pricing::Pricer::price`].
+    pub(super) fn try_price(
         &self,
         turned: bool,
         supports: Supports<'_>,
@@ -152,7 +138,7 @@ impl Accelerator<'_> {
     }
 
     /// A range of one side's rows, centred, with their squared norms.
-    fn chunk(&self, side: &Side<'_>, range: Range<usize>, frame: &Frame, right: bool) -> Result<Chunk, Error> {
+    fn chunk(&self, side: &DevicePoints<'_>, range: Range<usize>, frame: &Frame, right: bool) -> Result<Chunk, Error> {
         let picked = side.pick_range(&self.queue, range.clone(), self.kind == CostKind::Cosine)?;
         let rows = picked.range_rows(range);
         let (values, squares) = self.prepared(&rows, frame.centre.view())?;
@@ -308,19 +294,8 @@ impl Accelerator<'_> {
         Ok(columns.to_vec()?)
     }
 
-    /// The least `c_ij - g_j - own_i` between parts of the two sides, `(parts, parts)`: `own`, `(n,)`, belongs to `x_order`, and part b of either
-    /// order is `offsets[b]..offsets[b + 1]`. `None` after a failure.
-    pub(crate) fn slack_between(
-        &self,
-        supports: Supports<'_>,
-        [x_order, y_order]: [&[u32]; 2],
-        offsets: &[usize],
-        g: &[f64],
-    ) -> Option<Vec<f64>> {
-        self.try_slack_between(supports, [x_order, y_order], offsets, g).map_err(|error| self.fail(error)).ok()
-    }
-
-    fn try_slack_between(
+    /// As [`crate::pricing::DevicePricer::slack_between`].
+    pub(super) fn try_slack_between(
         &self,
         supports: Supports<'_>,
         [x_order, y_order]: [&[u32]; 2],
@@ -335,7 +310,7 @@ impl Accelerator<'_> {
         let bounds = self.queue.upload(&bounds)?;
         let mut slack = self.queue.upload(&vec![NONE; parts * parts])?;
         let part_of = |at: usize| offsets.partition_point(|&offset| offset <= at) - 1;
-        let gathered = |side: &Side<'_>, index: &[u32]| -> Result<(Buffer<f32>, Buffer<f64>), Error> {
+        let gathered = |side: &DevicePoints<'_>, index: &[u32]| -> Result<(Buffer<f32>, Buffer<f64>), Error> {
             let picked = side.pick(&self.queue, index.to_vec(), normalize)?;
             let index = self.queue.upload(&picked.index)?;
             let sizes = self.queue.upload(&[picked.index.len() as u32])?;

@@ -1,120 +1,104 @@
-//! Exact assignment inside many blocks at once: the leaves, and every polish sweep.
+//! Exact assignment inside many blocks at once: the leaves, and every sweep.
 
-mod device;
-
-use super::partition::Partition;
+use super::pairing::Pairing;
+use super::session::Session;
+use super::split::Partition;
 use crate::assignment::{AssignmentSolver, CostMatrix, Scalar};
+use crate::control::Control;
 use crate::cost::CostTile;
-use crate::geometry::Supports;
-use crate::permutation::{Permutation, UNMATCHED};
-use crate::pricing::shifts;
-use crate::progress::{Event, Observer, Phase};
+use crate::error::Error;
+use crate::geometry::{FeatureTensors, Supports};
+use crate::pricing::{DevicePricer, shifts};
+use crate::report::Phase;
 use rayon::prelude::*;
 
-/// A pairing of all y points with x points and stand-ins, with prices.
-#[derive(Debug, Clone)]
-pub(crate) struct Pairing {
-    /// `(m,)`: the y partner of each x index, stand-ins included.
-    pub(crate) y_of_x: Vec<u32>,
-    /// `(m,)`: the price of each y point, as left by the last exact solve that it was part of.
-    pub(crate) g: Vec<f64>,
-    /// `(m,)`: the block of that solve; prices of one block are consistent, those of different blocks differ by a constant.
-    pub(crate) block: Vec<u32>,
-    /// `(m - n,)`: for each stand-in, the real x point that came closest to its y partner; where it is looked for.
-    pub(crate) shadow: Vec<u32>,
-}
+/// What refinement asks of a device that has the points of a problem. After a failure, which it keeps, a device does nothing more.
+pub(crate) trait OnDevice: DevicePricer {
+    /// Solves some blocks of x indices, as [`BlockSolver::solve`] does; `None` for those left out because of a stop or a failure.
+    fn solve_blocks(
+        &self,
+        solver: &BlockSolver<'_>,
+        pairing: &Pairing,
+        blocks: &[&[u32]],
+        warm: bool,
+    ) -> Vec<Option<SolvedBlock>>;
 
-impl Pairing {
-    /// Pairs the points of each block of a partition in the order they stand in.
-    pub(crate) fn from_partition(partition: &Partition, num_x: usize) -> Self {
-        let mut y_of_x = vec![0; partition.y_order.len()];
-        for (&x, &y) in partition.x_order.iter().zip(&partition.y_order) {
-            y_of_x[x as usize] = y;
-        }
-        Self::new(y_of_x, num_x)
-    }
+    /// The features for the splits, where they are on the device, and the bytes that a batch may take there.
+    fn features(&self) -> Option<(&FeatureTensors, u64)>;
 
-    /// Takes a finished pairing with n <= m; its unmatched y points go to the stand-ins.
-    pub(crate) fn from_permutation(permutation: &Permutation) -> Self {
-        let unmatched = permutation.x_of_y().into_iter().enumerate().filter(|&(_, x)| x == UNMATCHED);
-        let mut y_of_x = permutation.y_of_x().to_vec();
-        y_of_x.extend(unmatched.map(|(y, _)| y as u32));
-        Self::new(y_of_x, permutation.num_x())
-    }
+    /// The coordinates among the features times a matrix, `(coordinates, width)`: x `(n, width)` and y `(m, width)`. `None` where the features
+    /// are on the host, or after a failure.
+    fn project(&self, matrix: &[f32], width: usize) -> Option<[Vec<f32>; 2]>;
 
-    fn new(y_of_x: Vec<u32>, num_x: usize) -> Self {
-        let len = y_of_x.len();
-        Self::priced(y_of_x, vec![0.0; len], num_x)
-    }
-
-    /// A pairing with prices that are consistent throughout.
-    pub(crate) fn priced(y_of_x: Vec<u32>, g: Vec<f64>, num_x: usize) -> Self {
-        let len = y_of_x.len();
-        Self { y_of_x, g, block: vec![0; len], shadow: vec![UNMATCHED; len - num_x] }
-    }
-
-    /// Whether an earlier solve has left prices.
-    pub(crate) fn is_priced(&self) -> bool {
-        self.g.iter().any(|&g| g != 0.0)
-    }
-
-    /// The pairs of the real x points.
-    pub(crate) fn to_permutation(&self, num_x: usize) -> Permutation {
-        Permutation::of_distinct(self.y_of_x[..num_x].to_vec(), self.y_of_x.len())
-    }
+    /// The first failure, if there was one.
+    fn take_failure(&self) -> Option<Error>;
 }
 
 /// What solving one block found, for each of its pairs.
-struct Solved {
-    pairs: Vec<SolvedPair>,
+pub(crate) struct SolvedBlock {
+    pub(crate) pairs: Vec<SolvedPair>,
     /// Change of the block's total cost, at most 0.
-    change: f64,
+    pub(crate) change: f64,
 }
 
-struct SolvedPair {
-    x: u32,
-    y: u32,
-    g: f64,
+pub(crate) struct SolvedPair {
+    pub(crate) x: u32,
+    pub(crate) y: u32,
+    pub(crate) g: f64,
     /// For a stand-in, the real x point that comes closest to taking its y.
-    shadow: Option<u32>,
+    pub(crate) shadow: Option<u32>,
 }
 
 /// What a round over all blocks found; not in force until applied.
 pub(crate) struct SolvedBlocks {
     /// `None` where the observer asked to stop first.
-    blocks: Vec<Option<Solved>>,
+    blocks: Vec<Option<SolvedBlock>>,
 }
 
-/// Re-pairs the x points of each block among the block's own partners, exactly, and finds their prices. `order` lists x indices,
-/// block b being `order[offsets[b]..offsets[b + 1]]`. With `warm`, the present prices are the start and the present pairing is
-/// kept where it is optimal. Blocks are independent and run in parallel; stops early when the observer asks.
-pub(crate) fn solve_blocks(
-    supports: Supports<'_>,
-    pairing: &Pairing,
-    order: &[u32],
-    offsets: &[usize],
-    warm: bool,
-    phase: Phase,
-    observer: &dyn Observer,
-) -> SolvedBlocks {
-    let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
-    // A single block is a problem that is solved exactly, and no work for a device.
-    if let Some(on) = supports.device.filter(|_| blocks.len() > 1) {
-        let blocks = device::solve_blocks(on.accelerator, supports, pairing, &blocks, warm, phase, observer);
-        return SolvedBlocks { blocks };
+/// Re-pairs the points of blocks in one phase, on the host or a device.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockSolver<'a> {
+    pub(crate) supports: Supports<'a>,
+    pub(crate) device: Option<&'a dyn OnDevice>,
+    pub(crate) control: Control<'a>,
+    pub(crate) phase: Phase,
+}
+
+impl BlockSolver<'_> {
+    /// Re-pairs the x points of each block among the block's own partners, exactly, and finds their prices. `order` lists x indices,
+    /// block b being `order[offsets[b]..offsets[b + 1]]`. With `warm`, the present prices are the start and the present pairing is
+    /// kept where it is optimal. Blocks are independent and run in parallel; stops early when asked to.
+    pub(crate) fn solve(&self, pairing: &Pairing, order: &[u32], offsets: &[usize], warm: bool) -> SolvedBlocks {
+        let Self { supports, device, control, phase } = *self;
+        let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
+        // A single block is a problem that is solved exactly, and no work for a device.
+        if let Some(device) = device.filter(|_| blocks.len() > 1) {
+            return SolvedBlocks { blocks: device.solve_blocks(self, pairing, &blocks, warm) };
+        }
+        let blocks = blocks
+            .par_iter()
+            .map_init(Workspace::default, |workspace, &x| {
+                if control.should_stop() {
+                    return None;
+                }
+                let solved = workspace.solve(supports, pairing, x, warm);
+                control.advance(phase, x.len() as u64);
+                Some(solved)
+            })
+            .collect();
+        SolvedBlocks { blocks }
     }
-    let blocks = blocks
-        .par_iter()
-        .map_init(Workspace::default, |workspace, &x| {
-            if observer.should_stop() {
-                return None;
-            }
-            let solved = workspace.solve(supports, pairing, x, warm);
-            observer.on_event(&Event::Advanced { phase, work: x.len() as u64 });
-            Some(solved)
-        })
-        .collect();
-    SolvedBlocks { blocks }
+}
+
+/// Pairs the leaves of a partition, whatever the time limit; says whether all were solved.
+pub(crate) fn solve_leaves(session: &Session<'_>, partition: &Partition, pairing: &mut Pairing) -> bool {
+    let control = session.control.without_deadline();
+    control.begin(Phase::Leaves, session.supports.num_y() as u64);
+    let leaves = session.block_solver(Phase::Leaves, control);
+    let solved = leaves.solve(pairing, &partition.x_order, &partition.offsets, false);
+    let complete = solved.complete();
+    solved.apply(pairing, session.supports.num_x());
+    complete
 }
 
 impl SolvedBlocks {
@@ -123,14 +107,18 @@ impl SolvedBlocks {
         self.blocks.iter().all(Option::is_some)
     }
 
+    /// The change of the total cost, at most 0.
+    pub(crate) fn change(&self) -> f64 {
+        self.blocks.iter().flatten().map(|solved| solved.change).fold(0.0, |sum, change| sum + change)
+    }
+
     /// Puts the blocks that were solved into force; returns the change of the total cost, at most 0.
     pub(crate) fn apply(self, pairing: &mut Pairing, num_x: usize) -> f64 {
-        let mut change = 0.0;
+        let change = self.change();
         // Where blocks of the round before stay, ours must not be taken for theirs.
         let first = if self.complete() { 0 } else { pairing.block.iter().max().map_or(0, |last| last + 1) };
         for (block, solved) in (first..).zip(self.blocks) {
             let Some(solved) = solved else { continue };
-            change += solved.change;
             for SolvedPair { x, y, g, shadow } in solved.pairs {
                 pairing.y_of_x[x as usize] = y;
                 pairing.g[y as usize] = g;
@@ -145,14 +133,14 @@ impl SolvedBlocks {
 }
 
 /// The pairs of a block, sorted by the block of their last solve.
-struct Block {
+struct SortedBlock {
     x: Vec<u32>,
     y: Vec<u32>,
     /// Where pairs of one earlier block begin, and the end.
     parts: Vec<usize>,
 }
 
-impl Block {
+impl SortedBlock {
     fn new(pairing: &Pairing, x: &[u32]) -> Self {
         let partner = |i: u32| pairing.y_of_x[i as usize];
         let part = |i: u32| pairing.block[partner(i) as usize];
@@ -165,8 +153,9 @@ impl Block {
     }
 }
 
+/// Memory that one thread uses again for each block.
 #[derive(Default)]
-struct Workspace {
+pub(crate) struct Workspace {
     /// The block's points, `(s, d)` each.
     x: Vec<f32>,
     y: Vec<f32>,
@@ -176,8 +165,8 @@ struct Workspace {
 }
 
 impl Workspace {
-    fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> Solved {
-        let Block { x, y, parts } = Block::new(pairing, x);
+    pub(crate) fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> SolvedBlock {
+        let SortedBlock { x, y, parts } = SortedBlock::new(pairing, x);
         let d = supports.dimension();
         self.x.resize(x.len() * d, 0.0);
         self.y.resize(y.len() * d, 0.0);
@@ -221,7 +210,7 @@ impl Workspace {
                 shadow: shadow.flatten(),
             }
         });
-        Solved { pairs: pairs.collect(), change }
+        SolvedBlock { pairs: pairs.collect(), change }
     }
 
     /// The real x point of the block that has the least reduced cost with `column`.
@@ -235,7 +224,7 @@ impl Workspace {
     }
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
