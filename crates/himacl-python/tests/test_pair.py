@@ -95,7 +95,7 @@ def test_points_are_not_copied() -> None:
     """Points in another order are copied once, and those in C order are not: their peaks differ by that copy."""
     script = """
 import sys, numpy as np, himacl
-x, y = (np.random.default_rng(seed).standard_normal((4000, 2048), dtype=np.float32) for seed in (0, 1))
+x, y = (np.random.default_rng(seed).standard_normal((6000, 2048), dtype=np.float32) for seed in (0, 1))
 if sys.argv[1] == "F":
     x, y = np.asfortranarray(x), np.asfortranarray(y)
 himacl.pair(x[:64].copy(), y[:64].copy())
