@@ -98,14 +98,14 @@ impl Map {
 
     /// Writes `map.safetensors` and `map.json` into a folder that exists.
     fn save(&self, py: Python<'_>, folder: std::path::PathBuf) -> PyResult<()> {
-        py.detach(|| self.model.save(&folder)).map_err(|error| Failure::from(error).raise(py))
+        py.detach(|| self.model.save(&folder).map_err(Failure::from)).map_err(|failure| failure.raise(py))
     }
 
     /// Reads the map of a run's folder.
     #[staticmethod]
     fn load(py: Python<'_>, folder: std::path::PathBuf) -> PyResult<Self> {
-        let model = py.detach(|| Model::load(&folder, &candle_core::Device::Cpu));
-        Ok(Self { model: model.map_err(|error| Failure::from(error).raise(py))? })
+        let model = py.detach(|| Model::load(&folder, &candle_core::Device::Cpu).map_err(Failure::from));
+        Ok(Self { model: model.map_err(|failure| failure.raise(py))? })
     }
 }
 

@@ -83,7 +83,7 @@ impl<'a> View<'a> {
 }
 
 /// A matrix as an array of Python's, float32.
-pub(crate) fn matrix<'py>(py: Python<'py>, (values, shape): (Vec<f32>, (usize, usize))) -> PyResult<Bound<'py, PyAny>> {
+pub(crate) fn matrix(py: Python<'_>, (values, shape): (Vec<f32>, (usize, usize))) -> PyResult<Bound<'_, PyAny>> {
     Ok(PyArray1::from_vec(py, values).reshape([shape.0, shape.1])?.into_any())
 }
 

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 /// A coupling that spreads mass.
 enum Soft {
-    Entropic(EntropicCoupling),
+    Entropic(Box<EntropicCoupling>),
     LowRank(LowRankCoupling),
 }
 
@@ -42,7 +42,7 @@ impl Coupling {
     }
 
     /// The potentials of an entropic coupling.
-    fn potentials<'py>(&self, py: Python<'py>) -> Option<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>)> {
+    fn potentials<'py>(&self, py: Python<'py>) -> Option<Potentials<'py>> {
         match &self.soft {
             Some(Soft::Entropic(coupling)) => {
                 Some((PyArray1::from_slice(py, coupling.f()), PyArray1::from_slice(py, coupling.g())))
@@ -90,13 +90,15 @@ impl Coupling {
     }
 }
 
+/// `f (n,)`, `g (m,)`.
+type Potentials<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
+
 /// `q (n, rank)`, `r (m, rank)`, inner marginal `(rank,)`.
 type Factors<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>, Bound<'py, PyArray1<f64>>);
 
 /// Solves with one of `sinkhorn`, `progot`, `lot`, `frlc`, `minibatch`; `params` are the solver's as JSON.
 #[pyfunction]
 #[pyo3(signature = (x, y, cost, solver, params, a, b, seed, threads, on_event))]
-#[expect(clippy::too_many_arguments, reason = "one private call with everything that the Python functions take")]
 pub(crate) fn baseline<'py>(
     py: Python<'py>,
     x: Rows<'py>,
@@ -163,7 +165,7 @@ fn solve(
                 "seconds": solved.seconds,
             });
             let rounded = solved.coupling.round(seed, watcher);
-            coupling(Some(Soft::Entropic(solved.coupling)), rounded, figures)
+            coupling(Some(Soft::Entropic(Box::new(solved.coupling))), rounded, figures)
         }
         "progot" => {
             let params: ProgotParams = serde_json::from_str(params)?;
@@ -179,7 +181,7 @@ fn solve(
             });
             let last = solved.coupling().clone();
             let rounded = last.round(seed, watcher);
-            coupling(Some(Soft::Entropic(last)), rounded, figures)
+            coupling(Some(Soft::Entropic(Box::new(last))), rounded, figures)
         }
         "lot" => {
             let params: LotParams = serde_json::from_str(params)?;

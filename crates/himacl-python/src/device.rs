@@ -7,9 +7,8 @@ use candle_core::Device;
 pub(crate) fn open_device(name: &str) -> Result<Device, Failure> {
     let cuda = |ordinal| Device::new_cuda(ordinal);
     match name {
-        "cpu" => Ok(Device::Cpu),
         "auto" if cfg!(feature = "cuda") => Ok(cuda(0).unwrap_or(Device::Cpu)),
-        "auto" => Ok(Device::Cpu),
+        "auto" | "cpu" => Ok(Device::Cpu),
         other => {
             let ordinal = match other.strip_prefix("cuda") {
                 Some("") => Some(0),

@@ -15,6 +15,8 @@ use pyo3::prelude::*;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Texts whose tokens are looked at together, so that those of like length share a batch.
 const WINDOW_BATCHES: usize = 32;
@@ -40,7 +42,6 @@ impl Encoder {
     /// Hub's cache, where missing files are fetched to.
     #[new]
     #[pyo3(signature = (name, repo, family, revision, local, prompt, device, threads, on_event))]
-    #[expect(clippy::too_many_arguments, reason = "one private call with everything that the Python class takes")]
     fn new(
         py: Python<'_>,
         name: Option<String>,
@@ -108,11 +109,11 @@ impl Encoder {
             let mut rows = Filled::new(texts.len(), model.dimension(), normalize);
             for window in texts.chunks(batch_size.max(1) * WINDOW_BATCHES).enumerate() {
                 let (at, window) = (window.0 * batch_size.max(1) * WINDOW_BATCHES, window.1);
-                let tokens = window.par_iter().map(|text| model.tokenize(text));
-                let tokens = tokens.enumerate().map(|(row, tokens)| {
-                    tokens.map_err(|error| Failure::Input(format!("text {}: {}", at + row, with_causes(&error))))
+                let tokens = window.par_iter().enumerate().map(|(row, text)| {
+                    let wrong = |error| Failure::Input(format!("text {}: {}", at + row, with_causes(&error)));
+                    model.tokenize(text).map_err(wrong).map(|tokens| (row, tokens))
                 });
-                let mut tokens: Vec<_> = tokens.collect::<Result<Vec<_>, _>>()?.into_iter().enumerate().collect();
+                let mut tokens = tokens.collect::<Result<Vec<_>, _>>()?;
                 tokens.sort_by_key(|(row, tokens)| (std::cmp::Reverse(tokens.0.len()), *row));
                 while !tokens.is_empty() {
                     stop_if_asked(watcher)?;
@@ -253,9 +254,7 @@ pub(crate) fn encoders(py: Python<'_>) -> PyResult<String> {
 /// The encoder's files in the Hub's cache, fetched if need be.
 fn fetch(spec: &EncoderSpec, files: &Files, watcher: &Watcher) -> Result<himacl::hub::Snapshot, Failure> {
     let hub = Hub::new(HubSettings::from_env()).map_err(|error| Failure::File(with_causes(&error)))?;
-    let total = std::sync::atomic::AtomicU64::new(0);
-    let done = std::sync::atomic::AtomicU64::new(0);
-    use std::sync::atomic::Ordering::Relaxed;
+    let (total, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let snapshot = hub.fetch(&spec.repo, &spec.revision, files, &|event| match event {
         himacl::hub::Event::Started { done: already, total: all, .. } => {
             total.store(all.unwrap_or_default(), Relaxed);

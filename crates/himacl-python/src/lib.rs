@@ -1,6 +1,12 @@
 //! The extension module `himacl._himacl`, a thin layer: arrays in, arrays and JSON out. Names, defaults and documentation are in the
 //! Python sources beside it.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "functions that Python calls own their arguments, and take all that the documented ones beside them take"
+)]
+
 mod align;
 mod arrays;
 mod baselines;

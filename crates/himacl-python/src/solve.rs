@@ -19,7 +19,6 @@ enum Earlier {
 /// Pairs `x` with `y`; `params` is [`HirefParams`] as JSON. Returns a dictionary.
 #[pyfunction]
 #[pyo3(signature = (x, y, cost, params, warm_start, device, threads, on_event))]
-#[expect(clippy::too_many_arguments, reason = "one private call with everything that the Python function takes")]
 pub(crate) fn pair<'py>(
     py: Python<'py>,
     x: Rows<'py>,

@@ -16,7 +16,6 @@ use std::path::PathBuf;
 /// `evaluation` are paired rows to judge by, source and target.
 #[pyfunction]
 #[pyo3(signature = (source, target, anchors, evaluation, recipe, folder, threads, on_event))]
-#[expect(clippy::too_many_arguments, reason = "one private call with everything that the Python function takes")]
 pub(crate) fn train<'py>(
     py: Python<'py>,
     source: Rows<'py>,
