@@ -72,7 +72,8 @@ impl<'a> Accelerator<'a> {
         if let Device::Cuda(on) = device {
             let stream = on.cuda_stream();
             Queue::keep_freed_memory(stream.context())?;
-            let queue = Queue::cuda(stream);
+            // SAFETY: the tensors' stream; the other queue is made and waited for as `new` says.
+            let queue = unsafe { Queue::cuda(stream) };
             let here = problem.x().device().same_device(device);
             let points = 4 * ((supports.num_x() + supports.num_y()) * supports.dimension()) as u64;
             let missing = if here { 0 } else { points };
@@ -126,7 +127,10 @@ impl<'a> Accelerator<'a> {
         supports: Supports<'_>,
         features: Option<FeatureTensors>,
     ) -> Result<Self, Error> {
-        let beside = if x.is_resident() && y.is_resident() { None } else { Some(queue.beside()?) };
+        let resident = x.is_resident() && y.is_resident();
+        // SAFETY: the two queues share the buffers of a resident side alone: written here, before the second queue starts, and never again;
+        // and dropped after all batches, each of which ends by waiting for its queue.
+        let beside = if resident { None } else { Some(unsafe { queue.beside() }?) };
         Ok(Self {
             queue,
             beside,

@@ -4,7 +4,7 @@
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::points::Rows;
-use hiref_kernels::{Buffer, NONE, Queue, Rows as DeviceRows, View, inverse_norms};
+use hiref_kernels::{Buffer, DeviceRows, NONE, Queue, View, inverse_norms};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -123,7 +123,8 @@ impl DevicePoints<'_> {
         match &self.store {
             Store::Uploaded(buffer) => buffer.view(),
             #[cfg(feature = "cuda")]
-            // SAFETY: the tensor lives as long as this side and nothing writes to it.
+            // SAFETY: the tensor keeps its memory, `n d` values on the queue's device, as long as this side lives. Someone else who holds the same
+            // memory as a variable could write to it in between: that would spoil the result, and nothing else, since any bits are a number.
             Store::Tensor { pointer, .. } => unsafe { View::from_raw(*pointer, self.num_points * self.dimension) },
             Store::Streamed(_) => unreachable!("streamed points are not on the device"),
         }

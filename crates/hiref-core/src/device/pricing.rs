@@ -4,11 +4,11 @@ use super::{Accelerator, DevicePoints};
 use crate::cost::CostKind;
 use crate::error::Error;
 use crate::geometry::Supports;
-use crate::points::Rows as Points;
+use crate::points::Rows;
 use crate::pricing::{Pricing, lowered};
 use hiref_kernels::{
-    Buffer, NONE, PartScan, Precision, Product, Rows, Scan, View, exact_least, pair_costs, prepare_rows, scan_parts,
-    scan_tile, slack_of_bits, split_digits,
+    Buffer, DeviceRows, ExactSearch, NONE, PartScan, Precision, Product, Scan, View, exact_least, pair_costs,
+    prepare_rows, scan_parts, scan_tile, slack_of_bits, split_digits,
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -150,7 +150,7 @@ impl Accelerator<'_> {
         Ok(Chunk { values: parts, squares })
     }
 
-    fn prepared(&self, rows: &Rows<'_>, centre: View<'_, f64>) -> Result<(Buffer<f32>, Buffer<f64>), Error> {
+    fn prepared(&self, rows: &DeviceRows<'_>, centre: View<'_, f64>) -> Result<(Buffer<f32>, Buffer<f64>), Error> {
         let mut values = self.queue.allocate(rows.len() * self.dimension)?;
         let mut squares = self.queue.allocate(rows.len())?;
         prepare_rows(&self.queue, rows, centre, &mut values, &mut squares)?;
@@ -279,17 +279,15 @@ impl Accelerator<'_> {
             let range = start..(start + self.tile[1]).min(m);
             let prices = self.queue.upload(&g[range.clone()])?;
             let y = y.pick_range(&self.queue, range.clone(), false)?;
-            exact_least(
-                &self.queue,
-                self.cost(),
-                &picked.rows(),
-                &y.range_rows(range),
-                start,
-                prices.view(),
-                index.view(),
-                &mut least,
-                &mut columns,
-            )?;
+            let search = ExactSearch {
+                cost: self.cost(),
+                x: picked.rows(),
+                y: y.range_rows(range),
+                first_column: start,
+                prices: prices.view(),
+                rows: index.view(),
+            };
+            exact_least(&self.queue, &search, &mut least, &mut columns)?;
         }
         Ok(columns.to_vec()?)
     }
@@ -324,7 +322,7 @@ impl Accelerator<'_> {
                 false,
                 &mut values,
             )?;
-            let rows = Rows { values: values.view(), dimension: self.dimension, scales: None };
+            let rows = DeviceRows { values: values.view(), dimension: self.dimension, scales: None };
             // Centred already.
             let origin = self.queue.zeros::<f64>(self.dimension)?;
             self.prepared(&rows, origin.view())
@@ -390,7 +388,7 @@ struct Listed<'a> {
 }
 
 /// The mean row in f64, summed in fixed chunks.
-fn mean_row(rows: Points<'_>) -> Vec<f64> {
+fn mean_row(rows: Rows<'_>) -> Vec<f64> {
     let d = rows.dimension();
     let partial: Vec<Vec<f64>> = rows
         .chunks(4096)

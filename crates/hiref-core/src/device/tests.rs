@@ -1,16 +1,19 @@
 //! Kernels, run by the emulator, against the CPU paths; and whole solves on emulated devices.
 
 use super::Accelerator;
+use crate::control::Control;
 use crate::cost::CostKind;
 use crate::geometry::{FeatureTensors, InnerProductGeometry, Supports};
 use crate::hiref::{Emulated, Hiref};
 use crate::mean_cost::mean_cost;
+use crate::permutation::Permutation;
 use crate::pricing::{Pricer, align};
 use crate::problem::Problem;
-use crate::refine::{HirefParams, OnDevice, Quality};
+use crate::refine::{BlockSolver, HirefParams, OnDevice, Pairing, Quality};
+use crate::report::Phase;
 use candle_core::{Device, Tensor};
 use hiref_kernels::{Queue, Schedule};
-use hiref_testkit::{Claim, Cost, Instance, check_coupling, problems};
+use hiref_testkit::{Claim, Cost, Instance, check_coupling, exact_assignment, problems};
 
 fn problem(instance: &Instance, cost: CostKind) -> Problem<'static> {
     let d = instance.dimension;
@@ -120,35 +123,68 @@ fn features_of_blocks_are_centred() {
     }
 }
 
-fn solver(emulated: Option<Emulated>, certify: bool) -> Hiref {
+fn solver(schedule: Schedule, streamed: bool, exact_limit: usize) -> Hiref {
     let params = HirefParams {
         seed: 3,
         leaf_size: 16,
         polish_block_size: Some(20),
         max_sweeps: Some(4),
-        exact_limit: Some(0),
-        quality: Quality::Balanced,
-        certify,
+        exact_limit: Some(exact_limit),
+        quality: Quality::Best,
+        certify: true,
         ..HirefParams::default()
     };
     let mut solver = params.check().unwrap();
-    solver.emulated = emulated;
+    solver.emulated = Some(Emulated { schedule, streamed });
     solver
 }
 
-/// A whole solve on an emulated device: one to one, never dearer from sweep to sweep, certified below its cost, and about as good as on the
-/// CPU: on so few points one exchange makes a difference of a percent or two.
+/// Blocks are exact on the host; a device's auction may end short of their optimum by its last epsilon for each pair, which is a
+/// twentieth of what an ordinary row sees between its partner and the nearest alternative.
 #[test]
-fn whole_solves_are_as_good_as_on_the_cpu() {
-    for (n, m, d) in [(90, 90, 5), (70, 100, 6), (90, 60, 40)] {
+fn blocks_end_next_to_their_optimum() {
+    for (n, m, streamed) in [(120, 120, false), (120, 120, true), (100, 120, false)] {
+        let instance = problems::mixture(n, m, 6, 8);
+        for kind in CostKind::ALL {
+            let problem = problem(&instance, kind);
+            let (x, y) = (problem.x().rows(), problem.y().rows());
+            let supports = Supports::new(x.view(), y.view(), kind);
+            let geometry = InnerProductGeometry::new(supports, 0).unwrap();
+            let queue = Queue::emulated(Schedule::Rising);
+            let accelerator = Accelerator::emulated(queue, supports, &geometry, streamed).unwrap();
+            let pairing = Pairing::from_permutation(&Permutation::new((0..n as u32).collect(), m).unwrap());
+            let order: Vec<u32> = (0..120).map(|i| (i * 7) % 120).collect();
+            let (offsets, control) = ([0, 40, 77, 120], Control::start(&(), None));
+            let change = |device: Option<&dyn OnDevice>| {
+                let blocks = BlockSolver { supports, device, control, phase: Phase::Polish };
+                let solved = blocks.solve(&pairing, &order, &offsets, false);
+                assert!(solved.complete());
+                solved.change()
+            };
+            let (exact, auctioned) = (change(None), change(Some(&accelerator)));
+            assert!(accelerator.take_failure().is_none());
+            assert!(exact < 0.0 && auctioned >= exact * (1.0 + 1e-6), "{kind}: {auctioned} below {exact}");
+            assert!(auctioned <= 0.997 * exact, "{kind} {n} x {m}: {auctioned} against {exact}");
+        }
+    }
+}
+
+/// Whole solves on an emulated device: one to one, never dearer from sweep to sweep, certified by a bound that is one; and, where they end
+/// exactly, optimal.
+#[test]
+fn whole_solves_keep_their_promises() {
+    for (n, m, d) in [(44, 44, 5), (36, 48, 6), (48, 36, 40)] {
         let instance = problems::mixture(n, m, d, 6);
         for kind in CostKind::ALL {
             let problem = problem(&instance, kind);
-            let expected = solver(None, true).solve(&problem, None, &()).unwrap();
+            let optimum = exact_assignment(&instance.x, &instance.y, d, Cost::of_name(kind.name())).mean_cost;
+            let rounding = 1e-9 * optimum.abs();
             // Emulation is slow: points that stay on the host are tried on the first set.
-            for streamed in if n == m { vec![false, true] } else { vec![false] } {
-                let emulated = Some(Emulated { schedule: Schedule::Rising, streamed });
-                let got = solver(emulated, true).solve(&problem, None, &()).unwrap();
+            for (streamed, exact_limit) in [(false, 0), (false, usize::MAX), (true, 0)] {
+                if streamed && (n != m || kind != CostKind::Cosine) {
+                    continue;
+                }
+                let got = solver(Schedule::Rising, streamed, exact_limit).solve(&problem, None, &()).unwrap();
                 let claim = Claim {
                     supports: Some((&instance.x, &instance.y)),
                     dimension: Some(d),
@@ -160,14 +196,13 @@ fn whole_solves_are_as_good_as_on_the_cpu() {
                 check_coupling(&claim).unwrap();
                 assert!(got.sweeps.windows(2).all(|pair| pair[1].mean_cost <= pair[0].mean_cost + 1e-12), "{kind}");
                 assert!((got.mean_cost - mean_cost(&problem, &got.permutation)).abs() < 1e-12);
-                let certificate = got.certificate.unwrap();
-                assert!(certificate.dual_bound <= got.mean_cost, "{kind}");
-                let (gap, scale) = (got.mean_cost - expected.mean_cost, expected.mean_cost.abs());
-                println!(
-                    "{kind} {n} {m} {d}: {} against {}, gap {}",
-                    got.mean_cost, expected.mean_cost, certificate.relative_gap
-                );
-                assert!(gap <= 0.05 * scale, "{kind} {n} {m} {d}: {} against {}", got.mean_cost, expected.mean_cost);
+                let (bound, what) = (got.certificate.unwrap().dual_bound, format!("{kind} {n} x {m}, d = {d}"));
+                assert!(bound <= optimum + rounding, "{what}: the bound {bound} is above the optimum {optimum}");
+                if exact_limit > 0 {
+                    assert!(got.exact, "{what}");
+                    assert!((got.mean_cost - optimum).abs() <= rounding, "{what}: {} for {optimum}", got.mean_cost);
+                    assert!((bound - optimum).abs() <= 1e-6 * optimum.abs(), "{what}: {bound} for {optimum}");
+                }
             }
         }
     }
@@ -180,8 +215,7 @@ fn every_schedule_gives_the_same_bits() {
     for kind in CostKind::ALL {
         let problem = problem(&instance, kind);
         let all = Schedule::ALL.map(|schedule| {
-            let emulated = Some(Emulated { schedule, streamed: false });
-            let output = solver(emulated, true).solve(&problem, None, &()).unwrap();
+            let output = solver(schedule, false, 0).solve(&problem, None, &()).unwrap();
             let certificate = output.certificate.unwrap();
             (output.permutation, output.mean_cost.to_bits(), certificate.f, certificate.g)
         });
