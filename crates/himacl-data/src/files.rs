@@ -1,6 +1,8 @@
 //! Files that are either whole or absent, and output folders that are never overwritten by accident.
 
 use crate::error::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -15,21 +17,10 @@ pub enum Existing {
     /// Refuse to touch it.
     #[default]
     Refuse,
-    /// Overwrite it (`--force`).
+    /// Overwrite it.
     Overwrite,
-    /// Go on with it (`--resume`).
+    /// Go on with it.
     Resume,
-}
-
-impl Existing {
-    /// From the two flags; `--resume` goes first.
-    pub fn from_flags(force: bool, resume: bool) -> Self {
-        match (force, resume) {
-            (_, true) => Self::Resume,
-            (true, false) => Self::Overwrite,
-            (false, false) => Self::Refuse,
-        }
-    }
 }
 
 /// An output folder, checked before the work and made when the input has proved to be sound.
@@ -155,6 +146,40 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
     write_atomic(path, |out| out.write_all(text.as_bytes()))
 }
 
+/// Reads a text.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(Error::io("read", path))
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Json`].
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    serde_json::from_str(&read_text(path)?).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+}
+
+/// Writes a value as indented JSON, as [`write_atomic`] does.
+///
+/// # Errors
+/// [`Error::Json`] for a value that JSON cannot hold, [`Error::Io`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+    write_text(path, &(text + "\n"))
+}
+
+/// Reads a TOML file.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Config`].
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    toml::from_str(&read_text(path)?).map_err(|source| Error::Config { path: path.to_path_buf(), source })
+}
+
 /// Removes a file if there is one.
 ///
 /// # Errors
@@ -170,6 +195,20 @@ pub fn remove_if_present(path: &Path) -> Result<(), Error> {
 pub fn is_unfinished(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
+}
+
+/// Removes what a kill in the middle of writing has left in a folder.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_unfinished(folder: &Path) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        if is_unfinished(&path) {
+            remove_if_present(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a rename within `folder` survive a power cut.

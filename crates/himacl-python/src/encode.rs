@@ -255,7 +255,7 @@ pub(crate) fn encoders(py: Python<'_>) -> PyResult<String> {
 fn fetch(spec: &EncoderSpec, files: &Files, watcher: &Watcher) -> Result<himacl::hub::Snapshot, Failure> {
     let hub = Hub::new(HubSettings::from_env()).map_err(|error| Failure::File(with_causes(&error)))?;
     let (total, done) = (AtomicU64::new(0), AtomicU64::new(0));
-    let snapshot = hub.fetch(&spec.repo, &spec.revision, files, &|event| match event {
+    let observe = |event: himacl::hub::Event<'_>| match event {
         himacl::hub::Event::Started { done: already, total: all, .. } => {
             total.store(all.unwrap_or_default(), Relaxed);
             done.store(already, Relaxed);
@@ -265,6 +265,6 @@ fn fetch(spec: &EncoderSpec, files: &Files, watcher: &Watcher) -> Result<himacl:
             watcher.progress("fetch", done as usize, total.load(Relaxed) as usize);
         }
         himacl::hub::Event::Finished => {}
-    })?;
-    Ok(snapshot)
+    };
+    Ok(hub.fetch(&spec.repo, &spec.revision, files, &observe, &|| watcher.should_stop())?)
 }

@@ -1,6 +1,7 @@
 //! Errors of the libraries as Python's exceptions.
 
 use himacl::align::AlignError;
+use himacl::hub::HubError;
 use hiref_core::{Error as SolverError, ErrorKind};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
@@ -80,7 +81,7 @@ impl From<himacl::Error> for Failure {
             himacl::Error::Solver(inner) => inner.into(),
             himacl::Error::Align(inner) => inner.into(),
             himacl::Error::Data(inner) => inner.into(),
-            himacl::Error::Encode(inner) => inner.into(),
+            himacl::Error::Encode(inner) => (*inner).into(),
             himacl::Error::Tensor(_) => Self::Other(text),
             _ => Self::Input(text),
         }
@@ -102,6 +103,7 @@ impl From<himacl::EncodeError> for Failure {
         let text = with_causes(&error);
         match error {
             himacl::EncodeError::Data(inner) => inner.into(),
+            himacl::EncodeError::Hub(HubError::Interrupted { .. }) => Self::Interrupted,
             himacl::EncodeError::Hub(_) => Self::File(text),
             _ => Self::Input(text),
         }

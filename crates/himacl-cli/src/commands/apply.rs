@@ -1,9 +1,10 @@
 //! `himacl apply`: map embeddings with a finished run.
 
+use crate::args::existing;
 use crate::error::Error;
 use crate::{Context, ExitStatus};
 use clap::Args;
-use himacl::data::files::{Existing, check_output_file};
+use himacl::data::files::check_output_file;
 use himacl::data::{Embeddings, write_like};
 use himacl::train::Model;
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ pub(crate) struct ApplyArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Error> {
-    check_output_file(&args.output, Existing::from_flags(args.force, false))?;
+    check_output_file(&args.output, existing(args.force, false))?;
     let model = Model::load(&args.run, &context.device)?;
     if model.0.map.partner.is_some() && !(args.prepared || args.prepare_only) {
         return Err(Error::LearnedCost(args.run.clone()));

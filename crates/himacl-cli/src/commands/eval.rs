@@ -1,11 +1,12 @@
 //! `himacl eval`: how well a finished run retrieves.
 
+use crate::args::existing;
 use crate::error::Error;
 use crate::report::{Recorder, WithReport, write_config, write_summary};
 use crate::table;
 use crate::{Context, ExitStatus};
 use clap::Args;
-use himacl::data::files::{Existing, OutputDir};
+use himacl::data::files::OutputDir;
 use himacl::data::{Embeddings, read_npy_u32};
 use himacl::eval;
 use himacl::train::{self, AlignmentMode, Dataset, Metrics, Model};
@@ -61,7 +62,7 @@ struct Evaluation<'a> {
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Error> {
     let recorder = Recorder::start(context.device_name(), context.threads);
-    let existing = Existing::from_flags(args.force, false);
+    let existing = existing(args.force, false);
     let output = args.output.as_deref().map(|folder| OutputDir::check(folder, existing)).transpose()?;
     let recipe = train::recipe_of_run(&args.run)?;
     let model = Model::load(&args.run, &context.device)?;

@@ -303,7 +303,7 @@ fn read_warm_start(path: &Path, n: usize, m: usize) -> Result<WarmStart, Error> 
 fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Result<(), Error> {
     let limit = max_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
     if let Some(limit) = limit.filter(|&limit| estimate > limit) {
-        return Err(himacl::Error::Memory { estimate, limit }.into());
+        return Err(Error::Memory { estimate, limit });
     }
     if limit.is_none()
         && let Some(available) = available_memory().filter(|&available| estimate > available)

@@ -5,9 +5,8 @@ use crate::report::{Recorder, RunFigures, TrainSummary, WithReport, check_same_c
 use crate::table;
 use crate::{Context, ExitStatus, TrainProgress};
 use clap::Args;
-use himacl::data::files::write_text;
+use himacl::data::files::{write_json, write_text};
 use himacl::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
-use serde::Serialize;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
@@ -49,6 +48,24 @@ pub(crate) struct TrainArgs {
     force: bool,
 }
 
+impl TrainArgs {
+    /// The command that goes on with this run, for a shell.
+    fn command_to_resume(&self) -> String {
+        let set = self.set.iter().map(|change| format!(" --set {}", quoted(change)));
+        format!("himacl train --config {}{} --resume", quoted(&self.config.to_string_lossy()), set.collect::<String>())
+    }
+}
+
+/// A word for a POSIX shell: in quotes where it needs some.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=,:+@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Error> {
     let mut recorder = Recorder::start(context.device_name(), context.threads);
@@ -86,8 +103,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         jobs.iter().zip(side_by_side(jobs.len(), file.problems[0].recipe.train.parallel_runs, &work))
     {
         let Some((figures, seconds)) = done? else {
-            let recipe = args.config.display();
-            context.printer.warn(&format!("interrupted; `himacl train --config {recipe} --resume` goes on"));
+            context.printer.warn(&format!("interrupted; `{}` goes on", args.command_to_resume()));
             return Ok(ExitStatus::Partial);
         };
         for (phase, seconds) in seconds {
@@ -100,7 +116,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     let report = recorder.report();
     if jobs.len() > 1 {
         let path = folder.join(SUMMARY);
-        write_text(&path, &json(&WithReport { report: report.clone(), found: &summary }, &path)?)?;
+        write_json(&path, &WithReport { report: report.clone(), found: &summary })?;
     }
     context.printer.result(&table::training(&summary, &report));
     context.printer.result(&format!("summary: {}", folder.join(SUMMARY).display()));
@@ -188,7 +204,7 @@ fn one_run(recipe: &Recipe, data: &Dataset, folder: &Path, title: &str, context:
     }
     let figures = RunFigures::new(recipe.train.seed, outcome);
     // Last of all, since its presence tells that the rest is complete.
-    write_text(&summary_path, &json(&WithReport { report: recorder.report(), found: &figures }, &summary_path)?)?;
+    write_json(&summary_path, &WithReport { report: recorder.report(), found: &figures })?;
     Ok(Some((figures, seconds)))
 }
 
@@ -242,7 +258,24 @@ fn check_same_recipe(folder: &Path, file: &RecipeFile) -> Result<(), Error> {
     check_same_config(&folder.join(CONFIG), &file.resolved, &is_free)
 }
 
-fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {
-    let text = serde_json::to_string_pretty(value);
-    Ok(text.map(|text| text + "\n").map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    #[test]
+    fn the_command_to_resume_repeats_what_was_changed() {
+        let words =
+            ["train", "--config", "my runs/r.toml", "--set", "output.dir=out", "--set", "run.seeds=[1, 2]", "--force"];
+        let line = Line::try_parse_from(words).unwrap();
+        let expected = "himacl train --config 'my runs/r.toml' --set output.dir=out --set 'run.seeds=[1, 2]' --resume";
+        assert_eq!(line.train.command_to_resume(), expected);
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

@@ -1,6 +1,7 @@
 //! A run folder as one HTML file that needs nothing else: tables of the figures, curves of the training.
 
 use crate::error::Error;
+use himacl::data::files::read_json;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -73,11 +74,6 @@ fn runs(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
         }
     }
     Ok(found)
-}
-
-fn read_json(path: &Path) -> Result<Value, Error> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    Ok(serde_json::from_str(&text).map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?)
 }
 
 /// Every figure of a training log, by name.

@@ -1,8 +1,8 @@
 //! Whether a run may be gone on with: its settings must be those of the earlier one.
 
 use crate::error::Error;
+use himacl::data::files::read_toml;
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 /// Compares the settings of this run with those that an earlier one left at `path`, if it did; `is_free` names settings
@@ -14,9 +14,7 @@ pub fn check_same_config(path: &Path, now: &toml::Table, is_free: &dyn Fn(&str) 
     if !path.is_file() {
         return Ok(());
     }
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    let earlier =
-        toml::from_str(&text).map_err(|source| himacl::data::Error::Config { path: path.to_path_buf(), source })?;
+    let earlier = read_toml(path)?;
     match first_difference(&earlier, now, "", is_free) {
         None => Ok(()),
         Some((key, was, now)) => Err(Error::ResumeMismatch { path: path.to_path_buf(), key, was, now }),
@@ -50,6 +48,7 @@ fn first_difference(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn only_settings_that_matter_are_compared() {

@@ -125,7 +125,7 @@ impl Model {
     }
 }
 
-/// Says what to do about a folder without a map.
+/// Names a run inside a folder without a map of its own.
 fn no_finished_run(folder: &Path) -> Error {
     let inner = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -133,10 +133,6 @@ fn no_finished_run(folder: &Path) -> Error {
         folders.sort();
         folders
     };
-    let runs = inner(folder).into_iter().flat_map(|problem| inner(&problem)).find(|run| run.join(TENSORS).is_file());
-    let hint = match runs {
-        Some(run) => format!("name one of its runs, such as `{}`", run.display()),
-        None => "finish it with `himacl train --resume`".to_owned(),
-    };
-    Error::NoFinishedRun { path: folder.to_path_buf(), hint }
+    let run = inner(folder).into_iter().flat_map(|problem| inner(&problem)).find(|run| run.join(TENSORS).is_file());
+    Error::NoFinishedRun { path: folder.to_path_buf(), run }
 }

@@ -7,7 +7,7 @@ use super::{PairArgs, Solver};
 use crate::Context;
 use crate::error::Error;
 use crate::report::check_same_config;
-use himacl::data::files::OutputDir;
+use himacl::data::files::{OutputDir, read_json};
 use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -135,9 +135,7 @@ impl PairConfig {
         let is_free = |name: &str| FREE_KEYS.contains(&name) || name.ends_with(".time_limit");
         check_same_config(&config_path, &toml::Table::try_from(self)?, &is_free)?;
         if summary_path.is_file() {
-            let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
-            let ending: Ending = serde_json::from_str(&text)
-                .map_err(|source| himacl::data::Error::Json { path: summary_path.clone(), source })?;
+            let ending: Ending = read_json(&summary_path)?;
             if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
                 return Ok(Resume::Finished);
             }

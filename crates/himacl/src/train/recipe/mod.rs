@@ -1,6 +1,6 @@
 //! Recipes: TOML files that say everything about a training run.
 //!
-//! A recipe goes through these steps: parse; resolve its paths against its own folder; apply `--set` (whose paths are
+//! A recipe goes through these steps: parse; resolve its paths against its own folder; apply changes to single keys (whose paths are
 //! those of the shell); check every key against the known ones; fill in defaults; check ranges. `[variants.NAME]` tables
 //! change dotted keys of the recipe and give further problems that run beside the main one.
 
@@ -85,8 +85,8 @@ pub enum RecipeError {
         /// Where it stands.
         place: String,
     },
-    /// `--set` without a key and a value.
-    #[error("`--set {argument}` is not of the form key=value\nhint: for example --set train.epochs=3")]
+    /// A change without a key and a value.
+    #[error("change `{argument}` is not of the form key=value\nhint: for example train.epochs=3")]
     Override {
         /// The argument.
         argument: String,
@@ -112,7 +112,7 @@ pub struct RecipeFile {
 }
 
 impl RecipeFile {
-    /// Reads the recipe at `path` with the `overrides` (`key=value`) and, where given, the seed of `--seed`.
+    /// Reads the recipe at `path` with the `overrides` (`key=value`) and, where given, another seed.
     ///
     /// # Errors
     /// One [`RecipeError`] per rule; unknown keys name the nearest known one.
@@ -278,8 +278,8 @@ impl Recipe {
             !own_pairs,
             "train.encoders",
             &"not frozen",
-            "frozen with eval.source and eval.target, which are embeddings of the encoders as they were; afterwards \
-             `himacl embed` with the run's encoder and `himacl eval --data`",
+            "frozen with eval.source and eval.target, which are embeddings of the encoders as they were; embed them \
+             afterwards with the run's encoder",
         )
     }
 }

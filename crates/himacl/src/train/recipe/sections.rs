@@ -50,7 +50,7 @@ pub struct DataSection {
     pub source_key: Option<String>,
     /// The same for the target.
     pub target_key: Option<String>,
-    /// The folder with the source's encoder, where it is trained and came from a folder (`himacl embed --local`).
+    /// The folder with the source's encoder, where it is trained and came from a folder.
     pub source_encoder: Option<PathBuf>,
     /// The same for the target.
     pub target_encoder: Option<PathBuf>,

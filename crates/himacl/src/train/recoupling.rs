@@ -1,8 +1,8 @@
 //! The coupling of the free items in the mapped space.
 
-use super::pairs::Coupling;
+use super::coupling::Coupling;
 use super::recipe::{CouplingSection, PairConfidence};
-use crate::align::{SoftPartners, Softening, dual_slack, pair_confidence, soft_partners};
+use crate::align::{ReferenceItems, SoftPartners, Softening, dual_slack, pair_confidence, soft_partners};
 use crate::error::Error;
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
@@ -36,10 +36,10 @@ pub fn couple(
     let solver = section.solver(seed).check()?;
     let warm_start = warm_start.filter(|_| section.warm_start).cloned().map(WarmStart::from);
     let output = solver.solve(&problem, warm_start.as_ref(), observer)?;
-    let &CouplingSection { neighbours, reference_items, .. } = section;
+    let reference = ReferenceItems { limit: section.reference_items, seed };
     let confidence = match section.confidence {
-        PairConfidence::Margin => pair_confidence(&x, &y, &output.permutation, neighbours, reference_items, seed)?,
-        PairConfidence::DualSlack => dual_slack((&x, &y), &output.permutation, output.prices(), reference_items, seed)?,
+        PairConfidence::Margin => pair_confidence(&x, &y, &output.permutation, section.neighbours, reference)?,
+        PairConfidence::DualSlack => dual_slack((&x, &y), &output.permutation, output.prices(), reference)?,
     };
     let interrupted = output.termination == Termination::Interrupted;
     let soft = likely_partners((&x, &y), section, seed)?;
@@ -57,6 +57,7 @@ pub(super) fn likely_partners(
     seed: u64,
 ) -> Result<Option<(SoftPartners, SoftPartners)>, Error> {
     let &CouplingSection { softness, candidates, temperature, neighbours, reference_items, .. } = section;
-    let soften = || soft_partners(x, y, Softening { candidates, temperature }, neighbours, reference_items, seed);
+    let reference = ReferenceItems { limit: reference_items, seed };
+    let soften = || soft_partners(x, y, Softening { candidates, temperature }, neighbours, reference);
     Ok((softness > 0.0).then(soften).transpose()?)
 }

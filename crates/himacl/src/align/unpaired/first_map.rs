@@ -1,10 +1,10 @@
 //! A first map without any pair: centroids of both sides matched by their geometry, many times over.
 
-use super::UnpairedParams;
 use super::k_means::{Centroids, k_means};
 use super::quadratic_assignment::{Symmetric, best_matching};
-use crate::align::AlignError;
-use crate::align::confidence::{drawn, rows};
+use crate::align::error::AlignError;
+use crate::align::joint::{ReferenceItems, rows};
+use crate::align::params::UnpairedParams;
 use crate::align::refinement::select;
 use crate::eval::with_host_values;
 use crate::map::{LinearMap, Map, TwoWayMap, inner_products};
@@ -16,7 +16,7 @@ use rayon::prelude::*;
 const CONSENSUS_STEPS: usize = 30;
 
 /// A first map and what speaks for it.
-pub(super) struct Start {
+pub(super) struct FirstMap {
     /// Between the views, both ways.
     pub(super) map: TwoWayMap,
     /// Largest linear CKA of the matched centroids over the restarts.
@@ -38,16 +38,16 @@ struct Restart {
 /// are weighted by how far they agree with one another (the leading eigenvector of their inner products, from a start at
 /// their alignments), at least zero. Known pairs join with their own cross-covariance and the weight `anchor_weight`
 /// beside the whole of the restarts.
-pub(super) fn start(
+pub(super) fn first_map(
     (x, y): (&Tensor, &Tensor),
     anchors: &[(u32, u32)],
     params: &UnpairedParams,
-    (reference_items, seed): (usize, u64),
+    reference: ReferenceItems,
     path: &[u64],
     observer: &dyn Observer,
-) -> Result<Start, AlignError> {
+) -> Result<FirstMap, AlignError> {
     let ((n, k), (m, l)) = (x.dims2()?, y.dims2()?);
-    let count = params.centroids.min(n).min(m).min(reference_items);
+    let count = params.centroids.min(n).min(m).min(reference.limit);
     let one = |restart: usize| -> Result<Option<Restart>, AlignError> {
         if observer.should_stop() {
             return Err(AlignError::Interrupted);
@@ -55,12 +55,13 @@ pub(super) fn start(
         let path = [path, &[restart as u64]].concat();
         let centroids = |side: &Tensor, width: usize, number: u64| -> Result<Centroids, AlignError> {
             let path = [path.as_slice(), &[number]].concat();
-            let chosen = drawn(side.dim(0)?, reference_items, seed.wrapping_add(restart as u64), 10 + number);
+            let own = ReferenceItems { seed: reference.seed.wrapping_add(restart as u64), ..reference };
+            let chosen = own.of(side.dim(0)?, 10 + number);
             let side = rows(side, chosen.as_deref())?;
-            Ok(with_host_values(&side, |points| k_means(points, width, count, seed, &path))?)
+            Ok(with_host_values(&side, |points| k_means(points, width, count, reference.seed, &path))?)
         };
         let (from, to) = (Centred::new(&centroids(x, k, 0)?, k), Centred::new(&centroids(y, l, 1)?, l));
-        let matching = best_matching(&from.gram(), &to.gram(), params.matching_starts, seed, &path);
+        let matching = best_matching(&from.gram(), &to.gram(), params.matching_starts, reference.seed, &path);
         let mut covariance = vec![0.0; k * l];
         for (c, &p) in matching.partner.iter().enumerate() {
             let weight = (from.sizes[c] * to.sizes[p]).sqrt();
@@ -75,13 +76,13 @@ pub(super) fn start(
     let restarts: Vec<Restart> = restarts.into_iter().flatten().collect();
     let half = |parity: usize| consensus(&restarts.iter().skip(parity).step_by(2).collect::<Vec<_>>(), k * l);
     let agreement = inner(&half(0), &half(1));
-    let map = first_map((x, y), &restarts, anchors, params.anchor_weight)?;
+    let map = consensus_map((x, y), &restarts, anchors, params.anchor_weight)?;
     let alignment = restarts.iter().map(|restart| restart.alignment).fold(0.0, f64::max);
-    Ok(Start { map, alignment, agreement })
+    Ok(FirstMap { map, alignment, agreement })
 }
 
 /// A first map from what several starts ended in: the consensus of the cross-covariances of their pairs, joined by the
-/// known pairs as in [`start`]. Pairs are (x index, y index), for each start.
+/// known pairs as in [`first_map`]. Pairs are (x index, y index), for each start.
 pub(super) fn combined(
     (x, y): (&Tensor, &Tensor),
     pairs_of_starts: &[Vec<(u32, u32)>],
@@ -90,11 +91,11 @@ pub(super) fn combined(
 ) -> Result<TwoWayMap, AlignError> {
     let ended = |pairs: &Vec<(u32, u32)>| Ok(Restart { covariance: covariance_of((x, y), pairs)?, alignment: 1.0 });
     let ended: Vec<Restart> = pairs_of_starts.iter().map(ended).collect::<Result<_, AlignError>>()?;
-    first_map((x, y), &ended, anchors, anchor_weight)
+    consensus_map((x, y), &ended, anchors, anchor_weight)
 }
 
 /// The consensus of cross-covariances and that of the known pairs as a map, both ways.
-fn first_map(
+fn consensus_map(
     (x, y): (&Tensor, &Tensor),
     restarts: &[Restart],
     anchors: &[(u32, u32)],

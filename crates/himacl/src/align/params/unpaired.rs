@@ -1,7 +1,7 @@
 //! What can be set of an alignment without pairs.
 
+use super::{Candidate, RefinementParams, rule};
 use crate::align::error::AlignError;
-use crate::align::params::{Candidate, RefinementParams, rule};
 use serde::{Deserialize, Serialize};
 
 /// Parameters of [`Aligner::unpaired`](crate::align::Aligner::unpaired).
@@ -50,7 +50,7 @@ impl Default for UnpairedParams {
 }
 
 impl UnpairedParams {
-    pub(crate) fn check(&self) -> Result<(), AlignError> {
+    pub(super) fn check(&self) -> Result<(), AlignError> {
         let not_negative = |value: f64| value >= 0.0 && value.is_finite();
         rule(self.centroids >= 2, "centroids", self.centroids, "at least 2")?;
         rule(self.restarts >= 2, "restarts", self.restarts, "at least 2")?;

@@ -1,29 +1,13 @@
 //! One coupling after the other, each from where the last one ended.
 
-use super::confidence::Joint;
 use super::error::AlignError;
+use super::joint::Joint;
+use super::params::CouplingParams;
 use hiref_core::assignment::{AssignmentSolver, CostMatrix};
-use hiref_core::{CostKind, HirefParams, Observer, Permutation, Problem, UNMATCHED, WarmStart};
-use serde::{Deserialize, Serialize};
-
-/// How couplings are found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CouplingParams {
-    /// Largest number of items on either side that is coupled by one exact assignment; needs its square in memory twice.
-    pub exact_limit: usize,
-    /// The solver for everything larger; its cost is the negative inner product of the joint coordinates.
-    pub solver: HirefParams,
-}
-
-impl Default for CouplingParams {
-    fn default() -> Self {
-        Self { exact_limit: 4096, solver: HirefParams::default() }
-    }
-}
+use hiref_core::{CostKind, Observer, Permutation, Problem, UNMATCHED, WarmStart};
 
 /// Couples the same items again and again while their coordinates move.
-pub(crate) struct Coupler<'a> {
+pub(crate) struct WarmCoupler<'a> {
     params: &'a CouplingParams,
     observer: &'a dyn Observer,
     exact: AssignmentSolver<f32>,
@@ -35,7 +19,7 @@ pub(crate) struct Coupler<'a> {
     last: Option<WarmStart>,
 }
 
-impl<'a> Coupler<'a> {
+impl<'a> WarmCoupler<'a> {
     pub(crate) fn new(params: &'a CouplingParams, observer: &'a dyn Observer) -> Self {
         Self {
             params,
@@ -100,8 +84,11 @@ impl<'a> Coupler<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::align::joint::ReferenceItems;
     use candle_core::{Device, Tensor};
     use rand::Rng;
+
+    const EVERY: ReferenceItems = ReferenceItems { limit: 1000, seed: 0 };
 
     fn points(n: usize, purpose: u64) -> Tensor {
         let mut generator = hiref_core::rng::stream(9, &[purpose]);
@@ -118,11 +105,11 @@ mod tests {
     fn warm_and_cold_couplings_cost_the_same() {
         for (n, m) in [(60, 60), (40, 60), (60, 40)] {
             let params = CouplingParams::default();
-            let mut warm = Coupler::new(&params, &());
+            let mut warm = WarmCoupler::new(&params, &());
             for step in 0..3 {
                 let (x, y) = (points(n, step), points(m, step + 10));
-                let joint = Joint::new(&x, &y, 1000, 0).unwrap();
-                let cold = Coupler::new(&params, &()).couple(&joint).unwrap();
+                let joint = Joint::new(&x, &y, EVERY).unwrap();
+                let cold = WarmCoupler::new(&params, &()).couple(&joint).unwrap();
                 let again = warm.couple(&joint).unwrap();
                 let (cold, again) = (total(&x, &y, &cold), total(&x, &y, &again));
                 assert!((cold - again).abs() < 1e-6, "{n} with {m}, step {step}: {cold} {again}");
@@ -133,10 +120,10 @@ mod tests {
     #[test]
     fn large_sides_go_to_the_global_solver() {
         let (x, y) = (points(80, 1), points(80, 2));
-        let joint = Joint::new(&x, &y, 1000, 0).unwrap();
-        let exact = Coupler::new(&CouplingParams::default(), &()).couple(&joint).unwrap();
+        let joint = Joint::new(&x, &y, EVERY).unwrap();
+        let exact = WarmCoupler::new(&CouplingParams::default(), &()).couple(&joint).unwrap();
         let params = CouplingParams { exact_limit: 10, ..CouplingParams::default() };
-        let solved = Coupler::new(&params, &()).couple(&joint).unwrap();
+        let solved = WarmCoupler::new(&params, &()).couple(&joint).unwrap();
         assert!(total(&x, &y, &solved) < 0.95 * total(&x, &y, &exact));
     }
 }
