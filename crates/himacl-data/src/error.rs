@@ -196,14 +196,6 @@ pub enum Error {
         /// Where the expectation comes from.
         reference: PathBuf,
     },
-    /// A shard is missing from a folder, or has no counterpart.
-    #[error("`{}` does not exist, though `{}` does", missing.display(), present.display())]
-    MissingShard {
-        /// The file that should be there.
-        missing: PathBuf,
-        /// The file that makes it necessary.
-        present: PathBuf,
-    },
     /// Metadata shards with different columns.
     #[error("`{}` has the columns {}, expected {} (as in `{}`)", path.display(), names(got), names(expected), reference.display())]
     Columns {

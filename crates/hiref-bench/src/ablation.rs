@@ -15,7 +15,8 @@ use himacl::objective::ContrastiveKind;
 use himacl::train::{
     self, Coupling, Dataset, Embedded, Metrics, ObjectiveKind, Recipe, RecipeFile, Split, Task, Trained,
 };
-use hiref_core::solver::minibatch::MinibatchParams;
+use hiref_baselines::Solver;
+use hiref_baselines::minibatch::MinibatchParams;
 use hiref_core::{CostKind, Permutation, Problem};
 use serde::Serialize;
 use std::fs::File;

@@ -2,7 +2,8 @@
 
 use crate::map::unit_rows;
 use candle_core::{D, DType, Result, Tensor};
-use hiref_core::solver::sinkhorn::SinkhornParams;
+use hiref_baselines::Solver;
+use hiref_baselines::sinkhorn::SinkhornParams;
 use hiref_core::{CostKind, Problem};
 use serde::{Deserialize, Serialize};
 

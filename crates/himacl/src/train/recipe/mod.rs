@@ -211,8 +211,7 @@ impl Recipe {
         let needs = "0 unless objective.kind = regression and train.encoders = frozen: only fixed targets are softened";
         rule(softness == 0.0 || can_soften, "coupling.softness", &softness, needs)?;
         let priced = coupling.confidence == PairConfidence::Margin || coupling.cost == CostKind::NegativeInnerProduct;
-        let needs =
-            "margin where coupling.cost is not negative-inner-product: slack is measured in the solver's prices";
+        let needs = "margin where coupling.cost is not neg-dot: slack is measured in the solver's prices";
         rule(priced, "coupling.confidence", &"dual-slack", needs)?;
         let churn = coupling.settled_churn;
         rule((0.0..1.0).contains(&churn), "coupling.settled_churn", &churn, "a share in [0, 1), 0 = never")?;

@@ -161,7 +161,7 @@ pub enum PairConfidence {
     #[default]
     Margin,
     /// How much worse the next best choice is at the solver's prices: [`dual_slack`](crate::align::dual_slack). Needs
-    /// `cost = "negative-inner-product"`.
+    /// `cost = "neg-dot"`.
     DualSlack,
 }
 

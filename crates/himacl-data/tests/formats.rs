@@ -1,0 +1,281 @@
+//! Sets of embeddings as people have them: each is read as the same rows, or refused by name.
+
+use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder};
+use arrow_array::types::Int32Type;
+use arrow_array::{Array, ArrayRef, DictionaryArray, Int64Array, NullArray, RecordBatch, StringArray};
+use himacl_data::{Embeddings, Error, write_like, write_npy_f16, write_npy_f32};
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const ROWS: [f32; 6] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn read(path: &Path, key: Option<&str>) -> Result<Vec<f32>, Error> {
+    Embeddings::open(path, key)?.to_vec()
+}
+
+fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>, compression: Compression) {
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, c)| (n, c, true))).unwrap();
+    let properties = WriterProperties::builder().set_compression(compression).build();
+    let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+fn lists(lengths: &[usize]) -> ArrayRef {
+    let mut builder = ListBuilder::new(Float32Builder::new());
+    let mut values = ROWS.iter();
+    for &length in lengths {
+        values.by_ref().take(length).for_each(|&value| builder.values().append_value(value));
+        builder.append(true);
+    }
+    Arc::new(builder.finish())
+}
+
+/// A zip archive of stored members, as `numpy.savez` writes it.
+fn zip(path: &Path, members: &[(&str, Vec<u8>)]) {
+    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in members {
+        let (crc, size, offset) = (crc32(content), content.len() as u32, bytes.len() as u32);
+        let common = |out: &mut Vec<u8>| {
+            out.extend([20, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+            out.extend(crc.to_le_bytes());
+            out.extend(size.to_le_bytes());
+            out.extend(size.to_le_bytes());
+            out.extend((name.len() as u16).to_le_bytes());
+            out.extend([0, 0]);
+        };
+        bytes.extend(b"PK\x03\x04");
+        common(&mut bytes);
+        bytes.extend(name.as_bytes());
+        bytes.extend(content);
+        directory.extend(b"PK\x01\x02\x14\x00");
+        common(&mut directory);
+        directory.extend([0; 10]);
+        directory.extend(offset.to_le_bytes());
+        directory.extend(name.as_bytes());
+    }
+    let (start, count) = (bytes.len() as u32, members.len() as u16);
+    bytes.extend(&directory);
+    bytes.extend(b"PK\x05\x06\0\0\0\0");
+    bytes.extend(count.to_le_bytes());
+    bytes.extend(count.to_le_bytes());
+    bytes.extend((directory.len() as u32).to_le_bytes());
+    bytes.extend(start.to_le_bytes());
+    bytes.extend([0, 0]);
+    fs::write(path, bytes).unwrap();
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
+
+fn npy(values: &[f32], shape: &[usize]) -> Vec<u8> {
+    let folder = folder();
+    let path = folder.path().join("a.npy");
+    write_npy_f32(&path, values, shape).unwrap();
+    fs::read(path).unwrap()
+}
+
+#[test]
+fn arrays_of_an_npz_by_their_names() {
+    let folder = folder();
+    let path = folder.path().join("0a.npz");
+    zip(&path, &[("l14_img.npy", npy(&ROWS, &[3, 2])), ("l14_txt.npy", npy(&ROWS[..4], &[2, 2]))]);
+    assert_eq!(read(&path, Some("l14_img")).unwrap(), ROWS);
+    assert_eq!(read(&path, Some("l14_txt")).unwrap(), ROWS[..4]);
+    for (key, said) in [(None, "`l14_img`, `l14_txt`"), (Some("b32_img"), "but no `b32_img`")] {
+        let error = read(&path, key).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() - 30]).unwrap();
+    assert!(matches!(read(&path, Some("l14_img")), Err(Error::Archive { .. })));
+    fs::write(&path, b"not an archive").unwrap();
+    assert!(matches!(read(&path, None), Err(Error::Archive { .. })));
+}
+
+#[test]
+fn columns_of_lists() {
+    let folder = folder();
+    let path = folder.path().join("x.parquet");
+    let keys: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::ZSTD(ZstdLevel::default()),
+        Compression::GZIP(GzipLevel::default()),
+        Compression::BROTLI(BrotliLevel::default()),
+        Compression::LZ4_RAW,
+    ] {
+        parquet(&path, vec![("key", keys.clone()), ("emb", lists(&[2, 2, 2]))], compression);
+        assert_eq!(read(&path, None).unwrap(), ROWS, "{compression}");
+        assert_eq!(read(&path, Some("emb")).unwrap(), ROWS);
+    }
+    let mut fixed = FixedSizeListBuilder::new(Float32Builder::new(), 2);
+    for row in ROWS.chunks(2) {
+        row.iter().for_each(|&value| fixed.values().append_value(value));
+        fixed.append(true);
+    }
+    let fixed: ArrayRef = Arc::new(fixed.finish());
+    parquet(&path, vec![("a", lists(&[3, 3])), ("b", fixed.slice(0, 2))], Compression::SNAPPY);
+    assert_eq!(read(&path, Some("b")).unwrap(), ROWS[..4]);
+    assert!(read(&path, None).unwrap_err().to_string().contains("`a`, `b`"));
+    for (lengths, key, said) in [
+        (&[2, 3, 1][..], None, "has 3 numbers at row 1, expected 2"),
+        (&[2, 2, 2], Some("key"), "expected a list of numbers"),
+        (&[2, 2, 2], Some("absent"), "but no `absent`"),
+    ] {
+        parquet(&path, vec![("key", keys.clone()), ("emb", lists(lengths))], Compression::SNAPPY);
+        let error = read(&path, key).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn folders_of_files_are_read_in_numeric_order() {
+    let folder = folder();
+    for (name, row) in [("part_10.npy", 2), ("part_2.npy", 1), ("part_1.npy", 0)] {
+        write_npy_f32(&folder.path().join(name), &ROWS[2 * row..2 * row + 2], &[1, 2]).unwrap();
+    }
+    fs::write(folder.path().join("README.md"), "notes").unwrap();
+    fs::write(folder.path().join(".part_0.npy"), "hidden").unwrap();
+    let set = Embeddings::open(folder.path(), None).unwrap();
+    assert_eq!(set.to_vec().unwrap(), ROWS);
+    let copy = folder.path().join("copy");
+    write_like(&set, &set.to_tensor(&candle_core::Device::Cpu).unwrap(), &copy).unwrap();
+    assert_eq!(read(&copy, None).unwrap(), ROWS);
+
+    let tables = folder.path().join("tables");
+    fs::create_dir(&tables).unwrap();
+    for (name, rows) in [("b-10.parquet", &[2usize][..]), ("b-9.parquet", &[2, 2])] {
+        let first = if rows.len() == 1 { 4 } else { 0 };
+        let mut builder = ListBuilder::new(Float32Builder::new());
+        for row in ROWS[first..first + 2 * rows.len()].chunks(2) {
+            row.iter().for_each(|&value| builder.values().append_value(value));
+            builder.append(true);
+        }
+        parquet(&tables.join(name), vec![("emb", Arc::new(builder.finish()))], Compression::SNAPPY);
+    }
+    assert_eq!(read(&tables, None).unwrap(), ROWS);
+    let nothing = folder.path().join("nothing");
+    fs::create_dir(&nothing).unwrap();
+    assert!(matches!(read(&nothing, None), Err(Error::UnknownFormat(_))));
+}
+
+/// A clip-retrieval folder with one row in each of the shards named.
+fn shards(root: &Path, parts: &[(&str, &[usize])]) {
+    for (part, numbers) in parts {
+        fs::create_dir_all(root.join(part)).unwrap();
+        for &number in *numbers {
+            if *part == "metadata" {
+                let path = root.join(format!("metadata/metadata_{number}.parquet"));
+                let caption: ArrayRef = Arc::new(StringArray::from(vec![format!("caption {number}")]));
+                parquet(&path, vec![("caption", caption)], Compression::SNAPPY);
+            } else {
+                write_npy_f16(&root.join(format!("{part}/{part}_{number}.npy")), &[number as f32, 1.0], &[1, 2]).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_of_a_folder_need_the_same_shards() {
+    let folder = folder();
+    let root = |name: &str, parts: &[(&str, &[usize])]| -> PathBuf {
+        let root = folder.path().join(name);
+        shards(&root, parts);
+        root
+    };
+    let good = root("good", &[("img_emb", &[0, 2, 10]), ("text_emb", &[10, 2, 0]), ("metadata", &[0, 2, 10])]);
+    assert_eq!(read(&good, Some("img_emb")).unwrap(), [0.0, 1.0, 2.0, 1.0, 10.0, 1.0]);
+    for (name, parts, said) in [
+        ("a", &[("img_emb", &[0, 1, 3][..]), ("text_emb", &[0, 2, 3])][..], &["`img_emb` has no shard 2", "`text_emb` has no shard 1"][..]),
+        ("b", &[("img_emb", &[0, 1]), ("metadata", &[0])], &["`metadata` has no shard 1"]),
+        ("c", &[("text_emb", &[0]), ("metadata", &[0, 7, 11])], &["`text_emb` has no shard 7, 11"]),
+    ] {
+        let root = root(name, parts);
+        for (path, key) in [(root.clone(), Some(parts[0].0)), (root.join(parts[0].0), None)] {
+            let error = read(&path, key).unwrap_err().to_string();
+            assert!(said.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+    let (left, right) = (root("left", &[("img_emb", &[0, 1])]), root("right", &[("text_emb", &[0, 4])]));
+    let (left, right) = (Embeddings::open(&left, None).unwrap(), Embeddings::open(&right, None).unwrap());
+    let error = left.check_same_shards(&right).unwrap_err().to_string();
+    assert!(error.contains("has the shards 1 and") && error.contains("has 4:"), "{error}");
+    left.check_same_shards(&left).unwrap();
+}
+
+#[test]
+fn empty_shards_are_no_rows() {
+    let folder = folder();
+    let part = folder.path().join("img_emb");
+    fs::create_dir(&part).unwrap();
+    write_npy_f32(&part.join("img_emb_0.npy"), &[], &[0, 2]).unwrap();
+    write_npy_f32(&part.join("img_emb_1.npy"), &ROWS[..4], &[2, 2]).unwrap();
+    write_npy_f16(&part.join("img_emb_2.npy"), &[], &[0]).unwrap();
+    write_npy_f32(&part.join("img_emb_3.npy"), &ROWS[4..], &[1, 2]).unwrap();
+    write_npy_f32(&part.join("img_emb_4.npy"), &[], &[0, 0]).unwrap();
+    let set = Embeddings::open(folder.path(), None).unwrap();
+    assert_eq!((set.num_rows(), set.dimension()), (3, 2));
+    assert_eq!(set.to_vec().unwrap(), ROWS);
+    assert_eq!(set.to_stored_tensor(&candle_core::Device::Cpu).unwrap().dims(), [3, 2]);
+    let places = set.places(&[0, 2]);
+    assert!(places[0].path.ends_with("img_emb_1.npy") && places[0].row == 0);
+    assert!(places[1].path.ends_with("img_emb_3.npy") && places[1].row == 0);
+}
+
+#[test]
+fn rows_that_are_not_finite_are_named_across_files() {
+    let folder = folder();
+    let part = folder.path().join("text_emb");
+    fs::create_dir(&part).unwrap();
+    for shard in 0..3 {
+        let values: Vec<f32> = (0..12).map(|at| if at % 3 == 0 { f32::NAN } else { 1.0 }).collect();
+        write_npy_f32(&part.join(format!("text_emb_{shard}.npy")), &values, &[6, 2]).unwrap();
+    }
+    let error = read(folder.path(), None).unwrap_err().to_string();
+    assert!(error.contains("12 rows with NaN or infinite"), "{error}");
+    assert_eq!(error.matches("row ").count(), 10, "ten rows are named: {error}");
+    assert!(error.contains("text_emb_2.npy") && error.contains("and 2 more"), "{error}");
+}
+
+#[test]
+fn metadata_of_every_kind_are_read_and_checked_at_once() {
+    let folder = folder();
+    shards(folder.path(), &[("img_emb", &[0, 1, 2])]);
+    fs::create_dir(folder.path().join("metadata")).unwrap();
+    let path = |shard: usize| folder.path().join(format!("metadata/metadata_{shard}.parquet"));
+    let caption: ArrayRef = Arc::new(StringArray::from(vec![Some("a cat")]));
+    let missing: ArrayRef = Arc::new(NullArray::new(1));
+    parquet(&path(0), vec![("caption", missing.clone())], Compression::ZSTD(ZstdLevel::default()));
+    parquet(&path(1), vec![("caption", caption.clone())], Compression::GZIP(GzipLevel::default()));
+    parquet(&path(2), vec![("caption", missing)], Compression::BROTLI(BrotliLevel::default()));
+    let set = Embeddings::open(folder.path(), None).unwrap();
+    set.check_metadata().unwrap();
+    let metadata = set.metadata().unwrap().unwrap();
+    assert_eq!(metadata.text_column("caption").unwrap(), [None, Some("a cat".to_owned()), None]);
+    assert_eq!(metadata.take(&[2, 1]).unwrap()[0].null_count(), 1);
+
+    let kinds: DictionaryArray<Int32Type> = vec!["x"].into_iter().collect();
+    parquet(&path(2), vec![("caption", Arc::new(kinds))], Compression::SNAPPY);
+    let set = Embeddings::open(folder.path(), None).unwrap();
+    assert!(matches!(set.check_metadata(), Err(Error::Columns { .. })));
+    let mut file = File::options().write(true).open(path(1)).unwrap();
+    file.write_all(b"PAR1 and then something else").unwrap();
+    parquet(&path(2), vec![("caption", caption)], Compression::SNAPPY);
+    let set = Embeddings::open(folder.path(), None).unwrap();
+    assert!(matches!(set.check_metadata(), Err(Error::Parquet { .. })));
+}
