@@ -33,16 +33,6 @@ pub enum Error {
         /// Its value now.
         now: String,
     },
-    /// A zero row has no direction.
-    #[error("row {row} of `{}` is zero{}: it cannot be normalised\nhint: drop that row", path.display(), if *centered { " after centring" } else { "" })]
-    ZeroRow {
-        /// The input.
-        path: PathBuf,
-        /// The row.
-        row: usize,
-        /// Whether the mean had been subtracted before.
-        centered: bool,
-    },
     /// The two sides live in spaces of different dimension.
     #[error(
         "`{}` has {x} coordinates and `{}` has {y}: the cost needs the same space\n\

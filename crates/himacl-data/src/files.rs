@@ -1,9 +1,9 @@
 //! Files that are either whole or absent, and output folders that are never overwritten by accident.
 
 use crate::error::Error;
-use std::cmp::Ordering;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cmp::Ordering;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -272,7 +272,8 @@ mod tests {
 
     #[test]
     fn numbers_in_names_count_as_numbers() {
-        let sorted = ["a", "img_2.npy", "img_0003.npy", "img_10.npy", "img_10b.npy", "part-2-9", "part-10-1", "part-10-02"];
+        let sorted =
+            ["a", "img_2.npy", "img_0003.npy", "img_10.npy", "img_10b.npy", "part-2-9", "part-10-1", "part-10-02"];
         let mut names = sorted;
         names.reverse();
         names.sort_by(|a, b| natural_order(a, b));

@@ -143,7 +143,9 @@ fn common_schema(paths: &[PathBuf]) -> Result<Option<SchemaRef>, Error> {
         }
         for (field, own) in fields.iter_mut().zip(schema.fields()) {
             let (kind, own_kind) = (field.data_type().clone(), own.data_type());
-            if field.name() != own.name() || (kind != *own_kind && kind != DataType::Null && *own_kind != DataType::Null) {
+            if field.name() != own.name()
+                || (kind != *own_kind && kind != DataType::Null && *own_kind != DataType::Null)
+            {
                 return Err(differ());
             }
             let kind = if kind == DataType::Null { own_kind.clone() } else { kind };

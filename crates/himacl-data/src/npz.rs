@@ -28,7 +28,8 @@ pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(StoredRows,
     let Some(name) = name.cloned() else {
         return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available });
     };
-    let index = archive.index_for_name(&format!("{name}.npy")).ok_or_else(|| wrong(format!("no member `{name}.npy`")))?;
+    let index =
+        archive.index_for_name(&format!("{name}.npy")).ok_or_else(|| wrong(format!("no member `{name}.npy`")))?;
     let member = archive.by_index_raw(index).map_err(|error| wrong(error.to_string()))?;
     let (method, size) = (member.compression(), member.size());
     if size > MOST_BYTES {

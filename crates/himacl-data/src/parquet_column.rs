@@ -95,9 +95,8 @@ impl ParquetColumn {
     }
 
     fn read_list(&self, lists: &ArrayRef, index: usize, row: usize, target: &mut [f32]) -> Result<(), Error> {
-        let refuse = |problem: String| {
-            Err(Error::Column { path: self.path.clone(), column: self.column.clone(), problem })
-        };
+        let refuse =
+            |problem: String| Err(Error::Column { path: self.path.clone(), column: self.column.clone(), problem });
         let list = if lists.is_null(index) { None } else { list_at(lists, index) };
         let Some(list) = list else {
             return refuse(format!("has no list at row {row}, expected {} numbers", self.dimension));
@@ -129,7 +128,6 @@ fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> 
     let file = File::open(path).map_err(Error::io("read", path))?;
     ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))
 }
-
 
 /// The type of the numbers of a list column.
 fn inner(field: &Field) -> Option<DataType> {

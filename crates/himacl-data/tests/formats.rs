@@ -184,7 +184,8 @@ fn shards(root: &Path, parts: &[(&str, &[usize])]) {
                 let caption: ArrayRef = Arc::new(StringArray::from(vec![format!("caption {number}")]));
                 parquet(&path, vec![("caption", caption)], Compression::SNAPPY);
             } else {
-                write_npy_f16(&root.join(format!("{part}/{part}_{number}.npy")), &[number as f32, 1.0], &[1, 2]).unwrap();
+                write_npy_f16(&root.join(format!("{part}/{part}_{number}.npy")), &[number as f32, 1.0], &[1, 2])
+                    .unwrap();
             }
         }
     }
@@ -201,7 +202,11 @@ fn parts_of_a_folder_need_the_same_shards() {
     let good = root("good", &[("img_emb", &[0, 2, 10]), ("text_emb", &[10, 2, 0]), ("metadata", &[0, 2, 10])]);
     assert_eq!(read(&good, Some("img_emb")).unwrap(), [0.0, 1.0, 2.0, 1.0, 10.0, 1.0]);
     for (name, parts, said) in [
-        ("a", &[("img_emb", &[0, 1, 3][..]), ("text_emb", &[0, 2, 3])][..], &["`img_emb` has no shard 2", "`text_emb` has no shard 1"][..]),
+        (
+            "a",
+            &[("img_emb", &[0, 1, 3][..]), ("text_emb", &[0, 2, 3])][..],
+            &["`img_emb` has no shard 2", "`text_emb` has no shard 1"][..],
+        ),
         ("b", &[("img_emb", &[0, 1]), ("metadata", &[0])], &["`metadata` has no shard 1"]),
         ("c", &[("text_emb", &[0]), ("metadata", &[0, 7, 11])], &["`text_emb` has no shard 7, 11"]),
     ] {

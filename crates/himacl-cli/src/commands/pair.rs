@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 use config::{PairConfig, Resume};
 use himacl::data::files::{OutputDir, remove_if_present};
 use himacl::data::{Embeddings, center, normalize_rows, read_npy_u32};
-use hiref_core::{CostKind, Permutation, Problem, Termination, WarmStart};
+use hiref_core::{CostKind, Permutation, Problem, Side, Termination, WarmStart};
 use results::Files;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -46,7 +46,8 @@ Examples:
 ///
 /// With as many x as y rows the result is a bijection; otherwise every row of the smaller side gets a partner of its own.
 ///
-/// X and Y are .npy files (float16, float32 or float64; C order), .safetensors files, or clip-retrieval folders (shards
+/// X and Y are .npy files (floats or integers), arrays of .npz, tensors of .safetensors, columns of lists of .parquet files,
+/// folders of .npy or .parquet files (in the order of the numbers in their names), or clip-retrieval folders (shards
 /// in `img_emb/` or `text_emb/`). The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
 /// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
 ///
@@ -64,7 +65,7 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "PATH")]
     y: PathBuf,
 
-    /// The tensor to take from X, where it is a .safetensors file with several, or `img_emb` or `text_emb` of a folder.
+    /// The array, tensor or column to take from X, where it has several, or img_emb or text_emb of a folder.
     #[arg(long, value_name = "NAME")]
     x_key: Option<String>,
 
@@ -194,6 +195,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         let (x_path, y_path) = (args.x.clone(), args.y.clone());
         return Err(Error::DimensionMismatch { x_path, x: x.dimension(), y_path, y: y.dimension() });
     }
+    // Metadata are read when the pairs are written: what is wrong with them must not come to light then.
+    [&x, &y].into_iter().try_for_each(Embeddings::check_metadata)?;
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
     let config = PairConfig::new(args, context, [n.min(m), n.max(m)])?;
     let solver = config.hiref.clone().check()?.on_device(&context.device);
@@ -216,9 +219,12 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     let uids = config.selection.uids([&x, &y])?;
     let warm_start = args.warm_start.as_ref().map(|path| read_warm_start(path, n, m)).transpose()?;
     let problem = recorder.time("load", || {
-        let x = prepare(&x, args)?;
-        let y = prepare(&y, args)?;
-        Ok::<_, Error>(Problem::new(&x, &y, args.cost)?)
+        let (x_points, y_points) = (prepare(&x, args)?, prepare(&y, args)?);
+        Problem::new(&x_points, &y_points, args.cost).map_err(|error| match error {
+            hiref_core::Error::ZeroVector { side: Side::X, .. } => zero_rows_of(&x, args),
+            hiref_core::Error::ZeroVector { .. } => zero_rows_of(&y, args),
+            other => other.into(),
+        })
     })?;
     output.create()?;
 
@@ -277,10 +283,26 @@ fn prepare(side: &Embeddings, args: &PairArgs) -> Result<Tensor, Error> {
         center(&mut values, side.dimension());
     }
     if args.normalize {
-        let zero = |row| Error::ZeroRow { path: side.path().to_path_buf(), row, centered: args.center };
-        normalize_rows(&mut values, side.dimension()).map_err(zero)?;
+        normalize_rows(&mut values, side.dimension()).map_err(|rows| zero_rows(side, &rows, args, "--normalize"))?;
     }
     Ok(Tensor::from_vec(values, (side.num_rows(), side.dimension()), &Device::Cpu)?)
+}
+
+/// Names the rows of a side that are zero, where the cost needs directions.
+fn zero_rows_of(side: &Embeddings, args: &PairArgs) -> Error {
+    let mut values = match side.to_vec() {
+        Ok(values) => values,
+        Err(error) => return error.into(),
+    };
+    if args.center {
+        center(&mut values, side.dimension());
+    }
+    zero_rows(side, &himacl::data::zero_rows(&values, side.dimension()), args, "the cosine cost")
+}
+
+fn zero_rows(side: &Embeddings, rows: &[usize], args: &PairArgs, need: &'static str) -> Error {
+    let (path, places) = (side.path().to_path_buf(), side.places(rows));
+    himacl::data::Error::ZeroRows { path, rows: places, total: rows.len(), centered: args.center, need }.into()
 }
 
 /// Reads the pairing of an earlier run from its folder, with its prices where there are any, or from a permutation's file.

@@ -4,7 +4,7 @@ use super::encoders::{Embedded, Side};
 use super::recipe::{Anchors, EncoderTraining, Recipe};
 use crate::error::Error;
 use candle_core::{Device, Tensor};
-use himacl_data::{Embeddings, read_npy_pairs};
+use himacl_data::Embeddings;
 use std::path::Path;
 
 /// The embeddings of a problem.
@@ -28,9 +28,12 @@ impl Dataset {
     /// different lengths.
     pub fn load(recipe: &Recipe, device: &Device) -> Result<Self, Error> {
         let section = &recipe.data;
-        let read = |path: &Path, key: Option<&str>| Embeddings::open(path, key)?.to_tensor(device);
-        let source = read(&section.source, section.source_key.as_deref())?;
-        let target = read(&section.target, section.target_key.as_deref())?;
+        let source = Embeddings::open(&section.source, section.source_key.as_deref())?;
+        let target = Embeddings::open(&section.target, section.target_key.as_deref())?;
+        if section.hide_pairs {
+            source.check_same_shards(&target)?;
+        }
+        let (source, target) = (source.to_tensor(device)?, target.to_tensor(device)?);
         let anchors = match &section.anchors {
             Anchors::Count(_) => Vec::new(),
             Anchors::File(path) => read_anchors(path, source.dims()[0], target.dims()[0])?,
@@ -75,6 +78,7 @@ pub fn read_pairs(
     device: &Device,
 ) -> Result<(Tensor, Tensor), Error> {
     let (source, target) = (Embeddings::open(source_path, source_key)?, Embeddings::open(target_path, target_key)?);
+    source.check_same_shards(&target)?;
     let (source_rows, target_rows) = (source.num_rows(), target.num_rows());
     if source_rows != target_rows {
         return Err(Error::NotPaired {
@@ -103,7 +107,7 @@ fn read_anchors(path: &Path, source_rows: usize, target_rows: usize) -> Result<V
         }
         Ok((source_row as u32, target_row as u32))
     };
-    read_npy_pairs(path)?.into_iter().enumerate().map(check).collect()
+    himacl_data::read_pairs(path)?.into_iter().enumerate().map(check).collect()
 }
 
 #[cfg(test)]
