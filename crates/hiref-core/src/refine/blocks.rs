@@ -1,8 +1,6 @@
 //! Exact assignment inside many blocks at once: the leaves, and every sweep.
 
 use super::pairing::Pairing;
-use super::session::Session;
-use super::split::Partition;
 use crate::assignment::{AssignmentSolver, CostMatrix, Scalar};
 use crate::control::Control;
 use crate::cost::CostTile;
@@ -88,17 +86,6 @@ impl BlockSolver<'_> {
             .collect();
         SolvedBlocks { blocks }
     }
-}
-
-/// Pairs the leaves of a partition, whatever the time limit; says whether all were solved.
-pub(crate) fn solve_leaves(session: &Session<'_>, partition: &Partition, pairing: &mut Pairing) -> bool {
-    let control = session.control.without_deadline();
-    control.begin(Phase::Leaves, session.supports.num_y() as u64);
-    let leaves = session.block_solver(Phase::Leaves, control);
-    let solved = leaves.solve(pairing, &partition.x_order, &partition.offsets, false);
-    let complete = solved.complete();
-    solved.apply(pairing, session.supports.num_x());
-    complete
 }
 
 impl SolvedBlocks {

@@ -3,7 +3,7 @@
 use super::archive::{self, Array, Arrays};
 use super::pairing::Pairing;
 use super::params::HirefParams;
-use super::split::Partition;
+use super::partition::Partition;
 use super::stage::{Origin, Record, Stage};
 use crate::error::Error;
 use crate::points::PointCloud;

@@ -9,6 +9,7 @@ mod multiscale;
 mod output;
 mod pairing;
 mod params;
+mod partition;
 mod session;
 mod solve;
 mod split;

@@ -1,6 +1,6 @@
 //! The pairing that a solve works on.
 
-use super::split::Partition;
+use super::partition::Partition;
 use crate::permutation::{Permutation, UNMATCHED};
 
 /// A pairing of all y points with x points and stand-ins, with prices. It is handed on and never copied: it fills much of a solve's memory.

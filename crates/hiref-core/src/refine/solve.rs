@@ -1,14 +1,14 @@
 //! A solve from start to end: a first pairing (\[H25\], Algorithm 1, or groups from coarse to fine), sweeps, an exact end, a certificate.
 
-use super::blocks::solve_leaves;
 use super::certify::certify;
 use super::checkpoint::State;
 use super::exact::{ExactOutcome, solve_exactly};
 use super::multiscale;
 use super::output::{Certificate, HirefOutput};
 use super::pairing::Pairing;
+use super::partition::Partition;
 use super::session::Session;
-use super::split::{Partition, split_to_leaves};
+use super::split::split_to_leaves;
 use super::stage::{Origin, Record, Stage};
 use super::sweeps::{Grouping, group_pairs, sweep};
 use super::warm_start::{Prices, merge};
@@ -149,11 +149,22 @@ impl Session<'_> {
     fn levels_and_leaves(&mut self, partition: Partition) -> Result<(Pairing, bool), Error> {
         let partition = self.timed(Phase::Split, |session| split_to_leaves(session, partition))?;
         let mut pairing = Pairing::from_partition(&partition, self.supports.num_x());
-        let complete = self.timed(Phase::Leaves, |session| solve_leaves(session, &partition, &mut pairing));
+        let complete = self.timed(Phase::Leaves, |session| session.solve_leaves(&partition, &mut pairing));
         if !complete {
             self.offer(State::Partition(&partition), self.record.seconds, true);
         }
         Ok((pairing, complete))
+    }
+
+    /// Pairs the leaves, whatever the time limit; says whether all were solved.
+    fn solve_leaves(&self, partition: &Partition, pairing: &mut Pairing) -> bool {
+        let control = self.control.without_deadline();
+        control.begin(Phase::Leaves, self.supports.num_y() as u64);
+        let leaves = self.block_solver(Phase::Leaves, control);
+        let solved = leaves.solve(pairing, &partition.x_order, &partition.offsets, false);
+        let complete = solved.complete();
+        solved.apply(pairing, self.supports.num_x());
+        complete
     }
 
     /// Sweeps over a pairing and, where n allows, the exact solve of everything.

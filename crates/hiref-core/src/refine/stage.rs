@@ -1,7 +1,7 @@
 //! Where a solve stands.
 
 use super::pairing::Pairing;
-use super::split::Partition;
+use super::partition::Partition;
 use crate::report::{LevelReport, PhaseSeconds, SweepReport};
 
 /// What a solve has made so far, and so what comes next.

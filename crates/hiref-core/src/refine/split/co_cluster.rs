@@ -1,8 +1,8 @@
 //! Low-rank optimal transport of a batch of blocks: soft co-clusters by mirror descent, then exact sizes.
 
-use super::partition::child_sizes;
 use crate::math::assign_to_capacities;
 use crate::ops::mirror_step;
+use crate::refine::partition::child_sizes;
 use candle_core::{DType, Result, Tensor};
 use rayon::prelude::*;
 

@@ -2,9 +2,7 @@
 
 mod co_cluster;
 mod level;
-mod partition;
 mod ranks;
 
 pub(crate) use level::split_to_leaves;
-pub(crate) use partition::Partition;
 pub use ranks::rank_schedule;
