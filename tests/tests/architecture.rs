@@ -28,7 +28,7 @@ fn modules(name: &str) -> BTreeMap<Vec<String>, String> {
             let file = path.file_name().unwrap().to_str().unwrap();
             if path.is_dir() {
                 folders.push(path);
-            } else if file.ends_with(".rs") && !["main.rs", "tests.rs"].contains(&file) {
+            } else if path.extension().is_some_and(|end| end == "rs") && !["main.rs", "tests.rs"].contains(&file) {
                 let inside = path.strip_prefix(&source).unwrap().with_extension("");
                 let mut parts: Vec<String> = inside.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
                 if ["mod", "lib"].contains(&parts.last().unwrap().as_str()) {
@@ -82,17 +82,14 @@ fn expand<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) ->
     let length = text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '*').unwrap_or(text.len());
     let path = [prefix, &[text[..length].to_owned()]].concat();
     let rest = &text[length..];
-    match rest.strip_prefix("::") {
-        Some(below) => expand(below, &path, found),
-        None => {
-            found.push(path);
-            // `name as other`
-            let renamed = rest
-                .strip_prefix(" as ")
-                .map(|rest| rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'));
-            renamed.unwrap_or(rest)
-        }
+    if let Some(below) = rest.strip_prefix("::") {
+        return expand(below, &path, found);
     }
+    found.push(path);
+    // `name as other`
+    let renamed =
+        rest.strip_prefix(" as ").map(|rest| rest.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_'));
+    renamed.unwrap_or(rest)
 }
 
 /// For each folder of modules, which of the modules in it use which others.
@@ -218,7 +215,9 @@ fn the_reader_of_imports_sees_groups_names_and_circles() {
     assert_eq!(found, BTreeSet::from(expected));
     let graph = |edges: &[(&str, &str)]| {
         let mut graph: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        edges.iter().for_each(|(a, b)| drop(graph.entry((*a).to_owned()).or_default().insert((*b).to_owned())));
+        for (a, b) in edges {
+            graph.entry((*a).to_owned()).or_default().insert((*b).to_owned());
+        }
         graph
     };
     assert_eq!(circle(&graph(&[("a", "b"), ("a", "c"), ("b", "c")])), None);

@@ -1,6 +1,7 @@
 //! The command line: arguments -> resolved settings -> one file per command -> exit status.
 
 mod args;
+pub mod chart;
 mod command_line;
 mod commands;
 mod context;
