@@ -8,7 +8,7 @@ use crate::{Context, ExitStatus};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
 use himacl::data::files::{Existing, OutputDir};
-use himacl::embed::{EmbedModel, EmbedOutput, EmbedParams, Progress, Towers, embed};
+use himacl::embed::{EmbedEvent, EmbedModel, EmbedOutput, EmbedParams, Towers, embed};
 use himacl::encoder::registry::{EncoderSpec, Family};
 use himacl::encoder::{Encoder, EncoderError, weight_files};
 use himacl::hub::{Snapshot, files_sha256};
@@ -212,8 +212,8 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         &config.params,
         existing,
         &|progress| match progress {
-            Progress::Resumed(records) => task.set_done(records),
-            Progress::Advanced(records) => task.advance(records),
+            EmbedEvent::Resumed(records) => task.set_done(records),
+            EmbedEvent::Advanced(records) => task.advance(records),
         },
         &interrupt::requested,
     )?;

@@ -6,7 +6,7 @@ use crate::table;
 use crate::{Context, ExitStatus, TrainProgress};
 use clap::Args;
 use himacl::data::files::{write_json, write_text};
-use himacl::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
+use himacl::train::{self, Anchors, Dataset, NamedRecipe, Recipe, RecipeFile};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
     context.printer.info(&format!("run folder: {}", folder.display()));
 
-    let jobs: Vec<(&Problem, u64)> = file
+    let jobs: Vec<(&NamedRecipe, u64)> = file
         .problems
         .iter()
         .flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed)))

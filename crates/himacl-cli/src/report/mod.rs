@@ -10,4 +10,4 @@ pub use memory::{available_memory, peak_rss_bytes, rss_bytes};
 pub use page::page;
 pub use resume::check_same_config;
 pub use run::{Recorder, RunReport, Seconds, write_config, write_summary};
-pub use train_summary::{ProblemSummary, RunFigures, TrainSummary, WithReport};
+pub use train_summary::{Figures, ProblemSummary, RunFigures, TrainSummary, WithReport};

@@ -1,8 +1,9 @@
 //! The embeddings that a recipe names.
 
-use super::encoders::{Embedded, Side};
+use super::embedded::Embedded;
 use super::recipe::{Anchors, EncoderTraining, Recipe};
 use crate::error::Error;
+use crate::side::DataSide;
 use candle_core::{Device, Tensor};
 use himacl_data::Embeddings;
 use std::path::Path;
@@ -51,12 +52,12 @@ impl Dataset {
     /// As [`Dataset::load`].
     pub fn load_of_run(recipe: &Recipe, folder: &Path, device: &Device) -> Result<Self, Error> {
         let data = Self::load(recipe, device)?;
-        let read = |side: Side| -> Result<Option<Tensor>, Error> {
+        let read = |side: DataSide| -> Result<Option<Tensor>, Error> {
             let path = side.embeddings_folder(folder);
             let trained = recipe.train.encoders != EncoderTraining::Frozen && recipe.train.encoders_of.includes(side);
             trained.then(|| Ok(Embeddings::open(&path, None)?.to_tensor(device)?)).transpose()
         };
-        Ok(data.with(&Embedded { source: read(Side::Source)?, target: read(Side::Target)? }))
+        Ok(data.with(&Embedded { source: read(DataSide::Source)?, target: read(DataSide::Target)? }))
     }
 
     /// The same with other embeddings of the sides that have such.
