@@ -3,11 +3,14 @@
 mod support;
 
 use candle_core::{Device, Tensor};
+use himacl::train::{CheckpointStore, Dataset, RecipeFile, Watch, run};
+use hiref_core::{Event, Observer};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use support::encoder::{words, write_tiny_bert};
 use support::{Scratch, contents, kill_until_done, write_npy};
@@ -244,6 +247,52 @@ fn a_killed_run_ends_with_the_same_bits() {
     assert_same_run(&problem.0.path("killed"), &problem.0.path("whole"));
 }
 
+/// Asks to stop while the dataset is embedded after a step: the second time that it is asked since.
+struct StopsAfter {
+    step: u64,
+    last: AtomicU64,
+    asked: AtomicU64,
+}
+
+impl Observer for StopsAfter {
+    fn on_event(&self, _event: &Event) {}
+
+    fn should_stop(&self) -> bool {
+        self.last.load(Ordering::Relaxed) == self.step && self.asked.fetch_add(1, Ordering::Relaxed) > 0
+    }
+}
+
+impl Watch for StopsAfter {
+    fn on_step(&self, step: u64, _total: u64, _loss: f64) {
+        self.last.store(step, Ordering::Relaxed);
+    }
+    fn note(&self, _message: &str) {}
+    fn warn(&self, _message: &str) {}
+}
+
+#[test]
+fn a_run_that_is_stopped_while_it_embeds_has_saved_its_steps() {
+    let problem = Problem::new();
+    let changes = ["checkpoint.every_steps=0", "checkpoint.every_epochs=100"].map(str::to_owned);
+    let file = RecipeFile::read(&problem.0.path("recipe.toml"), &changes, None).unwrap();
+    let recipe = file.problems[0].recipe.with_seed(3);
+    let data = Dataset::load(&recipe, &Device::Cpu).unwrap();
+    let [whole, stopped] = ["whole", "stopped"].map(|name| problem.0.path(name));
+    for folder in [&whole, &stopped] {
+        fs::create_dir(folder).unwrap();
+    }
+    assert!(run(&recipe, &data, &whole, &()).unwrap().is_some());
+    // The ends of epochs 2 and 3: before a coupling, and for an evaluation.
+    for step in [8, 12] {
+        let watch = StopsAfter { step, last: AtomicU64::new(0), asked: AtomicU64::new(0) };
+        assert!(run(&recipe, &data, &stopped, &watch).unwrap().is_none());
+        let (saved, _) = CheckpointStore::new(stopped.join("checkpoints"), 3).latest().unwrap();
+        assert_eq!(saved.expect("a checkpoint").progress.step, step);
+    }
+    assert!(run(&recipe, &data, &stopped, &()).unwrap().is_some());
+    assert_same_run(&stopped, &whole);
+}
+
 #[test]
 fn the_number_of_threads_changes_nothing() {
     let problem = Problem::new();
@@ -261,7 +310,7 @@ fn mistakes_are_named() {
     let error = problem.refused(&["--set", "train.encoder_memory=1e-9"]);
     assert!(error.contains("train.encoder_memory") && error.contains("GiB"), "{error}");
     let error = problem.refused(&["--set", "eval.source=emb", "--set", "eval.target=y.npy"]);
-    assert!(error.contains("himacl eval --data"), "{error}");
+    assert!(error.contains("embed them afterwards with the run's encoder"), "{error}");
     fs::write(problem.0.path("other.txt"), "stars stars stars stars stars\n".repeat(ROWS)).unwrap();
     let error = problem.refused(&["--set", "data.source_input=other.txt"]);
     assert!(error.contains("is not what the encoder gives"), "{error}");

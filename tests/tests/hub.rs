@@ -29,7 +29,7 @@ fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
 }
 
 fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Box<Error>> {
-    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| ())?)
+    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| (), &|| false)?)
 }
 
 fn refusal(settings: &HubSettings, revision: &str) -> HubError {
@@ -96,10 +96,10 @@ fn refusals_say_what_to_do() {
     let settings = settings(&server, &scratch);
     assert!(matches!(refusal(&settings, "v9"), HubError::NoRevision { revision, .. } if revision == "v9"));
     let hub = Hub::new(settings.clone()).unwrap();
-    let error = hub.fetch("org/other", "main", &Files::Encoder, &|_| ()).unwrap_err().to_string();
+    let error = hub.fetch("org/other", "main", &Files::Encoder, &|_| (), &|| false).unwrap_err().to_string();
     assert!(error.contains("no repository `org/other`") && error.contains("HF_TOKEN"), "{error}");
     let named = Files::Named(vec!["model.safetensors".to_owned(), "absent.json".to_owned()]);
-    let error = hub.fetch(REPO, "main", &named, &|_| ()).unwrap_err();
+    let error = hub.fetch(REPO, "main", &named, &|_| (), &|| false).unwrap_err();
     assert!(matches!(error, Error::Hub(HubError::NoFile { ref file, .. }) if file == "absent.json"), "{error}");
 
     server.fail("HEAD", "model.safetensors", 1, Fault::Status(401, "GatedRepo", "X-Error-Message: Ask first.\r\n"));
@@ -148,7 +148,7 @@ fn a_truncated_body_goes_on_where_it_ended() {
             Event::Finished => "finished".to_owned(),
         });
     };
-    check(&hub.fetch(REPO, "main", &Files::Encoder, &observe).unwrap());
+    check(&hub.fetch(REPO, "main", &Files::Encoder, &observe, &|| false).unwrap());
     let ranges: Vec<_> = server.seen().into_iter().filter(|seen| seen.host == "cdn").map(|seen| seen.range).collect();
     assert_eq!(ranges, [None, Some("bytes=150000-".to_owned()), Some("bytes=300000-".to_owned())]);
     let size = weights(VALUES).len();

@@ -94,7 +94,16 @@ pub(crate) struct OutputArgs {
 impl OutputArgs {
     /// What the flags say about existing output.
     pub(crate) fn existing(&self) -> Existing {
-        Existing::from_flags(self.force, self.resume)
+        existing(self.force, self.resume)
+    }
+}
+
+/// What `--force` and `--resume` say of output that exists; `--resume` goes first.
+pub(crate) fn existing(force: bool, resume: bool) -> Existing {
+    match (force, resume) {
+        (_, true) => Existing::Resume,
+        (true, false) => Existing::Overwrite,
+        (false, false) => Existing::Refuse,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Where an encoder's files are: the Hub's cache, fetched if need be, or a folder of the user's.
 
 use super::context::Context;
+use super::interrupt;
 use super::printer::Task;
 use crate::error::Error;
 use clap::Args;
@@ -54,24 +55,30 @@ pub(crate) fn obtain(spec: &EncoderSpec, local: Option<&Path>, context: &Context
     }
     let hub = Hub::new(HubSettings::from_env())?;
     let task: RefCell<Option<(String, Task)>> = RefCell::default();
-    Ok(hub.fetch(&spec.repo, &spec.revision, &files, &|event| match event {
-        Event::Started { file, done, total } => {
-            let mut task = task.borrow_mut();
-            // A transfer that begins anew keeps its bar.
-            if task.as_ref().is_none_or(|(name, _)| name != file) {
-                let total = total.unwrap_or_default();
-                context.printer.info(&format!("fetching {file} of {} from {}", spec.repo, hub.settings().endpoint));
-                *task = Some((file.to_owned(), context.printer.task("fetch", "bytes", total)));
+    Ok(hub.fetch(
+        &spec.repo,
+        &spec.revision,
+        &files,
+        &|event| match event {
+            Event::Started { file, done, total } => {
+                let mut task = task.borrow_mut();
+                // A transfer that begins anew keeps its bar.
+                if task.as_ref().is_none_or(|(name, _)| name != file) {
+                    let total = total.unwrap_or_default();
+                    context.printer.info(&format!("fetching {file} of {} from {}", spec.repo, hub.settings().endpoint));
+                    *task = Some((file.to_owned(), context.printer.task("fetch", "bytes", total)));
+                }
+                if let Some((_, task)) = task.as_ref() {
+                    task.set_done(done);
+                }
             }
-            if let Some((_, task)) = task.as_ref() {
-                task.set_done(done);
+            Event::Advanced(bytes) => {
+                if let Some((_, task)) = task.borrow().as_ref() {
+                    task.advance(bytes);
+                }
             }
-        }
-        Event::Advanced(bytes) => {
-            if let Some((_, task)) = task.borrow().as_ref() {
-                task.advance(bytes);
-            }
-        }
-        Event::Finished => *task.borrow_mut() = None,
-    })?)
+            Event::Finished => *task.borrow_mut() = None,
+        },
+        &interrupt::requested,
+    )?)
 }

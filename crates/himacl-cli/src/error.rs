@@ -1,5 +1,6 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
+use crate::hints;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,8 +8,16 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The library could not do it.
-    #[error(transparent)]
-    Library(#[from] himacl::Error),
+    #[error("{}", hints::with_flags(.0))]
+    Library(Box<himacl::Error>),
+    /// The work would need more memory than allowed.
+    #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
+    Memory {
+        /// Bytes estimated.
+        estimate: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
     /// A zero row has no direction.
     #[error("row {row} of `{}` is zero{}: it cannot be normalised\nhint: drop that row", path.display(), if *centered { " after centring" } else { "" })]
     ZeroRow {
@@ -163,12 +172,18 @@ pub enum Error {
     NothingHeldOut(PathBuf),
 }
 
+impl From<himacl::Error> for Error {
+    fn from(error: himacl::Error) -> Self {
+        Self::Library(Box::new(error))
+    }
+}
+
 /// Errors that the library's error wraps.
 macro_rules! through_library {
     ($($inner:ty),* $(,)?) => {
         $(impl From<$inner> for Error {
             fn from(error: $inner) -> Self {
-                Self::Library(error.into())
+                himacl::Error::from(error).into()
             }
         })*
     };
@@ -200,4 +215,8 @@ impl Error {
 fn names(all: &[String]) -> String {
     let quoted: Vec<String> = all.iter().map(|name| format!("`{name}`")).collect();
     if quoted.is_empty() { "nothing".to_owned() } else { quoted.join(", ") }
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }

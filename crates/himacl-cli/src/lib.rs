@@ -6,6 +6,8 @@ mod context;
 mod device;
 mod encoder_files;
 mod error;
+mod hints;
+mod interrupt;
 mod printer;
 mod progress;
 pub mod report;
@@ -72,7 +74,7 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Exit
 }
 
 fn command(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
-    himacl_encode::interrupt::install();
+    interrupt::install();
     let context = Context::new(&cli.global, printer)?;
     match &cli.command {
         Command::Encoders(args) => encoders::run(args, &context),

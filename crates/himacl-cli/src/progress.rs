@@ -1,7 +1,7 @@
 //! The solver's events, shown by the printer.
 
 use super::printer::{Printer, Task};
-use himacl_encode::interrupt;
+use crate::interrupt;
 use hiref_core::{Event, Observer, Phase};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};

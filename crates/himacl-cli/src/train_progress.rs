@@ -1,8 +1,8 @@
 //! The progress of a training run, shown by the printer.
 
 use super::printer::{Printer, Task};
+use crate::interrupt;
 use himacl::train::Watch;
-use himacl_encode::interrupt;
 use hiref_core::{Event, Observer};
 use std::sync::{Mutex, PoisonError};
 

@@ -1,10 +1,13 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
+use arrow_schema::ArrowError;
+use parquet::errors::ParquetError;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why files could not be read or written.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A tensor operation failed.
     #[error("tensor operation failed")]
@@ -20,16 +23,13 @@ pub enum Error {
         source: io::Error,
     },
     /// An output folder already holds something.
-    #[error(
-        "output folder `{}` exists and is not empty\n\
-         hint: choose another one, pass --force to overwrite it, or --resume to go on with it", .0.display()
-    )]
+    #[error("output folder `{}` exists and is not empty\nhint: choose another one", .0.display())]
     OutputExists(PathBuf),
     /// An output folder that this program did not make, or an earlier version of it.
     #[error(
         "output folder `{}` was not made by this version of `himacl {command}`: it has no .himacl.toml\n\
-         hint: --force and --resume touch nothing else; choose another folder, or move this one away (results of earlier \
-         versions, which wrote no such file, can still be read)", path.display()
+         hint: choose another folder, or move this one away; results of earlier versions, which wrote no such file, can be \
+         read, but not replaced or resumed", path.display()
     )]
     OutputNotOurs {
         /// The folder.
@@ -40,7 +40,7 @@ pub enum Error {
     /// An output folder of another command.
     #[error(
         "output folder `{}` holds the output of `himacl {found}`, not of `himacl {command}`\n\
-         hint: choose another folder; --force and --resume touch only what the same command made", path.display()
+         hint: choose another folder", path.display()
     )]
     OutputOfOther {
         /// The folder.
@@ -72,7 +72,7 @@ pub enum Error {
     /// `--resume` on a run that was made with other settings.
     #[error(
         "`{}` was made with {key} = {was}, this run has {key} = {now}: it cannot be resumed\n\
-         hint: choose another output folder, or pass --force to start over", path.display()
+         hint: choose another output folder", path.display()
     )]
     ResumeMismatch {
         /// The folder.
@@ -87,7 +87,7 @@ pub enum Error {
     /// `--resume` on a run that was made of other data.
     #[error(
         "`{}` was made of other data: {input} is not what it was, so the run cannot be resumed\n\
-         hint: bring the data back, choose another output folder, or pass --force to start over", path.display()
+         hint: bring the data back, or choose another output folder", path.display()
     )]
     ResumeInput {
         /// The folder.
@@ -96,10 +96,10 @@ pub enum Error {
         input: String,
     },
     /// A file to be replaced is no set of embeddings.
-    #[error("`{}` holds no embeddings: --force does not replace it\nhint: choose another output", .0.display())]
+    #[error("`{}` holds no embeddings: it is not replaced\nhint: choose another output", .0.display())]
     NotEmbeddings(PathBuf),
     /// An output file already exists.
-    #[error("output file `{}` exists\nhint: choose another one, or pass --force to overwrite it", .0.display())]
+    #[error("output file `{}` exists\nhint: choose another one", .0.display())]
     OutputFileExists(PathBuf),
     /// An output folder's path, or a parent of it, is a file.
     #[error("output folder `{}` cannot be made: `{}` is not a folder", path.display(), obstacle.display())]
@@ -132,7 +132,7 @@ pub enum Error {
         source: safetensors::SafeTensorError,
     },
     /// It is not clear which part of an input is meant, or the part named does not exist.
-    #[error("`{}` holds {}{}\nhint: name one of them with --x-key or --y-key", path.display(), names(available), not_found(key.as_deref()))]
+    #[error("`{}` holds {}{}\nhint: name one of them", path.display(), names(available), not_found(key.as_deref()))]
     Key {
         /// The input.
         path: PathBuf,
@@ -227,7 +227,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The library's answer.
-        source: parquet::errors::ParquetError,
+        source: ParquetError,
     },
     /// A value does not fit the number format of the output.
     #[error("row {row} has {value} at column {column}, which {format} cannot hold: `{}` is not written\nhint: normalise the rows, or write float32", path.display())]
@@ -270,10 +270,60 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+
+    /// Wraps what the parquet library says: `map_err(Error::parquet(path))`. A full disk inside it comes to light.
+    pub fn parquet(path: &Path) -> impl Fn(ParquetError) -> Self {
+        let path = path.to_path_buf();
+        move |error| {
+            let io = |source| Self::Io { action: "write", path: path.clone(), source };
+            let source = match error {
+                ParquetError::External(inner) => match inner.downcast::<ArrowError>() {
+                    Ok(arrow) => match *arrow {
+                        ArrowError::IoError(_, source) => return io(source),
+                        other => ParquetError::External(Box::new(other)),
+                    },
+                    Err(inner) => match inner.downcast::<io::Error>() {
+                        Ok(source) => return io(*source),
+                        Err(inner) => ParquetError::External(inner),
+                    },
+                },
+                other => other,
+            };
+            Self::Parquet { path: path.clone(), source }
+        }
+    }
+
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Tensor(_) => ErrorKind::Device,
+            Self::Io { .. } => ErrorKind::Io,
+            _ => ErrorKind::InvalidInput,
+        }
+    }
+}
+
+/// What kind of thing went wrong, for those who treat all errors of a kind alike; shared by the crates above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// What was handed in: a file's content, embeddings, a setting.
+    InvalidInput,
+    /// A file that cannot be read or written.
+    Io,
+    /// A server that cannot be reached, or answers otherwise than it should.
+    Network,
+    /// More memory than is allowed.
+    Memory,
+    /// The work was asked to stop.
+    Interrupted,
+    /// A device, or an operation on it.
+    Device,
 }
 
 /// What can be wrong with an .npy file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum NpyProblem {
     /// The first bytes are not those of the format.
     #[error("the file does not begin with the npy signature")]
@@ -325,7 +375,7 @@ fn io_hint(source: &io::Error) -> &'static str {
     }
 }
 
-fn parquet_hint(source: &parquet::errors::ParquetError) -> &'static str {
+fn parquet_hint(source: &ParquetError) -> &'static str {
     if source.to_string().contains("compress") || source.to_string().contains("codec") {
         "\nhint: this build reads uncompressed and snappy files (the default of pandas and pyarrow)"
     } else {

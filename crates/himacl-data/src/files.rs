@@ -1,6 +1,8 @@
 //! Files that are either whole or absent.
 
 use crate::error::Error;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -49,6 +51,40 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), Error> {
     write_atomic(path, |out| out.write_all(text.as_bytes()))
 }
 
+/// Reads a text.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(Error::io("read", path))
+}
+
+/// Reads a JSON file.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Json`].
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    serde_json::from_str(&read_text(path)?).map_err(|source| Error::Json { path: path.to_path_buf(), source })
+}
+
+/// Writes a value as indented JSON, as [`write_atomic`] does.
+///
+/// # Errors
+/// [`Error::Json`] for a value that JSON cannot hold, [`Error::Io`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value);
+    let text = text.map_err(|source| Error::Json { path: path.to_path_buf(), source })?;
+    write_text(path, &(text + "\n"))
+}
+
+/// Reads a TOML file.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Config`].
+pub fn read_toml<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    toml::from_str(&read_text(path)?).map_err(|source| Error::Config { path: path.to_path_buf(), source })
+}
+
 /// Removes a file if there is one.
 ///
 /// # Errors
@@ -66,16 +102,29 @@ pub fn is_unfinished(path: &Path) -> bool {
     name.starts_with(TEMPORARY_PREFIX) && name.ends_with(TEMPORARY_SUFFIX)
 }
 
-/// Removes what writing `path` has left behind, where a process was killed in the middle of it.
+/// Removes what a kill in the middle of writing has left in a folder.
 ///
 /// # Errors
 /// [`Error::Io`].
-pub fn remove_unfinished(path: &Path) -> Result<(), Error> {
-    let (folder, prefix) = (parent(path), temporary_prefix(path));
+pub fn remove_unfinished(folder: &Path) -> Result<(), Error> {
+    remove_temporary(folder, TEMPORARY_PREFIX, true)
+}
+
+/// As [`remove_unfinished`], of the file `path` alone.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_unfinished_of(path: &Path) -> Result<(), Error> {
+    remove_temporary(parent(path), &temporary_prefix(path), false)
+}
+
+/// Removes temporary files whose names begin with `prefix`, those of files with longer names too where `any`.
+fn remove_temporary(folder: &Path, prefix: &str, any: bool) -> Result<(), Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if is_unfinished(&path) && name.strip_prefix(&prefix).is_some_and(|rest| !rest.contains('-')) {
+        let is_meant = name.strip_prefix(prefix).is_some_and(|rest| any || !rest.contains('-'));
+        if is_meant && is_unfinished(&path) {
             remove_if_present(&path)?;
         }
     }

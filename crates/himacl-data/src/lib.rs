@@ -2,7 +2,7 @@
 
 mod clip_folder;
 mod embeddings;
-pub mod error;
+mod error;
 pub mod files;
 mod metadata;
 mod npy;
@@ -14,9 +14,9 @@ mod transform;
 mod write;
 
 pub use embeddings::{Embeddings, Layout};
-pub use error::Error;
+pub use error::{Error, ErrorKind, NpyProblem};
 pub use metadata::Metadata;
-pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
+pub use npy::{read_npy_pairs, read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
 pub use rows::ElementType;
 pub use sealed::{seal, sealed_facts};
 pub use transform::{center, normalize_rows};

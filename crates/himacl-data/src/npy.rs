@@ -63,6 +63,47 @@ pub fn read_npy_u32(path: &Path) -> Result<Vec<u32>, Error> {
     Ok(bytes.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
 }
 
+/// Reads pairs of integers of any width, `(k, 2)`, known pairs for example.
+///
+/// # Errors
+/// [`Error::Npy`] for any other content, [`Error::Io`].
+pub fn read_npy_pairs(path: &Path) -> Result<Vec<(i64, i64)>, Error> {
+    let map = map_file(path)?;
+    let wrong = |problem| Error::Npy { path: path.to_path_buf(), problem };
+    let header = parse_header(&map).map_err(wrong)?;
+    let &[pairs, 2] = header.shape.as_slice() else {
+        return Err(wrong(NpyProblem::Shape { shape: header.shape, expected: "(k, 2): a pair in each row" }));
+    };
+    if header.fortran_order && pairs > 1 {
+        return Err(wrong(NpyProblem::FortranOrder));
+    }
+    let mut values = Vec::with_capacity(2 * pairs);
+    let mut read = |size: usize, value: fn(&[u8]) -> i64| {
+        check_length(&map, &header, size)?;
+        values.extend(map[header.data_offset..][..2 * pairs * size].chunks_exact(size).map(value));
+        Ok(())
+    };
+    let known = match header.descr.as_str() {
+        "|u1" => read(1, |bytes| bytes[0].into()),
+        "|i1" => read(1, |bytes| (bytes[0] as i8).into()),
+        "<u2" => read(2, |bytes| u16::from_le_bytes(array(bytes)).into()),
+        "<i2" => read(2, |bytes| i16::from_le_bytes(array(bytes)).into()),
+        "<u4" => read(4, |bytes| u32::from_le_bytes(array(bytes)).into()),
+        "<i4" => read(4, |bytes| i32::from_le_bytes(array(bytes)).into()),
+        // Nothing has so many rows as no longer fit.
+        "<u8" => read(8, |bytes| u64::from_le_bytes(array(bytes)).try_into().unwrap_or(i64::MAX)),
+        "<i8" => read(8, |bytes| i64::from_le_bytes(array(bytes))),
+        _ => Err(NpyProblem::ElementType { got: header.descr.clone(), expected: "little-endian integers" }),
+    };
+    known.map_err(wrong)?;
+    Ok(values.as_chunks::<2>().0.iter().map(|&[first, second]| (first, second)).collect())
+}
+
+/// The bytes of one number, cut out by its size.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.try_into().expect("a chunk of the size of the number")
+}
+
 /// Writes f32 values of the given shape, row-major, atomically.
 ///
 /// # Errors
@@ -275,6 +316,27 @@ mod tests {
         let mut read = [0.0; 2];
         open_matrix(&path).unwrap().decode(&mut read).unwrap();
         assert_eq!(read, [0.5, -4.0]);
+    }
+
+    #[test]
+    fn pairs_of_any_width_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let read = |descr: &str, shape: &str, data: &[u8]| {
+            let header = format!("{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}");
+            std::fs::write(&path, file(&header, data)).unwrap();
+            read_npy_pairs(&path)
+        };
+        let of = |bytes: &[&[u8]]| bytes.concat();
+        assert_eq!(read("'|u1'", "(2, 2)", &[1, 2, 3, 255]).unwrap(), [(1, 2), (3, 255)]);
+        let long = [7i64, -1, 0, 1 << 40].map(i64::to_le_bytes);
+        assert_eq!(read("'<i8'", "(2, 2)", &of(&long.each_ref().map(|b| &b[..]))).unwrap(), [(7, -1), (0, 1 << 40)]);
+        let short = [7i32, -1].map(i32::to_le_bytes);
+        assert_eq!(read("'<i4'", "(1, 2)", &of(&short.each_ref().map(|b| &b[..]))).unwrap(), [(7, -1)]);
+        assert_eq!(read("'<u8'", "(1, 2)", &[255; 16]).unwrap(), [(i64::MAX, i64::MAX)]);
+        for (descr, shape, data) in [("'<f4'", "(1, 2)", 8), ("'<i4'", "(2, 3)", 24), ("'<i4'", "(2, 2)", 15)] {
+            assert!(matches!(read(descr, shape, &vec![0; data]), Err(Error::Npy { .. })), "{descr} {shape}");
+        }
     }
 
     #[test]

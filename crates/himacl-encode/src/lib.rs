@@ -4,7 +4,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`error`], [`interrupt`] | the crate's error, Ctrl-C |
+//! | [`error`] | the crate's error |
 //! | [`hub`] | encoders' files from the Hugging Face Hub, through its cache |
 //! | [`readers`] | pictures and captions on disk, in every format |
 //! | [`encoder`] | pretrained encoders: registry, preprocessing, model families |
@@ -14,7 +14,6 @@ pub mod embed;
 pub mod encoder;
 pub mod error;
 pub mod hub;
-pub mod interrupt;
 pub mod readers;
 
 pub use error::Error;

@@ -5,6 +5,9 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 use hiref_core::math::exp_nonpositive;
 
 /// `x Φ(x)` of each value, with the error function; differentiable.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     if applies(&[x]) { x.apply_op1(Gelu) } else { x.gelu_erf() }
 }

@@ -9,6 +9,9 @@ use rayon::prelude::*;
 /// `x W + b`, `(n, e)`, for `x (n, d)`, `W (d, e)` and `b (e,)`; differentiable in those of them that are tracked.
 ///
 /// Candle's own product computes the gradient of a constant as well, and adds up the bias's row by row.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let shapes_agree = x.rank() == 2 && weight.rank() == 2 && x.dim(1)? == weight.dim(0)?;
     if shapes_agree && bias.dims() == &weight.dims()[1..] && applies(&[x, weight, bias]) {

@@ -24,6 +24,9 @@ pub struct AdamStep {
 /// `m ← β₁ m + (1 - β₁) g`, `v ← β₂ v + (1 - β₂) g²`, `θ ← decay θ - rate m / (√(v / correction) + ε)`.
 ///
 /// On the CPU in place: nothing else may share the memory of the moments.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn adam(
     parameter: &Var,
     (first, second): (&mut Tensor, &mut Tensor),
@@ -43,6 +46,9 @@ pub fn adam(
 }
 
 /// `average ← keep average + (1 - keep) value`; the memory of `average` is nobody else's.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn lerp(average: &mut Tensor, value: &Tensor, keep: f64) -> Result<()> {
     if applies(&[average, value]) {
         return average.inplace_op2(value, &Lerp { keep: keep as f32 });
@@ -52,6 +58,9 @@ pub fn lerp(average: &mut Tensor, value: &Tensor, keep: f64) -> Result<()> {
 }
 
 /// The tensor times a number.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn scale(tensor: &mut Tensor, factor: f64) -> Result<()> {
     if applies(&[tensor]) {
         return tensor.inplace_op1(&Scale { factor: factor as f32 });
@@ -61,6 +70,9 @@ pub fn scale(tensor: &mut Tensor, factor: f64) -> Result<()> {
 }
 
 /// The sum of the squares of all values, if they are in this machine's memory.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn sum_of_squares(tensor: &Tensor) -> Result<Option<f64>> {
     if !applies(&[tensor]) {
         return Ok(None);

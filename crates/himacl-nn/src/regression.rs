@@ -11,6 +11,9 @@ const LANES: usize = 16;
 
 /// `Σ w_i (λ (1 - cos(p_i, t_i)) + (1 - λ) |p_i - t_i|²) / Σ w_i`, a scalar, for `p (b, e)`, `t (b, e)`, `w (b,)`;
 /// differentiable in p (and in t and w, by the plain form).
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn regression(predicted: &Tensor, target: &Tensor, weight: &Tensor, cosine_share: f64) -> Result<Tensor> {
     let shapes_agree =
         predicted.rank() == 2 && predicted.dims() == target.dims() && weight.dims1()? == target.dim(0)?;

@@ -4,6 +4,9 @@ use super::{BLOCK, applies, filled, values};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 /// `min(max(x, 0), ceiling)` of each value; differentiable. A ceiling of infinity is none.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn relu(x: &Tensor, ceiling: f32) -> Result<Tensor> {
     if applies(&[x]) {
         return x.apply_op1(Relu { ceiling });

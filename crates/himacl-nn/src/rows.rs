@@ -7,6 +7,9 @@ use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor
 const EPSILON: f64 = 1e-6;
 
 /// Rows scaled to unit root mean square, `(n, d)`; differentiable.
+///
+/// # Errors
+/// Shapes that do not go together; an operation that the device refuses.
 pub fn unit_root_mean_square(x: &Tensor) -> Result<Tensor> {
     if x.rank() == 2 && !x.track_op() && applies(&[x]) {
         return x.apply_op1_no_bwd(&UnitRows);

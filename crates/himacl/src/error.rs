@@ -1,17 +1,22 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
+use crate::align::AlignError;
+use crate::map::FitError;
+use crate::train::{CheckpointError, EncoderTrainingError, RecipeError};
+use himacl_data::ErrorKind;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why an alignment or a training run could not be done.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A file cannot be read or written.
     #[error(transparent)]
     Data(#[from] himacl_data::Error),
     /// An encoder cannot be had, or not be used.
     #[error(transparent)]
-    Encode(himacl_encode::Error),
+    Encode(Box<himacl_encode::Error>),
     /// The solver refused the problem.
     #[error(transparent)]
     Solver(#[from] hiref_core::Error),
@@ -20,27 +25,19 @@ pub enum Error {
     Tensor(#[from] candle_core::Error),
     /// An alignment was refused.
     #[error(transparent)]
-    Align(#[from] crate::align::AlignError),
+    Align(#[from] AlignError),
     /// A map cannot be fitted.
     #[error(transparent)]
-    Fit(#[from] crate::map::FitError),
+    Fit(#[from] FitError),
     /// A recipe was refused.
     #[error(transparent)]
-    Recipe(#[from] crate::train::RecipeError),
+    Recipe(#[from] RecipeError),
     /// A checkpoint cannot be written or read.
     #[error(transparent)]
-    Checkpoint(#[from] crate::train::CheckpointError),
+    Checkpoint(#[from] CheckpointError),
     /// An encoder cannot be trained.
     #[error(transparent)]
-    EncoderTraining(#[from] crate::train::EncoderTrainingError),
-    /// The work would need more memory than allowed.
-    #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
-    Memory {
-        /// Bytes estimated.
-        estimate: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
+    EncoderTraining(#[from] EncoderTrainingError),
     /// A recipe asks for more items than the data has.
     #[error("`{key}` asks for {asked} items, but there are only {available} {of}")]
     TooFewItems {
@@ -81,26 +78,18 @@ pub enum Error {
         /// What is wrong.
         problem: &'static str,
     },
-    /// A file of known pairs that cannot be read.
-    #[error("anchors `{}` cannot be read: {source}\nhint: expected a .npy file of integers, one row (source row, target row) for each known pair", path.display())]
-    Anchors {
-        /// The anchors' file.
-        path: PathBuf,
-        /// The reader's answer.
-        source: candle_core::Error,
-    },
     /// A regime that needs anchors got none.
     #[error(
         "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"unpaired\" or \"shared-space\""
     )]
     NoAnchors,
     /// A training run that is not finished, or several in one folder.
-    #[error("`{}` holds no finished run (no map.safetensors)\nhint: {hint}", path.display())]
+    #[error("`{}` holds no finished run (no map.safetensors){}", path.display(), example(run.as_deref()))]
     NoFinishedRun {
         /// The folder.
         path: PathBuf,
-        /// What to do.
-        hint: String,
+        /// A finished run inside it.
+        run: Option<PathBuf>,
     },
 }
 
@@ -109,7 +98,7 @@ impl From<himacl_encode::Error> for Error {
         match error {
             himacl_encode::Error::Data(error) => Self::Data(error),
             himacl_encode::Error::Tensor(error) => Self::Tensor(error),
-            error => Self::Encode(error),
+            error => Self::Encode(Box::new(error)),
         }
     }
 }
@@ -130,6 +119,20 @@ through!(himacl_encode::hub::HubError, himacl_encode::readers::ReadError => hima
 through!(himacl_encode::encoder::EncoderError, himacl_encode::embed::EmbedError => himacl_encode::Error);
 
 impl Error {
+    /// What kind of error it is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Data(error) => error.kind(),
+            Self::Encode(error) => error.kind(),
+            Self::Solver(error) | Self::Align(AlignError::Solver(error)) => of_solver(error),
+            Self::Align(AlignError::Interrupted) => ErrorKind::Interrupted,
+            Self::Tensor(_) | Self::Align(AlignError::Tensor(_)) => ErrorKind::Device,
+            Self::Checkpoint(CheckpointError::File { .. }) => ErrorKind::Io,
+            Self::EncoderTraining(EncoderTrainingError::Memory { .. }) => ErrorKind::Memory,
+            _ => ErrorKind::InvalidInput,
+        }
+    }
+
     /// Wraps a system error: `map_err(Error::io("read", path))`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let wrap = himacl_data::Error::io(action, path);
@@ -137,6 +140,14 @@ impl Error {
     }
 }
 
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
+fn of_solver(error: &hiref_core::Error) -> ErrorKind {
+    match error.kind() {
+        hiref_core::ErrorKind::Interrupted => ErrorKind::Interrupted,
+        hiref_core::ErrorKind::Device => ErrorKind::Device,
+        _ => ErrorKind::InvalidInput,
+    }
+}
+
+fn example(run: Option<&Path>) -> String {
+    run.map_or_else(String::new, |run| format!("\nhint: name one of its runs, such as `{}`", run.display()))
 }

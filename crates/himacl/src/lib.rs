@@ -21,4 +21,5 @@ pub mod train;
 
 pub use error::Error;
 pub use himacl_data as data;
+pub use himacl_data::ErrorKind;
 pub use himacl_encode::{Error as EncodeError, embed, encoder, hub, readers};

@@ -1,9 +1,10 @@
 //! `himacl apply`: map embeddings with a finished run.
 
+use crate::args::existing;
 use crate::error::Error;
 use crate::{Context, ExitStatus};
 use clap::Args;
-use himacl::data::output::{Existing, OutputDir, OutputFile, Plan};
+use himacl::data::output::{OutputDir, OutputFile, Plan};
 use himacl::data::{Embeddings, Layout, write_like};
 use himacl::train::Model;
 use std::collections::BTreeMap;
@@ -97,7 +98,7 @@ enum Output {
 
 impl Output {
     fn take(args: &ApplyArgs, input: &Embeddings) -> Result<Self, Error> {
-        let existing = Existing::from_flags(args.force, false);
+        let existing = existing(args.force, false);
         let inputs = [args.input.as_path(), args.run.as_path()];
         let Layout::ClipFolder { kind, .. } = input.layout() else {
             return Ok(Self::File(OutputFile::open(&args.output, existing, inputs)?));

@@ -2,6 +2,7 @@
 
 use crate::encoder_files::{RepoArgs, obtain};
 use crate::error::Error;
+use crate::interrupt;
 use crate::report::{Recorder, RunReport, write_config, write_summary};
 use crate::{Context, ExitStatus};
 use candle_core::DType;
@@ -201,11 +202,19 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     ));
     let started = Instant::now();
     let task = printer.task("embed", "samples", 0);
-    let existing = if goes_on { Existing::Resume } else { Existing::Overwrite };
-    let done = embed(&towers, dataset, output.path(), &config.params, existing, &|progress| match progress {
-        Progress::Resumed(records) => task.set_done(records),
-        Progress::Advanced(records) => task.advance(records),
-    })?;
+    let existing = if args.output.resume { Existing::Resume } else { Existing::Overwrite };
+    let done = embed(
+        &towers,
+        dataset,
+        output.path(),
+        &config.params,
+        existing,
+        &|progress| match progress {
+            Progress::Resumed(records) => task.set_done(records),
+            Progress::Advanced(records) => task.advance(records),
+        },
+        &interrupt::requested,
+    )?;
     drop(task);
     let seconds = started.elapsed().as_secs_f64();
     recorder.note("embed", Some(seconds));

@@ -1,11 +1,12 @@
 //! `himacl eval`: how well a finished run retrieves.
 
+use crate::args::existing;
 use crate::error::Error;
 use crate::report::{Recorder, WithReport, write_config, write_summary};
 use crate::table;
 use crate::{Context, ExitStatus};
 use clap::Args;
-use himacl::data::output::{Existing, OutputDir, Plan};
+use himacl::data::output::{OutputDir, Plan};
 use himacl::data::{Embeddings, read_npy_u32};
 use himacl::eval;
 use himacl::train::{self, AlignmentMode, Dataset, Metrics, Model};
@@ -62,7 +63,7 @@ struct Evaluation<'a> {
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Error> {
     let recorder = Recorder::start(context.device_name(), context.threads);
-    let existing = Existing::from_flags(args.force, false);
+    let existing = existing(args.force, false);
     let output = args.output.as_deref().map(|folder| OutputDir::open(folder, "eval", existing)).transpose()?;
     if let Some(output) = &output {
         let inputs = args.data.iter().flatten().chain([&args.run]).chain(&args.classes).chain(&args.labels);

@@ -243,7 +243,11 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     if let Some(comparison) = &config.comparison {
         let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
         let status = comparison::run(comparison, &files, recorder, context)?;
-        return if status == ExitStatus::Done { output.finish().map(|()| status).map_err(Error::from) } else { Ok(status) };
+        return if status == ExitStatus::Done {
+            output.finish().map(|()| status).map_err(Error::from)
+        } else {
+            Ok(status)
+        };
     }
     let checkpoints = Checkpoints::new(printer, &output, config.checkpoint_every);
     let solved = match checkpoint {
@@ -317,7 +321,7 @@ fn read_warm_start(path: &Path, n: usize, m: usize) -> Result<WarmStart, Error> 
 fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Result<(), Error> {
     let limit = max_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
     if let Some(limit) = limit.filter(|&limit| estimate > limit) {
-        return Err(himacl::Error::Memory { estimate, limit }.into());
+        return Err(Error::Memory { estimate, limit });
     }
     if limit.is_none()
         && let Some(available) = available_memory().filter(|&available| estimate > available)

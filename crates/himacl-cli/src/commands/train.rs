@@ -1,16 +1,16 @@
 //! `himacl train`: align, train and evaluate by a recipe.
 
+use crate::args::existing;
 use crate::error::Error;
 use crate::report::{Recorder, RunFigures, TrainSummary, WithReport};
 use crate::table;
 use crate::{Context, ExitStatus, TrainProgress};
 use clap::Args;
-use himacl::data::files::write_text;
+use himacl::data::files::{write_json, write_text};
 use himacl::data::output::{Existing, OutputDir, Plan};
 use himacl::train::{self, Anchors, Dataset, Problem, RUN_FILES, Recipe, RecipeFile};
-use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,6 +48,24 @@ pub(crate) struct TrainArgs {
     /// Replace an earlier run in the output folder; everything else there stays.
     #[arg(long)]
     force: bool,
+}
+
+impl TrainArgs {
+    /// The command that goes on with this run, for a shell.
+    fn command_to_resume(&self) -> String {
+        let set = self.set.iter().map(|change| format!(" --set {}", quoted(change)));
+        format!("himacl train --config {}{} --resume", quoted(&self.config.to_string_lossy()), set.collect::<String>())
+    }
+}
+
+/// A word for a POSIX shell: in quotes where it needs some.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./=,:+@%".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// Runs the command.
@@ -89,8 +107,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         jobs.iter().zip(side_by_side(jobs.len(), file.problems[0].recipe.train.parallel_runs, &work))
     {
         let Some((figures, seconds)) = done? else {
-            let recipe = args.config.display();
-            context.printer.warn(&format!("interrupted; `himacl train --config {recipe} --resume` goes on"));
+            context.printer.warn(&format!("interrupted; `{}` goes on", args.command_to_resume()));
             return Ok(ExitStatus::Partial);
         };
         for (phase, seconds) in seconds {
@@ -103,7 +120,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     let report = recorder.report();
     if jobs.len() > 1 {
         let path = folder.join(SUMMARY);
-        write_text(&path, &json(&WithReport { report: report.clone(), found: &summary }, &path)?)?;
+        write_json(&path, &WithReport { report: report.clone(), found: &summary })?;
     }
     output.finish()?;
     context.printer.result(&table::training(&summary, &report));
@@ -217,14 +234,14 @@ fn one_run(recipe: &Recipe, data: &Dataset, folder: &Path, title: &str, context:
     }
     let figures = RunFigures::new(recipe.train.seed, outcome);
     // Last of all, since its presence tells that the rest is complete.
-    write_text(&summary_path, &json(&WithReport { report: recorder.report(), found: &figures }, &summary_path)?)?;
+    write_json(&summary_path, &WithReport { report: recorder.report(), found: &figures })?;
     Ok(Some((figures, seconds)))
 }
 
 /// Takes the folder where this run goes: the one asked for, or the recipe's own under `runs/`, numbered so that nothing is
 /// overwritten.
 fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Result<OutputDir, Error> {
-    let existing = Existing::from_flags(args.force, args.resume);
+    let existing = existing(args.force, args.resume);
     let take = |folder: &Path| OutputDir::open(folder, "train", existing);
     if let Some(folder) = &file.problems[0].recipe.output.dir {
         return Ok(take(folder)?);
@@ -253,7 +270,24 @@ fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Resu
     Ok(take(&numbered(free))?)
 }
 
-fn json(value: &impl Serialize, path: &Path) -> Result<String, Error> {
-    let text = serde_json::to_string_pretty(value);
-    Ok(text.map(|text| text + "\n").map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    #[test]
+    fn the_command_to_resume_repeats_what_was_changed() {
+        let words =
+            ["train", "--config", "my runs/r.toml", "--set", "output.dir=out", "--set", "run.seeds=[1, 2]", "--force"];
+        let line = Line::try_parse_from(words).unwrap();
+        let expected = "himacl train --config 'my runs/r.toml' --set output.dir=out --set 'run.seeds=[1, 2]' --resume";
+        assert_eq!(line.train.command_to_resume(), expected);
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
 }

@@ -1,6 +1,7 @@
 //! A run folder as one HTML file that needs nothing else: tables of the figures, curves of the training.
 
 use crate::error::Error;
+use himacl::data::files::read_json;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -33,10 +34,7 @@ pub fn page(folder: &Path) -> Result<String, Error> {
     let summary = read_json(&folder.join("summary.json"))?;
     let config_path = folder.join("config.toml");
     let config = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
-    let mut html = format!(
-        "{START}<style>{STYLE}</style>\n<h1>{}</h1>\n",
-        escaped(&folder.display().to_string())
-    );
+    let mut html = format!("{START}<style>{STYLE}</style>\n<h1>{}</h1>\n", escaped(&folder.display().to_string()));
     tables(&mut html, "main", &summary);
     if let Some(variants) = summary.get("variants").and_then(Value::as_object) {
         variants.iter().for_each(|(name, variant)| tables(&mut html, name, variant));
@@ -85,11 +83,6 @@ fn runs(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     Ok(found)
 }
 
-fn read_json(path: &Path) -> Result<Value, Error> {
-    let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
-    Ok(serde_json::from_str(&text).map_err(|source| himacl::data::Error::Json { path: path.to_path_buf(), source })?)
-}
-
 /// Every figure of a training log, by name.
 fn read_curves(path: &Path) -> Result<BTreeMap<String, Curve>, Error> {
     let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -118,8 +111,10 @@ fn tables(html: &mut String, name: &str, summary: &Value) {
         html.push_str("<p class=\"warning\">The two spaces share too little for a pairing without known pairs: independent starts disagree.</p>\n");
     }
     if let Some(counts) = fields.get("counts").and_then(Value::as_object) {
-        let parts: Vec<String> =
-            counts.iter().map(|(name, count)| format!("{} {}", escaped(&name.replace('_', " ")), escaped(&text_of(count)))).collect();
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{} {}", escaped(&name.replace('_', " ")), escaped(&text_of(count))))
+            .collect();
         let _ = writeln!(html, "<p>{}</p>", parts.join(", "));
     }
     // Figures by map: the part before the first dot names the map.

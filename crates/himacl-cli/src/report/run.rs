@@ -2,7 +2,7 @@
 
 use super::memory::peak_rss_bytes;
 use crate::error::Error;
-use himacl::data::files::write_text;
+use himacl::data::files::{write_json, write_text};
 use himacl::data::output::OutputDir;
 use serde::{Serialize, Serializer};
 use std::time::Instant;
@@ -96,10 +96,7 @@ impl Serialize for Seconds {
 /// # Errors
 /// [`Error::Io`]; [`Error::Json`] for a value that JSON cannot hold.
 pub fn write_summary(output: &OutputDir, summary: &impl Serialize) -> Result<(), Error> {
-    let path = output.file(SUMMARY);
-    let text = serde_json::to_string_pretty(summary)
-        .map_err(|source| himacl::data::Error::Json { path: path.clone(), source })?;
-    Ok(write_text(&path, &(text + "\n"))?)
+    Ok(write_json(&output.file(SUMMARY), summary)?)
 }
 
 /// Writes `config.toml`, the resolved configuration.

@@ -125,8 +125,11 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
 
 /// Removes the folders of files that have gone, where nothing else is in them; deepest first.
 fn remove_empty_parents(root: &Path, files: &[PathBuf]) {
-    let mut folders: Vec<&Path> =
-        files.iter().flat_map(|file| file.ancestors().skip(1)).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    let mut folders: Vec<&Path> = files
+        .iter()
+        .flat_map(|file| file.ancestors().skip(1))
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .collect();
     folders.sort();
     folders.dedup();
     // A folder that holds something else stays.

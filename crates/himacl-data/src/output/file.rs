@@ -4,7 +4,7 @@ use super::Existing;
 use super::lock::Lock;
 use crate::embeddings::Embeddings;
 use crate::error::Error;
-use crate::files::{parent, remove_unfinished};
+use crate::files::{parent, remove_unfinished_of};
 use std::path::{Path, PathBuf};
 
 /// A file that is to be written, held for one process until the value is dropped.
@@ -21,7 +21,11 @@ impl OutputFile {
     /// [`Error::OutputFileExists`] with [`Existing::Refuse`], [`Error::NotEmbeddings`] where the file to be replaced holds
     /// something else, [`Error::InputInOutput`], [`Error::OutputNotAFolder`] where a parent is a file, [`Error::OutputInUse`],
     /// [`Error::Io`].
-    pub fn open<'a>(path: &Path, existing: Existing, inputs: impl IntoIterator<Item = &'a Path>) -> Result<Self, Error> {
+    pub fn open<'a>(
+        path: &Path,
+        existing: Existing,
+        inputs: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<Self, Error> {
         let folder = parent(path);
         let here = std::path::absolute(folder).map_err(Error::io("resolve", folder))?;
         let obstacle = here.ancestors().find(|ancestor| ancestor.exists() && !ancestor.is_dir());
@@ -32,7 +36,9 @@ impl OutputFile {
             if existing == Existing::Refuse {
                 return Err(Error::OutputFileExists(path.to_path_buf()));
             }
-            if let Some(input) = inputs.into_iter().find(|input| input.canonicalize().is_ok_and(|input| there.starts_with(input))) {
+            if let Some(input) =
+                inputs.into_iter().find(|input| input.canonicalize().is_ok_and(|input| there.starts_with(input)))
+            {
                 return Err(Error::InputInOutput { input: input.to_path_buf(), output: path.to_path_buf() });
             }
             if !there.is_file() || Embeddings::open(path, None).is_err() {
@@ -42,7 +48,7 @@ impl OutputFile {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let short: String = name.chars().take(40).collect();
         let lock = Lock::take(&folder.join(format!(".himacl-{short}-lock")), path)?;
-        remove_unfinished(path)?;
+        remove_unfinished_of(path)?;
         Ok(Self { path: path.to_path_buf(), _lock: lock })
     }
 

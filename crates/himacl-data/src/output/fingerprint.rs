@@ -38,7 +38,9 @@ pub fn fingerprint(files: &[PathBuf], without: Option<&Path>, depth: Depth) -> R
     let without = without.and_then(|path| path.canonicalize().ok());
     for file in files {
         let from = if file.is_dir() { file.as_path() } else { parent(file) };
-        list(file, without.as_deref(), &mut |path, length| all.push((path.to_path_buf(), name_below(path, from), length)))?;
+        list(file, without.as_deref(), &mut |path, length| {
+            all.push((path.to_path_buf(), name_below(path, from), length))
+        })?;
     }
     let total: u64 = all.iter().map(|(_, _, length)| length).sum();
     let mut pieces = Vec::new();

@@ -67,7 +67,11 @@ fn owner(path: &Path) -> String {
         let mut text = String::new();
         let read = File::open(path).and_then(|file| file.take(512).read_to_string(&mut text));
         if read.is_ok() && text.ends_with('\n') {
-            return text.trim_end().chars().map(|character| if character.is_control() { '?' } else { character }).collect();
+            return text
+                .trim_end()
+                .chars()
+                .map(|character| if character.is_control() { '?' } else { character })
+                .collect();
         }
         sleep(Duration::from_millis(10));
     }

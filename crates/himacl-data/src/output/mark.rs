@@ -70,7 +70,12 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::ResumeMismatch`], [`Error::ResumeInput`], naming the first difference.
-    pub(super) fn check_same(&self, earlier: &Self, folder: &Path, is_free: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+    pub(super) fn check_same(
+        &self,
+        earlier: &Self,
+        folder: &Path,
+        is_free: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Error> {
         let differs = |(key, was, now): (String, String, String)| {
             Err(Error::ResumeMismatch { path: folder.to_path_buf(), key, was, now })
         };

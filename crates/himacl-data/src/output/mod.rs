@@ -1,9 +1,9 @@
 //! Where commands write: output folders and files that are never overwritten by accident.
 //!
 //! An [`OutputDir`] holds a folder for one command: a lock keeps others out, a mark (`.himacl.toml`) tells which command
-//! made it, of what, with which settings and which files. `--force` touches nothing but such files, in a folder with the
-//! mark of the same command, and sets them aside until the new result is complete; `--resume` goes on only with the same
-//! version, settings and inputs. Files that a killed process was writing are removed.
+//! made it, of what, with which settings and which files. [`Existing::Overwrite`] touches nothing but such files, in a
+//! folder with the mark of the same command, and sets them aside until the new result is complete; [`Existing::Resume`]
+//! goes on only with the same version, settings and inputs. Files that a killed process was writing are removed.
 
 mod aside;
 mod file;
@@ -31,21 +31,10 @@ pub enum Existing {
     /// Refuse to touch it.
     #[default]
     Refuse,
-    /// Replace it (`--force`).
+    /// Replace it.
     Overwrite,
-    /// Go on with it (`--resume`).
+    /// Go on with it.
     Resume,
-}
-
-impl Existing {
-    /// From the two flags; `--resume` goes first.
-    pub fn from_flags(force: bool, resume: bool) -> Self {
-        match (force, resume) {
-            (_, true) => Self::Resume,
-            (true, false) => Self::Overwrite,
-            (false, false) => Self::Refuse,
-        }
-    }
 }
 
 /// An output folder, held for one command until the value is dropped.

@@ -95,7 +95,8 @@ mod tests {
     fn only_what_a_pattern_names_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        for name in ["a/x_1.npy", "a/notes", "a/.himacl-x_1.npy-abc.tmp", "b/x_1.npy", "a/deep/x_1.npy", "top", "mine"] {
+        for name in ["a/x_1.npy", "a/notes", "a/.himacl-x_1.npy-abc.tmp", "b/x_1.npy", "a/deep/x_1.npy", "top", "mine"]
+        {
             fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
             fs::write(root.join(name), "").unwrap();
         }

@@ -18,7 +18,7 @@ pub enum EmbedError {
     /// Too many samples that cannot be used.
     #[error(
         "{skipped} of {records} samples cannot be used, {:.2}% where {:.2}% are allowed; the first: `{key}`: {reason}\n\
-         hint: `{}` lists them; --resume with a higher --max-error-rate goes on", percent(*skipped, *records),
+         hint: `{}` lists them; what is done is kept, and a higher limit goes on", percent(*skipped, *records),
         100.0 * allowed, list.display()
     )]
     TooManySkipped {

@@ -7,7 +7,6 @@ use super::prefetch::{self, Prepared};
 use super::shard::Shard;
 use super::store::{ShardStats, Store};
 use crate::error::Error;
-use crate::interrupt;
 use crate::readers::Dataset;
 use himacl_data::output::Existing;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -41,7 +40,7 @@ pub struct EmbedOutput {
     pub shards: usize,
     /// Records seen by this run alone.
     pub records_now: u64,
-    /// Whether the user stopped the run before its end.
+    /// Whether the run was stopped before its end.
     pub interrupted: bool,
     /// The first sample skipped, its key and why.
     first_skipped: Option<(String, String)>,
@@ -72,7 +71,7 @@ impl EmbedOutput {
 /// them grows with the dataset.
 ///
 /// # Termination
-/// A Ctrl-C ends the run after the batches under way; shards that are done stay.
+/// Once `should_stop` says so the run ends after the batches under way; shards that are done stay.
 ///
 /// # Errors
 /// [`EmbedError::TooManySkipped`] at the end of a shard (all shards so far are kept); what the reader, the model and the
@@ -88,6 +87,7 @@ pub fn embed<M: EmbedModel>(
     params: &EmbedParams,
     existing: Existing,
     observe: &(dyn Fn(Progress) + Sync),
+    should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<EmbedOutput, Error> {
     params.check()?;
     let store = Store::new(output, params.modality.has_image(), params.modality.has_text());
@@ -113,7 +113,7 @@ pub fn embed<M: EmbedModel>(
             let mut batcher = Batcher::new(params.batch_size, window);
             let mut ended = false;
             while shard.records < params.shard_size as u64 {
-                if interrupt::requested() {
+                if should_stop() {
                     total.interrupted = true;
                     return Ok(());
                 }

@@ -175,7 +175,7 @@ impl Store {
 }
 
 fn write_metadata(path: &Path, rows: &[Row]) -> Result<(), Error> {
-    let wrong = |source| Error::Parquet { path: path.to_path_buf(), source };
+    let wrong = Error::parquet(path);
     let names = ["image_path", "caption", "key", "sha256"];
     let schema = Arc::new(Schema::new(names.map(|name| Field::new(name, DataType::Utf8, true)).to_vec()));
     let column = |value: &dyn Fn(&Row) -> Option<String>| -> ArrayRef {
@@ -190,8 +190,8 @@ fn write_metadata(path: &Path, rows: &[Row]) -> Result<(), Error> {
     let batch = RecordBatch::try_new(schema.clone(), columns).map_err(|error| wrong(error.into()))?;
     write_atomic_with(path, |file| {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-        let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(wrong)?;
-        writer.write(&batch).map_err(wrong)?;
-        writer.close().map(drop).map_err(wrong)
+        let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties)).map_err(&wrong)?;
+        writer.write(&batch).map_err(&wrong)?;
+        writer.close().map(drop).map_err(&wrong)
     })
 }

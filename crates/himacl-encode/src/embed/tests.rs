@@ -95,7 +95,7 @@ fn run(
     existing: Existing,
 ) -> Result<EmbedOutput, Error> {
     let dataset = Dataset::open(vec![input.to_path_buf()], options(params.modality)).unwrap();
-    embed(&Telltale::new(fail_after), dataset, output, params, existing, &|_| ())
+    embed(&Telltale::new(fail_after), dataset, output, params, existing, &|_| (), &|| false)
 }
 
 /// Every file below a folder with its content.
@@ -199,7 +199,10 @@ fn texts_of_like_length_share_a_batch() {
         // Batches of as many texts as the window holds are not sorted to any effect.
         let params = EmbedParams { batch_size: window, shard_size: 1000, ..text_params() };
         let dataset = Dataset::open(vec![input.clone()], options(Modality::Text)).unwrap();
-        embed(&model, dataset, &folder.path().join(format!("w{window}")), &params, Existing::Refuse, &|_| ()).unwrap();
+        embed(&model, dataset, &folder.path().join(format!("w{window}")), &params, Existing::Refuse, &|_| (), &|| {
+            false
+        })
+        .unwrap();
         model.padded.load(Ordering::Relaxed) as f64 / model.tokens.load(Ordering::Relaxed) as f64
     };
     let (sorted, unsorted) = (padding(16), padding(1000));
@@ -284,7 +287,7 @@ fn a_panic_in_the_model_ends_the_run() {
     let dataset = Dataset::open(vec![captions(folder.path(), 300)], options(Modality::Text)).unwrap();
     let params = EmbedParams { parallel_batches: 3, workers: 3, ..text_params() };
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        embed(&Panics, dataset, &folder.path().join("out"), &params, Existing::Refuse, &|_| ()).map(drop)
+        embed(&Panics, dataset, &folder.path().join("out"), &params, Existing::Refuse, &|_| (), &|| false).map(drop)
     }));
     assert!(ended.is_err(), "neither a hang nor a result");
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderError {
     /// A name that the registry does not have.
-    #[error("there is no encoder `{name}`{}\nhint: `himacl encoders` lists them; --repo with --family takes any other of a known family", nearest(near.as_deref()))]
+    #[error("there is no encoder `{name}`{}", nearest(near.as_deref()))]
     Unknown {
         /// The name.
         name: String,

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::hub::descriptions;
 use candle_core::Tensor;
 use candle_core::safetensors::MmapedSafetensors;
-use himacl_data::files::write_atomic;
+use himacl_data::files::{remove_unfinished, write_atomic};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +20,7 @@ use std::path::Path;
 /// Files that cannot be read or written; a value without a tensor of its name and shape.
 pub fn save_encoder(from: &Path, values: &BTreeMap<String, Tensor>, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(Error::io("make folder", to))?;
+    remove_unfinished(to)?;
     for name in descriptions(from)? {
         let (source, target) = (from.join(&name), to.join(&name));
         if let Some(parent) = target.parent() {

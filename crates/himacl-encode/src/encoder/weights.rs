@@ -104,6 +104,9 @@ impl Weights {
 }
 
 /// The weights of a folder: one file, or the parts that an index lists.
+///
+/// # Errors
+/// [`EncoderError::File`] for an index that cannot be read.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
     let whole = folder.join(WHOLE);
     let index = folder.join(INDEX);

@@ -35,6 +35,13 @@ pub enum Event<'a> {
     Finished,
 }
 
+/// Told what happens, and asked whether to stop.
+#[derive(Clone, Copy)]
+pub(super) struct Watch<'a> {
+    pub(super) observe: &'a dyn Fn(Event<'_>),
+    pub(super) should_stop: &'a dyn Fn() -> bool,
+}
+
 /// A client of the Hub with its cache.
 #[derive(Debug, Clone)]
 pub struct Hub {
@@ -93,7 +100,8 @@ impl Hub {
     /// The files of a repository at a revision, from the cache or from the Hub.
     ///
     /// A full commit whose files are in the cache needs no network. A branch or tag is looked up; where that fails for
-    /// lack of a network, what it meant last time is used, with a warning.
+    /// lack of a network, what it meant last time is used, with a warning. `should_stop` is asked between parts of a file
+    /// and while an answer is waited for; what has come is kept.
     ///
     /// # Errors
     /// [`HubError`] as its variants say; [`Error::Io`] for the cache.
@@ -103,7 +111,9 @@ impl Hub {
         revision: &str,
         files: &Files,
         observe: &dyn Fn(Event<'_>),
+        should_stop: &dyn Fn() -> bool,
     ) -> Result<Snapshot, Error> {
+        let watch = Watch { observe, should_stop };
         let cached = self.cached(repo, revision, files)?;
         let cache = RepoCache::new(&self.settings.cache, repo)?;
         if self.settings.offline {
@@ -114,7 +124,7 @@ impl Hub {
         {
             return Ok(snapshot);
         }
-        let info = match (self.repo_info(repo, revision), cached) {
+        let info = match (self.repo_info(repo, revision, watch), cached) {
             (Ok(info), _) => info,
             (Err(Error::Hub(error @ HubError::Network { .. })), Some(snapshot)) => {
                 tracing::warn!(%error, "using what the cache has");
@@ -126,14 +136,14 @@ impl Hub {
         let commit = info.sha;
         // Weights come last, so that a snapshot with weights is a complete one.
         for file in files.choose(repo, revision, &listed)? {
-            self.file(repo, &commit, &file, observe)?;
+            self.file(repo, &commit, &file, watch)?;
         }
         cache.remember(revision, &commit)?;
         Ok(Snapshot { folder: cache.snapshot(&commit), commit: Some(commit) })
     }
 
     /// One file at a commit: from the cache, or fetched into it.
-    fn file(&self, repo: &str, commit: &str, file: &str, observe: &dyn Fn(Event<'_>)) -> Result<PathBuf, Error> {
+    fn file(&self, repo: &str, commit: &str, file: &str, watch: Watch<'_>) -> Result<PathBuf, Error> {
         check_name(file)?;
         let cache = RepoCache::new(&self.settings.cache, repo)?;
         let path = cache.snapshot(commit).join(file);
@@ -141,7 +151,7 @@ impl Hub {
             return Ok(path);
         }
         let url = format!("{}/{repo}/resolve/{commit}/{}", self.settings.endpoint, escape(file));
-        let FileInfo { etag, size } = self.file_info(repo, commit, file, &url)?;
+        let FileInfo { etag, size } = self.file_info(repo, commit, file, &url, watch)?;
         let etag = etag.ok_or_else(|| HubError::Protocol { url: url.clone(), what: "an ETag" })?;
         check_name(&etag)?;
         let (complete, partial) = cache.blob(&etag);
@@ -151,7 +161,7 @@ impl Hub {
         if !complete.is_file() {
             // The ETag of a large file is the SHA-256 of its content; others have Git's own sums.
             let sha256 = Some(etag.as_str()).filter(|etag| etag.len() == 64);
-            Transfer { repo, file, url: &url, size, sha256 }.run(&self.http, &partial, &complete, observe)?;
+            Transfer { repo, file, url: &url, size, sha256 }.run(&self.http, &partial, &complete, watch)?;
         }
         if is_weights(file)
             && let Err(error) = check_weights(&complete)
@@ -159,14 +169,14 @@ impl Hub {
             fs::remove_file(&complete).map_err(Error::io("remove", &complete))?;
             return Err(error);
         }
-        observe(Event::Finished);
+        (watch.observe)(Event::Finished);
         Ok(cache.link(commit, file, &etag)?)
     }
 
     /// What a revision means, and the files that it has.
-    fn repo_info(&self, repo: &str, revision: &str) -> Result<RepoInfo, Error> {
+    fn repo_info(&self, repo: &str, revision: &str, watch: Watch<'_>) -> Result<RepoInfo, Error> {
         let url = format!("{}/api/models/{repo}/revision/{}", self.settings.endpoint, escape_all(revision));
-        self.http.retry(|attempt| {
+        self.http.retry(watch.should_stop, |attempt| {
             let mut answer = self.http.send(&Method::GET, &url, None, attempt, |_| false)?;
             if !answer.status.is_success() {
                 return Err(refused(answer, attempt, |status, code, message| {
@@ -186,8 +196,8 @@ impl Hub {
     }
 
     /// The length and name of a file's content, without the content.
-    fn file_info(&self, repo: &str, commit: &str, file: &str, url: &str) -> Result<FileInfo, Error> {
-        self.http.retry(|attempt| {
+    fn file_info(&self, repo: &str, commit: &str, file: &str, url: &str, watch: Watch<'_>) -> Result<FileInfo, Error> {
+        self.http.retry(watch.should_stop, |attempt| {
             let mut info = FileInfo::default();
             // The Hub itself tells about a file that another host keeps; that host need not be asked.
             let told = |headers: &HeaderMap, info: &mut FileInfo| {

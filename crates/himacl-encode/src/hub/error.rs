@@ -19,7 +19,7 @@ pub enum HubError {
     /// Offline, and the cache has not what is needed.
     #[error(
         "`{file}` of `{repo}` (revision {revision}) is not in the cache `{}`, and HF_HUB_OFFLINE is set\n\
-         hint: unset it, or name a folder that has the files with --local", cache.display()
+         hint: unset it, or take the files from a folder", cache.display()
     )]
     Offline {
         /// The repository.
@@ -91,7 +91,7 @@ pub enum HubError {
         found: Vec<String>,
     },
     /// A folder that lacks a file.
-    #[error("`{}` has no `{file}`\nhint: --local expects a folder with the files of {repo}, by the same names", folder.display())]
+    #[error("`{}` has no `{file}`\nhint: expected a folder with the files of {repo}, by the same names", folder.display())]
     NoLocalFile {
         /// The folder.
         folder: PathBuf,
@@ -123,7 +123,7 @@ pub enum HubError {
     /// No connection.
     #[error(
         "cannot reach {url}: {reason} ({attempts} attempts)\n\
-         hint: check the network, or HF_ENDPOINT; where there is none, copy the files and name their folder with --local"
+         hint: check the network, or HF_ENDPOINT; where there is none, copy the files to a folder and take them from there"
     )]
     Network {
         /// The address.
@@ -191,8 +191,5 @@ fn others(found: &[String]) -> String {
     if found.is_empty() {
         return String::new();
     }
-    format!(
-        ", only {}\nhint: convert them with safetensors' convert.py, and name the folder with --local",
-        found.join(", ")
-    )
+    format!(", only {}\nhint: convert them with safetensors' convert.py, and take them from a folder", found.join(", "))
 }

@@ -3,7 +3,6 @@
 use super::error::HubError;
 use super::settings::HubSettings;
 use crate::error::Error;
-use crate::interrupt;
 use std::io::Read;
 use std::time::{Duration, Instant};
 use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
@@ -87,7 +86,11 @@ impl Http {
     /// Repeats `attempt` while it fails for passing reasons, with waits that double or that the server asks for.
     ///
     /// Attempts that get further than those before do not count against the limit.
-    pub(super) fn retry<T>(&self, mut attempt: impl FnMut(u32) -> Result<T, Failure>) -> Result<T, Error> {
+    pub(super) fn retry<T>(
+        &self,
+        should_stop: &dyn Fn() -> bool,
+        mut attempt: impl FnMut(u32) -> Result<T, Failure>,
+    ) -> Result<T, Error> {
         let (mut failures, mut attempts) = (0, 0);
         loop {
             attempts += 1;
@@ -97,13 +100,13 @@ impl Http {
                 Err(Failure::Passing { error, wait, progress }) => (error, wait, progress),
             };
             failures = if progress { 1 } else { failures + 1 };
-            if failures > self.retries || interrupt::requested() {
+            if failures > self.retries || should_stop() {
                 return Err(error.into());
             }
             let own = self.first_wait.saturating_mul(1 << (failures - 1).min(16));
             let wait = wait.unwrap_or(own).min(MAX_WAIT);
             tracing::warn!(%error, ?wait, "trying again");
-            sleep(wait);
+            sleep(wait, should_stop);
         }
     }
 
@@ -220,10 +223,10 @@ fn join(base: &Uri, location: &str) -> Option<Uri> {
     absolute.parse().ok()
 }
 
-/// Sleeps, unless the user wants to stop.
-fn sleep(wait: Duration) {
+/// Sleeps, unless the caller wants to stop.
+fn sleep(wait: Duration, should_stop: &dyn Fn() -> bool) {
     let started = Instant::now();
-    while !interrupt::requested() {
+    while !should_stop() {
         let rest = wait.saturating_sub(started.elapsed());
         if rest.is_zero() {
             break;

@@ -1,10 +1,9 @@
 //! One file's content: streamed, resumed, checked.
 
-use super::client::Event;
+use super::client::{Event, Watch};
 use super::error::HubError;
 use super::http::{Answer, Failure, Http, header, refused};
 use crate::error::Error;
-use crate::interrupt;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -28,17 +27,11 @@ pub(super) struct Transfer<'a> {
 
 impl Transfer<'_> {
     /// Fetches the content to `partial`, going on with what is there, and renames it to `complete`.
-    pub(super) fn run(
-        &self,
-        http: &Http,
-        partial: &Path,
-        complete: &Path,
-        observe: &dyn Fn(Event<'_>),
-    ) -> Result<(), Error> {
+    pub(super) fn run(&self, http: &Http, partial: &Path, complete: &Path, watch: Watch<'_>) -> Result<(), Error> {
         let mut restarted = false;
         loop {
             let resumed = fs::metadata(partial).is_ok_and(|found| found.len() > 0);
-            http.retry(|attempt| self.attempt(http, partial, attempt, observe))?;
+            http.retry(watch.should_stop, |attempt| self.attempt(http, partial, attempt, watch))?;
             match self.verify(partial) {
                 Ok(()) => break,
                 Err(error @ Error::Hub(HubError::Checksum { .. })) => {
@@ -58,7 +51,7 @@ impl Transfer<'_> {
     }
 
     /// One request for what is missing.
-    fn attempt(&self, http: &Http, partial: &Path, attempt: u32, observe: &dyn Fn(Event<'_>)) -> Result<(), Failure> {
+    fn attempt(&self, http: &Http, partial: &Path, attempt: u32, watch: Watch<'_>) -> Result<(), Failure> {
         let write = |error| Failure::from(Error::io("write", partial)(error));
         let mut file = File::options().create(true).append(true).open(partial).map_err(write)?;
         let mut length = file.metadata().map_err(write)?.len();
@@ -66,7 +59,7 @@ impl Transfer<'_> {
             file.set_len(0).map_err(write)?;
             length = 0;
         }
-        observe(Event::Started { file: self.file, done: length, total: self.size });
+        (watch.observe)(Event::Started { file: self.file, done: length, total: self.size });
         if self.size == Some(length) {
             return Ok(());
         }
@@ -77,7 +70,7 @@ impl Transfer<'_> {
                 if length > 0 {
                     file.set_len(0).map_err(write)?;
                     length = 0;
-                    observe(Event::Started { file: self.file, done: 0, total: self.size });
+                    (watch.observe)(Event::Started { file: self.file, done: 0, total: self.size });
                 }
             }
             StatusCode::PARTIAL_CONTENT if starts_at(&answer, length) => {}
@@ -97,7 +90,7 @@ impl Transfer<'_> {
         let announced = header(&answer.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
         let expected = self.size.or(announced.map(|rest| length + rest));
         let start = length;
-        let ended = self.copy(&mut answer, &mut file, partial, &mut length, expected, observe)?;
+        let ended = self.copy(&mut answer, &mut file, partial, &mut length, expected, watch)?;
         let failure = match (expected, ended) {
             (Some(expected), _) if length == expected => return Ok(()),
             (None, None) => return Ok(()),
@@ -115,12 +108,12 @@ impl Transfer<'_> {
         partial: &Path,
         length: &mut u64,
         expected: Option<u64>,
-        observe: &dyn Fn(Event<'_>),
+        watch: Watch<'_>,
     ) -> Result<Option<String>, Error> {
         let mut reader = answer.body.as_reader();
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
-            if interrupt::requested() {
+            if (watch.should_stop)() {
                 return Err(HubError::Interrupted { repo: self.repo.to_owned(), file: self.file.to_owned() }.into());
             }
             let got = match reader.read(&mut buffer) {
@@ -132,7 +125,7 @@ impl Transfer<'_> {
             let room = expected.map_or(got, |expected| got.min(expected.saturating_sub(*length) as usize));
             file.write_all(&buffer[..room]).map_err(Error::io("write", partial))?;
             *length += room as u64;
-            observe(Event::Advanced(room as u64));
+            (watch.observe)(Event::Advanced(room as u64));
             if room < got {
                 return Ok(None);
             }

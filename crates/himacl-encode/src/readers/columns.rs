@@ -23,20 +23,20 @@ impl Columns {
     /// Finds the columns among `available`; those of a modality that is not asked for are taken where they are plain.
     pub(super) fn find(options: &ReadOptions, available: &[String], path: &Path) -> Result<Self, ReadError> {
         let position = |name: &str| available.iter().position(|column| column == name);
-        let find = |asked: Option<&String>, usual: &[&str], needed: bool, what, flag| {
+        let find = |asked: Option<&String>, usual: &[&str], needed: bool, what| {
             let found = match asked {
                 Some(name) => position(name),
                 None => usual.iter().find_map(|name| position(name)),
             };
             if found.is_none() && (needed || asked.is_some()) {
-                return Err(ReadError::Column { path: path.to_path_buf(), what, available: available.to_vec(), flag });
+                return Err(ReadError::Column { path: path.to_path_buf(), what, available: available.to_vec() });
             }
             Ok(found)
         };
         let (modality, image, caption) = (options.modality, &options.image_column, &options.caption_column);
         Ok(Self {
-            image: find(image.as_ref(), &IMAGE, modality.has_image(), "picture", "--image-column")?,
-            caption: find(caption.as_ref(), &CAPTION, modality.has_text(), "caption", "--caption-column")?,
+            image: find(image.as_ref(), &IMAGE, modality.has_image(), "picture")?,
+            caption: find(caption.as_ref(), &CAPTION, modality.has_text(), "caption")?,
             key: KEY.iter().find_map(|name| position(name)),
         })
     }
@@ -87,10 +87,7 @@ mod tests {
         assert_eq!(found.caption, Some(2));
         assert_eq!(columns(None, Modality::Text, &["text"]).unwrap().image, None);
         let error = columns(None, Modality::Both, &["text", "url"]).unwrap_err().to_string();
-        assert!(
-            error.contains("no picture column: it has `text`, `url`\nhint: name it with --image-column"),
-            "{error}"
-        );
+        assert!(error.contains("no picture column: it has `text`, `url`\nhint: name it"), "{error}");
         assert!(columns(Some("absent"), Modality::Image, &["filepath"]).is_err());
     }
 }

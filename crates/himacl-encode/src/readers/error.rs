@@ -38,10 +38,10 @@ pub enum ReadError {
         expected: Format,
     },
     /// Text lines hold no pictures.
-    #[error("`{}` holds lines of text, but pictures are asked for\nhint: pass --modality text, or name a table, folder or shards", .0.display())]
+    #[error("`{}` holds lines of text, but pictures are asked for\nhint: ask for texts alone, or name a table, folder or shards", .0.display())]
     TextOnly(PathBuf),
     /// A table without the columns needed.
-    #[error("`{}` has no {what} column: it has {}\nhint: name it with {flag}", path.display(), list(available))]
+    #[error("`{}` has no {what} column: it has {}\nhint: name it", path.display(), list(available))]
     Column {
         /// The table.
         path: PathBuf,
@@ -49,8 +49,6 @@ pub enum ReadError {
         what: &'static str,
         /// The columns there are.
         available: Vec<String>,
-        /// The flag that names it.
-        flag: &'static str,
     },
     /// A column of a type that cannot hold what is sought.
     #[error("column `{column}` of `{}` has type {got}, expected {expected}", path.display())]

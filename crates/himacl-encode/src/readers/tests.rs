@@ -226,7 +226,7 @@ fn formats_are_not_mixed() {
     };
     assert!(open(&paths[..2], Modality::Text).contains("all files of a dataset have one format"));
     assert!(open(&paths[2..], Modality::Text).contains("expected a folder, or files ending in"));
-    assert!(open(&paths[..1], Modality::Both).contains("--modality text"));
+    assert!(open(&paths[..1], Modality::Both).contains("ask for texts alone"));
 }
 
 #[test]

@@ -1,19 +1,17 @@
 //! A map from a few known pairs and many unpaired items.
 
-use super::confidence::{confidence, pair_scores};
-use super::coupler::Coupler;
+use super::axes::Axes;
 use super::error::AlignError;
-use super::output::{Alignment, AlignmentReport};
-use super::params::{Aligner, Candidate, RefinementParams};
-use super::preparation::{Preparation, PreparedMap};
-use super::principal_axes::PrincipalAxes;
-use super::refinement::{Sides, joint, refine, ridge_both_ways, select};
-use super::selection::{FEWEST_HIDDEN, SelectionReport, cross_validate, num_folds};
+use super::joint::Joint;
+use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
+use super::output::{Alignment, Ending};
+use super::params::Aligner;
+use super::refinement::{Sides, refine};
+use super::report::{AlignmentReport, SelectionReport};
+use super::selection::{FEWEST_HIDDEN, cross_validate, num_folds};
+use super::warm_coupling::WarmCoupler;
 use candle_core::Tensor;
-use hiref_core::Observer;
-
-/// The least number of known pairs.
-const FEWEST_ANCHORS: usize = 2;
+use hiref_core::{Observer, Permutation};
 
 impl Aligner {
     /// Grows a map between two spaces from known pairs `anchors`, (source index, target index), and unpaired items.
@@ -66,8 +64,8 @@ impl Aligner {
         let refinement = &params.candidates[chosen].refinement;
         let (x, y) = &coordinates[chosen];
         let sides = Sides { x, y, anchors };
-        let reference = (params.reference_items, params.seed);
-        let mut coupler = Coupler::new(&params.coupling, observer);
+        let reference = params.reference();
+        let mut coupler = WarmCoupler::new(&params.coupling, observer);
         let rounds = if fallback.is_some() { 0 } else { refinement.rounds };
         let refined = refine(&sides, refinement, rounds, reference, &mut coupler)?;
         let (map, dimension) = if fallback.is_some() {
@@ -76,36 +74,17 @@ impl Aligner {
             (refined.map, refinement.last_dimension)
         };
 
-        let view = sides.view(dimension)?;
-        let joint = joint(&map, (&view.0, &view.1), &sides.free()?, reference)?;
-        let (coupling, trust) = if joint.sides().0.dim(0)? == 0 || joint.sides().1.dim(0)? == 0 {
-            (None, Vec::new())
-        } else {
-            let coupling = coupler.couple(&joint)?;
-            let (x_means, y_means) = joint.neighbourhoods(refinement.neighbours)?;
-            let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
-            (Some(coupling), trust)
+        let ending = Ending { axes: &axes, sides: &sides, refinement, dimension, reference };
+        let couple = |joint: &Joint| -> Result<Option<Permutation>, AlignError> {
+            let (x, y) = joint.sides();
+            let nothing_left = x.dim(0)? == 0 || y.dim(0)? == 0;
+            Ok(if nothing_left { None } else { Some(coupler.couple(joint)?) })
         };
-        let (source_preparation, target_preparation) = axes.preparations(dimension, refinement.whitening)?;
-        Ok(Alignment {
-            source: source_preparation,
-            target: target_preparation,
-            map,
-            coupling,
-            confidence: trust,
-            anchors_only: Some(anchors_only(source, target, anchors, params.baseline_penalty)?),
-            report: AlignmentReport {
-                chosen: if fallback.is_some() {
-                    "anchors-only".to_owned()
-                } else {
-                    params.candidates[chosen].name.clone()
-                },
-                dimension: view.0.dim(1)?,
-                selection,
-                rounds: refined.rounds,
-                unpaired: None,
-            },
-        })
+        let baseline = anchors_only(source, target, anchors, params.baseline_penalty)?;
+        let chosen =
+            if fallback.is_some() { "anchors-only".to_owned() } else { params.candidates[chosen].name.clone() };
+        let report = AlignmentReport { chosen, selection, rounds: refined.rounds, ..AlignmentReport::default() };
+        ending.alignment(map, couple, Some(baseline), report)
     }
 
     /// Scores every candidate by hiding each fold of the known pairs in turn: what [`Aligner::anchors`] chooses by, but
@@ -133,97 +112,6 @@ impl Aligner {
         let coordinates = axes.coordinates(&params.candidates, source, target)?;
         cross_validate(params, &coordinates, anchors, folds, false, observer)
     }
-}
-
-/// The principal axes of both sides, as many as the candidates need.
-pub(super) struct Axes {
-    source: PrincipalAxes,
-    target: PrincipalAxes,
-}
-
-impl Axes {
-    pub(super) fn fit(
-        candidates: &[Candidate],
-        seed: u64,
-        source: &Tensor,
-        target: &Tensor,
-    ) -> Result<Self, AlignError> {
-        let largest = candidates.iter().map(|candidate| candidate.refinement.last_dimension).max().unwrap_or(1);
-        Ok(Self {
-            source: PrincipalAxes::fit(source, largest, seed, "source")?,
-            target: PrincipalAxes::fit(target, largest, seed, "target")?,
-        })
-    }
-
-    /// What prepares both sides.
-    pub(super) fn preparations(
-        &self,
-        dimension: usize,
-        whitening: f64,
-    ) -> candle_core::Result<(Preparation, Preparation)> {
-        let source = Preparation::whitening(&self.source, dimension, whitening)?;
-        Ok((source, Preparation::whitening(&self.target, dimension, whitening)?))
-    }
-
-    /// Both sides' whitened coordinates for each candidate.
-    pub(super) fn coordinates(
-        &self,
-        candidates: &[Candidate],
-        source: &Tensor,
-        target: &Tensor,
-    ) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
-        let of = |candidate: &Candidate| {
-            let RefinementParams { last_dimension, whitening, .. } = candidate.refinement;
-            let (x, y) = self.preparations(last_dimension, whitening)?;
-            Ok((x.coordinates(source)?, y.coordinates(target)?))
-        };
-        candidates.iter().map(of).collect()
-    }
-}
-
-/// Ridge maps both ways on the known pairs alone, on centred unit embeddings: what any alignment has to beat.
-///
-/// *Shapes*: `source (n, d)`, `target (m, e)`; all rows are used for the means. *Complexity*: O((n + m) (d + e)) and one
-/// solve per direction.
-///
-/// # Errors
-/// As [`Aligner::anchors`].
-pub fn anchors_only(
-    source: &Tensor,
-    target: &Tensor,
-    anchors: &[(u32, u32)],
-    penalty: f64,
-) -> Result<PreparedMap, AlignError> {
-    let (x, y) = (Preparation::centring(source, "source")?, Preparation::centring(target, "target")?);
-    check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
-    let (i, j): (Vec<u32>, Vec<u32>) = anchors.iter().copied().unzip();
-    let map = ridge_both_ways(&x.apply(&select(source, &i)?)?, &y.apply(&select(target, &j)?)?, None, penalty)?;
-    Ok(PreparedMap { source: x, target: y, map })
-}
-
-/// At least `fewest` known pairs, each of two items that exist and occur once.
-pub(super) fn check_anchors(
-    anchors: &[(u32, u32)],
-    fewest: usize,
-    num_source: usize,
-    num_target: usize,
-) -> Result<(), AlignError> {
-    if anchors.len() < fewest {
-        return Err(AlignError::TooFewAnchors { got: anchors.len(), expected: fewest });
-    }
-    let check = |side: &'static str, limit: usize, of: fn(&(u32, u32)) -> u32| {
-        let mut seen = vec![None; limit];
-        for (position, value) in anchors.iter().map(of).enumerate() {
-            let slot =
-                seen.get_mut(value as usize).ok_or(AlignError::AnchorOutOfRange { position, side, value, limit })?;
-            if let Some(first) = slot.replace(position) {
-                return Err(AlignError::RepeatedAnchor { side, value, first, second: position });
-            }
-        }
-        Ok(())
-    };
-    check("source", num_source, |pair| pair.0)?;
-    check("target", num_target, |pair| pair.1)
 }
 
 #[cfg(test)]

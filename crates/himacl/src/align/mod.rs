@@ -10,29 +10,32 @@
 //! one-to-one coupling of the free items with how far each pair is to be trusted. Training starts there.
 
 mod anchors;
+mod axes;
 mod confidence;
-mod coupler;
 mod error;
+mod joint;
+mod known_pairs;
 mod output;
 mod params;
 mod preparation;
 mod principal_axes;
 mod refinement;
+mod report;
 mod selection;
 mod shared_space;
 mod softening;
 mod structure;
 mod unpaired;
+mod warm_coupling;
 
-pub use anchors::anchors_only;
 pub use confidence::{dual_slack, pair_confidence};
-pub use coupler::CouplingParams;
 pub use error::AlignError;
-pub use output::{Alignment, AlignmentReport};
-pub use params::{AlignParams, Aligner, Candidate, RefinementParams};
+pub use joint::ReferenceItems;
+pub use known_pairs::anchors_only;
+pub use output::Alignment;
+pub use params::{AlignParams, Aligner, Candidate, CouplingParams, RefinementParams, UnpairedParams};
 pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
-pub use refinement::RoundReport;
-pub use selection::{SelectionReport, mean_log_rank_of_hidden};
+pub use report::{Agreement, AlignmentReport, RoundReport, SelectionReport, StartReport, UnpairedReport};
+pub use selection::mean_log_rank_of_hidden;
 pub use softening::{SoftPartners, Softening, soft_partners};
-pub use unpaired::{Agreement, StartReport, UnpairedParams, UnpairedReport};

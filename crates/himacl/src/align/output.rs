@@ -1,12 +1,15 @@
 //! What an alignment returns.
 
+use super::axes::Axes;
+use super::confidence::confidence_of;
+use super::error::AlignError;
+use super::joint::{Joint, ReferenceItems};
+use super::params::RefinementParams;
 use super::preparation::{Preparation, PreparedMap};
-use super::refinement::RoundReport;
-use super::selection::SelectionReport;
-use super::unpaired::UnpairedReport;
+use super::refinement::{Sides, joint};
+use super::report::AlignmentReport;
 use crate::map::TwoWayMap;
 use hiref_core::Permutation;
-use serde::{Deserialize, Serialize};
 
 /// A first map between two spaces and the coupling that it gives.
 #[derive(Debug, Clone)]
@@ -29,20 +32,37 @@ pub struct Alignment {
     pub report: AlignmentReport,
 }
 
-/// How an alignment came about.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct AlignmentReport {
-    /// The chosen candidate, `anchors-only` where none was better, or `shared-space`.
-    pub chosen: String,
-    /// Dimensions of the prepared spaces.
-    pub dimension: usize,
-    /// What cross-validation said; empty where there was nothing to choose by.
-    pub selection: Vec<SelectionReport>,
-    /// The rounds of the final run.
-    pub rounds: Vec<RoundReport>,
-    /// What speaks for a pairing that was found without known pairs.
-    #[serde(default)]
-    pub unpaired: Option<UnpairedReport>,
+/// What an alignment by principal axes ends with.
+pub(super) struct Ending<'a> {
+    pub(super) axes: &'a Axes,
+    pub(super) sides: &'a Sides<'a>,
+    pub(super) refinement: &'a RefinementParams,
+    /// Principal dimensions between which the map lies.
+    pub(super) dimension: usize,
+    pub(super) reference: ReferenceItems,
+}
+
+impl Ending<'_> {
+    /// The alignment by a map: what prepares both sides, the coupling that `couple` gives, and how far it is to be trusted.
+    pub(super) fn alignment(
+        self,
+        map: TwoWayMap,
+        couple: impl FnOnce(&Joint) -> Result<Option<Permutation>, AlignError>,
+        anchors_only: Option<PreparedMap>,
+        report: AlignmentReport,
+    ) -> Result<Alignment, AlignError> {
+        let Self { axes, sides, refinement, dimension, reference } = self;
+        let (x, y) = sides.view(dimension)?;
+        let joint = joint(&map, (&x, &y), &sides.free()?, reference)?;
+        let coupling = couple(&joint)?;
+        let confidence = match &coupling {
+            Some(coupling) => confidence_of(&joint, coupling, refinement.neighbours)?,
+            None => Vec::new(),
+        };
+        let (source, target) = axes.preparations(dimension, refinement.whitening)?;
+        let report = AlignmentReport { dimension: x.dim(1)?, ..report };
+        Ok(Alignment { source, target, map, coupling, confidence, anchors_only, report })
+    }
 }
 
 impl Alignment {

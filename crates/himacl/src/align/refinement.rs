@@ -1,37 +1,21 @@
 //! The loop that grows a map from a few known pairs: couple, believe the surest, refit, look at more dimensions.
 
-use super::confidence::{Joint, confidence, pair_scores, surest};
-use super::coupler::Coupler;
+use super::confidence::{confidence, pair_scores, surest};
 use super::error::AlignError;
+use super::joint::{Joint, ReferenceItems};
 use super::params::RefinementParams;
+use super::report::RoundReport;
 use super::softening::Softening;
 use super::structure::density_profiles;
+use super::warm_coupling::WarmCoupler;
 use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
 use candle_core::{Result, Tensor};
 use hiref_core::{Permutation, rng};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 /// Names the streams of the coordinates left out.
 const DROPOUT: u64 = 0x6472_6f70;
-
-/// One round of the loop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct RoundReport {
-    /// Round, from 1.
-    pub round: usize,
-    /// Principal dimensions in which the round coupled.
-    pub dimension: usize,
-    /// Share of the coupled pairs that were believed.
-    pub share: f64,
-    /// Mean score of the coupled pairs, a mean of cosines; comparable only between rounds of one dimension.
-    pub matched_score: f64,
-    /// Share of the free source items that changed their partner; 1 in the first round.
-    pub moved: f64,
-    /// Wall time.
-    pub seconds: f64,
-}
 
 /// The whitened coordinates of both sides, of falling variance, and the known pairs.
 pub(crate) struct Sides<'a> {
@@ -90,8 +74,8 @@ pub(crate) fn refine(
     sides: &Sides<'_>,
     params: &RefinementParams,
     rounds: usize,
-    reference: (usize, u64),
-    coupler: &mut Coupler<'_>,
+    reference: ReferenceItems,
+    coupler: &mut WarmCoupler<'_>,
 ) -> std::result::Result<Refined, AlignError> {
     let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
     let (x, y) = sides.view(params.first_dimension)?;
@@ -105,8 +89,8 @@ pub(crate) fn refine_from(
     params: &RefinementParams,
     start: TwoWayMap,
     rounds: usize,
-    reference: (usize, u64),
-    coupler: &mut Coupler<'_>,
+    reference: ReferenceItems,
+    coupler: &mut WarmCoupler<'_>,
 ) -> std::result::Result<Refined, AlignError> {
     let free = sides.free()?;
     let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
@@ -128,12 +112,12 @@ pub(crate) fn refine_from(
                 // Two more blocks of coordinates add their inner product to the scores.
                 let weight = (params.structure * (1.0 - progress)).sqrt();
                 let joint_x = Tensor::cat(&[joint_x, &(profile_x * weight)?], 1)?;
-                Joint::new(&joint_x, &Tensor::cat(&[&joint_y, &(profile_y * weight)?], 1)?, reference.0, reference.1)
+                Joint::new(&joint_x, &Tensor::cat(&[&joint_y, &(profile_y * weight)?], 1)?, reference)
             }
-            _ => Joint::new(joint_x, &joint_y, reference.0, reference.1),
+            _ => Joint::new(joint_x, &joint_y, reference),
         };
         let joint = scored(&joint_x)?;
-        let coupling = match without_some(&joint_x, params.dropout * (1.0 - progress), (reference.1, round))? {
+        let coupling = match without_some(&joint_x, params.dropout * (1.0 - progress), (reference.seed, round))? {
             Some(part) => coupler.couple(&scored(&part)?)?,
             None => coupler.couple(&joint)?,
         };
@@ -197,16 +181,21 @@ fn profiles(
     sides: &Sides<'_>,
     params: &RefinementParams,
     free: &Free,
-    reference: (usize, u64),
+    reference: ReferenceItems,
 ) -> Result<(Tensor, Tensor)> {
     let (x, y) = sides.view(params.last_dimension)?;
     Ok((select(&density_profiles(&x, reference)?, &free.x)?, select(&density_profiles(&y, reference)?, &free.y)?))
 }
 
 /// The free items in the joint coordinates of `map`.
-pub(crate) fn joint(map: &TwoWayMap, view: (&Tensor, &Tensor), free: &Free, reference: (usize, u64)) -> Result<Joint> {
+pub(crate) fn joint(
+    map: &TwoWayMap,
+    view: (&Tensor, &Tensor),
+    free: &Free,
+    reference: ReferenceItems,
+) -> Result<Joint> {
     let (x, y) = map.joint(&select(view.0, &free.x)?, &select(view.1, &free.y)?)?;
-    Joint::new(&x, &y, reference.0, reference.1)
+    Joint::new(&x, &y, reference)
 }
 
 /// Ridge maps from x to y and from y to x on paired rows.
@@ -253,7 +242,7 @@ fn softened(
         return Ok(hard.clone());
     }
     let softening = Softening { candidates: params.candidates, temperature: params.temperature };
-    let soft = joint.soft_targets(y_means, softening, values)?;
+    let soft = softening.targets(joint, y_means, values)?;
     let width = values.dim(1)?;
     let soft = Tensor::from_vec(soft, joint.sides().0.dim(0)? * width, values.device())?.reshape(((), width))?;
     (hard * (1.0 - params.softness))? + (select(&soft, chosen)? * params.softness)?

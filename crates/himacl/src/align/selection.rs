@@ -1,18 +1,18 @@
 //! Choosing a setting by hiding some of the known pairs.
 
-use super::confidence::Joint;
-use super::coupler::Coupler;
 use super::error::AlignError;
+use super::joint::{Joint, ReferenceItems};
 use super::params::{AlignParams, RefinementParams};
 use super::preparation::PreparedMap;
 use super::refinement::{Sides, joint, refine, select};
+use super::report::SelectionReport;
+use super::warm_coupling::WarmCoupler;
 use crate::eval::{Scores, ranks};
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
 use hiref_core::{Observer, rng};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Known pairs in the smaller part of a fold below which nothing can be told.
 pub(crate) const FEWEST_HIDDEN: usize = 3;
@@ -20,21 +20,6 @@ pub(crate) const FEWEST_HIDDEN: usize = 3;
 const HOPELESS: f64 = 0.5;
 /// Names the stream of the folds.
 const FOLDS: u64 = 0x666f_6c64;
-
-/// What cross-validation says about one candidate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SelectionReport {
-    /// The candidate's name.
-    pub name: String,
-    /// Folds on which it was tried: fewer than asked for where it fell far behind, or was far ahead of everything else.
-    pub folds: usize,
-    /// Mean over the hidden pairs, both directions and those folds of `ln(rank)`; lower is better.
-    ///
-    /// Ranks are among all items free in the fold, by the scaled score.
-    pub mean_log_rank: f64,
-    /// The same for the map from the fold's known pairs alone, in the candidate's first dimension.
-    pub anchors_only_mean_log_rank: f64,
-}
 
 /// Folds of so many known pairs, if there are pairs enough for two.
 pub(crate) fn num_folds(params: &AlignParams, anchors: usize) -> Option<usize> {
@@ -111,8 +96,8 @@ fn one_fold(
     observer: &dyn Observer,
 ) -> Result<(f64, f64), AlignError> {
     let sides = Sides { x, y, anchors: known };
-    let reference = (params.reference_items, params.seed);
-    let mut coupler = Coupler::new(&params.coupling, observer);
+    let reference = params.reference();
+    let mut coupler = WarmCoupler::new(&params.coupling, observer);
     let refined = refine(&sides, refinement, params.selection_rounds.min(refinement.rounds), reference, &mut coupler)?;
     let free = sides.free()?;
     let hidden = free.positions(hidden);
@@ -145,7 +130,8 @@ pub fn mean_log_rank_of_hidden(
 ) -> Result<f64, AlignError> {
     let (x, y) = map.joint(source, target)?;
     let free = Sides { x: &x, y: &y, anchors: known }.free()?;
-    let joint = Joint::new(&select(&x, &free.x)?, &select(&y, &free.y)?, usize::MAX, 0)?;
+    let joint =
+        Joint::new(&select(&x, &free.x)?, &select(&y, &free.y)?, ReferenceItems { limit: usize::MAX, seed: 0 })?;
     Ok(mean_log_rank(&joint, &free.positions(hidden), neighbours)?)
 }
 

@@ -1,11 +1,13 @@
 //! Two sides that already live in one space, as the two towers of CLIP do.
 
-use super::confidence::{Joint, confidence, pair_scores};
-use super::coupler::Coupler;
+use super::confidence::confidence_of;
 use super::error::AlignError;
-use super::output::{Alignment, AlignmentReport};
+use super::joint::Joint;
+use super::output::Alignment;
 use super::params::{Aligner, RefinementParams};
 use super::preparation::Preparation;
+use super::report::AlignmentReport;
+use super::warm_coupling::WarmCoupler;
 use crate::map::{LinearMap, Map, TwoWayMap};
 use candle_core::Tensor;
 use hiref_core::Observer;
@@ -37,26 +39,17 @@ impl Aligner {
         let identity = LinearMap::identity(source_dimension, source.device())?;
         let map = TwoWayMap::new(Map::Linear(identity), None);
         let (source_joint, target_joint) = map.joint(&x.apply(source)?, &y.apply(target)?)?;
-        let joint = Joint::new(&source_joint, &target_joint, params.reference_items, params.seed)?;
-        let coupling = Coupler::new(&params.coupling, observer).couple(&joint)?;
+        let joint = Joint::new(&source_joint, &target_joint, params.reference())?;
+        let coupling = WarmCoupler::new(&params.coupling, observer).couple(&joint)?;
         let neighbours =
             params.candidates.first().map_or(RefinementParams::default().neighbours, |c| c.refinement.neighbours);
-        let (x_means, y_means) = joint.neighbourhoods(neighbours)?;
-        let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
+        let confidence = confidence_of(&joint, &coupling, neighbours)?;
         let report = AlignmentReport {
             chosen: "shared-space".to_owned(),
             dimension: source_dimension,
             ..AlignmentReport::default()
         };
-        Ok(Alignment {
-            source: x,
-            target: y,
-            map,
-            coupling: Some(coupling),
-            confidence: trust,
-            anchors_only: None,
-            report,
-        })
+        Ok(Alignment { source: x, target: y, map, coupling: Some(coupling), confidence, anchors_only: None, report })
     }
 }
 

@@ -5,7 +5,7 @@
 //! The folder is filled under a temporary name and renamed into place, so a crash leaves no half checkpoint; one that
 //! was damaged afterwards fails its checksums and is passed over for the one before.
 
-use super::pairs::Coupling;
+use super::coupling::Coupling;
 use crate::map::Tensors;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};

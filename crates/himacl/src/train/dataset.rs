@@ -3,9 +3,9 @@
 use super::encoders::{Embedded, Side};
 use super::recipe::{Anchors, EncoderTraining, Recipe};
 use crate::error::Error;
-use candle_core::{DType, Device, Tensor};
-use himacl_data::Embeddings;
+use candle_core::{Device, Tensor};
 use himacl_data::output::{Depth, fingerprint};
+use himacl_data::{Embeddings, read_npy_pairs};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
@@ -131,28 +131,22 @@ pub fn read_pairs(
     Ok((source.to_tensor(device)?, target.to_tensor(device)?))
 }
 
-/// Reads a .npy file of integers, `(k, 2)`: source row, target row; each row at most once.
+/// Reads known pairs: source row, target row; each row at most once.
 fn read_anchors(path: &Path, source_rows: usize, target_rows: usize) -> Result<Vec<(u32, u32)>, Error> {
-    let pairs = Tensor::read_npy(path).and_then(|pairs| pairs.to_dtype(DType::I64)?.to_vec2::<i64>());
-    let pairs = pairs.map_err(|source| Error::Anchors { path: path.to_path_buf(), source })?;
     let mut used = [vec![false; source_rows], vec![false; target_rows]];
-    let mut anchors = Vec::with_capacity(pairs.len());
-    for (position, pair) in pairs.into_iter().enumerate() {
-        let refuse = |problem| {
-            let (source_row, target_row) = (pair[0], *pair.last().unwrap_or(&-1));
-            Error::Anchor { path: path.to_path_buf(), position, source_row, target_row, problem }
-        };
-        let &[source, target] = pair.as_slice() else { return Err(refuse("a row must hold two indices")) };
-        for (used, row) in used.iter_mut().zip([source, target]) {
+    let check = |(position, (source_row, target_row)): (usize, (i64, i64))| {
+        let refuse =
+            |problem| Err(Error::Anchor { path: path.to_path_buf(), position, source_row, target_row, problem });
+        for (used, row) in used.iter_mut().zip([source_row, target_row]) {
             match usize::try_from(row).ok().and_then(|row| used.get_mut(row)) {
-                None => return Err(refuse("there is no such row")),
-                Some(true) => return Err(refuse("an earlier anchor has one of these rows")),
+                None => return refuse("there is no such row"),
+                Some(true) => return refuse("an earlier anchor has one of these rows"),
                 Some(free) => *free = true,
             }
         }
-        anchors.push((source as u32, target as u32));
-    }
-    Ok(anchors)
+        Ok((source_row as u32, target_row as u32))
+    };
+    read_npy_pairs(path)?.into_iter().enumerate().map(check).collect()
 }
 
 #[cfg(test)]

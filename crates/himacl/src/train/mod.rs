@@ -4,40 +4,42 @@
 //! the counters in its [`Progress`]: a resumed run ends with the same bits as one that was never stopped.
 
 mod checkpoint;
-mod couple;
+mod coupling;
 mod dataset;
 mod ema;
 mod encoders;
 mod metrics;
 mod model;
 mod optimizer;
-mod pairs;
 mod parameters;
 mod recipe;
+mod recoupling;
 mod run;
 mod schedule;
 mod split;
 mod state;
 mod tensorboard;
+mod training_pairs;
 
 pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progress};
-pub use couple::{Coupled, couple};
+pub use coupling::Coupling;
 pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;
 pub use encoders::{Embedded, EncoderTrainingError, Encoders, Side, TunedEncoder, Tuning};
 pub use metrics::MetricsLog;
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};
-pub use pairs::{Coupling, PairParams, Pairs};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
     AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MAIN_PROBLEM, MapKind,
     ObjectiveKind, PairConfidence, PairWeights, Precision, Problem, Recipe, RecipeError, RecipeFile,
 };
+pub use recoupling::{Coupled, couple};
 pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};
+pub use training_pairs::{PairParams, Pairs};
 
 use crate::error::Error;
 use crate::map::TwoWayMap;
@@ -97,7 +99,7 @@ pub fn train(
         if recoupling_is_due(&state.progress, recipe.coupling.recompute_every) {
             let map = state.averaged_map()?;
             // Where all pairs are known there is nothing to couple, nor anything to embed for it.
-            let embedded = if task.couples() { state.embedded(task)? } else { Some(Embedded::default()) };
+            let embedded = if task.couples() { state.embedded(task, watch)? } else { Some(Embedded::default()) };
             let Some(embedded) = embedded else {
                 state.save()?;
                 return Ok(Trained::Interrupted);
@@ -149,11 +151,17 @@ pub fn train(
             }
         }
 
+        // Embedded before the epoch is counted as finished: a run that is stopped meanwhile goes on with its evaluation.
+        let evaluated = is_due(state.progress.epoch + 1, recipe.eval.every);
+        let embedded = if evaluated { state.embedded(task, watch)? } else { Some(Embedded::default()) };
+        let Some(embedded) = embedded else {
+            state.save()?;
+            return Ok(Trained::Interrupted);
+        };
         let loss = state.finish_epoch(batches.len());
         let epoch = state.progress.epoch;
         let mut figures = Metrics::from([("epoch_loss".to_owned(), loss)]);
-        if is_due(epoch, recipe.eval.every) {
-            let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
+        if evaluated {
             figures.extend(evaluate(&state.averaged_map()?, &embedded)?);
         }
         state.log(json!({"epoch_finished": epoch, "figures": figures}))?;
@@ -162,7 +170,7 @@ pub fn train(
             state.save()?;
         }
     }
-    let Some(embedded) = state.embedded(task)? else { return Ok(Trained::Interrupted) };
+    let Some(embedded) = state.embedded(task, watch)? else { return Ok(Trained::Interrupted) };
     Ok(Trained::Finished(state.averaged_map()?, embedded))
 }
 

@@ -71,6 +71,22 @@ impl Model {
         }))
     }
 
+    /// The bytes of `map.safetensors`.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn to_bytes(&self) -> candle_core::Result<Vec<u8>> {
+        super::checkpoint::encode(&self.tensors())
+    }
+
+    /// The inverse of [`Model::to_bytes`].
+    ///
+    /// # Errors
+    /// Bytes that hold something else.
+    pub fn from_bytes(bytes: &[u8]) -> candle_core::Result<Self> {
+        Self::from_tensors(&super::checkpoint::decode(bytes)?)
+    }
+
     /// Writes `map.safetensors` and `map.json` into a run folder.
     ///
     /// # Errors
@@ -86,7 +102,7 @@ impl Model {
             "learned_cost": self.0.map.partner.is_some(),
             "tensors": shapes,
         });
-        let bytes = super::checkpoint::encode(&tensors)?;
+        let bytes = self.to_bytes()?;
         write_atomic(&folder.join(TENSORS), |file| file.write_all(&bytes))?;
         Ok(write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))?)
     }
@@ -109,7 +125,7 @@ impl Model {
     }
 }
 
-/// Says what to do about a folder without a map.
+/// Names a run inside a folder without a map of its own.
 fn no_finished_run(folder: &Path) -> Error {
     let inner = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -117,10 +133,6 @@ fn no_finished_run(folder: &Path) -> Error {
         folders.sort();
         folders
     };
-    let runs = inner(folder).into_iter().flat_map(|problem| inner(&problem)).find(|run| run.join(TENSORS).is_file());
-    let hint = match runs {
-        Some(run) => format!("name one of its runs, such as `{}`", run.display()),
-        None => "finish it with `himacl train --resume`".to_owned(),
-    };
-    Error::NoFinishedRun { path: folder.to_path_buf(), hint }
+    let run = inner(folder).into_iter().flat_map(|problem| inner(&problem)).find(|run| run.join(TENSORS).is_file());
+    Error::NoFinishedRun { path: folder.to_path_buf(), run }
 }

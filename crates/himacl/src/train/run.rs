@@ -1,10 +1,10 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
 use super::checkpoint::{decode, encode};
+use super::coupling::Coupling;
 use super::dataset::Dataset;
 use super::encoders::{Embedded, Encoders, Tuning};
 use super::model::Model;
-use super::pairs::Coupling;
 use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::eval::{self, RetrievalParams};
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
-use himacl_data::files::{write_atomic, write_text};
+use himacl_data::files::{read_json, read_toml, write_atomic, write_text};
 use himacl_data::{seal, sealed_facts};
 use std::collections::BTreeMap;
 use std::fs;
@@ -238,9 +238,7 @@ pub fn monge(map: &PreparedMap, source: &Tensor, target: &Tensor, shared_space: 
 /// A folder without a run, or with another file of that name.
 pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
     let path = folder.join("config.toml");
-    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let mut table: toml::Table =
-        toml::from_str(&text).map_err(|source| himacl_data::Error::Config { path: path.clone(), source })?;
+    let mut table: toml::Table = read_toml(&path)?;
     table.remove("variants");
     Ok(toml::Value::Table(table).try_into().map_err(|source| himacl_data::Error::Config { path, source })?)
 }
@@ -391,9 +389,7 @@ fn alignment_of(
 /// What speaks for a pairing that was found without known pairs; nothing in other regimes.
 fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let path = folder.join(ALIGNMENT_REPORT);
-    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let report: AlignmentReport =
-        serde_json::from_str(&text).map_err(|source| himacl_data::Error::Json { path, source })?;
+    let report: AlignmentReport = read_json(&path)?;
     let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
     let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
     let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);

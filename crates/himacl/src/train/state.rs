@@ -1,14 +1,15 @@
 //! A training run between two steps.
 
 use super::checkpoint::{Best, Checkpoint, CheckpointStore, Progress};
-use super::couple::{Coupled, couple, likely_partners};
+use super::coupling::Coupling;
 use super::ema::Ema;
 use super::encoders::{Embedded, Side, Tuning};
 use super::metrics::MetricsLog;
 use super::optimizer::AdamW;
-use super::pairs::{Coupling, PairParams, Pairs};
 use super::parameters::Parameters;
 use super::recipe::{CouplingSection, Recipe};
+use super::recoupling::{Coupled, couple, likely_partners};
+use super::training_pairs::{PairParams, Pairs};
 use super::{Metrics, Watch};
 use crate::error::Error;
 use crate::map::{Map, TwoWayMap, unit_rows};
@@ -230,14 +231,14 @@ impl TrainState {
     ///
     /// # Errors
     /// Files that cannot be read or written.
-    pub fn embedded(&mut self, task: &Task<'_>) -> Result<Option<Embedded>, Error> {
+    pub fn embedded(&mut self, task: &Task<'_>, watch: &dyn Watch) -> Result<Option<Embedded>, Error> {
         let Some(tuning) = &task.tuning else { return Ok(Some(Embedded::default())) };
         if let Some((step, embedded)) = &self.embedded
             && *step == self.progress.step
         {
             return Ok(Some(embedded.clone()));
         }
-        let embedded = tuning.encoders.reembed(self.ema.tensors())?;
+        let embedded = tuning.encoders.reembed(self.ema.tensors(), watch)?;
         self.embedded = embedded.clone().map(|embedded| (self.progress.step, embedded));
         Ok(embedded)
     }

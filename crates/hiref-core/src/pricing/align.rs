@@ -1,5 +1,6 @@
 //! Prices that are consistent within parts of a pairing, made consistent across them.
 
+use super::pricer::Pricer;
 use super::tiles::{LANES, Tiles};
 use crate::assignment::{AssignmentSolver, CostMatrix};
 use crate::geometry::Supports;
@@ -12,7 +13,7 @@ const MAX_PART: usize = 4096;
 
 /// Shifts the prices `g`, `(m,)`, of each part of a bijection by a constant so that the pairing comes as close as possible to
 /// optimal across parts; `part`, `(m,)`, names the part of each y point. O(n m d) time, O(n d + parts²) memory.
-pub(crate) fn align(supports: Supports<'_>, y_of_x: &[u32], g: &mut [f64], part: &[u32]) {
+pub(crate) fn align(pricer: Pricer<'_>, y_of_x: &[u32], g: &mut [f64], part: &[u32]) {
     let part_of = |i: u32| part[y_of_x[i as usize] as usize];
     let mut x_order: Vec<u32> = (0..y_of_x.len() as u32).collect();
     x_order.sort_by_key(|&i| part_of(i));
@@ -24,13 +25,11 @@ pub(crate) fn align(supports: Supports<'_>, y_of_x: &[u32], g: &mut [f64], part:
     if !(2..=MAX_PARTS).contains(&(offsets.len() - 1)) || largest > MAX_PART {
         return;
     }
-    let slack = match supports.device {
-        None => slack_between(supports, &x_order, &y_order, &offsets, g),
-        Some(device) => match device.accelerator.slack_between(supports, [&x_order, &y_order], &offsets, g) {
-            Some(slack) => slack,
-            None => return,
-        },
+    let slack = match pricer.device {
+        None => Some(slack_between(pricer.supports, &x_order, &y_order, &offsets, g)),
+        Some(device) => device.slack_between(pricer.supports, [&x_order, &y_order], &offsets, g),
     };
+    let Some(slack) = slack else { return };
     for (part, shift) in shifts(&slack, offsets.len() - 1).into_iter().enumerate() {
         for &j in &y_order[offsets[part]..offsets[part + 1]] {
             g[j as usize] += shift;

@@ -2,13 +2,13 @@
 //! by rounds that rests on them.
 
 mod align;
+mod candidates;
+mod pricer;
 mod rounds;
-mod search;
 mod tiles;
 mod tree;
 
 pub(crate) use align::{align, shifts};
-pub(crate) use rounds::{DualBound, PricedRounds, c_transform_x, c_transform_y, relative_gap};
-#[cfg(test)]
-pub(crate) use search::price;
-pub(crate) use search::{Pricing, lowered};
+pub(crate) use candidates::{Pricing, lowered};
+pub(crate) use pricer::{DevicePricer, Pricer};
+pub(crate) use rounds::{DualBound, PricedRounds, relative_gap};

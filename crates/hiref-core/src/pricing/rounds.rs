@@ -1,12 +1,9 @@
 //! Exact assignment of whole supports by rounds of pricing and sparse solves.
 
-use super::search::price;
+use super::pricer::{CANDIDATES, Pricer};
 use crate::assignment::sparse::{CandidateEdges, rounding, solve_sparse};
-use crate::geometry::Supports;
 use rayon::prelude::*;
 
-/// Candidates that one round adds to each row, at most.
-const CANDIDATES: usize = 8;
 /// A gap from which a pass over all pairs may lead to the tolerance.
 const WORTH_A_PASS: f64 = 0.05;
 
@@ -19,7 +16,7 @@ const WORTH_A_PASS: f64 = 0.05;
 ///
 /// References: \[FF58\] for column generation; \[JV87\] for the searches.
 pub(crate) struct PricedRounds<'a> {
-    supports: Supports<'a>,
+    pricer: Pricer<'a>,
     edges: CandidateEdges,
     /// `(m,)`, stand-ins last.
     pub(crate) y_of_x: Vec<u32>,
@@ -88,8 +85,8 @@ pub(crate) struct Round {
 
 impl<'a> PricedRounds<'a> {
     /// Starts from a pairing of n x points and m - n stand-ins, `(m,)`, and prices, `(m,)`.
-    pub(crate) fn new(supports: Supports<'a>, y_of_x: Vec<u32>, mut g: Vec<f64>) -> Self {
-        let n = supports.num_x();
+    pub(crate) fn new(pricer: Pricer<'a>, y_of_x: Vec<u32>, mut g: Vec<f64>) -> Self {
+        let n = pricer.supports.num_x();
         if n < y_of_x.len() {
             // What stays unmatched does so because no price is larger.
             let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -97,7 +94,7 @@ impl<'a> PricedRounds<'a> {
                 g[j as usize] = highest;
             }
         }
-        Self { supports, edges: CandidateEdges::empty(n), y_of_x, g, bound: None, reached: 0 }
+        Self { pricer, edges: CandidateEdges::empty(n), y_of_x, g, bound: None, reached: 0 }
     }
 
     /// Candidates kept for each x point, on average.
@@ -113,9 +110,10 @@ impl<'a> PricedRounds<'a> {
     /// Prices all y points for each x point; then, unless the bound meets `tolerance` or nothing is left to improve, solves over the candidates.
     /// `None` if `should_stop` said so; the pairing is then that of the round before.
     pub(crate) fn round(&mut self, tolerance: f64, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Round> {
-        let n = self.supports.num_x();
-        let pricing = price(self.supports, &self.y_of_x, &self.g, CANDIDATES, should_stop)?;
-        let own: Vec<f64> = (0..n).into_par_iter().map(|i| self.supports.between(i as u32, self.y_of_x[i])).collect();
+        let supports = self.pricer.supports;
+        let n = supports.num_x();
+        let pricing = self.pricer.price(&self.y_of_x, &self.g, CANDIDATES, should_stop)?;
+        let own: Vec<f64> = (0..n).into_par_iter().map(|i| supports.between(i as u32, self.y_of_x[i])).collect();
         let mean_cost = own.iter().sum::<f64>() / n as f64;
         self.offer(DualBound::new(pricing.floor.clone(), self.g.clone()));
         if (tolerance..WORTH_A_PASS).contains(&self.relative_gap(mean_cost)) {
@@ -148,34 +146,10 @@ impl<'a> PricedRounds<'a> {
     /// (c_ij - f_i)`. Where prices are not unique, those of the sparse solves lie at an extreme and the bound gains much.
     fn raise(&mut self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
         let Some(best) = &self.bound else { return Some(()) };
-        let raised = DualBound::new(best.f.clone(), c_transform_y(self.supports, &self.y_of_x, &best.f, should_stop)?);
+        let raised = DualBound::new(best.f.clone(), self.pricer.c_transform_y(&self.y_of_x, &best.f, should_stop)?);
         self.offer(raised);
         Some(())
     }
-}
-
-/// `f_i = min_j (c_ij - g_j)`, `(n,)`, from below.
-pub(crate) fn c_transform_x(
-    supports: Supports<'_>,
-    y_of_x: &[u32],
-    g: &[f64],
-    should_stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Vec<f64>> {
-    // Good prices leave several columns nearly tied; with as many listed, few rows need a second look.
-    Some(price(supports, y_of_x, g, CANDIDATES, should_stop)?.floor)
-}
-
-/// `g_j = min_i (c_ij - f_i)`, `(m,)`, from below.
-pub(crate) fn c_transform_y(
-    supports: Supports<'_>,
-    y_of_x: &[u32],
-    f: &[f64],
-    should_stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Vec<f64>> {
-    let turned = supports.turned();
-    let mut x_of_y = vec![u32::MAX; y_of_x.len()];
-    y_of_x.iter().enumerate().for_each(|(x, &y)| x_of_y[y as usize] = x as u32);
-    c_transform_x(turned, &x_of_y, f, should_stop)
 }
 
 /// `(cost - bound) / |cost|`, at least 0; 0 for what no number can tell from a closed gap.

@@ -1,6 +1,6 @@
 //! Least reduced costs by streamed tiles: any cost, any dimension, the n x m matrix never stored.
 
-use super::search::{Least, Pricing, lowered};
+use super::candidates::{Least, Pricing, lowered};
 use crate::cost::CostKind;
 use crate::geometry::{Supports, equal_offsets, kd_order};
 use crate::math::inner_products;
@@ -14,13 +14,13 @@ const COLUMNS: usize = 256;
 pub(super) const LANES: usize = 16;
 
 /// One side in f32: rows less a centre (or normalised), with their norms.
-struct Side {
+struct Operand {
     values: Vec<f32>,
     norms: Vec<f64>,
     squares: Vec<f32>,
 }
 
-impl Side {
+impl Operand {
     fn new(mut values: Vec<f32>, dimension: usize, normalize: bool, centre: &[f64]) -> Self {
         let norms: Vec<f64> = values
             .par_chunks_exact_mut(dimension)
@@ -42,8 +42,8 @@ impl Side {
 pub(super) struct Tiles {
     cost: CostKind,
     dimension: usize,
-    x: Side,
-    y: Side,
+    x: Operand,
+    y: Operand,
     /// Prices less their mean, padded by one vector of minus infinity.
     prices: Vec<f32>,
     /// What was taken from the prices.
@@ -59,7 +59,8 @@ impl Tiles {
         // Costs that are distances do not change under a common shift; small coordinates round less.
         let centre = if metric { mean(&y, dimension) } else { vec![0.0; dimension] };
         let normalize = cost == CostKind::Cosine;
-        let (x, mut y) = (Side::new(x, dimension, normalize, &centre), Side::new(y, dimension, normalize, &centre));
+        let (x, mut y) =
+            (Operand::new(x, dimension, normalize, &centre), Operand::new(y, dimension, normalize, &centre));
         let level = g.iter().sum::<f64>() / g.len() as f64;
         let mut prices: Vec<f32> = g.iter().map(|g| (g - level) as f32).collect();
         // A whole vector may be read from any column on.
@@ -261,7 +262,7 @@ fn neighbours_together(supports: Supports<'_>, y_of_x: &[u32]) -> (Vec<u32>, Vec
     (x_order, y_order)
 }
 
-/// The least reduced costs by tiles; see [`super::price`]. Tiles that the triangle inequality shows to be too dear for every row are left out.
+/// The least reduced costs by tiles; see [`super::Pricer::price`]. Tiles that the triangle inequality shows to be too dear for every row are left out.
 pub(super) fn price(
     supports: Supports<'_>,
     y_of_x: &[u32],

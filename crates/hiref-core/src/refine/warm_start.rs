@@ -1,7 +1,7 @@
 //! Starting from an earlier solve's result.
 
-use super::arrays::{Array, Arrays, encode};
-use super::block_solver::Pairing;
+use super::archive::{Array, Arrays, encode};
+use super::pairing::Pairing;
 use crate::error::Error;
 use crate::geometry::Supports;
 use crate::permutation::{Permutation, UNMATCHED};

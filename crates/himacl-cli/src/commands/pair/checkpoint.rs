@@ -32,7 +32,8 @@ impl<'a> Checkpoints<'a> {
         // An earlier run's summary must not vouch for this one.
         remove_if_present(&self.output.file("summary.json"))?;
         let path = self.output.file(CHECKPOINT);
-        let bytes = seal(bytes, &[]).map_err(|source| himacl::data::Error::Safetensors { path: path.clone(), source })?;
+        let bytes =
+            seal(bytes, &[]).map_err(|source| himacl::data::Error::Safetensors { path: path.clone(), source })?;
         Ok(write_atomic(&path, |file| file.write_all(&bytes))?)
     }
 }

@@ -2,11 +2,12 @@
 
 use super::checkpoint::CHECKPOINT;
 use super::comparison::{self, Comparison};
+use super::results;
 use super::selection::Selection;
 use super::{PairArgs, Solver};
 use crate::Context;
 use crate::error::Error;
-use super::results;
+use himacl::data::files::read_json;
 use himacl::data::output::{Depth, OutputDir, Plan, fingerprint};
 use himacl::data::{Embeddings, sealed_facts};
 use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
@@ -140,9 +141,8 @@ impl PairConfig {
             let file = of_folder.into_iter().find(|file| file.is_file()).unwrap_or_else(|| path.clone());
             inputs.push(("--warm-start", vec![file]));
         }
-        let print = |(name, files): (&str, Vec<PathBuf>)| {
-            Ok((name.to_owned(), fingerprint(&files, None, Depth::Whole)?))
-        };
+        let print =
+            |(name, files): (&str, Vec<PathBuf>)| Ok((name.to_owned(), fingerprint(&files, None, Depth::Whole)?));
         Ok(Plan {
             command: self.command.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -159,9 +159,7 @@ impl PairConfig {
     pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
         let summary_path = output.file("summary.json");
         if summary_path.is_file() {
-            let text = fs::read_to_string(&summary_path).map_err(Error::io("read", &summary_path))?;
-            let ending: Ending = serde_json::from_str(&text)
-                .map_err(|source| himacl::data::Error::Json { path: summary_path.clone(), source })?;
+            let ending: Ending = read_json(&summary_path)?;
             if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
                 return Ok(Resume::Finished);
             }

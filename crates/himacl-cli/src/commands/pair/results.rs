@@ -6,7 +6,7 @@ use super::selection::{Kept, Rejection, UIDS, Uid};
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use himacl::data::files::{remove_if_present, write_atomic, write_atomic_with};
 use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, Metadata, write_npy_f32, write_npy_u32, write_npy_uids};
@@ -19,7 +19,6 @@ use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde::Serialize;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,7 +103,7 @@ impl Files<'_> {
         let metadata = [sides[0].metadata()?, sides[1].metadata()?];
         let path = output.file(PAIRS);
         write_atomic_with(&path, |file| {
-            write_pairs(file, &kept, &metadata).map_err(|error| parquet_error(&path, error))
+            write_pairs(file, &kept, &metadata).map_err(himacl::data::Error::parquet(&path))
         })?;
         Ok(kept.rejection)
     }
@@ -221,22 +220,4 @@ fn pairs_schema(metadata: &[Option<Metadata>; 2]) -> Schema {
         sides.iter().zip(["x_", "y_"]).flat_map(|(fields, prefix)| fields.iter().map(move |field| (field, prefix)));
     let named = named.map(|(field, prefix)| Arc::new(field.as_ref().clone().with_name(unique(field.name(), prefix))));
     Schema::new(own.chain(named).collect::<Vec<_>>())
-}
-
-/// Brings a full disk to light from inside the writer's error.
-fn parquet_error(path: &Path, error: ParquetError) -> himacl::data::Error {
-    let source = match error {
-        ParquetError::External(inner) => match inner.downcast::<ArrowError>() {
-            Ok(arrow) => match *arrow {
-                ArrowError::IoError(_, source) => return himacl::data::Error::io("write", path)(source),
-                other => ParquetError::External(Box::new(other)),
-            },
-            Err(inner) => match inner.downcast::<io::Error>() {
-                Ok(source) => return himacl::data::Error::io("write", path)(*source),
-                Err(inner) => ParquetError::External(inner),
-            },
-        },
-        other => other,
-    };
-    himacl::data::Error::Parquet { path: path.to_path_buf(), source }
 }

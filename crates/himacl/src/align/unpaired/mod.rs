@@ -1,87 +1,29 @@
 //! A map between two spaces of which no pair is known.
 
+mod first_map;
 mod k_means;
-mod params;
 mod quadratic_assignment;
-mod start;
 
-pub use params::UnpairedParams;
-
-use super::anchors::{Axes, anchors_only, check_anchors};
-use super::confidence::{confidence, pair_scores};
-use super::coupler::Coupler;
+use super::axes::Axes;
 use super::error::AlignError;
-use super::output::{Alignment, AlignmentReport};
-use super::params::{Aligner, RefinementParams};
+use super::joint::ReferenceItems;
+use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
+use super::output::{Alignment, Ending};
+use super::params::{Aligner, RefinementParams, UnpairedParams};
 use super::refinement::{Refined, Sides, joint, refine_from, ridge_both_ways, select};
+use super::report::{Agreement, AlignmentReport, StartReport, UnpairedReport};
+use super::warm_coupling::WarmCoupler;
 use crate::map::{Map, TwoWayMap, unit_rows};
 use candle_core::Tensor;
 use hiref_core::{Observer, Permutation, UNMATCHED, rng};
 use rand::Rng;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 /// Names the streams of the loop's own draws.
 const RUN: u64 = 0x7275_6e73;
 
-/// What speaks for a pairing that was found without known pairs.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct UnpairedReport {
-    /// How far the two best starts of the chosen candidate agree, before they were combined.
-    pub agreement: Agreement,
-    /// Whether that is less than what was asked for: then the pairing is not to be trusted.
-    pub shares_too_little: bool,
-    /// The same of every candidate that was tried, in order: those after the first whose starts agree are not.
-    pub candidates: Vec<Agreement>,
-    /// Every start, in order.
-    pub starts: Vec<StartReport>,
-    /// The matched cosine of the run from the consensus of the chosen candidate's starts.
-    pub combined_matched_cosine: f64,
-    /// Whether that run was kept, because no single start has a higher one.
-    pub combined_kept: bool,
-}
-
-/// How far the two best starts of one candidate agree.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// Mean cosine between what both maps make of the source items: 1 where independent starts end in one map, near 0 where
-    /// each ends in another.
-    pub cosine: f64,
-    /// Share of the source items to which both give the same partner.
-    pub same_partners: f64,
-}
-
-/// One start of the search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct StartReport {
-    /// The candidate's name.
-    pub candidate: String,
-    /// Start, from 1.
-    pub start: usize,
-    /// Largest linear CKA of the matched centroids.
-    pub centroid_alignment: f64,
-    /// Cosine between the first maps of the odd and of the even restarts.
-    pub restart_agreement: f64,
-    /// Mean cosine of the matched pairs of either half under the map fitted to the other half: higher is better, and
-    /// what the starts of one candidate are chosen by.
-    pub matched_cosine: f64,
-}
-
-impl UnpairedReport {
-    /// What to tell the user, where the spaces share too little.
-    pub fn warning(&self) -> Option<String> {
-        self.shares_too_little.then(|| {
-            format!(
-                "the two spaces share too little for a pairing without known pairs: independent starts agree by {:.2} only, and give {:.1}% of the items the same partner; do not trust this pairing\nhint: give some known pairs (data.anchors), or embed with models that know more of each other",
-                self.agreement.cosine,
-                100.0 * self.agreement.same_partners
-            )
-        })
-    }
-}
-
 /// One start, refined.
-struct Run {
+struct RefinedStart {
     refined: Refined,
     coupling: Permutation,
     /// Fitted to the whole coupling.
@@ -140,7 +82,7 @@ impl Aligner {
         let (agreement, enough, mut runs) = loop {
             let one = |start: usize| search.start(candidate, start);
             // Side by side only where each run keeps little in memory; large ones use every core by themselves.
-            let mut runs: Vec<Run> = if n.max(m) <= params.coupling.exact_limit {
+            let mut runs: Vec<RefinedStart> = if n.max(m) <= params.coupling.exact_limit {
                 (0..starts).into_par_iter().map(one).collect::<Result<_, _>>()?
             } else {
                 (0..starts).map(one).collect::<Result<_, _>>()?
@@ -159,7 +101,7 @@ impl Aligner {
         let combined_matched_cosine = combined.report.matched_cosine;
         let best = runs.swap_remove(0);
         let combined_kept = combined_matched_cosine >= best.report.matched_cosine;
-        let Run { refined, coupling, .. } = if combined_kept { combined } else { best };
+        let RefinedStart { refined, coupling, .. } = if combined_kept { combined } else { best };
         let unpaired = UnpairedReport {
             agreement,
             shares_too_little: !enough,
@@ -170,29 +112,17 @@ impl Aligner {
         };
         let refinement = &candidates[candidate].refinement;
         let (x, y) = &coordinates[candidate];
-        let sides = Sides { x, y, anchors };
-        let view = sides.view(refinement.last_dimension)?;
-        let joint = joint(&refined.map, (&view.0, &view.1), &sides.free()?, (params.reference_items, params.seed))?;
-        let (x_means, y_means) = joint.neighbourhoods(refinement.neighbours)?;
-        let trust = confidence(&pair_scores(&joint, &coupling)?, &coupling, &x_means, &y_means);
-        let (source_side, target_side) = axes.preparations(refinement.last_dimension, refinement.whitening)?;
-        let enough = anchors.len() >= 2;
+        let (dimension, reference) = (refinement.last_dimension, params.reference());
+        let ending = Ending { axes: &axes, sides: &Sides { x, y, anchors }, refinement, dimension, reference };
+        let enough = anchors.len() >= FEWEST_ANCHORS;
         let baseline = enough.then(|| anchors_only(source, target, anchors, params.baseline_penalty)).transpose()?;
-        Ok(Alignment {
-            source: source_side,
-            target: target_side,
-            map: refined.map,
-            coupling: Some(coupling),
-            confidence: trust,
-            anchors_only: baseline,
-            report: AlignmentReport {
-                chosen: candidates[candidate].name.clone(),
-                dimension: view.0.dim(1)?,
-                selection: Vec::new(),
-                rounds: refined.rounds,
-                unpaired: Some(unpaired),
-            },
-        })
+        let report = AlignmentReport {
+            chosen: candidates[candidate].name.clone(),
+            rounds: refined.rounds,
+            unpaired: Some(unpaired),
+            ..AlignmentReport::default()
+        };
+        ending.alignment(refined.map, |_| Ok(Some(coupling)), baseline, report)
     }
 }
 
@@ -207,13 +137,13 @@ struct Search<'a> {
 
 impl Search<'_> {
     /// One start of a candidate.
-    fn start(&self, candidate: usize, number: usize) -> Result<Run, AlignError> {
+    fn start(&self, candidate: usize, number: usize) -> Result<RefinedStart, AlignError> {
         let params = &self.aligner.params;
         let (sides, refinement) = self.candidate(candidate)?;
         let (x, y) = sides.view(refinement.first_dimension)?;
         let path = [candidate as u64, number as u64];
-        let reference = (params.reference_items, params.seed);
-        let start = start::start((&x, &y), self.anchors, &params.unpaired, reference, &path, self.observer)?;
+        let reference = params.reference();
+        let start = first_map::first_map((&x, &y), self.anchors, &params.unpaired, reference, &path, self.observer)?;
         let mut run = self.run(candidate, number, start.map)?;
         run.report.centroid_alignment = start.alignment;
         run.report.restart_agreement = start.agreement;
@@ -221,14 +151,14 @@ impl Search<'_> {
     }
 
     /// One more run, from what all starts of a candidate ended in.
-    fn combined(&self, candidate: usize, runs: &[Run]) -> Result<Run, AlignError> {
+    fn combined(&self, candidate: usize, runs: &[RefinedStart]) -> Result<RefinedStart, AlignError> {
         let (sides, refinement) = self.candidate(candidate)?;
         let free = sides.free()?;
-        let pairs = |run: &Run| run.coupling.pairs().map(|(i, j)| (free.x[i], free.y[j])).collect::<Vec<_>>();
+        let pairs = |run: &RefinedStart| run.coupling.pairs().map(|(i, j)| (free.x[i], free.y[j])).collect::<Vec<_>>();
         let pairs: Vec<Vec<(u32, u32)>> = runs.iter().map(pairs).collect();
         let (x, y) = sides.view(refinement.first_dimension)?;
         let weight = self.aligner.params.unpaired.anchor_weight;
-        let map = start::combined((&x, &y), &pairs, self.anchors, weight)?;
+        let map = first_map::combined((&x, &y), &pairs, self.anchors, weight)?;
         self.run(candidate, runs.len(), map)
     }
 
@@ -239,13 +169,13 @@ impl Search<'_> {
     }
 
     /// The loop from a first map, and how well what it finds predicts itself.
-    fn run(&self, candidate: usize, number: usize, map: TwoWayMap) -> Result<Run, AlignError> {
+    fn run(&self, candidate: usize, number: usize, map: TwoWayMap) -> Result<RefinedStart, AlignError> {
         let params = &self.aligner.params;
         let (sides, refinement) = self.candidate(candidate)?;
         // Draws of its own for each run, so that runs err in different ways.
         let seed = rng::stream(params.seed, &[RUN, candidate as u64, number as u64]).random();
-        let reference = (params.reference_items, seed);
-        let mut coupler = Coupler::new(&params.coupling, self.observer);
+        let reference = ReferenceItems { limit: params.reference_items, seed };
+        let mut coupler = WarmCoupler::new(&params.coupling, self.observer);
         let refined = refine_from(&sides, &refinement, map, refinement.rounds, reference, &mut coupler)?;
         let view = sides.view(refinement.last_dimension)?;
         let joint = joint(&refined.map, (&view.0, &view.1), &sides.free()?, reference)?;
@@ -258,7 +188,7 @@ impl Search<'_> {
             restart_agreement: 0.0,
             matched_cosine,
         };
-        Ok(Run { refined, coupling, fitted, report })
+        Ok(RefinedStart { refined, coupling, fitted, report })
     }
 
     /// The candidate with the share of the known pairs cut down to what so few are worth.
@@ -271,7 +201,12 @@ impl Search<'_> {
     }
 
     /// Of two runs of one candidate.
-    fn agreement(&self, candidate: usize, first: &Run, second: &Run) -> Result<Agreement, AlignError> {
+    fn agreement(
+        &self,
+        candidate: usize,
+        first: &RefinedStart,
+        second: &RefinedStart,
+    ) -> Result<Agreement, AlignError> {
         let (x, y) = &self.coordinates[candidate];
         let last = self.aligner.params.unpaired.candidates[candidate].refinement.last_dimension;
         let (x, _) = Sides { x, y, anchors: self.anchors }.view(last)?;

@@ -102,7 +102,7 @@ fn starts_combined_are_better_than_each() {
         (0..ITEMS as u32).zip(partners).collect()
     };
     let mean_cosine = |pairings: &[Vec<(u32, u32)>]| -> f32 {
-        let map = start::combined((&x, &y), pairings, &[], 0.0).unwrap();
+        let map = first_map::combined((&x, &y), pairings, &[], 0.0).unwrap();
         let image = unit_rows(&map.forward.apply(&x).unwrap()).unwrap();
         (image * select(&y, &truth).unwrap()).unwrap().sum(1).unwrap().mean(0).unwrap().to_scalar().unwrap()
     };

@@ -22,7 +22,7 @@ pub enum EncoderTrainingError {
     /// Weights that came from a folder of the user's.
     #[error(
         "the {side} was embedded with weights from a folder, which is not on record\n\
-         hint: name it: --set data.{side}_encoder=DIR"
+         hint: name it in data.{side}_encoder"
     )]
     NoWeights {
         /// Whose.

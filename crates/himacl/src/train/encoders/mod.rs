@@ -112,10 +112,10 @@ impl Encoders {
     ///
     /// # Errors
     /// Files that cannot be read or written; a dataset that has changed.
-    pub fn reembed(&self, values: &Tensors) -> Result<Option<Embedded>, Error> {
+    pub fn reembed(&self, values: &Tensors, watch: &dyn Watch) -> Result<Option<Embedded>, Error> {
         let mut embedded = Embedded::default();
         for tuned in &self.sides {
-            let Some(rows) = tuned.reembed(values)? else { return Ok(None) };
+            let Some(rows) = tuned.reembed(values, watch)? else { return Ok(None) };
             match tuned.side() {
                 Side::Source => embedded.source = Some(rows),
                 Side::Target => embedded.target = Some(rows),

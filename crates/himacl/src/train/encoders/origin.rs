@@ -4,7 +4,9 @@ use super::Side;
 use super::error::EncoderTrainingError;
 use super::tower::Reads;
 use crate::error::Error;
+use crate::train::Watch;
 use crate::train::recipe::DataSection;
+use himacl_data::files::read_toml;
 use himacl_data::{Embeddings, Layout};
 use himacl_encode::embed::{EmbedParams, skipped_positions};
 use himacl_encode::encoder::registry::{self, EncoderModality, EncoderSpec, Family};
@@ -62,7 +64,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Reads what the embeddings of a side say of themselves, and finds the encoder and the dataset.
-    pub(super) fn find(side: Side, section: &DataSection) -> Result<Self, Error> {
+    pub(super) fn find(side: Side, section: &DataSection, watch: &dyn Watch) -> Result<Self, Error> {
         let (path, key, encoder, input) = match side {
             Side::Source => (&section.source, &section.source_key, &section.source_encoder, &section.source_input),
             Side::Target => (&section.target, &section.target_key, &section.target_encoder, &section.target_input),
@@ -93,7 +95,7 @@ impl Origin {
             }
         }
         let (spec, known) = found.ok_or_else(|| unknown("no encoder is on record"))?;
-        let folder = encoder_folder(side, &spec, known, encoder.as_deref())?;
+        let folder = encoder_folder(side, &spec, known, encoder.as_deref(), watch)?;
         let got = files_sha256(&weight_files(&folder)?)?;
         if got != known.weights_sha256 {
             let (embeddings, expected) = (path.clone(), known.weights_sha256.clone());
@@ -161,9 +163,7 @@ impl Origin {
     /// config.toml for embeddings of the same dataset by another version of the encoder.
     pub(super) fn config_with(&self, weights_sha256: &str) -> Result<String, Error> {
         let path = self.embeddings.join(CONFIG);
-        let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-        let mut table: toml::Table =
-            toml::from_str(&text).map_err(|source| himacl_data::Error::Config { path, source })?;
+        let mut table: toml::Table = read_toml(&path)?;
         let modality = if self.reads == Reads::Pictures { Modality::Image } else { Modality::Text };
         table.insert("modality".to_owned(), modality.to_string().into());
         table.insert("input".to_owned(), self.input.clone().into());
@@ -194,6 +194,7 @@ fn encoder_folder(
     spec: &EncoderSpec,
     record: &EncoderRecord,
     named: Option<&Path>,
+    watch: &dyn Watch,
 ) -> Result<PathBuf, Error> {
     let files = if spec.files.is_empty() { Files::Encoder } else { Files::Named(spec.files.clone()) };
     if let Some(folder) = named {
@@ -203,5 +204,5 @@ fn encoder_folder(
         return Err(EncoderTrainingError::NoWeights { side }.into());
     }
     let hub = Hub::new(HubSettings::from_env())?;
-    Ok(hub.fetch(&record.repo, &record.revision, &files, &|_| ())?.folder)
+    Ok(hub.fetch(&record.repo, &record.revision, &files, &|_| (), &|| watch.should_stop())?.folder)
 }

@@ -5,6 +5,7 @@ use super::tuned::TunedEncoder;
 use super::{EncoderTrainingError, Side};
 use crate::error::Error;
 use crate::map::Tensors;
+use crate::train::Watch;
 use candle_core::{DType, Tensor};
 use himacl_data::Embeddings;
 use himacl_data::files::write_text;
@@ -35,7 +36,7 @@ impl Embedded {
 impl TunedEncoder {
     /// Writes the encoder with `values` in place of its variables, by the Hub's file names, and embeds the dataset with it,
     /// as `himacl embed` does. `None`: interrupted.
-    pub(super) fn reembed(&self, values: &Tensors) -> Result<Option<Tensor>, Error> {
+    pub(super) fn reembed(&self, values: &Tensors, watch: &dyn Watch) -> Result<Option<Tensor>, Error> {
         let own =
             self.variables().keys().filter_map(|name| Some((name.clone(), values.get(&self.parameter(name))?.clone())));
         let folder = self.side().encoder_folder(&self.run);
@@ -46,7 +47,9 @@ impl TunedEncoder {
         let threads = if self.device.is_cpu() { rayon::current_num_threads() } else { 1 };
         let towers = Towers::default().with(encoder);
         let params = self.origin.embed_params(threads);
-        let done = embed(&towers, self.origin.dataset()?, &output, &params, Existing::Overwrite, &|_| ())?;
+        let should_stop = || watch.should_stop();
+        let done =
+            embed(&towers, self.origin.dataset()?, &output, &params, Existing::Overwrite, &|_| (), &should_stop)?;
         if done.interrupted {
             return Ok(None);
         }

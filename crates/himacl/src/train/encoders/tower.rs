@@ -1,7 +1,8 @@
 //! One tower of an encoder, and what goes into it.
 
+use crate::error::Error;
 use candle_core::Tensor;
-use himacl_encode::encoder::{Encoder, EncoderError, ImageEncoder, Pixels, TextEncoder, Tokens};
+use himacl_encode::encoder::{Encoder, ImageEncoder, Pixels, TextEncoder, Tokens};
 use himacl_encode::readers::{Sample, decode_image};
 use std::fmt;
 
@@ -80,37 +81,38 @@ impl Tower {
     }
 
     /// What enters the last `last` blocks for each item.
-    pub(super) fn before(&self, items: &[&Item], last: usize) -> Result<Vec<Tensor>, EncoderError> {
+    pub(super) fn before(&self, items: &[&Item], last: usize) -> Result<Vec<Tensor>, Error> {
         match self {
-            Self::Image(encoder) => encoder.encode_before(&pixels(items)?, last),
-            Self::Text(encoder) => encoder.encode_before(&tokens(items)?, last),
+            Self::Image(encoder) => Ok(encoder.encode_before(&pixels(items)?, last)?),
+            Self::Text(encoder) => Ok(encoder.encode_before(&tokens(items)?, last)?),
         }
     }
 
     /// The embeddings, `(n, d)`, of items from before the last `last` blocks, or from the start (`None`).
-    pub(super) fn encode(&self, items: &[&Item], last: Option<usize>) -> Result<Tensor, EncoderError> {
-        match (self, last) {
+    pub(super) fn encode(&self, items: &[&Item], last: Option<usize>) -> Result<Tensor, Error> {
+        let encoded = match (self, last) {
             (Self::Image(encoder), None) => encoder.encode(&pixels(items)?),
             (Self::Text(encoder), None) => encoder.encode(&tokens(items)?),
             (Self::Image(encoder), Some(last)) => encoder.encode_after(&activations(items)?, last),
             (Self::Text(encoder), Some(last)) => encoder.encode_after(&activations(items)?, last),
-        }
+        };
+        Ok(encoded?)
     }
 }
 
-fn pixels(items: &[&Item]) -> Result<Vec<Pixels>, EncoderError> {
+fn pixels(items: &[&Item]) -> Result<Vec<Pixels>, Error> {
     collect(items, |item| if let Item::Pixels(pixels) = item { Some(pixels.clone()) } else { None })
 }
 
-fn tokens(items: &[&Item]) -> Result<Vec<Tokens>, EncoderError> {
+fn tokens(items: &[&Item]) -> Result<Vec<Tokens>, Error> {
     collect(items, |item| if let Item::Tokens(tokens) = item { Some(tokens.clone()) } else { None })
 }
 
-fn activations<'a>(items: &[&'a Item]) -> Result<Vec<&'a Tensor>, EncoderError> {
+fn activations<'a>(items: &[&'a Item]) -> Result<Vec<&'a Tensor>, Error> {
     collect(items, |item| if let Item::Activations(x) = item { Some(x) } else { None })
 }
 
-fn collect<'a, T>(items: &[&'a Item], pick: impl Fn(&'a Item) -> Option<T>) -> Result<Vec<T>, EncoderError> {
-    let other = || EncoderError::Tensor(candle_core::Error::Msg("an item of another tower".to_owned()));
+fn collect<'a, T>(items: &[&'a Item], pick: impl Fn(&'a Item) -> Option<T>) -> Result<Vec<T>, Error> {
+    let other = || Error::Tensor(candle_core::Error::Msg("an item of another tower".to_owned()));
     items.iter().map(|item| pick(item).ok_or_else(other)).collect()
 }

@@ -51,7 +51,7 @@ impl TunedEncoder {
         watch: &dyn Watch,
     ) -> Result<Self, Error> {
         let (device, total) = (embeddings.device().clone(), embeddings.dim(0)?);
-        let origin = Origin::find(side, &recipe.data)?;
+        let origin = Origin::find(side, &recipe.data, watch)?;
         let missing = || EncoderTrainingError::NotEmbedded {
             side,
             path: origin.embeddings.clone(),
@@ -112,7 +112,7 @@ impl TunedEncoder {
     /// A failed tensor operation.
     pub fn encode(&self, positions: &[u32]) -> Result<Tensor, Error> {
         let items: Vec<&Item> = positions.iter().map(|&position| &self.items[position as usize]).collect();
-        Ok(self.tower.encode(&items, self.last)?)
+        self.tower.encode(&items, self.last)
     }
 
     /// Leaves out the variables that the embeddings do not depend on, and those that what is computed once depends on:

@@ -1,6 +1,6 @@
 //! Recipes: TOML files that say everything about a training run.
 //!
-//! A recipe goes through these steps: parse; resolve its paths against its own folder; apply `--set` (whose paths are
+//! A recipe goes through these steps: parse; resolve its paths against its own folder; apply changes to single keys (whose paths are
 //! those of the shell); check every key against the known ones; fill in defaults; check ranges. `[variants.NAME]` tables
 //! change dotted keys of the recipe and give further problems that run beside the main one.
 
@@ -98,8 +98,8 @@ pub enum RecipeError {
         /// The recipe.
         path: PathBuf,
     },
-    /// `--set` without a key and a value.
-    #[error("`--set {argument}` is not of the form key=value\nhint: for example --set train.epochs=3")]
+    /// A change without a key and a value.
+    #[error("change `{argument}` is not of the form key=value\nhint: for example train.epochs=3")]
     Override {
         /// The argument.
         argument: String,
@@ -125,7 +125,7 @@ pub struct RecipeFile {
 }
 
 impl RecipeFile {
-    /// Reads the recipe at `path` with the `overrides` (`key=value`) and, where given, the seed of `--seed`.
+    /// Reads the recipe at `path` with the `overrides` (`key=value`) and, where given, another seed.
     ///
     /// # Errors
     /// One [`RecipeError`] per rule; unknown keys name the nearest known one.
@@ -227,8 +227,7 @@ impl Recipe {
         let needs = "0 unless objective.kind = regression and train.encoders = frozen: only fixed targets are softened";
         rule(softness == 0.0 || can_soften, "coupling.softness", &softness, needs)?;
         let priced = coupling.confidence == PairConfidence::Margin || coupling.cost == CostKind::NegativeInnerProduct;
-        let needs =
-            "margin where coupling.cost is not negative-inner-product: slack is measured in the solver's prices";
+        let needs = "margin where coupling.cost is not neg-dot: slack is measured in the solver's prices";
         rule(priced, "coupling.confidence", &"dual-slack", needs)?;
         let churn = coupling.settled_churn;
         rule((0.0..1.0).contains(&churn), "coupling.settled_churn", &churn, "a share in [0, 1), 0 = never")?;
@@ -298,8 +297,8 @@ impl Recipe {
             !own_pairs,
             "train.encoders",
             &"not frozen",
-            "frozen with eval.source and eval.target, which are embeddings of the encoders as they were; afterwards \
-             `himacl embed` with the run's encoder and `himacl eval --data`",
+            "frozen with eval.source and eval.target, which are embeddings of the encoders as they were; embed them \
+             afterwards with the run's encoder",
         )
     }
 }
@@ -307,7 +306,9 @@ impl Recipe {
 /// Checks the name of a variant: its runs have a folder of that name.
 fn check_name(name: &str, recipe: &Path) -> Result<(), RecipeError> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+=, ".contains(&byte);
-    let is_file = Path::new(name).extension().is_some_and(|extension| ["toml", "json", "html"].iter().any(|own| extension == *own));
+    let is_file = Path::new(name)
+        .extension()
+        .is_some_and(|extension| ["toml", "json", "html"].iter().any(|own| extension == *own));
     let fits = !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', ' ']) && name.bytes().all(is_plain);
     if fits && !is_file && name != MAIN_PROBLEM {
         return Ok(());

@@ -50,7 +50,7 @@ pub struct DataSection {
     pub source_key: Option<String>,
     /// The same for the target.
     pub target_key: Option<String>,
-    /// The folder with the source's encoder, where it is trained and came from a folder (`himacl embed --local`).
+    /// The folder with the source's encoder, where it is trained and came from a folder.
     pub source_encoder: Option<PathBuf>,
     /// The same for the target.
     pub target_encoder: Option<PathBuf>,
@@ -161,7 +161,7 @@ pub enum PairConfidence {
     #[default]
     Margin,
     /// How much worse the next best choice is at the solver's prices: [`dual_slack`](crate::align::dual_slack). Needs
-    /// `cost = "negative-inner-product"`.
+    /// `cost = "neg-dot"`.
     DualSlack,
 }
 

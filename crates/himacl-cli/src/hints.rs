@@ -1,0 +1,104 @@
+//! What the library says in general, in words of this command line.
+
+use himacl::data::Error as DataError;
+use himacl::embed::EmbedError;
+use himacl::encoder::EncoderError;
+use himacl::hub::HubError;
+use himacl::readers::ReadError;
+use himacl::train::{EncoderTrainingError, RecipeError};
+use himacl::{EncodeError, Error};
+
+const HINT: &str = "\nhint: ";
+
+/// The library's message, with a hint that names flags in place of its own where there is one.
+pub(crate) fn with_flags(error: &Error) -> String {
+    let text = error.to_string();
+    let Some(hint) = hint(error) else { return text };
+    let what = text.split(HINT).next().unwrap_or_default();
+    format!("{what}{HINT}{hint}")
+}
+
+fn hint(error: &Error) -> Option<String> {
+    let hint = match error {
+        Error::Data(error) => return of_data(error).map(str::to_owned),
+        Error::Encode(error) => return of_encode(error),
+        Error::Solver(hiref_core::Error::DimensionMismatch { .. }) => {
+            "map one side into the other's space first (`himacl train` learns such a map)"
+        }
+        Error::Solver(hiref_core::Error::Device(_)) => "`--device cpu` works without it",
+        Error::Recipe(RecipeError::Override { .. }) => "for example --set train.epochs=3",
+        Error::EncoderTraining(EncoderTrainingError::NoWeights { side }) => {
+            return Some(format!("name it: --set data.{side}_encoder=DIR"));
+        }
+        Error::NoFinishedRun { run: None, .. } => "finish it with `himacl train --resume`",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn of_data(error: &DataError) -> Option<&'static str> {
+    match error {
+        DataError::OutputExists(_) => {
+            Some("choose another one, pass --force to replace it, or --resume to go on with it")
+        }
+        DataError::OutputNotOurs { .. } => Some(
+            "--force and --resume touch nothing else: choose another folder, or move this one away (results of earlier \
+             versions, which wrote no such file, can still be read)",
+        ),
+        DataError::OutputOfOther { .. } => {
+            Some("choose another folder: --force and --resume touch only what the same command made")
+        }
+        DataError::ResumeMismatch { .. } => Some("choose another output folder, or pass --force to start over"),
+        DataError::ResumeInput { .. } => {
+            Some("bring the data back, choose another output folder, or pass --force to start over")
+        }
+        DataError::OutputFileExists(_) => Some("choose another one, or pass --force to overwrite it"),
+        DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),
+        _ => None,
+    }
+}
+
+fn of_encode(error: &EncodeError) -> Option<String> {
+    let hint = match error {
+        EncodeError::Hub(HubError::Offline { .. }) => "unset it, or name a folder that has the files with --local",
+        EncodeError::Hub(HubError::Network { .. }) => {
+            "check the network, or HF_ENDPOINT; where there is none, copy the files and name their folder with --local"
+        }
+        EncodeError::Hub(HubError::NoWeights { found, .. }) if !found.is_empty() => {
+            "convert them with safetensors' convert.py, and name the folder with --local"
+        }
+        EncodeError::Hub(HubError::NoLocalFile { repo, .. }) => {
+            return Some(format!("--local expects a folder with the files of {repo}, by the same names"));
+        }
+        EncodeError::Read(ReadError::TextOnly(_)) => "pass --modality text, or name a table, folder or shards",
+        EncodeError::Read(ReadError::Column { what: "picture", .. }) => "name it with --image-column",
+        EncodeError::Read(ReadError::Column { .. }) => "name it with --caption-column",
+        EncodeError::Embed(EmbedError::TooManySkipped { list, .. }) => {
+            return Some(format!("`{}` lists them; --resume with a higher --max-error-rate goes on", list.display()));
+        }
+        EncodeError::Encoder(error) if matches!(**error, EncoderError::Unknown { .. }) => {
+            "`himacl encoders` lists them; --repo with --family takes any other of a known family"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_take_the_place_of_the_librarys_hint() {
+        let exists = Error::from(DataError::OutputExists("out".into()));
+        let text = with_flags(&exists);
+        assert!(
+            text.starts_with("output folder `out` exists and is not empty\nhint: choose another one, pass --force")
+        );
+        assert_eq!(text.matches(HINT).count(), 1);
+        let other = Error::from(DataError::UnknownFormat("x".into()));
+        assert_eq!(with_flags(&other), other.to_string());
+        let column = ReadError::Column { path: "t.csv".into(), what: "caption", available: vec!["a".to_owned()] };
+        assert!(with_flags(&column.into()).ends_with("it has `a`\nhint: name it with --caption-column"));
+    }
+}
