@@ -17,7 +17,7 @@ pub use fingerprint::{Depth, fingerprint};
 pub use mark::{MARK, Plan};
 
 use crate::error::Error;
-use crate::files::{is_unfinished, remove_if_present};
+use crate::files::{remove_if_present, remove_unfinished};
 use lock::Lock;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -88,6 +88,7 @@ impl OutputDir {
         };
         output.take_lock()?;
         aside::recover(path)?;
+        remove_unfinished(path)?;
         output.earlier = Plan::read(&path.join(MARK))?;
         match &output.earlier {
             None if holds_nothing(path)? => {}
@@ -244,13 +245,10 @@ fn holds_ours(folder: &Path) -> Result<bool, Error> {
     Ok(is_empty)
 }
 
-/// Whether a folder that is locked holds nothing else; what was being written when a process was killed is removed.
+/// Whether a folder that is locked holds nothing else.
 fn holds_nothing(folder: &Path) -> Result<bool, Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        let path = entry.map_err(Error::io("list", folder))?.path();
-        if is_unfinished(&path) {
-            remove_if_present(&path)?;
-        } else if path.file_name().is_none_or(|name| name != LOCK) {
+        if entry.map_err(Error::io("list", folder))?.file_name() != LOCK {
             return Ok(false);
         }
     }
