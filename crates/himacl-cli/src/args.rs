@@ -12,7 +12,7 @@ use super::device::DeviceChoice;
 use super::printer::{LogLevel, ProgressMode};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand};
-use himacl::data::files::Existing;
+use himacl::data::output::Existing;
 use std::path::PathBuf;
 
 const STYLES: Styles =
@@ -82,7 +82,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: PathBuf,
 
-    /// Write into an existing folder, overwriting its results.
+    /// Replace the result of the same command in the output folder; everything else there stays.
     #[arg(long)]
     pub(crate) force: bool,
 

@@ -17,6 +17,5 @@ pub use check::check_weights;
 pub use client::{Event, Hub};
 pub use error::HubError;
 pub use settings::HubSettings;
-pub(crate) use snapshot::descriptions;
-pub use snapshot::{Files, Snapshot, local_snapshot};
+pub use snapshot::{Files, Snapshot, descriptions, local_snapshot};
 pub use transfer::files_sha256;

@@ -35,7 +35,7 @@ pub use recipe::{
     ObjectiveKind, PairConfidence, PairWeights, Precision, Problem, Recipe, RecipeError, RecipeFile,
 };
 pub use recoupling::{Coupled, couple};
-pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
+pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};

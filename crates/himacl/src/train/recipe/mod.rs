@@ -15,6 +15,7 @@ pub use sections::{
 use hiref_core::CostKind;
 use nearest::nearest;
 use sections::ObjectiveSection;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -85,6 +86,18 @@ pub enum RecipeError {
         /// Where it stands.
         place: String,
     },
+    /// A variant whose runs cannot have a folder of that name.
+    #[error(
+        "recipe `{}` has a variant named `{name}`, expected letters, digits and any of -_.+=, (not first a dot or a \
+         space, not the name of a file), and not `{MAIN_PROBLEM}`, which is the recipe itself\n\
+         hint: the name becomes that of a folder in output.dir", path.display()
+    )]
+    VariantName {
+        /// The name.
+        name: String,
+        /// The recipe.
+        path: PathBuf,
+    },
     /// A change without a key and a value.
     #[error("change `{argument}` is not of the form key=value\nhint: for example train.epochs=3")]
     Override {
@@ -154,6 +167,9 @@ impl RecipeFile {
         }
 
         let place = format!("recipe `{}`", path.display());
+        for (name, _) in &variants {
+            check_name(name, path)?;
+        }
         let mut problems = vec![Problem { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
         for (name, variant) in &variants {
             let mut whole = table.clone();
@@ -246,6 +262,9 @@ impl Recipe {
         rule(optimizer.clip_norm >= 0.0, "optimizer.clip_norm", &optimizer.clip_norm, "at least 0 (0 = never)")?;
         rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
         rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
+        let seeds: BTreeSet<u64> = train.seeds.iter().copied().collect();
+        let shown = format!("{:?}", train.seeds);
+        rule(seeds.len() == train.seeds.len(), "train.seeds", &shown, "seeds that are all different")?;
         rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
         rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
         rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
@@ -282,6 +301,19 @@ impl Recipe {
              afterwards with the run's encoder",
         )
     }
+}
+
+/// Checks the name of a variant: its runs have a folder of that name.
+fn check_name(name: &str, recipe: &Path) -> Result<(), RecipeError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+=, ".contains(&byte);
+    let is_file = Path::new(name)
+        .extension()
+        .is_some_and(|extension| ["toml", "json", "html"].iter().any(|own| extension == *own));
+    let fits = !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', ' ']) && name.bytes().all(is_plain);
+    if fits && !is_file && name != MAIN_PROBLEM {
+        return Ok(());
+    }
+    Err(RecipeError::VariantName { name: name.to_owned(), path: recipe.to_path_buf() })
 }
 
 /// Checks the keys, the types and the ranges of a whole recipe.
