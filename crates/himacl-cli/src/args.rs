@@ -3,7 +3,7 @@
 use super::device::DeviceChoice;
 use super::printer::{LogLevel, ProgressMode};
 use clap::Args;
-use himacl::data::files::Existing;
+use himacl::data::output::Existing;
 use std::path::PathBuf;
 
 /// Arguments of every command.
@@ -47,7 +47,7 @@ pub(crate) struct OutputArgs {
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: PathBuf,
 
-    /// Write into an existing folder, overwriting its results.
+    /// Replace the result of the same command in the output folder; everything else there stays.
     #[arg(long)]
     pub(crate) force: bool,
 

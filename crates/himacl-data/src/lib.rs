@@ -1,4 +1,4 @@
-//! Sets of embeddings on disk: npy, safetensors, clip-retrieval folders; files that are either whole or absent.
+//! Sets of embeddings on disk: npy, safetensors, clip-retrieval folders; files that are either whole or absent; output folders.
 
 mod clip_folder;
 mod embeddings;
@@ -7,10 +7,12 @@ pub mod files;
 mod metadata;
 mod npy;
 mod npz;
+pub mod output;
 mod pairs;
 mod parquet_column;
 mod rows;
 mod safetensors;
+mod sealed;
 mod transform;
 mod write;
 
@@ -21,5 +23,6 @@ pub use metadata::Metadata;
 pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
 pub use pairs::read_pairs;
 pub use rows::ElementType;
+pub use sealed::{seal, sealed_facts};
 pub use transform::{center, normalize_rows, zero_rows};
 pub use write::write_like;

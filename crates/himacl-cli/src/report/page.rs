@@ -7,8 +7,11 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// How every page begins.
+const START: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>himacl run</title>";
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:#222}\
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}\
 td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:0 1em 1em 0}\
@@ -26,10 +29,7 @@ pub fn page(folder: &Path) -> Result<String, Error> {
     let summary = read_json(&folder.join("summary.json"))?;
     let config_path = folder.join("config.toml");
     let config = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>himacl run</title><style>{STYLE}</style>\n<h1>{}</h1>\n",
-        escaped(&folder.display().to_string())
-    );
+    let mut html = format!("{START}<style>{STYLE}</style>\n<h1>{}</h1>\n", escaped(&folder.display().to_string()));
     tables(&mut html, "main", &summary);
     if let Some(variants) = summary.get("variants").and_then(Value::as_object) {
         variants.iter().for_each(|(name, variant)| tables(&mut html, name, variant));
@@ -47,6 +47,13 @@ pub fn page(folder: &Path) -> Result<String, Error> {
     let seconds = summary.get("total_seconds").and_then(Value::as_f64).unwrap_or_default();
     let _ = write!(html, "<h2>Recipe</h2>\n<p>took {seconds:.1} s</p>\n<pre>{}</pre>\n</html>\n", escaped(&config));
     Ok(html)
+}
+
+/// Whether a file is a page that [`page`] gave, and may be replaced by another.
+pub fn is_page(path: &Path) -> bool {
+    let mut start = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(START.len() as u64).read_to_string(&mut start));
+    read.is_ok() && start == START
 }
 
 /// The folders with a training log, with their names: the folder itself, or PROBLEM/seed-N below it.
@@ -99,8 +106,10 @@ fn tables(html: &mut String, name: &str, summary: &Value) {
         html.push_str("<p class=\"warning\">The two spaces share too little for a pairing without known pairs: independent starts disagree.</p>\n");
     }
     if let Some(counts) = fields.get("counts").and_then(Value::as_object) {
-        let parts: Vec<String> =
-            counts.iter().map(|(name, count)| format!("{} {count}", escaped(&name.replace('_', " ")))).collect();
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{} {}", escaped(&name.replace('_', " ")), escaped(&text_of(count))))
+            .collect();
         let _ = writeln!(html, "<p>{}</p>", parts.join(", "));
     }
     // Figures by map: the part before the first dot names the map.
@@ -149,6 +158,11 @@ fn chart(html: &mut String, figure: &str, lines: &[(String, Curve)]) {
     let _ = writeln!(html, "<figure>{}</figure>", chart.draw());
 }
 
+/// A value as people read it.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+}
+
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -175,6 +189,19 @@ mod tests {
         assert!(html.contains(">loss</text>") && html.contains(">foscttm</text>"), "{html}");
         assert!(html.contains("independent starts disagree") && html.contains("&lt;x&gt; &amp; y"));
         assert!(!html.replace("http://www.w3.org/2000/svg", "").contains("http"), "nothing is loaded from elsewhere");
+    }
+
+    #[test]
+    fn whatever_a_summary_holds_is_text() {
+        let folder = folder();
+        let summary = r#"{"counts": {"anchors": "<script>alert(1)</script>", "more": ["<b>"]}}"#;
+        fs::write(folder.path().join("summary.json"), summary).unwrap();
+        let html = page(folder.path()).unwrap();
+        assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("&lt;script&gt;alert(1)"), "{html}");
+        let file = folder.path().join("page.html");
+        fs::write(&file, &html).unwrap();
+        assert!(is_page(&file) && !is_page(&folder.path().join("summary.json")));
     }
 
     #[test]

@@ -18,5 +18,5 @@ pub use model::EmbedModel;
 pub use params::EmbedParams;
 pub use pipeline::{EmbedEvent, EmbedOutput, embed};
 pub use shard::SkippedSample;
-pub use store::skipped_positions;
+pub use store::{EMBED_FILES, skipped_positions};
 pub use towers::Towers;

@@ -8,7 +8,7 @@ use super::store::{ShardStats, Store};
 use crate::error::EmbedError;
 use crate::error::Error;
 use crate::readers::Dataset;
-use himacl_data::files::Existing;
+use himacl_data::output::Existing;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};

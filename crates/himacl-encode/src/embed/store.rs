@@ -18,6 +18,17 @@ use std::sync::Arc;
 
 const ERRORS: &str = "errors.jsonl";
 
+/// Every file that a run may write: `#` stands for a number.
+pub const EMBED_FILES: [&str; 7] = [
+    "config.toml",
+    "summary.json",
+    ERRORS,
+    "img_emb/img_emb_#.npy",
+    "text_emb/text_emb_#.npy",
+    "metadata/metadata_#.parquet",
+    "stats/#.json",
+];
+
 /// The done mark of a shard, stats/{i}.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ShardStats {
@@ -93,9 +104,13 @@ impl Store {
             let path = self.stats(done.len());
             let Ok(text) = fs::read_to_string(&path) else { return Ok(done) };
             let stats: ShardStats = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
-            // Someone may have removed files since.
+            // Someone may have removed files since, or a disk may have changed a digit.
             let number = stats.shard;
-            let whole = stats.rows == 0 || self.files(number).iter().all(|(file, used)| !used || file.is_file());
+            let follows = number == done.len()
+                && stats.first_record == done.iter().map(|stats: &ShardStats| stats.records).sum::<u64>()
+                && stats.rows + stats.skipped.len() as u64 == stats.records;
+            let has = |(file, used): &(PathBuf, bool)| !used || file.is_file();
+            let whole = follows && (stats.rows == 0 || self.files(number).iter().all(has));
             if !whole {
                 return Ok(done);
             }

@@ -106,7 +106,7 @@ pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapsh
 ///
 /// # Errors
 /// A folder that cannot be listed.
-pub(crate) fn descriptions(folder: &Path) -> Result<Vec<String>, Error> {
+pub fn descriptions(folder: &Path) -> Result<Vec<String>, Error> {
     let names = |folder: &Path| -> Result<Vec<(String, bool)>, Error> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {

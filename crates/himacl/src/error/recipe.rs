@@ -52,6 +52,18 @@ pub enum RecipeError {
         /// Where it stands.
         place: String,
     },
+    /// A variant whose runs cannot have a folder of that name.
+    #[error(
+        "recipe `{}` has a variant named `{name}`, expected letters, digits and any of -_.+=, (not first a dot or a \
+         space, not the name of a file), and not `main`, which is the recipe itself\n\
+         hint: the name becomes that of a folder in output.dir", path.display()
+    )]
+    VariantName {
+        /// The name.
+        name: String,
+        /// The recipe.
+        path: PathBuf,
+    },
     /// A change without a key and a value.
     #[error("change `{argument}` is not of the form key=value\nhint: for example train.epochs=3")]
     Override {

@@ -134,6 +134,7 @@ impl CheckpointStore {
     /// # Errors
     /// A folder that cannot be listed.
     pub fn latest(&self) -> Result<(Option<Checkpoint>, Vec<CheckpointError>), CheckpointError> {
+        self.remove_partial()?;
         let mut damaged = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             match read(&self.path(step)) {
@@ -142,6 +143,17 @@ impl CheckpointStore {
             }
         }
         Ok((None, damaged))
+    }
+
+    /// Removes what a run that was killed was writing.
+    fn remove_partial(&self) -> Result<(), CheckpointError> {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "partial") {
+                remove_folder(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, step: u64) -> PathBuf {

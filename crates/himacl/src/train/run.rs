@@ -16,6 +16,7 @@ use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{read_json, read_toml, write_atomic, write_text};
+use himacl_data::{seal, sealed_facts};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -34,6 +35,42 @@ const CEILING_PENALTY: f64 = 0.1;
 const MONGE_ITEMS: usize = 8192;
 /// How the alignment came about.
 const ALIGNMENT_REPORT: &str = "alignment.json";
+/// The alignment, for a run that goes on; it has the report too.
+const ALIGNMENT_STATE: &str = "alignment.safetensors";
+/// Under this name.
+const REPORT: &str = "report";
+
+/// Every file that a run may leave in its folder: `#` stands for a number, `*` for anything.
+pub const RUN_FILES: [&str; 28] = [
+    "config.toml",
+    "summary.json",
+    "report.html",
+    "metrics.jsonl",
+    "events.out.tfevents.*",
+    ALIGNMENT_REPORT,
+    ALIGNMENT_STATE,
+    "map.safetensors",
+    "map.json",
+    "couplings/final.safetensors",
+    "checkpoints/step_#/*",
+    "checkpoints/step_#.partial/*",
+    "encoder-source/*",
+    "encoder-source/*/*",
+    "embeddings-source/config.toml",
+    "embeddings-source/errors.jsonl",
+    "embeddings-source/img_emb/img_emb_#.npy",
+    "embeddings-source/text_emb/text_emb_#.npy",
+    "embeddings-source/metadata/metadata_#.parquet",
+    "embeddings-source/stats/#.json",
+    "encoder-target/*",
+    "encoder-target/*/*",
+    "embeddings-target/config.toml",
+    "embeddings-target/errors.jsonl",
+    "embeddings-target/img_emb/img_emb_#.npy",
+    "embeddings-target/text_emb/text_emb_#.npy",
+    "embeddings-target/metadata/metadata_#.parquet",
+    "embeddings-target/stats/#.json",
+];
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -303,11 +340,14 @@ fn alignment_of(
     if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
         return Err(Error::NoAnchors);
     }
-    let path = folder.join("alignment.safetensors");
-    if let Ok(bytes) = fs::read(&path)
-        && let Ok(start) = decode(&bytes).and_then(|tensors| StartingPoint::from_tensors(&tensors, source.device()))
-    {
-        return Ok(Some(start));
+    let path = folder.join(ALIGNMENT_STATE);
+    if let Ok(bytes) = fs::read(&path) {
+        // Anything but what was written is computed anew, to the same bits.
+        if let Some(report) = sealed_facts(&bytes).and_then(|mut facts| facts.remove(REPORT)) {
+            write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
+            return Ok(Some(StartingPoint::from_tensors(&decode(&bytes)?, source.device())?));
+        }
+        watch.note(&format!("`{}` is damaged: the alignment is computed anew", path.display()));
     }
     let aligner = recipe.align_params().check()?;
     let aligned = match recipe.alignment.mode {
@@ -323,7 +363,8 @@ fn alignment_of(
     if watch.should_stop() {
         return Ok(None);
     }
-    write_text(&folder.join(ALIGNMENT_REPORT), &describe(&aligned.report))?;
+    let report = describe(&aligned.report);
+    write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
     if let Some(warning) = aligned.report.unpaired.as_ref().and_then(UnpairedReport::warning) {
         watch.warn(&warning);
     }
@@ -339,7 +380,7 @@ fn alignment_of(
         anchors_only: aligned.anchors_only,
         coupling,
     };
-    let bytes = encode(&start.tensors()?)?;
+    let bytes = seal(&encode(&start.tensors()?)?, &[(REPORT, &report)]).map_err(candle_core::Error::wrap)?;
     write_atomic(&path, |file| file.write_all(&bytes))?;
     Ok(Some(start))
 }

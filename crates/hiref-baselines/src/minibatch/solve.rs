@@ -91,6 +91,7 @@ impl Solver for Minibatch {
     type Output = MinibatchOutput;
 
     fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<MinibatchOutput, Error> {
+        problem.expect_no_marginals("minibatch")?;
         let started = Instant::now();
         let turned = problem.x().num_points() > problem.y().num_points();
         let smaller_first = if turned { problem.turned() } else { problem.clone() };

@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::geometry::Supports;
 use crate::refine::{BlockSolver, Pairing, SolvedBlock, SolvedPair, Workspace, mean};
 use hiref_kernels::{
-    Auction, BlockCosts, Blocks, NONE, Precision, Product, Queue, auction, block_means, block_products, column_terms,
-    find_shadows, finish_costs, gather_centred, pair_costs,
+    Auction, BlockCosts, Blocks, Buffer, DeviceRows, NONE, Precision, Product, Queue, auction, block_means,
+    block_products, column_terms, find_shadows, finish_costs, gather_centred, pair_costs,
 };
 use rayon::prelude::*;
 
@@ -130,26 +130,7 @@ impl Batch<'_> {
 
         let x_means = block_means(queue, &x, &x_blocks, false)?;
         let terms = column_terms(queue, accelerator.cost(), &y, &y_blocks, x_means.view())?;
-        let products = {
-            let d = supports.dimension();
-            let distance = accelerator.kind == CostKind::Euclidean;
-            let mut centred = [queue.allocate(x_index.len() * d)?, queue.allocate(x_index.len() * d)?];
-            gather_centred(queue, &x, &x_blocks, x_means.view(), false, &mut centred[0])?;
-            // Distances need both sides as seen from one point; products are best with small factors.
-            let y_means = if distance { None } else { Some(block_means(queue, &y, &y_blocks, false)?) };
-            let y_means = y_means.as_ref().unwrap_or(&x_means).view();
-            gather_centred(queue, &y, &y_blocks, y_means, false, &mut centred[1])?;
-            let mut products = queue.allocate(x_index.len() * stride)?;
-            let [x, y] = [centred[0].view(), centred[1].view()];
-            if distance || d <= FEW_DIMENSIONS {
-                block_products(queue, [x, y], (blocks.len(), stride, d), distance, &mut products)?;
-            } else {
-                let precision = Precision::Single;
-                let product = Product { batch: blocks.len(), rows: stride, columns: stride, inner: d, precision };
-                queue.multiply(&product, x, y, &mut products)?;
-            }
-            products
-        };
+        let products = self.products([&x, &y], [&x_blocks, &y_blocks], &x_means)?;
         let num_x = x.len();
         let BlockCosts { costs, extents, gaps } =
             finish_costs(queue, accelerator.cost(), products, terms.view(), &x_blocks, num_x)?;
@@ -195,6 +176,34 @@ impl Batch<'_> {
             }
         });
         Ok(all.collect())
+    }
+
+    /// The products of each block's x and y, or their distances: `(B, stride, stride)`.
+    fn products(
+        &self,
+        [x, y]: [&DeviceRows<'_>; 2],
+        [x_blocks, y_blocks]: [&Blocks<'_>; 2],
+        x_means: &Buffer<f64>,
+    ) -> Result<Buffer<f32>, Error> {
+        let Self { queue, stride, .. } = *self;
+        let (d, blocks) = (self.supports.dimension(), self.blocks.len());
+        let distance = self.accelerator.kind == CostKind::Euclidean;
+        let mut centred = [queue.allocate(blocks * stride * d)?, queue.allocate(blocks * stride * d)?];
+        gather_centred(queue, x, x_blocks, x_means.view(), false, &mut centred[0])?;
+        // Distances need both sides as seen from one point; products are best with small factors.
+        let y_means = if distance { None } else { Some(block_means(queue, y, y_blocks, false)?) };
+        let y_means = y_means.as_ref().unwrap_or(x_means).view();
+        gather_centred(queue, y, y_blocks, y_means, false, &mut centred[1])?;
+        let mut products = queue.allocate(blocks * stride * stride)?;
+        let [x, y] = [centred[0].view(), centred[1].view()];
+        if distance || d <= FEW_DIMENSIONS {
+            block_products(queue, [x, y], (blocks, stride, d), distance, &mut products)?;
+        } else {
+            let precision = Precision::Single;
+            let product = Product { batch: blocks, rows: stride, columns: stride, inner: d, precision };
+            queue.multiply(&product, x, y, &mut products)?;
+        }
+        Ok(products)
     }
 
     fn start(&self, block: &[u32], terms: &[f64], extents: &[f32], gaps: &[f32]) -> BlockStart {

@@ -7,8 +7,8 @@ use crate::geometry::Supports;
 use crate::points::Rows;
 use crate::pricing::{Pricing, lowered};
 use hiref_kernels::{
-    Buffer, DeviceRows, ExactSearch, NONE, PartScan, Precision, Product, Scan, View, exact_least, pair_costs,
-    prepare_rows, scan_parts, scan_tile, slack_of_bits, split_digits,
+    Blocks, Buffer, DeviceRows, ExactSearch, NONE, PartScan, Precision, Product, Scan, View, exact_least,
+    gather_centred, pair_costs, prepare_rows, scan_parts, scan_tile, slack_of_bits, split_digits,
 };
 use rayon::prelude::*;
 use std::ops::Range;
@@ -292,6 +292,25 @@ impl Accelerator<'_> {
         Ok(columns.to_vec()?)
     }
 
+    /// Some rows of a side less the frame's centre, `(rows, d)`, and their squared norms.
+    fn gathered(
+        &self,
+        side: &DevicePoints<'_>,
+        index: &[u32],
+        frame: &Frame,
+    ) -> Result<(Buffer<f32>, Buffer<f64>), Error> {
+        let picked = side.pick(&self.queue, index.to_vec(), self.kind == CostKind::Cosine)?;
+        let len = picked.index.len();
+        let (index, sizes) = (self.queue.upload(&picked.index)?, self.queue.upload(&[len as u32])?);
+        let blocks = Blocks { index: index.view(), sizes: sizes.view(), stride: len };
+        let mut values = self.queue.allocate(len * self.dimension)?;
+        gather_centred(&self.queue, &picked.rows(), &blocks, frame.centre.view(), false, &mut values)?;
+        let rows = DeviceRows { values: values.view(), dimension: self.dimension, scales: None };
+        // Centred already.
+        let origin = self.queue.zeros::<f64>(self.dimension)?;
+        self.prepared(&rows, origin.view())
+    }
+
     /// As [`crate::pricing::DevicePricer::slack_between`].
     pub(super) fn try_slack_between(
         &self,
@@ -300,7 +319,7 @@ impl Accelerator<'_> {
         offsets: &[usize],
         g: &[f64],
     ) -> Result<Vec<f64>, Error> {
-        let (parts, len, normalize) = (offsets.len() - 1, x_order.len(), self.kind == CostKind::Cosine);
+        let (parts, len) = (offsets.len() - 1, x_order.len());
         let frame = self.frame(false, supports)?;
         let ordered: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
         let (prices, Rounding { level, .. }) = self.prices(frame, &ordered)?;
@@ -308,28 +327,9 @@ impl Accelerator<'_> {
         let bounds = self.queue.upload(&bounds)?;
         let mut slack = self.queue.upload(&vec![NONE; parts * parts])?;
         let part_of = |at: usize| offsets.partition_point(|&offset| offset <= at) - 1;
-        let gathered = |side: &DevicePoints<'_>, index: &[u32]| -> Result<(Buffer<f32>, Buffer<f64>), Error> {
-            let picked = side.pick(&self.queue, index.to_vec(), normalize)?;
-            let index = self.queue.upload(&picked.index)?;
-            let sizes = self.queue.upload(&[picked.index.len() as u32])?;
-            let blocks = hiref_kernels::Blocks { index: index.view(), sizes: sizes.view(), stride: picked.index.len() };
-            let mut values = self.queue.allocate(picked.index.len() * self.dimension)?;
-            hiref_kernels::gather_centred(
-                &self.queue,
-                &picked.rows(),
-                &blocks,
-                frame.centre.view(),
-                false,
-                &mut values,
-            )?;
-            let rows = DeviceRows { values: values.view(), dimension: self.dimension, scales: None };
-            // Centred already.
-            let origin = self.queue.zeros::<f64>(self.dimension)?;
-            self.prepared(&rows, origin.view())
-        };
         for start in (0..len).step_by(self.tile[0]) {
             let rows = start..(start + self.tile[0]).min(len);
-            let (x, x_squares) = gathered(&self.x, &x_order[rows.clone()])?;
+            let (x, x_squares) = self.gathered(&self.x, &x_order[rows.clone()], frame)?;
             let own: Vec<f64> = rows
                 .clone()
                 .into_par_iter()
@@ -343,7 +343,7 @@ impl Accelerator<'_> {
             let row_parts = self.queue.upload(&row_parts)?;
             for first_column in (0..len).step_by(self.tile[1]) {
                 let columns = first_column..(first_column + self.tile[1]).min(len);
-                let (y, y_squares) = gathered(&self.y, &y_order[columns.clone()])?;
+                let (y, y_squares) = self.gathered(&self.y, &y_order[columns.clone()], frame)?;
                 let mut products = self.queue.allocate(rows.len() * columns.len())?;
                 let product = Product {
                     batch: 1,

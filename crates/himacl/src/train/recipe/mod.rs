@@ -16,6 +16,7 @@ use crate::error::RecipeError;
 use hiref_core::CostKind;
 use nearest::nearest;
 use sections::ObjectiveSection;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
@@ -97,6 +98,9 @@ impl RecipeFile {
         }
 
         let place = format!("recipe `{}`", path.display());
+        for (name, _) in &variants {
+            check_name(name, path)?;
+        }
         let mut problems = vec![NamedRecipe { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
         for (name, variant) in &variants {
             let mut whole = table.clone();
@@ -189,6 +193,9 @@ impl Recipe {
         rule(optimizer.clip_norm >= 0.0, "optimizer.clip_norm", &optimizer.clip_norm, "at least 0 (0 = never)")?;
         rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
         rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
+        let seeds: BTreeSet<u64> = train.seeds.iter().copied().collect();
+        let shown = format!("{:?}", train.seeds);
+        rule(seeds.len() == train.seeds.len(), "train.seeds", &shown, "seeds that are all different")?;
         rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
         rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
         rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
@@ -225,6 +232,19 @@ impl Recipe {
              afterwards with the run's encoder",
         )
     }
+}
+
+/// Checks the name of a variant: its runs have a folder of that name.
+fn check_name(name: &str, recipe: &Path) -> Result<(), RecipeError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+=, ".contains(&byte);
+    let is_file = Path::new(name)
+        .extension()
+        .is_some_and(|extension| ["toml", "json", "html"].iter().any(|own| extension == *own));
+    let fits = !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', ' ']) && name.bytes().all(is_plain);
+    if fits && !is_file && name != MAIN_PROBLEM {
+        return Ok(());
+    }
+    Err(RecipeError::VariantName { name: name.to_owned(), path: recipe.to_path_buf() })
 }
 
 /// Checks the keys, the types and the ranges of a whole recipe.
