@@ -227,7 +227,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         let y = prepare(&y, args)?;
         Ok::<_, Error>(Problem::new(&x, &y, args.cost)?)
     })?;
-    output.begin(plan)?;
+    output.begin(&plan)?;
     write_config(&output, &config)?;
 
     printer.info(&format!(

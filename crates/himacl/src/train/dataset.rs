@@ -1,6 +1,6 @@
 //! The embeddings that a recipe names.
 
-use super::encoders::{Embedded, Side};
+use super::encoders::{self, Embedded, Side};
 use super::recipe::{Anchors, EncoderTraining, Recipe};
 use crate::error::Error;
 use candle_core::{Device, Tensor};
@@ -82,8 +82,8 @@ impl Recipe {
         [&data.source, &data.target].into_iter().chain(anchors).chain(named).map(PathBuf::as_path).collect()
     }
 
-    /// Fingerprints of the embeddings and anchors that a run by this recipe reads, by their paths; those that are in
-    /// `found` already are not read again.
+    /// Fingerprints of all that a run by this recipe reads, by names for people: embeddings, anchors, and where encoders
+    /// are trained their datasets and descriptions; those that are in `found` already are not read again.
     ///
     /// # Errors
     /// Files that cannot be read.
@@ -91,18 +91,21 @@ impl Recipe {
         let Self { data, eval, .. } = self;
         let mut sets = vec![(&data.source, data.source_key.as_deref()), (&data.target, data.target_key.as_deref())];
         sets.extend([&eval.source, &eval.target].into_iter().flatten().map(|path| (path, None)));
-        let mut add = |name: String, files: &dyn Fn() -> Result<Vec<PathBuf>, Error>| -> Result<(), Error> {
+        let mut add = |name: String, depth, files: &dyn Fn() -> Result<Vec<PathBuf>, Error>| -> Result<(), Error> {
             if let Entry::Vacant(entry) = found.entry(name) {
-                entry.insert(fingerprint(&files()?, None, Depth::Whole)?);
+                entry.insert(fingerprint(&files()?, None, depth)?);
             }
             Ok(())
         };
         for (path, key) in sets {
             let name = format!("{}{}", path.display(), key.map_or_else(String::new, |key| format!(" ({key})")));
-            add(name, &|| Ok(Embeddings::open(path, key)?.files()))?;
+            add(name, Depth::Whole, &|| Ok(Embeddings::open(path, key)?.files()))?;
         }
         if let Anchors::File(path) = &data.anchors {
-            add(path.display().to_string(), &|| Ok(vec![path.clone()]))?;
+            add(path.display().to_string(), Depth::Whole, &|| Ok(vec![path.clone()]))?;
+        }
+        for (name, files) in encoders::inputs(self)? {
+            add(name, Depth::Sampled, &|| Ok(files.clone()))?;
         }
         Ok(())
     }
