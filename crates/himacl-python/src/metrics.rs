@@ -3,13 +3,14 @@
 use crate::arrays::{Rows, permutation};
 use crate::errors::Failure;
 use crate::job::{self, Options};
-use himacl::eval::{self, RetrievalParams};
+use himacl::eval::{self, Metric, RetrievalParams};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
 use serde_json::{Map, Value};
 
-fn named(figures: Vec<(String, f64)>) -> String {
-    Value::Object(figures.into_iter().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>()).to_string()
+fn named(figures: Vec<Metric>) -> String {
+    let named = figures.into_iter().map(|figure| (figure.name, figure.value.into()));
+    Value::Object(named.collect::<Map<_, _>>()).to_string()
 }
 
 /// Retrieval in both directions by inner products; row i of x belongs to row i of y. As JSON.

@@ -8,7 +8,7 @@ use crate::{Context, ExitStatus};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
 use himacl::data::output::{Depth, Existing, OutputDir, Plan, fingerprint};
-use himacl::embed::{EMBED_FILES, EmbedModel, EmbedOutput, EmbedParams, Progress, Towers, embed};
+use himacl::embed::{EMBED_FILES, EmbedEvent, EmbedModel, EmbedOutput, EmbedParams, Towers, embed};
 use himacl::encoder::registry::{EncoderSpec, Family};
 use himacl::encoder::{Encoder, EncoderError, weight_files};
 use himacl::hub::{Snapshot, descriptions, files_sha256};
@@ -210,8 +210,8 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         &config.params,
         existing,
         &|progress| match progress {
-            Progress::Resumed(records) => task.set_done(records),
-            Progress::Advanced(records) => task.advance(records),
+            EmbedEvent::Resumed(records) => task.set_done(records),
+            EmbedEvent::Advanced(records) => task.advance(records),
         },
         &interrupt::requested,
     )?;

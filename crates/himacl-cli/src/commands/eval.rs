@@ -2,14 +2,15 @@
 
 use crate::args::existing;
 use crate::error::Error;
-use crate::report::{Recorder, WithReport, write_config, write_summary};
+use crate::report::{Figures, Recorder, WithReport, write_config, write_summary};
 use crate::table;
 use crate::{Context, ExitStatus};
 use clap::Args;
 use himacl::data::output::{OutputDir, Plan};
 use himacl::data::{Embeddings, read_npy_u32};
 use himacl::eval;
-use himacl::train::{self, AlignmentMode, Dataset, Metrics, Model};
+use himacl::eval::Metrics;
+use himacl::train::{self, AlignmentMode, Dataset, Model};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -86,7 +87,7 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
     let summary = WithReport { report: recorder.report(), found: &evaluation };
-    context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics, &Metrics::new()));
+    context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics.values(), &Figures::new()));
     if let Some(mut output) = output {
         output.begin(&Plan {
             command: "eval".to_owned(),

@@ -8,7 +8,7 @@ use crate::{Context, ExitStatus, TrainProgress};
 use clap::Args;
 use himacl::data::files::{write_json, write_text};
 use himacl::data::output::{Existing, OutputDir, Plan};
-use himacl::train::{self, Anchors, Dataset, Problem, RUN_FILES, Recipe, RecipeFile};
+use himacl::train::{self, Anchors, Dataset, NamedRecipe, RUN_FILES, Recipe, RecipeFile};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         // A single run has the folder to itself, and its settings there: with its seed, not with a list of one.
         file.resolved = toml::Table::try_from(problem.recipe.with_seed(*seed))?;
     }
-    let jobs: Vec<(&Problem, u64)> = file
+    let jobs: Vec<(&NamedRecipe, u64)> = file
         .problems
         .iter()
         .flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed)))
@@ -133,17 +133,17 @@ type Done = Option<(RunFigures, Vec<(&'static str, f64)>)>;
 type Datasets = HashMap<[Option<PathBuf>; 5], Dataset>;
 
 /// The folder of one of several runs, in that of all.
-fn run_name(problem: &Problem, seed: u64) -> String {
+fn run_name(problem: &NamedRecipe, seed: u64) -> String {
     format!("{}/seed-{seed}", problem.name)
 }
 
 /// What the runs make, and of what.
-fn plan(file: &RecipeFile, jobs: &[(&Problem, u64)]) -> Result<Plan, Error> {
+fn plan(file: &RecipeFile, jobs: &[(&NamedRecipe, u64)]) -> Result<Plan, Error> {
     let mut files = RUN_FILES.map(ToOwned::to_owned).to_vec();
     if jobs.len() > 1 {
         files.truncate(0);
         files.extend([CONFIG, SUMMARY, "report.html"].map(ToOwned::to_owned));
-        let of_run = |&(problem, seed): &(&Problem, u64)| {
+        let of_run = |&(problem, seed): &(&NamedRecipe, u64)| {
             let run = run_name(problem, seed);
             RUN_FILES.map(|file| format!("{run}/{file}"))
         };

@@ -8,4 +8,4 @@ mod train_summary;
 pub use memory::{available_memory, peak_rss_bytes, rss_bytes};
 pub use page::{is_page, page};
 pub use run::{Recorder, RunReport, Seconds, write_config, write_summary};
-pub use train_summary::{ProblemSummary, RunFigures, TrainSummary, WithReport};
+pub use train_summary::{Figures, ProblemSummary, RunFigures, TrainSummary, WithReport};

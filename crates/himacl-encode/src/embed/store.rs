@@ -1,7 +1,7 @@
 //! Shards on disk: the clip-retrieval layout, the done marks, and what was skipped.
 
 use super::prefetch::Row;
-use super::shard::{Rows, Shard, SkippedSample};
+use super::shard::{EmbeddingRows, Shard, SkippedSample};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use himacl_data::Error;
@@ -124,7 +124,8 @@ impl Store {
         let [(image_file, _), (text_file, _), (metadata_file, _)] = self.files(shard.number);
         // A shard of which nothing is left has no files: a matrix without rows is of no use to anyone.
         if rows > 0 {
-            let write = |path: &Path, matrix: &Rows| write_npy_f16(path, &matrix.values, &[rows, matrix.dimension]);
+            let write =
+                |path: &Path, matrix: &EmbeddingRows| write_npy_f16(path, &matrix.values, &[rows, matrix.dimension]);
             for (path, matrix) in [(&image_file, &shard.images), (&text_file, &shard.texts)] {
                 matrix.as_ref().map_or(Ok(()), |matrix| write(path, matrix))?;
             }

@@ -1,7 +1,7 @@
 //! Which column holds what.
 
-use super::dataset::ReadOptions;
-use super::error::ReadError;
+use super::reader::ReadOptions;
+use crate::error::ReadError;
 use std::path::Path;
 
 /// Names that columns of pictures have, most usual first; `open_clip`'s is the first.

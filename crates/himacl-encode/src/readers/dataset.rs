@@ -1,26 +1,16 @@
 //! A dataset as an iterator of records.
 
-use super::error::ReadError;
 use super::folder::FolderReader;
 use super::lines::LineReader;
 use super::parquet_table::ParquetReader;
-use super::sample::{Modality, Record};
+use super::reader::{ReadOptions, Reader};
+use super::sample::Record;
 use super::table::{JsonLinesReader, TableReader};
 use super::webdataset::WebDatasetReader;
 use crate::error::Error;
+use crate::error::ReadError;
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// What is sought in a dataset.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// Pictures, captions or both.
-    pub modality: Modality,
-    /// The column, member or key that holds the picture, where it has no usual name.
-    pub image_column: Option<String>,
-    /// The column, member or key that holds the caption, where it has no usual name.
-    pub caption_column: Option<String>,
-}
 
 /// The formats that are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,20 +57,6 @@ impl Format {
             "txt" => Ok(Self::Lines),
             _ => Err(ReadError::Format(path.to_path_buf())),
         }
-    }
-}
-
-/// A reader of one file or folder. A record that is skipped costs no more than finding where the next one begins.
-pub(super) trait Reader: Iterator<Item = Result<Record, Error>> + Send {
-    /// Passes over up to `count` records; returns how many there were.
-    fn skip_records(&mut self, count: u64) -> Result<u64, Error> {
-        for skipped in 0..count {
-            match self.next() {
-                Some(record) => drop(record?),
-                None => return Ok(skipped),
-            }
-        }
-        Ok(count)
     }
 }
 
@@ -136,8 +112,8 @@ impl Dataset {
         for path in &files {
             let got = Format::of(path)?;
             if got != format {
-                let path = path.clone();
-                return Err(ReadError::MixedFormats { path, got, reference: first, expected: format }.into());
+                let (path, got, expected) = (path.clone(), got.to_string(), format.to_string());
+                return Err(ReadError::MixedFormats { path, got, reference: first, expected }.into());
             }
         }
         if format == Format::Lines && options.modality.has_image() {

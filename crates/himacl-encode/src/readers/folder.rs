@@ -1,7 +1,7 @@
 //! Pictures in folders, captions in files beside them: `cat.jpg` with `cat.txt` or `cat.json`.
 
 use super::columns::Columns;
-use super::dataset::{ReadOptions, Reader};
+use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use crate::error::Error;
 use std::collections::{BTreeMap, VecDeque};

@@ -1,6 +1,6 @@
 //! Paths and patterns: `data/{00000..00099}.tar`, `part-*.parquet`.
 
-use super::error::ReadError;
+use crate::error::ReadError;
 use std::path::PathBuf;
 
 /// The files that a path or pattern names, in order: braces as written, wildcards by name.

@@ -1,6 +1,6 @@
 //! A caption a line.
 
-use super::dataset::{ReadOptions, Reader};
+use super::reader::{ReadOptions, Reader};
 use super::sample::{Record, Sample};
 use crate::error::Error;
 use std::fs::File;

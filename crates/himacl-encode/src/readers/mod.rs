@@ -6,19 +6,20 @@
 mod columns;
 mod dataset;
 mod decode;
-mod error;
 mod folder;
 mod input;
 mod lines;
 mod parquet_table;
+mod reader;
 mod sample;
 mod table;
 #[cfg(test)]
 mod tests;
 mod webdataset;
 
-pub use dataset::{Dataset, Format, ReadOptions};
+pub use crate::error::ReadError;
+pub use dataset::{Dataset, Format};
 pub use decode::decode_image;
-pub use error::ReadError;
 pub use input::expand_input;
+pub use reader::ReadOptions;
 pub use sample::{ImageSource, Modality, Record, Sample};

@@ -1,11 +1,11 @@
 //! Parquet tables: pictures as bytes or paths, captions as text.
 
 use super::columns::Columns;
-use super::dataset::{ReadOptions, Reader};
-use super::error::ReadError;
+use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use super::table::resolve;
 use crate::error::Error;
+use crate::error::ReadError;
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType};

@@ -1,11 +1,11 @@
 //! Tables of paths and captions: csv, tsv, and an object a line.
 
 use super::columns::Columns;
-use super::dataset::{ReadOptions, Reader};
-use super::error::ReadError;
 use super::lines::Lines;
+use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use crate::error::Error;
+use crate::error::ReadError;
 use csv::StringRecord;
 use std::fs::File;
 use std::io::{BufRead, BufReader};

@@ -1,11 +1,11 @@
 //! webdataset shards: members of one key follow one another in a tar archive.
 
 use super::columns::Columns;
-use super::dataset::{ReadOptions, Reader};
-use super::error::ReadError;
 use super::folder::IMAGE_EXTENSIONS;
+use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use crate::error::Error;
+use crate::error::ReadError;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};

@@ -3,15 +3,16 @@
 use super::checkpoint::{decode, encode};
 use super::coupling::Coupling;
 use super::dataset::Dataset;
-use super::encoders::{Embedded, Encoders, Tuning};
+use super::embedded::Embedded;
+use super::encoders::{Encoders, Tuning};
 use super::model::Model;
 use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
-use super::{Metrics, Trained, Watch, train};
+use super::{Trained, Watch, train};
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, UnpairedReport};
 use crate::error::Error;
-use crate::eval::{self, RetrievalParams};
+use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{read_json, read_toml, write_atomic, write_text};
@@ -147,7 +148,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let started = Instant::now();
     let mut metrics = trained_figures(&map, &embedded)?;
     let map = prepared(&map);
-    metrics.insert("coupling_cost".to_owned(), last.mean_cost);
+    metrics.add(Metric::lower("coupling_cost", last.mean_cost));
     metrics.extend(self_agreement(folder)?);
     let now = data.with(&embedded);
     let (source_now, target_now) = (select(&now.source, &split.source)?, select(&now.target, &split.target)?);
@@ -164,7 +165,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
             let coupling = Some(&alignment.coupling).filter(|_| *prefix == ALIGNMENT);
             figures.extend(pairing(map, (&source, &target), &task.free, &split, coupling)?);
         }
-        metrics.extend(figures.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)));
+        metrics.extend(figures.prefixed(prefix));
     }
     seconds.push(("evaluate", started.elapsed().as_secs_f64()));
 
@@ -207,10 +208,8 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
     let mut metrics: Metrics =
         eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
     let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
-    metrics.insert(
-        "partner_cosine".to_owned(),
-        eval::partner_cosine(&mapped, &map.map.targets(&map.target.apply(target)?)?)?,
-    );
+    let cosine = eval::partner_cosine(&mapped, &map.map.targets(&map.target.apply(target)?)?)?;
+    metrics.add(Metric::higher("partner_cosine", cosine));
     Ok(metrics)
 }
 
@@ -227,7 +226,7 @@ pub fn monge(map: &PreparedMap, source: &Tensor, target: &Tensor, shared_space: 
     let figures = eval::monge_figures(&mapped, &y, back.as_ref().map(|back| (&x, back)))?;
     let mut metrics: Metrics = figures.figures().into_iter().collect();
     if shared_space {
-        metrics.insert("monge_gap".to_owned(), eval::monge_gap(&x, &unit_rows(&mapped)?, 0)?);
+        metrics.add(Metric::lower("monge_gap", eval::monge_gap(&x, &unit_rows(&mapped)?, 0)?));
     }
     Ok(metrics)
 }
@@ -321,7 +320,7 @@ fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {
 }
 
 /// What training starts from.
-struct Start {
+struct StartingPoint {
     source: Preparation,
     target: Preparation,
     map: TwoWayMap,
@@ -337,7 +336,7 @@ fn alignment_of(
     split: &Split,
     folder: &Path,
     watch: &dyn Watch,
-) -> Result<Option<Start>, Error> {
+) -> Result<Option<StartingPoint>, Error> {
     if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
         return Err(Error::NoAnchors);
     }
@@ -346,7 +345,7 @@ fn alignment_of(
         // Anything but what was written is computed anew, to the same bits.
         if let Some(report) = sealed_facts(&bytes).and_then(|mut facts| facts.remove(REPORT)) {
             write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
-            return Ok(Some(Start::from_tensors(&decode(&bytes)?, source.device())?));
+            return Ok(Some(StartingPoint::from_tensors(&decode(&bytes)?, source.device())?));
         }
         watch.note(&format!("`{}` is damaged: the alignment is computed anew", path.display()));
     }
@@ -374,7 +373,7 @@ fn alignment_of(
         Some(permutation) => Coupling { permutation, confidence: aligned.confidence, soft: None },
         None => Coupling::none(num_x, num_y),
     };
-    let start = Start {
+    let start = StartingPoint {
         source: aligned.source,
         target: aligned.target,
         map: aligned.map,
@@ -393,20 +392,19 @@ fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
     let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
     let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
-    let figures = [
-        ("start_agreement", unpaired.agreement.cosine),
-        ("start_same_partners", unpaired.agreement.same_partners),
-        ("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
-        ("matched_cosine", best),
-    ];
-    Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    Ok(Metrics::from_iter([
+        Metric::higher("start_agreement", unpaired.agreement.cosine),
+        Metric::higher("start_same_partners", unpaired.agreement.same_partners),
+        Metric::lower("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
+        Metric::higher("matched_cosine", best),
+    ]))
 }
 
 fn describe(report: &AlignmentReport) -> String {
     serde_json::to_string_pretty(report).expect("plain data serialises") + "\n"
 }
 
-impl Start {
+impl StartingPoint {
     fn tensors(&self) -> candle_core::Result<Tensors> {
         let mut parts = vec![
             ("source", self.source.tensors()),

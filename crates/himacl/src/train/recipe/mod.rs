@@ -12,12 +12,12 @@ pub use sections::{
     PairConfidence, PairWeights, Precision, Recipe,
 };
 
+use crate::error::RecipeError;
 use hiref_core::CostKind;
 use nearest::nearest;
 use sections::ObjectiveSection;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
 
@@ -37,78 +37,9 @@ const VARIANTS: &str = "variants";
 /// The name of the problem that the recipe itself describes, beside its variants.
 pub const MAIN_PROBLEM: &str = "main";
 
-/// Why a recipe was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum RecipeError {
-    /// The file cannot be read.
-    #[error("cannot read recipe `{}`: {source}", path.display())]
-    Read {
-        /// The recipe.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("recipe `{}` is not valid TOML: {source}", path.display())]
-    Syntax {
-        /// The recipe.
-        path: PathBuf,
-        /// The parser's answer, with line and column.
-        source: toml::de::Error,
-    },
-    /// A key that does not exist.
-    #[error("unknown key `{key}` in {place}\nhint: did you mean `{nearest}`?")]
-    UnknownKey {
-        /// The key, dotted.
-        key: String,
-        /// Where it stands.
-        place: String,
-        /// The existing key that looks most like it.
-        nearest: String,
-    },
-    /// A value of the wrong type.
-    #[error("{place}: {problem}")]
-    Type {
-        /// Where it stands.
-        place: String,
-        /// Key, value and what was expected.
-        problem: String,
-    },
-    /// A value outside its range.
-    #[error("`{key}` is {value}, expected {expected} ({place})")]
-    Range {
-        /// The key, dotted.
-        key: &'static str,
-        /// The value found.
-        value: String,
-        /// What is allowed.
-        expected: &'static str,
-        /// Where it stands.
-        place: String,
-    },
-    /// A variant whose runs cannot have a folder of that name.
-    #[error(
-        "recipe `{}` has a variant named `{name}`, expected letters, digits and any of -_.+=, (not first a dot or a \
-         space, not the name of a file), and not `{MAIN_PROBLEM}`, which is the recipe itself\n\
-         hint: the name becomes that of a folder in output.dir", path.display()
-    )]
-    VariantName {
-        /// The name.
-        name: String,
-        /// The recipe.
-        path: PathBuf,
-    },
-    /// A change without a key and a value.
-    #[error("change `{argument}` is not of the form key=value\nhint: for example train.epochs=3")]
-    Override {
-        /// The argument.
-        argument: String,
-    },
-}
-
 /// One of the problems of a recipe.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct NamedRecipe {
     /// [`MAIN_PROBLEM`] or the variant's name.
     pub name: String,
     /// What to do.
@@ -119,7 +50,7 @@ pub struct Problem {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipeFile {
     /// The problems, the main one first.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<NamedRecipe>,
     /// Everything as one table, as it is written beside the results.
     pub resolved: Table,
 }
@@ -170,12 +101,12 @@ impl RecipeFile {
         for (name, _) in &variants {
             check_name(name, path)?;
         }
-        let mut problems = vec![Problem { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
+        let mut problems = vec![NamedRecipe { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
         for (name, variant) in &variants {
             let mut whole = table.clone();
             merge(&mut whole, variant.clone());
             let place = format!("[variants.{name}] of {place}");
-            problems.push(Problem { name: name.clone(), recipe: checked(&whole, &place)? });
+            problems.push(NamedRecipe { name: name.clone(), recipe: checked(&whole, &place)? });
         }
         let mut resolved = Table::try_from(&problems[0].recipe).expect("a recipe is a table");
         if !variants.is_empty() {

@@ -1,9 +1,8 @@
 //! Why a dataset cannot be read at all.
 
-use super::dataset::Format;
 use std::path::PathBuf;
 
-/// Why a dataset cannot be read at all; a single sample that cannot be read is a [`super::Record::Unusable`].
+/// Why a dataset cannot be read at all; a single sample that cannot be read is a [`Record::Unusable`](crate::readers::Record::Unusable).
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A pattern or path that names nothing.
@@ -31,11 +30,11 @@ pub enum ReadError {
         /// The file in question.
         path: PathBuf,
         /// Its format.
-        got: Format,
+        got: String,
         /// The first file.
         reference: PathBuf,
         /// Its format.
-        expected: Format,
+        expected: String,
     },
     /// Text lines hold no pictures.
     #[error("`{}` holds lines of text, but pictures are asked for\nhint: ask for texts alone, or name a table, folder or shards", .0.display())]

@@ -1,6 +1,6 @@
 //! Why an encoder cannot be trained.
 
-use super::Side;
+use crate::side::DataSide;
 use std::path::PathBuf;
 
 /// Why an encoder cannot be trained.
@@ -13,7 +13,7 @@ pub enum EncoderTrainingError {
     )]
     NotEmbedded {
         /// Whose.
-        side: Side,
+        side: DataSide,
         /// The embeddings.
         path: PathBuf,
         /// What is missing.
@@ -26,7 +26,7 @@ pub enum EncoderTrainingError {
     )]
     NoWeights {
         /// Whose.
-        side: Side,
+        side: DataSide,
     },
     /// Other weights than those that made the embeddings.
     #[error(
@@ -35,7 +35,7 @@ pub enum EncoderTrainingError {
     )]
     OtherWeights {
         /// Whose.
-        side: Side,
+        side: DataSide,
         /// The encoder's folder.
         folder: PathBuf,
         /// The checksum found.
@@ -52,7 +52,7 @@ pub enum EncoderTrainingError {
     )]
     OtherEmbeddings {
         /// Whose.
-        side: Side,
+        side: DataSide,
         /// The row.
         row: usize,
         /// How near they are.
@@ -67,7 +67,7 @@ pub enum EncoderTrainingError {
     )]
     OtherInput {
         /// Whose.
-        side: Side,
+        side: DataSide,
         /// The dataset.
         input: String,
         /// Samples found.
@@ -92,7 +92,7 @@ pub enum EncoderTrainingError {
     )]
     Memory {
         /// Whose.
-        side: Side,
+        side: DataSide,
         /// GiB for all items.
         needed: f64,
         /// Items of the side.

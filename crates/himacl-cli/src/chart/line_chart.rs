@@ -13,28 +13,36 @@ const LEGEND_LINE: f64 = 20.0;
 
 /// One line.
 #[derive(Debug, Clone)]
-pub(super) struct Series {
-    pub(super) name: String,
+pub struct Series {
+    /// Its name in the legend.
+    pub name: String,
     /// In the order of x.
-    pub(super) points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
     /// A reference: dashed, without markers, not part of the range.
-    pub(super) reference: bool,
+    pub reference: bool,
 }
 
 /// What is drawn.
 #[derive(Debug)]
-pub(super) struct Chart {
-    pub(super) title: String,
-    pub(super) x_label: String,
-    pub(super) y_label: String,
-    pub(super) x_scale: Scale,
-    pub(super) y_scale: Scale,
-    pub(super) series: Vec<Series>,
+pub struct Chart {
+    /// Above the frame.
+    pub title: String,
+    /// Below the frame.
+    pub x_label: String,
+    /// Beside the frame.
+    pub y_label: String,
+    /// Of the horizontal axis.
+    pub x_scale: Scale,
+    /// Of the vertical axis.
+    pub y_scale: Scale,
+    /// The lines.
+    pub series: Vec<Series>,
 }
 
 impl Chart {
     /// The document.
-    pub(super) fn draw(&self) -> String {
+    #[must_use]
+    pub fn draw(&self) -> String {
         let drawn = || self.series.iter().filter(|series| !series.reference).flat_map(|series| &series.points);
         let x_axis = Axis::around(self.x_scale, drawn().map(|point| point.0));
         let y_axis = Axis::around(self.y_scale, drawn().map(|point| point.1));

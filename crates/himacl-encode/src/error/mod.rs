@@ -1,7 +1,15 @@
-//! The crate's error.
+//! The crate's errors: each module's own, and the one that holds them all.
 
-use crate::encoder::EncoderError;
-use crate::hub::HubError;
+mod embed;
+mod encoder;
+mod hub;
+mod readers;
+
+pub use embed::EmbedError;
+pub use encoder::EncoderError;
+pub use hub::HubError;
+pub use readers::ReadError;
+
 use himacl_data::ErrorKind;
 use std::io;
 use std::path::Path;
@@ -21,13 +29,13 @@ pub enum Error {
     Hub(#[from] HubError),
     /// A dataset cannot be read.
     #[error(transparent)]
-    Read(#[from] crate::readers::ReadError),
+    Read(#[from] ReadError),
     /// An encoder cannot be loaded or used.
     #[error(transparent)]
     Encoder(Box<EncoderError>),
     /// A dataset cannot be embedded.
     #[error(transparent)]
-    Embed(#[from] crate::embed::EmbedError),
+    Embed(#[from] EmbedError),
 }
 
 impl From<EncoderError> for Error {

@@ -1,11 +1,10 @@
 //! Retrieval against the number of known pairs.
 
-use super::axis::Scale;
-use super::chart::{Chart, Series};
 use crate::few_anchors::FewAnchorsLine;
 use anyhow::{Context, ensure};
 use clap::Args;
 use himacl::eval::RetrievalMetrics;
+use himacl_cli::chart::{Chart, Scale, Series};
 use std::fs;
 use std::path::PathBuf;
 

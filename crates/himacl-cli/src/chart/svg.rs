@@ -3,31 +3,39 @@
 use std::fmt::Write as _;
 
 /// Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-pub(super) const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+pub const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 /// The colour of text and axes.
-pub(super) const INK: &str = "#222222";
+pub const INK: &str = "#222222";
 /// The colour of grid lines.
-pub(super) const GRID: &str = "#dddddd";
+pub const GRID: &str = "#dddddd";
 
 /// Where a text is held.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Anchor {
+pub enum Anchor {
+    /// At its start.
     Start,
+    /// In its middle.
     Middle,
+    /// At its end.
     End,
 }
 
 /// How a line is drawn.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stroke {
-    pub(super) colour: &'static str,
-    pub(super) width: f64,
-    pub(super) dashed: bool,
-    pub(super) opacity: f64,
+pub struct Stroke {
+    /// Its colour.
+    pub colour: &'static str,
+    /// Its width.
+    pub width: f64,
+    /// Whether it is dashed.
+    pub dashed: bool,
+    /// 1 hides what is below.
+    pub opacity: f64,
 }
 
 impl Stroke {
-    pub(super) fn solid(colour: &'static str, width: f64) -> Self {
+    /// A line without gaps that hides what is below.
+    pub fn solid(colour: &'static str, width: f64) -> Self {
         Self { colour, width, dashed: false, opacity: 1.0 }
     }
 
@@ -41,13 +49,13 @@ impl Stroke {
 
 /// A document under construction; y grows downwards.
 #[derive(Debug)]
-pub(super) struct Svg {
+pub struct Svg {
     text: String,
 }
 
 impl Svg {
     /// An empty white page.
-    pub(super) fn new(width: f64, height: f64) -> Self {
+    pub fn new(width: f64, height: f64) -> Self {
         let text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" font-family=\"DejaVu Sans, Helvetica, Arial, sans-serif\">\n\
@@ -56,12 +64,13 @@ impl Svg {
         Self { text }
     }
 
-    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke) {
+    /// A straight line.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke) {
         self.path(&[from, to], stroke);
     }
 
     /// Straight lines from point to point.
-    pub(super) fn path(&mut self, points: &[(f64, f64)], stroke: Stroke) {
+    pub fn path(&mut self, points: &[(f64, f64)], stroke: Stroke) {
         let mut places = String::new();
         for &(x, y) in points {
             let _ = write!(places, "{x:.1},{y:.1} ");
@@ -70,7 +79,7 @@ impl Svg {
     }
 
     /// Many separate lines as one shape.
-    pub(super) fn segments(&mut self, segments: &[[(f64, f64); 2]], stroke: Stroke) {
+    pub fn segments(&mut self, segments: &[[(f64, f64); 2]], stroke: Stroke) {
         let mut path = String::new();
         for [(x, y), (to_x, to_y)] in segments {
             let _ = write!(path, "M{x:.1} {y:.1}L{to_x:.1} {to_y:.1}");
@@ -78,12 +87,13 @@ impl Svg {
         let _ = writeln!(self.text, "<path d=\"{path}\" {}/>", stroke.attributes());
     }
 
-    pub(super) fn frame(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke) {
+    /// A rectangle between two corners.
+    pub fn frame(&mut self, from: (f64, f64), to: (f64, f64), stroke: Stroke) {
         self.path(&[from, (to.0, from.1), to, (from.0, to.1), from], stroke);
     }
 
     /// Dots of one colour: lines of no length with round ends, which take few bytes each.
-    pub(super) fn dots(&mut self, centres: &[(f64, f64)], radius: f64, colour: &str) {
+    pub fn dots(&mut self, centres: &[(f64, f64)], radius: f64, colour: &str) {
         let mut path = String::new();
         for (x, y) in centres {
             let _ = write!(path, "M{x:.1} {y:.1}h0");
@@ -96,7 +106,7 @@ impl Svg {
     }
 
     /// Rings of one colour, white inside.
-    pub(super) fn rings(&mut self, centres: &[(f64, f64)], radius: f64, colour: &str) {
+    pub fn rings(&mut self, centres: &[(f64, f64)], radius: f64, colour: &str) {
         let _ = writeln!(self.text, "<g fill=\"white\" stroke=\"{colour}\" stroke-width=\"1.4\">");
         for (x, y) in centres {
             let _ = writeln!(self.text, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\"/>");
@@ -104,7 +114,8 @@ impl Svg {
         self.text.push_str("</g>\n");
     }
 
-    pub(super) fn text(&mut self, at: (f64, f64), size: f64, anchor: Anchor, text: &str) {
+    /// A text in one line.
+    pub fn text(&mut self, at: (f64, f64), size: f64, anchor: Anchor, text: &str) {
         let (x, y) = at;
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -119,7 +130,7 @@ impl Svg {
     }
 
     /// A text that reads upwards, centred.
-    pub(super) fn upright_text(&mut self, at: (f64, f64), size: f64, text: &str) {
+    pub fn upright_text(&mut self, at: (f64, f64), size: f64, text: &str) {
         let (x, y) = at;
         let text = escape(text);
         let _ = writeln!(
@@ -130,7 +141,7 @@ impl Svg {
     }
 
     /// The whole document.
-    pub(super) fn finish(mut self) -> String {
+    pub fn finish(mut self) -> String {
         self.text.push_str("</svg>\n");
         self.text
     }

@@ -1,8 +1,15 @@
-//! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
+//! The crate's error: lower case, quantity + expected + got + where, the hint on its own line; and those of training.
+
+mod checkpoint;
+mod encoder_training;
+mod recipe;
+
+pub use checkpoint::CheckpointError;
+pub use encoder_training::EncoderTrainingError;
+pub use recipe::RecipeError;
 
 use crate::align::AlignError;
 use crate::map::FitError;
-use crate::train::{CheckpointError, EncoderTrainingError, RecipeError};
 use himacl_data::ErrorKind;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -9,12 +9,11 @@ use anyhow::{Context, ensure};
 use candle_core::{D, Device, Tensor};
 use clap::Args;
 use himacl::align::{Preparation, PrincipalAxes};
+use himacl::eval::Metrics;
 use himacl::eval::{RetrievalParams, retrieval};
 use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::ContrastiveKind;
-use himacl::train::{
-    self, Coupling, Dataset, Embedded, Metrics, ObjectiveKind, Recipe, RecipeFile, Split, Task, Trained,
-};
+use himacl::train::{self, Coupling, Dataset, Embedded, ObjectiveKind, Recipe, RecipeFile, Split, Task, Trained};
 use hiref_baselines::Solver;
 use hiref_baselines::minibatch::MinibatchParams;
 use hiref_core::{CostKind, Permutation, Problem};

@@ -2,8 +2,10 @@
 
 /// How values spread over an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scale {
+pub enum Scale {
+    /// Evenly.
     Linear,
+    /// By their logarithms; they must be positive.
     Log,
 }
 
@@ -18,7 +20,9 @@ pub(super) struct Axis {
 /// A mark on an axis; minor ones have no label.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
+    /// Where.
     pub(super) at: f64,
+    /// What it says.
     pub(super) label: Option<String>,
 }
 

@@ -1,17 +1,16 @@
 //! Which of a repository's files an encoder needs, and the folders that hold them.
 
-use super::check::check_weights;
-use super::client::is_weights;
-use super::error::HubError;
+use super::check::{check_weights, is_weights};
 use crate::error::Error;
+use crate::error::HubError;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Names that weights have, the first found is taken.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
+pub(crate) const WEIGHTS: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
 /// The list of the parts of weights that are in several files.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// Endings of weights that are not read.
 const OTHER_WEIGHTS: [&str; 5] = ["bin", "pth", "pt", "h5", "onnx"];
 
