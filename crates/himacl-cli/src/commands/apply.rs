@@ -93,7 +93,7 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
 /// What the output is: in the layout of the input.
 enum Output {
     File(OutputFile),
-    Folder(Box<OutputDir>, Option<Plan>),
+    Folder(Box<OutputDir>, Plan),
 }
 
 impl Output {
@@ -112,7 +112,7 @@ impl Output {
             inputs: BTreeMap::new(),
             settings: toml::Table::new(),
         };
-        Ok(Self::Folder(Box::new(folder), Some(plan)))
+        Ok(Self::Folder(Box::new(folder), plan))
     }
 
     fn path(&self) -> &Path {
@@ -124,7 +124,7 @@ impl Output {
 
     fn begin(&mut self) -> Result<(), Error> {
         match self {
-            Self::Folder(folder, plan) => Ok(plan.take().map_or(Ok(()), |plan| folder.begin(plan))?),
+            Self::Folder(folder, plan) => Ok(folder.begin(plan)?),
             Self::File(_) => Ok(()),
         }
     }

@@ -189,7 +189,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         printer.result(&format!("`{folder}` is finished already"));
         return Ok(ExitStatus::Done);
     }
-    output.begin(plan)?;
+    output.begin(&plan)?;
     write_config(&output, &config)?;
 
     printer.info(&format!(

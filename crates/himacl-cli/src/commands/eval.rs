@@ -89,7 +89,7 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
     let summary = WithReport { report: recorder.report(), found: &evaluation };
     context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics.values(), &Figures::new()));
     if let Some(mut output) = output {
-        output.begin(Plan {
+        output.begin(&Plan {
             command: "eval".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             files: ["config.toml", "summary.json"].map(ToOwned::to_owned).to_vec(),

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod comparison;
 mod config;
+mod names;
 mod results;
 mod selection;
 
@@ -11,13 +12,14 @@ use crate::error::Error;
 use crate::report::{Recorder, available_memory, write_config};
 use crate::{Context, ExitStatus};
 use candle_core::{Device, Tensor};
-use checkpoint::{CHECKPOINT, Checkpoints};
+use checkpoint::Checkpoints;
 use clap::{Args, ValueEnum};
 use config::{PairConfig, Resume};
 use himacl::data::files::remove_if_present;
 use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, center, normalize_rows, read_npy_u32};
 use hiref_core::{CostKind, Permutation, Problem, Side, Termination, WarmStart};
+use names::{CHECKPOINT, PERMUTATION, WARM_START};
 use results::Files;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -233,7 +235,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
             other => other.into(),
         })
     })?;
-    output.begin(plan)?;
+    output.begin(&plan)?;
     write_config(&output, &config)?;
 
     printer.info(&format!(
@@ -325,14 +327,14 @@ fn zero_rows(side: &Embeddings, rows: &[usize], args: &PairArgs, need: &'static 
 
 /// Reads the pairing of an earlier run from its folder, with its prices where there are any, or from a permutation's file.
 fn read_warm_start(path: &Path, n: usize, m: usize) -> Result<WarmStart, Error> {
-    let prices = path.join(results::WARM_START);
+    let prices = path.join(WARM_START);
     if prices.is_file() {
         let bytes = fs::read(&prices).map_err(Error::io("read", &prices))?;
         let warm = WarmStart::from_bytes(&bytes).map_err(|source| Error::WarmStart { path: prices.clone(), source })?;
         let got = warm.permutation().num_x();
         return if got == n { Ok(warm) } else { Err(Error::WarmStartLength { path: prices, got, expected: n }) };
     }
-    let path = if path.is_dir() { path.join(results::PERMUTATION) } else { path.to_path_buf() };
+    let path = if path.is_dir() { path.join(PERMUTATION) } else { path.to_path_buf() };
     let y_of_x = read_npy_u32(&path)?;
     if y_of_x.len() != n {
         return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: n });

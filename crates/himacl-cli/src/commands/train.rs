@@ -87,7 +87,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     let datasets = load_datasets(&file, context)?;
     let plan = plan(&file, &jobs)?;
     output.goes_on(&plan, &|name| name == "output" || name == "output.dir")?;
-    output.begin(plan)?;
+    output.begin(&plan)?;
     let folder = output.path().to_path_buf();
     write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
     context.printer.info(&format!("run folder: {}", folder.display()));

@@ -39,7 +39,7 @@ pub fn fingerprint(files: &[PathBuf], without: Option<&Path>, depth: Depth) -> R
     for file in files {
         let from = if file.is_dir() { file.as_path() } else { parent(file) };
         list(file, without.as_deref(), &mut |path, length| {
-            all.push((path.to_path_buf(), name_below(path, from), length))
+            all.push((path.to_path_buf(), name_below(path, from), length));
         })?;
     }
     let total: u64 = all.iter().map(|(_, _, length)| length).sum();
@@ -106,7 +106,7 @@ fn list(path: &Path, without: Option<&Path>, found: &mut dyn FnMut(&Path, u64)) 
             let inner = entry.path();
             let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
             // A link to nothing is no content.
-            if !(is_link && !inner.is_file()) {
+            if !is_link || inner.is_file() {
                 list(&inner, without, found)?;
             }
         }

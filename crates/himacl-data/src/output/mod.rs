@@ -92,9 +92,8 @@ impl OutputDir {
         output.earlier = Plan::read(&path.join(MARK))?;
         match &output.earlier {
             None if holds_nothing(path)? => {}
-            None if existing == Existing::Refuse => return Err(Error::OutputExists(path.to_path_buf())),
+            _ if existing == Existing::Refuse => return Err(Error::OutputExists(path.to_path_buf())),
             None => return Err(Error::OutputNotOurs { path: path.to_path_buf(), command }),
-            Some(_) if existing == Existing::Refuse => return Err(Error::OutputExists(path.to_path_buf())),
             Some(earlier) if earlier.command != command => {
                 let (path, found) = (path.to_path_buf(), earlier.command.clone());
                 return Err(Error::OutputOfOther { path, found, command });
@@ -161,7 +160,7 @@ impl OutputDir {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::OutputLink`], [`Error::ConfigWrite`].
-    pub fn begin(&mut self, plan: Plan) -> Result<(), Error> {
+    pub fn begin(&mut self, plan: &Plan) -> Result<(), Error> {
         debug_assert_eq!(plan.command, self.command, "the plan of another command");
         let mark = self.path.join(MARK);
         let own = pattern::own_files(&self.path, &plan.files)?;

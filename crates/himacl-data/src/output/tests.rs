@@ -19,7 +19,7 @@ fn open(path: &Path, existing: Existing) -> Result<OutputDir, Error> {
 /// A run from begin to end.
 fn run(path: &Path, existing: Existing, seed: i64, parts: usize) {
     let mut output = open(path, existing).unwrap();
-    output.begin(plan("pair", seed)).unwrap();
+    output.begin(&plan("pair", seed)).unwrap();
     fs::create_dir_all(output.file("parts")).unwrap();
     for part in 0..parts {
         write_text(&output.file(format!("parts/part_{part}.npy")), &seed.to_string()).unwrap();
@@ -82,13 +82,13 @@ fn an_unused_folder_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b");
     let mut output = open(&path, Existing::Refuse).unwrap();
-    output.begin(plan("pair", 1)).unwrap();
+    output.begin(&plan("pair", 1)).unwrap();
     write_text(&output.file("config.toml"), "seed = 1").unwrap();
     drop(output);
     assert!(!folder.path().join("a").exists());
 
     let mut output = open(&path, Existing::Refuse).unwrap();
-    output.begin(plan("pair", 1)).unwrap();
+    output.begin(&plan("pair", 1)).unwrap();
     write_text(&output.file("result"), "1").unwrap();
     drop(output);
     assert!(path.join("result").exists());
@@ -116,7 +116,7 @@ fn the_old_result_comes_back_where_the_new_run_fails_at_once() {
     run(&path, Existing::Refuse, 1, 3);
     let before = contents(&path);
     let mut output = open(&path, Existing::Overwrite).unwrap();
-    output.begin(plan("pair", 2)).unwrap();
+    output.begin(&plan("pair", 2)).unwrap();
     assert!(!path.join("result").exists());
     drop(output);
     assert_eq!(contents(&path), before);
@@ -128,7 +128,7 @@ fn an_unfinished_replacement_is_gone_on_with_or_given_up() {
     let path = folder.path().join("out");
     run(&path, Existing::Refuse, 1, 3);
     let mut output = open(&path, Existing::Overwrite).unwrap();
-    output.begin(plan("pair", 2)).unwrap();
+    output.begin(&plan("pair", 2)).unwrap();
     fs::create_dir_all(output.file("parts")).unwrap();
     write_text(&output.file("parts/part_7.npy"), "2").unwrap();
     drop(output);

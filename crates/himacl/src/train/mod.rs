@@ -9,6 +9,7 @@ mod dataset;
 mod ema;
 mod embedded;
 mod encoders;
+mod inputs;
 mod metrics;
 mod model;
 mod optimizer;

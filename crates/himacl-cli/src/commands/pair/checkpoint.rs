@@ -1,5 +1,6 @@
 //! The solver's state on disk, from time to time.
 
+use super::names::CHECKPOINT;
 use crate::error::Error;
 use crate::{Printer, SolveProgress};
 use himacl::data::files::{remove_if_present, write_atomic};
@@ -8,9 +9,6 @@ use himacl::data::seal;
 use hiref_core::{Event, Observer};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-/// The name of the state's file.
-pub(super) const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Shows a solve's progress, and writes its state every so often and whenever it is asked to stop.
 pub(super) struct Checkpoints<'a> {

@@ -1,8 +1,7 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
-use super::checkpoint::CHECKPOINT;
 use super::comparison::{self, Comparison};
-use super::results;
+use super::names::{CHECKPOINT, FILES, PERMUTATION, WARM_START};
 use super::selection::Selection;
 use super::{PairArgs, Solver};
 use crate::Context;
@@ -137,7 +136,7 @@ impl PairConfig {
     pub(super) fn plan(&self, [x, y]: [&Embeddings; 2]) -> Result<Plan, Error> {
         let mut inputs = vec![("--x", x.files()), ("--y", y.files())];
         if let Some(path) = &self.warm_start {
-            let of_folder = [results::WARM_START, results::PERMUTATION].map(|name| path.join(name));
+            let of_folder = [WARM_START, PERMUTATION].map(|name| path.join(name));
             let file = of_folder.into_iter().find(|file| file.is_file()).unwrap_or_else(|| path.clone());
             inputs.push(("--warm-start", vec![file]));
         }
@@ -146,7 +145,7 @@ impl PairConfig {
         Ok(Plan {
             command: self.command.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            files: results::FILES.map(ToOwned::to_owned).to_vec(),
+            files: FILES.map(ToOwned::to_owned).to_vec(),
             inputs: inputs.into_iter().map(print).collect::<Result<_, Error>>()?,
             settings: toml::Table::try_from(self)?,
         })

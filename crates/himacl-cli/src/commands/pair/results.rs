@@ -1,8 +1,8 @@
 //! What a run leaves in its output folder.
 
-use super::checkpoint::CHECKPOINT;
 use super::config::PairConfig;
-use super::selection::{Kept, Rejection, UIDS, Uid};
+use super::names::{PAIRS, PERMUTATION, POTENTIALS, UIDS, WARM_START};
+use super::selection::{Kept, Rejection, Uid};
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
@@ -22,17 +22,6 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The name of the coupling's file.
-pub(super) const PERMUTATION: &str = "permutation.npy";
-/// The name of the file that a later run can start from.
-pub(super) const WARM_START: &str = "warm-start.safetensors";
-/// The name of the certificate's file.
-pub(super) const POTENTIALS: &str = "potentials.npy";
-/// The name of the pairs' file.
-const PAIRS: &str = "pairs.parquet";
-/// Every file that a run may write.
-pub(super) const FILES: [&str; 8] =
-    ["config.toml", "summary.json", CHECKPOINT, PERMUTATION, PAIRS, WARM_START, POTENTIALS, UIDS];
 /// The columns that every pairs.parquet has.
 const OWN_COLUMNS: [&str; 3] = ["x_index", "y_index", "cost"];
 /// Pairs written at a time.

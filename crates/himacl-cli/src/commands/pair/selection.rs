@@ -8,8 +8,6 @@ use hiref_core::{Permutation, Problem};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// The name of the file with the kept pairs' ids.
-pub(super) const UIDS: &str = "uids.npy";
 /// The metadata column with a sample's id.
 const UID_COLUMN: &str = "uid";
 

@@ -23,8 +23,11 @@ use crate::error::Error;
 use crate::map::Tensors;
 use crate::side::DataSide;
 use candle_core::{Tensor, Var};
+use himacl_encode::hub::descriptions;
+use himacl_encode::readers::expand_input;
+use origin::Origin;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The encoders that a run trains: of one side or of both.
 #[derive(Debug)]
@@ -88,6 +91,25 @@ impl Encoders {
         }
         Ok(Some(embedded))
     }
+}
+
+/// What is behind the embeddings of the sides whose encoders `recipe` trains: files of the datasets, and those that
+/// describe the encoders, by names for people. The weights are checked where they are read.
+///
+/// # Errors
+/// [`EncoderTrainingError`]; whatever the encoder's files and the dataset refuse.
+pub(super) fn inputs(recipe: &Recipe) -> Result<Vec<(String, Vec<PathBuf>)>, Error> {
+    let mut found = Vec::new();
+    for side in [DataSide::Source, DataSide::Target] {
+        if recipe.train.encoders != EncoderTraining::Frozen && recipe.train.encoders_of.includes(side) {
+            let origin = Origin::find(side, &recipe.data, &())?;
+            found.push((format!("{} of the {side}", origin.input), expand_input(&origin.input)?));
+            let descriptions = descriptions(&origin.encoder)?;
+            let files = descriptions.iter().map(|name| origin.encoder.join(name)).collect();
+            found.push((format!("the encoder of the {side}"), files));
+        }
+    }
+    Ok(found)
 }
 
 /// Encoders in training, and what takes their embeddings to the spaces of the map.
