@@ -64,7 +64,7 @@ fn small_sets_of_equal_and_different_sizes() {
         assert_eq!(summary["cost"], "sqeuclidean");
         assert_eq!(summary["quality"], "balanced");
         assert_eq!(summary["bijection"], n == m);
-        for key in ["dual_bound", "relative_gap"] {
+        for key in ["dual_bound", "relative_gap", "gap_estimate"] {
             assert!(summary.as_object().unwrap()[key].is_null());
         }
         for key in ["load", "split", "leaves", "polish", "certify", "write"] {
@@ -102,6 +102,39 @@ fn a_hidden_permutation_is_found_by_each_solver_and_cost() {
             assert_eq!(summary["mean_cost"], 0.0);
         }
     }
+}
+
+#[test]
+fn the_distance_from_the_optimum_is_told_as_estimate_or_proof() {
+    let scratch = Scratch::new();
+    let (x, y) = (scratch.npy("x.npy", &cloud(1500, 1)), scratch.npy("y.npy", &cloud(1500, 2)));
+    let run = |more: &[&str]| {
+        let output = scratch.arg("out");
+        let common = ["pair", "--x", &x, "--y", &y, "--output", &output, "--device", "cpu", "--force"];
+        let run = himacl(&[&common[..], more].concat());
+        let said = [run.stdout, run.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert_eq!(run.status.code(), Some(0), "{said}");
+        let summary = fs::read_to_string(scratch.path("out/summary.json")).unwrap();
+        (said, serde_json::from_str::<Value>(&summary).unwrap())
+    };
+    for (more, rows) in [(&[][..], 1024), (&["--certify", "sampled"], 1024), (&["--certify", "sampled:200"], 200)] {
+        let (said, summary) = run(&[&["--quality", "fast"], more].concat());
+        let estimate = &summary["gap_estimate"];
+        assert_eq!((&estimate["rows"], &estimate["confidence"]), (&rows.into(), &0.999.into()), "{more:?}: {estimate}");
+        assert!(estimate["value"].as_f64() <= estimate["high"].as_f64() && summary["dual_bound"].is_null());
+        assert!(said.contains(&format!("(estimated from {rows} rows)")) && !said.contains("proved"), "{said}");
+    }
+    let (said, summary) = run(&["--quality", "fast", "--certify"]);
+    assert!(summary["gap_estimate"].is_null() && summary["relative_gap"].is_number() && said.contains("(proved)"));
+    let (said, summary) = run(&["--quality", "fast", "--certify", "none"]);
+    assert!(
+        summary["gap_estimate"].is_null() && summary["relative_gap"].is_null() && !said.contains("optimum"),
+        "{said}"
+    );
+    // The exact end has proved it already.
+    let (said, summary) = run(&[]);
+    assert!(summary["gap_estimate"].is_null() && summary["relative_gap"].as_f64() < Some(1e-3), "{said}");
 }
 
 #[test]

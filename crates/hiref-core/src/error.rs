@@ -98,6 +98,23 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// A coordinate is so large that sums of its squares would leave the range of f32.
+    #[error(
+        "support `{side}` has the value {value:e} at row {row}, column {column}, expected at most {limit:e} in size: squares of larger ones \
+         overflow\nhint: drop that row, or scale both sides by a common factor"
+    )]
+    TooLarge {
+        /// The side in question.
+        side: Side,
+        /// Row of the first offending value.
+        row: usize,
+        /// Column of the first offending value.
+        column: usize,
+        /// The value.
+        value: f32,
+        /// The largest size allowed.
+        limit: f32,
+    },
     /// The cosine distance of a zero vector is undefined.
     #[error(
         "support `{side}` has a zero vector at row {row}: the cosine distance is undefined there\nhint: drop that row, or use another cost"
@@ -263,6 +280,7 @@ impl Error {
             | Self::DimensionMismatch { .. }
             | Self::DeviceMismatch { .. }
             | Self::NotFinite { .. }
+            | Self::TooLarge { .. }
             | Self::ZeroVector { .. }
             | Self::IndexOutOfRange { .. }
             | Self::RepeatedIndex { .. }

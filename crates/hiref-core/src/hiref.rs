@@ -5,9 +5,13 @@ use crate::device::Accelerator;
 use crate::error::Error;
 use crate::geometry::{InnerProductGeometry, Supports};
 use crate::problem::Problem;
-use crate::refine::{Certificate, Checkpoint, HirefOutput, HirefParams, OnDevice, Record, Session, Stage, WarmStart};
-use crate::report::Observer;
+use crate::refine::{
+    Certificate, Checkpoint, HirefOutput, HirefParams, OnDevice, Record, Session, Stage, WarmStart, pair_directly,
+    suits_direct_search,
+};
+use crate::report::{Observer, Phase};
 use candle_core::Device;
+use std::time::Instant;
 
 /// The hierarchical refinement solver, with checked parameters.
 ///
@@ -81,7 +85,7 @@ impl Hiref {
         })
     }
 
-    /// Goes on from a checkpoint of a solve of the same problem with the same parameters (the time limit and `certify` may differ): the result is
+    /// Goes on from a checkpoint of a solve of the same problem with the same parameters (the time limit and what is said of the distance from the optimum may differ): the result is
     /// that of a solve without interruption, bit for bit.
     ///
     /// # Errors
@@ -103,17 +107,29 @@ impl Hiref {
     fn run(
         &self,
         problem: &Problem<'_>,
-        stage: Stage,
-        record: Record,
+        mut stage: Stage,
+        mut record: Record,
         observer: &dyn Observer,
     ) -> Result<HirefOutput, Error> {
         let control = Control::start(observer, self.params.time_limit);
         let (x, y) = (problem.x().rows(), problem.y().rows());
         let supports = Supports::new(x.view(), y.view(), problem.cost());
-        let geometry = InnerProductGeometry::new(supports, self.params.seed)?;
-        let accelerator = self.accelerator(problem, supports, &geometry)?;
-        let device = accelerator.as_ref().map(|accelerator| accelerator as &dyn OnDevice);
         let params = &self.params;
+        let fresh = matches!(stage, Stage::Cold | Stage::Warm(_));
+        if fresh && suits_direct_search(supports, params) {
+            let started = Instant::now();
+            if let Some(pairing) = pair_directly(supports, control.without_deadline())? {
+                stage = Stage::Direct(pairing);
+            }
+            record.seconds.add(Phase::Exact, started.elapsed().as_secs_f64());
+        }
+        let direct = matches!(stage, Stage::Direct(_));
+        let mut geometry = InnerProductGeometry::new(supports);
+        if !direct {
+            geometry.project(params.seed, &|| control.without_deadline().should_stop())?;
+        }
+        let accelerator = if direct { None } else { self.accelerator(problem, supports, &geometry)? };
+        let device = accelerator.as_ref().map(|accelerator| accelerator as &dyn OnDevice);
         Session { params, problem, supports, geometry: &geometry, device, control, record }.solve(stage)
     }
 
@@ -163,6 +179,9 @@ impl HirefParams {
         rule(self.leaf_size >= 2, "leaf_size", self.leaf_size.to_string(), "at least 2")?;
         if let Some(size) = self.polish_block_size {
             rule(size >= 2, "polish_block_size", size.to_string(), "at least 2")?;
+        }
+        if let Some(rows) = self.gap_rows {
+            rule(rows >= 1, "gap_rows", rows.to_string(), "at least 1")?;
         }
         if let Some(limit) = self.time_limit {
             rule(limit > 0.0, "time_limit", limit.to_string(), "a positive number of seconds")?;

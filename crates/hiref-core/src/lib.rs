@@ -52,7 +52,7 @@ pub use pair::{Pair, pair};
 pub use permutation::{Permutation, UNMATCHED};
 pub use points::Points;
 pub use problem::Problem;
-pub use refine::{Certificate, Checkpoint, HirefOutput, HirefParams, Quality, WarmStart};
+pub use refine::{Certificate, Checkpoint, GapEstimate, HirefOutput, HirefParams, Quality, WarmStart};
 pub use report::{
     Event, IterationReport, LevelReport, Observer, Phase, PhaseSeconds, RoundReport, SweepReport, Termination,
 };

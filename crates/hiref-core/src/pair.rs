@@ -72,6 +72,12 @@ impl<'a> Pair<'a> {
         self
     }
 
+    /// Whether to estimate from a sample how far the cost is from the optimum, where nothing is proved.
+    pub fn estimate_gap(mut self, estimate: bool) -> Self {
+        self.params.estimate_gap = estimate;
+        self
+    }
+
     /// Stops improving after this many seconds.
     pub fn time_limit(mut self, seconds: f64) -> Self {
         self.params.time_limit = Some(seconds);

@@ -23,7 +23,7 @@ impl<'a> Problem<'a> {
     ///
     /// # Errors
     /// Supports that are not matrices, are empty, differ in dimension or device or hold NaN or infinite values; zero vectors
-    /// under the cosine cost.
+    /// under the cosine cost, values whose squares overflow under the others.
     pub fn new(x: impl Into<Points<'a>>, y: impl Into<Points<'a>>, cost: CostKind) -> Result<Self, Error> {
         Self::of_points(x.into(), y.into(), cost)
     }
@@ -38,8 +38,11 @@ impl<'a> Problem<'a> {
         }
         for (cloud, side) in [(&x, Side::X), (&y, Side::Y)] {
             cloud.check_finite(side)?;
+            // The cosine's vectors are brought to unit length in f64.
             if cost == CostKind::Cosine {
                 cloud.check_nonzero(side)?;
+            } else {
+                cloud.check_size(side)?;
             }
         }
         Ok(Self { x, y, cost, marginals: None })

@@ -4,8 +4,8 @@ mod support;
 
 use candle_core::{DType, Device, Tensor};
 use hiref_core::{CostKind, Error, ErrorKind, HirefParams, Marginals, Observer, Permutation, Problem, Side, UNMATCHED};
-use hiref_testkit::problems;
-use support::{matrix, problem};
+use hiref_testkit::{exact_assignment, problems};
+use support::{matrix, problem, reference};
 
 fn zeros(shape: &[usize]) -> Tensor {
     Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()
@@ -66,6 +66,41 @@ fn values_that_are_not_finite() {
         refused(&wide, &wide, CostKind::default()),
         Error::NotFinite { side: Side::X, row: 0, column: 0, .. }
     ));
+}
+
+#[test]
+fn values_whose_squares_overflow() {
+    let mut rows = vec![1.0; 30];
+    rows[17] = -1e19;
+    for cost in CostKind::ALL {
+        let result = Problem::new(matrix(&[1.0; 30], 3), matrix(&rows, 3), cost);
+        if cost == CostKind::Cosine {
+            // Vectors of unit length.
+            HirefParams::default().check().unwrap().solve(&result.unwrap(), None, &()).unwrap();
+            continue;
+        }
+        let error = result.expect_err("this problem must be refused");
+        assert!(matches!(error, Error::TooLarge { side: Side::Y, row: 5, column: 2, value: -1e19, .. }), "{error}");
+        assert!(error.to_string().contains("-1e19 at row 5, column 2"), "{error}");
+    }
+}
+
+/// The largest and the smallest coordinates that are taken give the pairing of the same points in ordinary units.
+#[test]
+fn sizes_at_the_ends_of_the_range() {
+    let d = 3;
+    let ordinary = problems::mixture(600, 600, d, 2);
+    let params = HirefParams { leaf_size: 64, quality: hiref_core::Quality::Best, ..HirefParams::default() };
+    let solver = params.check().unwrap();
+    let largest = ordinary.x.iter().chain(&ordinary.y).fold(0.0_f32, |largest, v| largest.max(v.abs()));
+    for scale in [7e13 / largest, 1e-12] {
+        let scaled = |rows: &[f32]| matrix(&rows.iter().map(|v| v * scale).collect::<Vec<_>>(), d);
+        let problem = Problem::new(scaled(&ordinary.x), scaled(&ordinary.y), CostKind::SquaredEuclidean).unwrap();
+        let output = solver.solve(&problem, None, &()).unwrap();
+        let optimum = exact_assignment(&ordinary.x, &ordinary.y, d, reference(CostKind::SquaredEuclidean)).mean_cost;
+        let cost = output.mean_cost / (f64::from(scale) * f64::from(scale));
+        assert!((cost - optimum).abs() <= 1e-5 * optimum, "scale {scale:e}: {cost} against {optimum}");
+    }
 }
 
 #[test]

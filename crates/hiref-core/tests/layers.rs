@@ -47,6 +47,8 @@ const FOLDERS: [(&str, &[&str]); 4] = [
             "sweeps",
             "exact",
             "certify",
+            "gap",
+            "direct",
             "solve",
         ],
     ),

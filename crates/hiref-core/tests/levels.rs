@@ -31,6 +31,20 @@ fn block_coupling_costs_fall_towards_the_final_cost() {
     }
 }
 
+/// Points that are split by their projection, the costs those of the points themselves.
+#[test]
+fn block_coupling_costs_of_projected_points() {
+    for (n, m) in [(700, 700), (600, 700)] {
+        let instance = problems::embeddings(n, m, 300, 1);
+        for cost in [CostKind::SquaredEuclidean, CostKind::Cosine, CostKind::NegativeInnerProduct] {
+            let output = solve(&instance, cost, small_blocks(1));
+            let costs = output.levels.iter().map(|level| level.block_coupling_cost.unwrap());
+            let costs: Vec<f64> = costs.chain([output.mean_cost]).collect();
+            assert!(costs.len() > 2 && costs.is_sorted_by(|a, b| b <= a), "{n} x {m} {cost}: {costs:?}");
+        }
+    }
+}
+
 #[test]
 fn in_few_dimensions_levels_go_from_coarse_to_fine() {
     for n in [4099, 10_000, 20_000] {

@@ -24,6 +24,7 @@ use results::Files;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// The largest side that `--solver exact` takes: the cost matrix of one block is held in memory, 4 bytes an entry.
 const EXACT_LIMIT: usize = 16_384;
@@ -38,7 +39,7 @@ Examples:
     himacl pair --x laion/img_emb --y laion/text_emb --center --normalize --quality best -o pairs
   Improve an earlier result for ten more minutes:
     himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better
-  Prove how good the result is:
+  Prove how good the result is (without the flag, a sample of the rows estimates it):
     himacl pair --x images.npy --y captions.npy --certify -o pairs
   Go on with a run that was interrupted or killed:
     himacl pair --x images.npy --y captions.npy --certify -o pairs --resume
@@ -108,10 +109,12 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "DIR")]
     warm_start: Option<PathBuf>,
 
-    /// Prove how far the result is from the optimum at most: `dual_bound` and `relative_gap` in summary.json, and the
-    /// potentials that prove it in potentials.npy (float32: those of x, then those of y); hiref and exact.
-    #[arg(long)]
-    certify: bool,
+    /// How to tell how far the result is from the optimum at most. `proof`, or the flag alone: `dual_bound` and `relative_gap` in
+    /// summary.json, and the potentials that prove it in potentials.npy (float32: those of x, then those of y). `sampled`: an
+    /// estimate from random rows, `gap_estimate` in summary.json, unless the solve itself has proved a bound; `sampled:ROWS` looks at so
+    /// many. `none`: only what the solve itself has proved. hiref and exact.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_value = "sampled", default_missing_value = "proof")]
+    certify: Certify,
 
     /// Write the solver's state every so often, so that --resume can go on from it after a crash; hiref and exact.
     #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]
@@ -138,6 +141,35 @@ enum Quality {
     Balanced,
     /// As a rule optimal up to 65,536 points a side; of larger sets sweeps stop once next to nothing is left to gain.
     Best,
+}
+
+/// How the distance from the optimum is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Certify {
+    /// Only as the solve itself has proved it.
+    No,
+    /// Estimated from a sample of rows, whose number may be given.
+    Sampled(Option<usize>),
+    /// Proved.
+    Proof,
+}
+
+impl FromStr for Certify {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("unknown way `{text}`, expected proof, sampled, sampled:ROWS (at least 1) or none");
+        match text.split_once(':') {
+            None if text == "none" => Ok(Self::No),
+            None if text == "sampled" => Ok(Self::Sampled(None)),
+            None if text == "proof" => Ok(Self::Proof),
+            Some(("sampled", rows)) => match rows.parse() {
+                Ok(rows) if rows > 0 => Ok(Self::Sampled(Some(rows))),
+                _ => Err(wrong()),
+            },
+            _ => Err(wrong()),
+        }
+    }
 }
 
 /// How the coupling is found.
@@ -363,4 +395,21 @@ fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Resul
 fn positive(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if value.is_finite() && value > 0.0 { Ok(value) } else { Err("expected a positive number".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Certify;
+
+    #[test]
+    fn ways_to_certify() {
+        assert_eq!("none".parse(), Ok(Certify::No));
+        assert_eq!("sampled".parse(), Ok(Certify::Sampled(None)));
+        assert_eq!("sampled:300".parse(), Ok(Certify::Sampled(Some(300))));
+        assert_eq!("proof".parse(), Ok(Certify::Proof));
+        for wrong in ["", "proof:3", "sampled:", "sampled:0", "sampled:-1", "true"] {
+            let error = wrong.parse::<Certify>().unwrap_err();
+            assert!(error.contains(&format!("`{wrong}`")) && error.contains("sampled:ROWS"), "{error}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ fn problem(instance: &Instance, cost: CostKind) -> Problem<'static> {
 fn on_both(problem: &Problem<'_>, streamed: bool, schedule: Schedule, check: impl FnOnce(Pricer<'_>, Pricer<'_>)) {
     let (x, y) = (problem.x().rows(), problem.y().rows());
     let host = Supports::new(x.view(), y.view(), problem.cost());
-    let geometry = InnerProductGeometry::new(host, 0).unwrap();
+    let geometry = InnerProductGeometry::new(host);
     let accelerator = Accelerator::emulated(Queue::emulated(schedule), host, &geometry, streamed).unwrap();
     check(Pricer::new(host, None), Pricer::new(host, Some(&accelerator)));
     assert!(accelerator.take_failure().is_none());
@@ -74,8 +74,8 @@ fn prices_across_parts_are_aligned_as_on_the_cpu() {
             let y_of_x: Vec<u32> = (0..200).map(|i| (i * 7) % 200).collect();
             let part: Vec<u32> = (0..200).map(|j| j / 30).collect();
             let (mut expected, mut got) = (prices(200), prices(200));
-            align(host, &y_of_x, &mut expected, &part);
-            align(device, &y_of_x, &mut got, &part);
+            align(host, &y_of_x, &mut expected, &part, &|| false);
+            align(device, &y_of_x, &mut got, &part, &|| false);
             assert_ne!(expected, prices(200), "{kind}: there is something to align");
             for (got, expected) in got.iter().zip(&expected) {
                 assert!((got - expected).abs() < 1e-4 * (1.0 + expected.abs()), "{kind}: {got} for {expected}");
@@ -90,7 +90,7 @@ fn features_of_blocks_are_centred() {
     let problem = problem(&instance, CostKind::SquaredEuclidean);
     let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
     let supports = Supports::new(host_x.view(), host_y.view(), problem.cost());
-    let geometry = InnerProductGeometry::new(supports, 0).unwrap();
+    let geometry = InnerProductGeometry::new(supports);
     let features = FeatureTensors::new(&geometry, &Device::Cpu).unwrap();
     // The last x indices stand for "no partner".
     let (x, y): (Vec<u32>, Vec<u32>) = ((24..48).collect(), (0..24).rev().collect());
@@ -149,7 +149,7 @@ fn blocks_end_next_to_their_optimum() {
             let problem = problem(&instance, kind);
             let (x, y) = (problem.x().rows(), problem.y().rows());
             let supports = Supports::new(x.view(), y.view(), kind);
-            let geometry = InnerProductGeometry::new(supports, 0).unwrap();
+            let geometry = InnerProductGeometry::new(supports);
             let queue = Queue::emulated(Schedule::Rising);
             let accelerator = Accelerator::emulated(queue, supports, &geometry, streamed).unwrap();
             let pairing = Pairing::from_permutation(&Permutation::new((0..n as u32).collect(), m).unwrap());

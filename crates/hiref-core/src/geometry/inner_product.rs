@@ -54,8 +54,8 @@ pub(crate) struct InnerProductGeometry<'a> {
 }
 
 impl<'a> InnerProductGeometry<'a> {
-    /// Features of points with n <= m; O((n + m) d), times k where they are projected.
-    pub(crate) fn new(supports: Supports<'a>, seed: u64) -> Result<Self, Error> {
+    /// Features of points with n <= m; O((n + m) d).
+    pub(crate) fn new(supports: Supports<'a>) -> Self {
         let Supports { x, y, cost } = supports;
         let (n, m) = (x.num_points(), y.num_points());
         let normalize = cost == CostKind::Cosine;
@@ -74,36 +74,45 @@ impl<'a> InnerProductGeometry<'a> {
             CostKind::NegativeInnerProduct => -dot(&origin_x, &origin_y),
         };
         let extra = |term: fn(f64) -> f64| (n != m && squared).then_some(term);
-        let mut x = SideFeatures { rows: x, origin: origin_x, normalize, extra: extra(|_| -0.5), projected: None };
-        let mut y =
-            SideFeatures { rows: y, origin: origin_y, normalize, extra: extra(|square| square), projected: None };
+        let x = SideFeatures { rows: x, origin: origin_x, normalize, extra: extra(|_| -0.5), projected: None };
+        let y = SideFeatures { rows: y, origin: origin_y, normalize, extra: extra(|square| square), projected: None };
         let separable = match (n == m, squared) {
             (true, true) => x.mean_square() + y.mean_square(),
             // The extra features carry the square of y.
             (false, true) => x.mean_square(),
             (_, false) => 0.0,
         };
+        Self {
+            projected: false,
+            separable: between_origins + separable,
+            factor: if squared { 2.0 } else { 1.0 },
+            exact: cost != CostKind::Euclidean,
+            x,
+            y,
+        }
+    }
+
+    /// Projects points of many coordinates on few directions, where the rules above say so; O((n + m) d k).
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if `should_stop` said so; a failed tensor operation.
+    pub(crate) fn project(&mut self, seed: u64, should_stop: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
+        let Self { x, y, .. } = self;
         let (d, values) = (y.rows.dimension(), y.rows.num_points() * y.rows.dimension());
         let mut directions = None;
         if d >= PROJECT_FROM {
-            directions = Some(leading_directions(&x, &y, PROJECTED, seed)?).filter(|(_, held)| *held >= HELD);
+            directions =
+                Some(leading_directions(x, y, PROJECTED, seed, should_stop)?).filter(|(_, held)| *held >= HELD);
         }
-        let projected = directions.is_some();
-        if !projected && values > MOST_VALUES && d >= 4 * PROJECTED_IF_LARGE {
-            directions = Some(leading_directions(&x, &y, PROJECTED_IF_LARGE, seed)?);
+        self.projected = directions.is_some();
+        if !self.projected && values > MOST_VALUES && d >= 4 * PROJECTED_IF_LARGE {
+            directions = Some(leading_directions(x, y, PROJECTED_IF_LARGE, seed, should_stop)?);
         }
         if let Some((directions, _)) = directions {
-            x.project(&directions);
-            y.project(&directions);
+            x.project(&directions, should_stop)?;
+            y.project(&directions, should_stop)?;
         }
-        Ok(Self {
-            projected,
-            separable: between_origins + separable,
-            factor: if squared { 2.0 } else { 1.0 },
-            exact: cost != CostKind::Euclidean && !projected,
-            x,
-            y,
-        })
+        Ok(())
     }
 
     /// Feature dimension k.
@@ -153,13 +162,14 @@ impl<'a> InnerProductGeometry<'a> {
         self.features().copy_y(j, out);
     }
 
-    /// Mean cost over the min(n, m) pairs of the coupling that spreads each block uniformly over its partner; `None` for
-    /// the Euclidean cost, and where features are projected. Blocks are ranges of the two orders. O((n + m) k), in f64.
+    /// Mean cost over the min(n, m) pairs of the coupling that spreads each block uniformly over its partner, from the points themselves;
+    /// `None` for the Euclidean cost. Blocks are ranges of the two orders. O((n + m) d), in f64.
     pub(crate) fn block_coupling_cost(&self, x_order: &[u32], y_order: &[u32], offsets: &[usize]) -> Option<f64> {
         if !self.exact {
             return None;
         }
-        let k = self.dimension();
+        let features = Features { projected: false, ..self.features() };
+        let k = features.dimension();
         let add = |sum: &mut [f64], row: &[f32]| sum.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v));
         let terms: Vec<f64> = offsets
             .par_windows(2)
@@ -167,9 +177,9 @@ impl<'a> InnerProductGeometry<'a> {
                 let range = range[0]..range[1];
                 let (mut x, mut y, mut row) = (vec![0.0; k], vec![0.0; k], vec![0.0; k]);
                 for (&i, &j) in x_order[range.clone()].iter().zip(&y_order[range.clone()]) {
-                    self.copy_x(i, &mut row);
+                    features.copy_x(i, &mut row);
                     add(&mut x, &row);
-                    self.copy_y(j, &mut row);
+                    features.copy_y(j, &mut row);
                     add(&mut y, &row);
                 }
                 dot(&x, &y) / range.len() as f64
@@ -317,20 +327,25 @@ impl SideFeatures<'_> {
     }
 
     /// Keeps the coordinates along `directions`, `(coordinates, d)`, in place of the points'.
-    fn project(&mut self, directions: &[f32]) {
+    fn project(&mut self, directions: &[f32], should_stop: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
         let d = self.origin.len();
         let coordinates = directions.len() / d;
         let k = coordinates + usize::from(self.extra.is_some());
         let mut features = vec![0.0_f32; self.rows.num_points() * k];
-        features.par_chunks_mut(CHUNK * k).zip(self.rows.chunks(CHUNK)).for_each(|(out, rows)| {
+        features.par_chunks_mut(CHUNK * k).zip(self.rows.chunks(CHUNK)).try_for_each(|(out, rows)| {
+            if should_stop() {
+                return Err(Error::Interrupted);
+            }
             let mut rows = rows.into_owned();
             let squares: Vec<f64> = rows.chunks_exact_mut(d).map(|row| self.centre(row)).collect();
             inner_products(&rows, directions, d, out, k);
             if let Some(extra) = self.extra {
                 out.chunks_exact_mut(k).zip(squares).for_each(|(out, square)| out[coordinates] = extra(square) as f32);
             }
-        });
+            Ok(())
+        })?;
         self.projected = Some(Projected { features, coordinates });
+        Ok(())
     }
 }
 
@@ -341,13 +356,14 @@ fn leading_directions(
     y: &SideFeatures<'_>,
     k: usize,
     seed: u64,
+    should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<(Vec<f32>, f64), Error> {
     let d = x.origin.len();
     let sample = [x.sample(seed), y.sample(seed)].concat();
     let total: f64 = sample.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
     let rows = sample.len() / d;
     let sample = Tensor::from_vec(sample, (rows, d), &Device::Cpu)?;
-    let directions = principal_directions(&sample, k.min(rows), seed)?;
+    let directions = principal_directions(&sample, k.min(rows), seed, should_stop)?.ok_or(Error::Interrupted)?;
     let held = f64::from(sample.matmul(&directions.t()?)?.sqr()?.sum_all()?.to_scalar::<f32>()?);
     let share = if total > 0.0 { held / total } else { 1.0 };
     Ok((directions.flatten_all()?.to_vec1()?, share))
@@ -371,7 +387,7 @@ mod tests {
                 let problem = Problem::new(&x, y.narrow(0, 0, m)?, cost)?;
                 let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
                 let supports = Supports::new(host_x.view(), host_y.view(), cost);
-                let geometry = InnerProductGeometry::new(supports, 0)?;
+                let geometry = InnerProductGeometry::new(supports);
                 let order: Vec<u32> = (0..m as u32).collect();
                 let got = geometry.block_coupling_cost(&order, &order, &(0..=m).collect::<Vec<_>>()).unwrap();
                 let expected = mean_cost(&problem, &Permutation::new(vec![0, 1], m)?);
@@ -399,7 +415,8 @@ mod tests {
         let problem = Problem::new(side()?, side()?, CostKind::SquaredEuclidean)?;
         let (host_x, host_y) = (problem.x().rows(), problem.y().rows());
         let (x, y) = (host_x.view(), host_y.view());
-        let geometry = InnerProductGeometry::new(Supports::new(x, y, problem.cost()), 0)?;
+        let mut geometry = InnerProductGeometry::new(Supports::new(x, y, problem.cost()));
+        geometry.project(0, &|| false)?;
         assert_eq!((geometry.dimension(), geometry.coordinates()), (PROJECTED, PROJECTED));
         let (mean_x, mean_y) = (mean_row(x, false), mean_row(y, false));
         let (mut a, mut b) = (vec![0.0; PROJECTED], vec![0.0; PROJECTED]);
@@ -413,7 +430,11 @@ mod tests {
             let got: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(a * b)).sum();
             assert!((got - expected).abs() < 1e-3, "pair {i}: {got} against {expected}");
         }
-        assert!(geometry.block_coupling_cost(&[0], &[0], &[0, 1]).is_none());
+        // The cost of a coupling is that of the points, projected or not.
+        let order: Vec<u32> = (0..n as u32).collect();
+        let got = geometry.block_coupling_cost(&order, &order, &(0..=n).collect::<Vec<_>>()).unwrap();
+        let expected = mean_cost(&problem, &Permutation::identity(n));
+        assert!((got - expected).abs() < 1e-5 * expected, "{got} against {expected}");
         Ok(())
     }
 }

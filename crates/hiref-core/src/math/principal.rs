@@ -11,7 +11,13 @@ const ITERATIONS: usize = 3;
 /// Nearly the `k` leading principal directions of the rows of `points`, `(s, d)`, as orthonormal rows, `(k, d)`; k <= min(s, d).
 ///
 /// Randomised subspace iteration (Halko, Martinsson, Tropp 2011, SIAM Review 53). O(s d k) time.
-pub(crate) fn principal_directions(points: &Tensor, k: usize, seed: u64) -> Result<Tensor> {
+/// `None` if `should_stop` said so.
+pub(crate) fn principal_directions(
+    points: &Tensor,
+    k: usize,
+    seed: u64,
+    should_stop: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<Tensor>> {
     let d = points.dim(1)?;
     let mut rng = stream(seed, &[]);
     let mut directions: Vec<f64> = (0..k * d).map(|_| rng.sample(StandardNormal)).collect();
@@ -19,13 +25,19 @@ pub(crate) fn principal_directions(points: &Tensor, k: usize, seed: u64) -> Resu
         Tensor::from_iter(values.iter().map(|&v| v as f32), &Device::Cpu)?.reshape((values.len() / d, d))
     };
     for _ in 0..ITERATIONS {
+        if should_stop() {
+            return Ok(None);
+        }
         orthonormalize(&mut directions, d);
         let along = points.matmul(&tensor(&directions)?.t()?)?; // (s, k)
+        if should_stop() {
+            return Ok(None);
+        }
         let next = along.t()?.matmul(points)?; // (k, d)
         directions = next.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f64::from).collect();
     }
     orthonormalize(&mut directions, d);
-    tensor(&directions)
+    tensor(&directions).map(Some)
 }
 
 /// Makes rows of `d` values orthonormal; a row that depends on those before it becomes zero. O(k² d).
@@ -66,7 +78,7 @@ mod tests {
                 row.iter_mut().zip(direction).for_each(|(v, b)| *v += (scale * along * b) as f32);
             }
         }
-        let found = principal_directions(&Tensor::from_vec(points, (s, d), &Device::Cpu)?, 2, 1)?;
+        let found = principal_directions(&Tensor::from_vec(points, (s, d), &Device::Cpu)?, 2, 1, &|| false)?.unwrap();
         let found = found.to_vec2::<f32>()?;
         for (i, a) in found.iter().enumerate() {
             for (j, b) in found.iter().enumerate() {
@@ -88,7 +100,7 @@ mod tests {
     #[test]
     fn fewer_distinct_directions_than_asked_for_give_zero_rows() -> Result<()> {
         let points = Tensor::from_vec(vec![1.0_f32, 0.0, 2.0, 0.0, -1.0, 0.0], (3, 2), &Device::Cpu)?;
-        let found = principal_directions(&points, 2, 1)?.to_vec2::<f32>()?;
+        let found = principal_directions(&points, 2, 1, &|| false)?.unwrap().to_vec2::<f32>()?;
         assert!((found[0][0].abs() - 1.0).abs() < 1e-6 && found.iter().flatten().all(|v| v.is_finite()), "{found:?}");
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Inner products of rows.
 
-/// `product[i, j] = <x_i, y_j>` for rows of d values; rows of the product are `stride` apart.
-pub(crate) fn inner_products(x: &[f32], y: &[f32], d: usize, product: &mut [f32], stride: usize) {
+/// `product[i, j] = <x_i, y_j>` for rows of d values, f32 or f64; rows of the product are `stride` apart.
+pub(crate) fn inner_products<T: From<f32> + 'static>(x: &[T], y: &[T], d: usize, product: &mut [T], stride: usize) {
     let (rows, columns) = (x.len() / d, y.len() / d);
     assert!(rows * stride <= product.len() && columns <= stride, "a tile within its buffer");
     // SAFETY: `product` holds `rows` rows of `stride >= columns` values (asserted above); x and y are whole rows of d
@@ -21,8 +21,8 @@ pub(crate) fn inner_products(x: &[f32], y: &[f32], d: usize, product: &mut [f32]
             y.as_ptr(),
             d as isize,
             1,
-            0.0,
-            1.0,
+            T::from(0.0),
+            T::from(1.0),
             false,
             false,
             false,

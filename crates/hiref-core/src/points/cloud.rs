@@ -9,6 +9,8 @@ use std::ops::Deref;
 
 /// From this many coordinates on, half precision stays as it is: below, the points are not what fills the memory.
 const KEEP_HALF: usize = 32;
+/// The largest coordinate: its square, times the 2^24 terms of a large sum, is still an f32 (2^116).
+const LARGEST: f32 = (1_u64 << 46) as f32;
 /// Rows checked at a time.
 const CHUNK: usize = 256;
 
@@ -106,12 +108,24 @@ impl<'a> PointCloud<'a> {
 
     /// Refuses NaN and infinite coordinates, naming the first.
     pub(crate) fn check_finite(&self, side: Side) -> Result<(), Error> {
-        let host = self.rows();
-        let found = host.view().chunks(CHUNK).enumerate().find_map_first(|(chunk, values)| {
-            let at = values.iter().position(|value| !value.is_finite())?;
-            Some((chunk * CHUNK + at / self.dimension, at % self.dimension, values[at]))
-        });
+        let found = self.first_where(|value| !value.is_finite());
         found.map_or(Ok(()), |(row, column, value)| Err(Error::NotFinite { side, row, column, value }))
+    }
+
+    /// Refuses coordinates whose squares, summed over coordinates and points, would leave the range of f32, naming the first.
+    pub(crate) fn check_size(&self, side: Side) -> Result<(), Error> {
+        let limit = LARGEST;
+        let found = self.first_where(|value| value.abs() > limit);
+        found.map_or(Ok(()), |(row, column, value)| Err(Error::TooLarge { side, row, column, value, limit }))
+    }
+
+    /// Row, column and value of the first coordinate that is so.
+    fn first_where(&self, is_so: impl Fn(f32) -> bool + Sync) -> Option<(usize, usize, f32)> {
+        let host = self.rows();
+        host.view().chunks(CHUNK).enumerate().find_map_first(|(chunk, values)| {
+            let at = values.iter().position(|&value| is_so(value))?;
+            Some((chunk * CHUNK + at / self.dimension, at % self.dimension, values[at]))
+        })
     }
 
     /// Refuses zero vectors, naming the first.

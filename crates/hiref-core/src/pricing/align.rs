@@ -4,37 +4,146 @@ use super::pricer::Pricer;
 use super::tiles::{LANES, Tiles};
 use crate::assignment::{AssignmentSolver, CostMatrix};
 use crate::geometry::Supports;
+use crate::rng::stream;
+use rand::seq::index;
 use rayon::prelude::*;
 
 /// More parts than this are left alone: their constraints would take longer than the rounds that they save.
 const MAX_PARTS: usize = 1024;
+/// Rows of a tile where not all rows are looked at.
+const ROWS: usize = 256;
 /// Larger parts are left alone: the products of two of them are held at once, by each thread.
 const MAX_PART: usize = 4096;
 
 /// Shifts the prices `g`, `(m,)`, of each part of a bijection by a constant so that the pairing comes as close as possible to
-/// optimal across parts; `part`, `(m,)`, names the part of each y point. O(n m d) time, O(n d + parts²) memory.
-pub(crate) fn align(pricer: Pricer<'_>, y_of_x: &[u32], g: &mut [f64], part: &[u32]) {
-    let part_of = |i: u32| part[y_of_x[i as usize] as usize];
-    let mut x_order: Vec<u32> = (0..y_of_x.len() as u32).collect();
-    x_order.sort_by_key(|&i| part_of(i));
-    let y_order: Vec<u32> = x_order.iter().map(|&i| y_of_x[i as usize]).collect();
-    let mut offsets: Vec<usize> =
-        (0..x_order.len()).filter(|&k| k == 0 || part_of(x_order[k]) != part_of(x_order[k - 1])).collect();
-    offsets.push(x_order.len());
-    let largest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0);
-    if !(2..=MAX_PARTS).contains(&(offsets.len() - 1)) || largest > MAX_PART {
-        return;
-    }
+/// optimal across parts; `part`, `(m,)`, names the part of each y point. Leaves them as they are if `should_stop` said so. O(n m d)
+/// time, O(n d + parts²) memory.
+pub(crate) fn align(
+    pricer: Pricer<'_>,
+    y_of_x: &[u32],
+    g: &mut [f64],
+    part: &[u32],
+    should_stop: &(dyn Fn() -> bool + Sync),
+) {
+    let Some(parts) = Parts::new(y_of_x, part) else { return };
+    let orders = [&parts.x_order[..], &parts.y_order];
     let slack = match pricer.device {
-        None => Some(slack_between(pricer.supports, &x_order, &y_order, &offsets, g)),
-        Some(device) => device.slack_between(pricer.supports, [&x_order, &y_order], &offsets, g),
+        None => slack_between(pricer.supports, orders, &parts.offsets, g, should_stop),
+        Some(device) => device.slack_between(pricer.supports, orders, &parts.offsets, g),
     };
-    let Some(slack) = slack else { return };
-    for (part, shift) in shifts(&slack, offsets.len() - 1).into_iter().enumerate() {
-        for &j in &y_order[offsets[part]..offsets[part + 1]] {
-            g[j as usize] += shift;
+    if let Some(slack) = slack {
+        parts.shift(&slack, g);
+    }
+}
+
+/// As [`align`], from about `rows` x points, some of each part, on the host. `None` if `should_stop` said so. O(rows m d).
+pub(crate) fn align_by_sample(
+    supports: Supports<'_>,
+    y_of_x: &[u32],
+    g: &mut [f64],
+    part: &[u32],
+    (rows, seed): (usize, u64),
+    should_stop: &(dyn Fn() -> bool + Sync),
+) -> Option<()> {
+    let Some(parts) = Parts::new(y_of_x, part) else { return Some(()) };
+    let of_each = rows.div_ceil(parts.len());
+    let mut rng = stream(seed, &[4]);
+    let (mut sample, mut part_of_row) = (Vec::new(), Vec::new());
+    for (number, range) in parts.offsets.windows(2).enumerate() {
+        let members = &parts.x_order[range[0]..range[1]];
+        let chosen = index::sample(&mut rng, members.len(), of_each.min(members.len()));
+        sample.extend(chosen.iter().map(|at| members[at]));
+        part_of_row.resize(sample.len(), number);
+    }
+    let least = least_by_part(supports, &sample, &parts, g, should_stop)?;
+    let mut slack = vec![f64::INFINITY; parts.len() * parts.len()];
+    for ((&i, &part), least) in sample.iter().zip(&part_of_row).zip(least.chunks_exact(parts.len())) {
+        let j = y_of_x[i as usize];
+        let own = supports.between(i, j) - g[j as usize];
+        for (slack, least) in slack[part * parts.len()..].iter_mut().zip(least) {
+            *slack = slack.min(least - own);
         }
     }
+    parts.shift(&slack, g);
+    Some(())
+}
+
+/// The points of both sides, sorted by parts of a pairing.
+struct Parts {
+    x_order: Vec<u32>,
+    /// The partners.
+    y_order: Vec<u32>,
+    offsets: Vec<usize>,
+}
+
+impl Parts {
+    /// `None` where there are too many parts, too large ones, or one only.
+    fn new(y_of_x: &[u32], part: &[u32]) -> Option<Self> {
+        let part_of = |i: u32| part[y_of_x[i as usize] as usize];
+        let mut x_order: Vec<u32> = (0..y_of_x.len() as u32).collect();
+        x_order.sort_by_key(|&i| part_of(i));
+        let y_order: Vec<u32> = x_order.iter().map(|&i| y_of_x[i as usize]).collect();
+        let mut offsets: Vec<usize> =
+            (0..x_order.len()).filter(|&k| k == 0 || part_of(x_order[k]) != part_of(x_order[k - 1])).collect();
+        offsets.push(x_order.len());
+        let parts = Self { x_order, y_order, offsets };
+        ((2..=MAX_PARTS).contains(&parts.len()) && parts.largest() <= MAX_PART).then_some(parts)
+    }
+
+    fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    fn largest(&self) -> usize {
+        self.offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0)
+    }
+
+    /// Shifts prices by what the slack between parts, `(parts, parts)`, allows.
+    fn shift(&self, slack: &[f64], g: &mut [f64]) {
+        for (part, shift) in shifts(slack, self.len()).into_iter().enumerate() {
+            for &j in &self.y_order[self.offsets[part]..self.offsets[part + 1]] {
+                g[j as usize] += shift;
+            }
+        }
+    }
+}
+
+/// The least `c_ij - g_j` of some x points with the y points of each part, `(rows, parts)`, in f32.
+fn least_by_part(
+    supports: Supports<'_>,
+    rows: &[u32],
+    parts: &Parts,
+    g: &[f64],
+    should_stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<f64>> {
+    let (x, y) = (supports.x.gather(rows), supports.y.gather(&parts.y_order));
+    let g: Vec<f64> = parts.y_order.iter().map(|&j| g[j as usize]).collect();
+    let level = g.iter().sum::<f64>() / g.len() as f64;
+    let tiles = Tiles::new(supports.cost, supports.dimension(), x, y, &g);
+    let stride = parts.largest().next_multiple_of(LANES);
+    let mut least = vec![0.0; rows.len() * parts.len()];
+    let complete = least.par_chunks_mut(ROWS * parts.len()).enumerate().map_init(
+        || vec![0.0_f32; ROWS * stride],
+        |product, (chunk, least)| {
+            let rows = chunk * ROWS..chunk * ROWS + least.len() / parts.len();
+            for (part, columns) in parts.offsets.windows(2).map(|w| w[0]..w[1]).enumerate() {
+                if should_stop() {
+                    return false;
+                }
+                tiles.multiply(rows.clone(), columns.clone(), product, stride);
+                for ((row, products), least) in
+                    rows.clone().zip(product.chunks_exact(stride)).zip(least.chunks_exact_mut(parts.len()))
+                {
+                    let products = &products[..columns.len().next_multiple_of(LANES)];
+                    let columns = columns.clone();
+                    let found = pulp::Arch::new().dispatch(RowLeast { tiles: &tiles, row, columns, products });
+                    least[part] = f64::from(found) - level;
+                }
+            }
+            true
+        },
+    );
+    complete.all(|done| done).then_some(least)
 }
 
 /// Shifts `s` for which `s_b - s_a <= w_ab` as far as possible, given `w`, `(parts, parts)`.
@@ -65,8 +174,14 @@ pub(crate) fn shifts(slack: &[f64], parts: usize) -> Vec<f64> {
 }
 
 /// The least `c_ij - f_i - g_j` of the x points of each part with the y points of each other, `(parts, parts)`, in f32;
-/// `f_i` is what makes each pair's own zero.
-fn slack_between(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], offsets: &[usize], g: &[f64]) -> Vec<f64> {
+/// `f_i` is what makes each pair's own zero. `None` if `should_stop` said so.
+fn slack_between(
+    supports: Supports<'_>,
+    [x_order, y_order]: [&[u32]; 2],
+    offsets: &[usize],
+    g: &[f64],
+    should_stop: &(dyn Fn() -> bool + Sync),
+) -> Option<Vec<f64>> {
     let (x, y) = (supports.x.gather(x_order), supports.y.gather(y_order));
     let g: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
     let own: Vec<f64> =
@@ -76,11 +191,14 @@ fn slack_between(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], offse
     let parts = offsets.len() - 1;
     let largest = offsets.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0).next_multiple_of(LANES);
     let mut slack = vec![0.0; parts * parts];
-    slack.par_chunks_exact_mut(parts).enumerate().for_each_init(
+    let complete = slack.par_chunks_exact_mut(parts).enumerate().map_init(
         || vec![0.0_f32; largest * largest],
         |product, (a, slack)| {
             let rows = offsets[a]..offsets[a + 1];
             for (b, slack) in slack.iter_mut().enumerate() {
+                if should_stop() {
+                    return false;
+                }
                 let columns = offsets[b]..offsets[b + 1];
                 tiles.multiply(rows.clone(), columns.clone(), product, largest);
                 *slack = f64::INFINITY;
@@ -95,9 +213,10 @@ fn slack_between(supports: Supports<'_>, x_order: &[u32], y_order: &[u32], offse
                     *slack = slack.min(f64::from(least) - level - own[i]);
                 }
             }
+            true
         },
     );
-    slack
+    complete.all(|done| done).then_some(slack)
 }
 
 /// The least reduced cost of a row over some columns; a value of its own, so that it keeps the vector instructions.

@@ -8,7 +8,7 @@ mod rounds;
 mod tiles;
 mod tree;
 
-pub(crate) use align::{align, shifts};
+pub(crate) use align::{align, align_by_sample, shifts};
 pub(crate) use candidates::{Pricing, lowered};
 pub(crate) use pricer::{DevicePricer, Pricer};
-pub(crate) use rounds::{DualBound, PricedRounds, relative_gap};
+pub(crate) use rounds::{DualBound, PricedRounds, as_share, relative_gap};

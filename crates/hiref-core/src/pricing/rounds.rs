@@ -154,6 +154,10 @@ impl<'a> PricedRounds<'a> {
 
 /// `(cost - bound) / |cost|`, at least 0; 0 for what no number can tell from a closed gap.
 pub(crate) fn relative_gap(cost: f64, bound: f64) -> f64 {
-    let open = cost - bound;
+    as_share(cost - bound, cost)
+}
+
+/// What is open of a cost as a share of it.
+pub(crate) fn as_share(open: f64, cost: f64) -> f64 {
     if open < f64::MIN_POSITIVE { 0.0 } else { open / cost.abs() }
 }

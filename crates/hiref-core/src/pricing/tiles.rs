@@ -10,6 +10,8 @@ use rayon::prelude::*;
 const ROWS: usize = 256;
 /// y points of a tile.
 const COLUMNS: usize = 256;
+/// Tiles between two questions whether to stop.
+const VISITS_BETWEEN_QUESTIONS: usize = 32;
 /// Entries compared at once.
 pub(super) const LANES: usize = 16;
 
@@ -283,11 +285,8 @@ pub(super) fn price(
         .map_init(
             || vec![0.0_f32; ROWS * COLUMNS.max(search.ranges.len())],
             |product, (block, ((columns, costs), floor))| {
-                if should_stop() {
-                    return false;
-                }
                 let rows = block * ROWS..block * ROWS + floor.len();
-                let lists = search.least_in_tiles(rows.clone(), product);
+                let Some(lists) = search.least_in_tiles(rows.clone(), product, should_stop) else { return false };
                 for (((i, list), floor), (columns, costs)) in
                     rows.zip(&lists).zip(floor).zip(columns.chunks_exact_mut(width).zip(costs.chunks_exact_mut(width)))
                 {
@@ -331,8 +330,14 @@ impl<'a> Search<'a> {
         Self { supports, g, width, x_order, y_order, tiles, ranges }
     }
 
-    /// The columns of least rounded reduced costs of some rows; ranges that may hold the least come first. `product` is scratch.
-    fn least_in_tiles(&self, rows: std::ops::Range<usize>, product: &mut [f32]) -> Vec<Least> {
+    /// The columns of least rounded reduced costs of some rows; ranges that may hold the least come first. `product` is scratch. `None` if
+    /// `should_stop` said so.
+    fn least_in_tiles(
+        &self,
+        rows: std::ops::Range<usize>,
+        product: &mut [f32],
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<Least>> {
         let Self { tiles, ranges, .. } = self;
         let (d, m, stride) = (self.supports.dimension(), self.supports.num_y(), ranges.len());
         let mut lists: Vec<Least> = rows.clone().map(|_| Least::new(self.width)).collect();
@@ -345,7 +350,10 @@ impl<'a> Search<'a> {
             .map(|range| (bounds.iter().skip(range).step_by(stride).copied().fold(f64::INFINITY, f64::min), range))
             .collect();
         visits.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        for (_, range) in visits {
+        for (visit, (_, range)) in visits.into_iter().enumerate() {
+            if visit % VISITS_BETWEEN_QUESTIONS == 0 && should_stop() {
+                return None;
+            }
             let wanted = |row: usize, list: &Least| bounds[row * stride + range] < list.threshold();
             if !lists.iter().enumerate().any(|(row, list)| wanted(row, list)) {
                 continue;
@@ -358,7 +366,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        lists
+        Some(lists)
     }
 
     /// Puts the listed columns of row i in order by their exact costs; returns its floor. Where rounding leaves the least one in doubt, the

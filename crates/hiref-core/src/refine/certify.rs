@@ -28,7 +28,7 @@ pub(crate) fn certify(
     if bound.is_none() {
         let mut g = pairing.g.clone();
         if session.supports.num_x() == session.supports.num_y() {
-            align(pricer, &pairing.y_of_x, &mut g, &pairing.block);
+            align(pricer, &pairing.y_of_x, &mut g, &pairing.block, &should_stop);
         }
         bound = c_transform_x(&g).map(|f| DualBound::new(f, g));
         advance();

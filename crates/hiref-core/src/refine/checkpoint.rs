@@ -113,8 +113,11 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::CheckpointMismatch`] and [`Error::BrokenCheckpoint`].
     pub(crate) fn continue_with(self, params: &HirefParams, problem: &Problem<'_>) -> Result<(Stage, Record), Error> {
-        // The time limit, and whether to certify the result, do not change the way to it.
-        let way = |params: &HirefParams| HirefParams { time_limit: None, certify: false, ..params.clone() };
+        // The time limit, and what is said of the result's distance from the optimum, do not change the way to it.
+        let way = |params: &HirefParams| {
+            let (time_limit, gap_rows) = (None, None);
+            HirefParams { time_limit, certify: false, estimate_gap: false, gap_rows, ..params.clone() }
+        };
         if way(&self.params) != way(params) {
             return Err(Error::CheckpointMismatch { what: "setting" });
         }
@@ -143,7 +146,7 @@ impl Checkpoint {
                     && shadow.len() == m - n
                     && !self.record.costs.is_empty()
             }
-            Stage::Cold | Stage::Warm(_) => false,
+            Stage::Cold | Stage::Warm(_) | Stage::Direct(_) => false,
         };
         if earlier && fits {
             Ok((self.stage, self.record))

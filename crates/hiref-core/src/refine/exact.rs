@@ -21,7 +21,7 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     let (effort, control, len) = (session.effort(), session.control, pairing.y_of_x.len());
     let mut g = pairing.g.clone();
     if len == session.supports.num_x() {
-        align(session.pricer(), &pairing.y_of_x, &mut g, &pairing.block);
+        align(session.pricer(), &pairing.y_of_x, &mut g, &pairing.block, &|| control.should_stop());
     }
     let mut rounds = PricedRounds::new(session.pricer(), pairing.y_of_x.clone(), g);
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };

@@ -2,7 +2,9 @@
 
 use super::warm_start::{Prices, WarmStart};
 use crate::permutation::Permutation;
+use crate::pricing::relative_gap;
 use crate::report::{LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
+use serde::{Deserialize, Serialize};
 
 /// A proof of how far a coupling is from the optimum at most: prices of all points under which no pair is cheaper than the sum of its
 /// two, so that no coupling is cheaper than their total.
@@ -17,6 +19,26 @@ pub struct Certificate {
     pub f: Vec<f64>,
     /// `(m,)`: potentials of the y points. Those of the larger side are never above 0.
     pub g: Vec<f64>,
+}
+
+/// An estimate of how far a coupling is from the optimum at most, from a random sample of points. It is no proof: the interval misses the
+/// duality gap with a chance of `1 - confidence`.
+///
+/// All gaps are shares of the mean cost. What is estimated is the duality gap under the solve's prices, which the distance from
+/// the optimum never exceeds: a coupling may be optimal where the gap is not 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct GapEstimate {
+    /// The duality gap, as the sample has it.
+    pub value: f64,
+    /// The lower end of its confidence interval.
+    pub low: f64,
+    /// The upper end: the coupling is no further from the optimum, with that confidence.
+    pub high: f64,
+    /// The chance that the interval holds the gap; 1 where every point was looked at.
+    pub confidence: f64,
+    /// Points looked at.
+    pub rows: usize,
 }
 
 /// The coupling and how it came about.
@@ -35,8 +57,12 @@ pub struct HirefOutput {
     pub sweeps: Vec<SweepReport>,
     /// The rounds of the exact solve, where the problem was small enough for one.
     pub rounds: Vec<RoundReport>,
-    /// A bound on the distance from the optimum, where one was asked for.
+    /// No coupling has a mean cost below this, as the certificate or the rounds of the exact solve have proved, where there were any.
+    pub dual_bound: Option<f64>,
+    /// The proof of a bound, where one was asked for.
     pub certificate: Option<Certificate>,
+    /// An estimate of the distance from the optimum, where one was asked for and nothing is proved.
+    pub gap_estimate: Option<GapEstimate>,
     /// Time spent.
     pub seconds: PhaseSeconds,
     /// Why it ended.
@@ -45,6 +71,11 @@ pub struct HirefOutput {
 }
 
 impl HirefOutput {
+    /// How far the cost is from the optimum at most, as a share of it, where that is proved: `(cost - bound) / |cost|`, at least 0.
+    pub fn relative_gap(&self) -> Option<f64> {
+        self.dual_bound.map(|bound| relative_gap(self.mean_cost, bound))
+    }
+
     /// What a later solve of the same points, once they have moved, can start from.
     pub fn warm_start(&self) -> WarmStart {
         WarmStart { permutation: self.permutation.clone(), prices: Some(self.prices.clone()) }

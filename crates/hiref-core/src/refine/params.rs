@@ -106,6 +106,10 @@ pub struct HirefParams {
     pub exact_limit: Option<usize>,
     /// Prove how far the cost is from the optimum at most.
     pub certify: bool,
+    /// Estimate how far the cost is from the optimum, where nothing is proved, from a sample of points.
+    pub estimate_gap: bool,
+    /// Points in that sample, at least 1; chosen from the work of the sweeps when absent.
+    pub gap_rows: Option<usize>,
 }
 
 impl Default for HirefParams {
@@ -120,6 +124,8 @@ impl Default for HirefParams {
             max_sweeps: None,
             exact_limit: None,
             certify: false,
+            estimate_gap: false,
+            gap_rows: None,
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::certify::certify;
 use super::checkpoint::State;
 use super::exact::{ExactOutcome, solve_exactly};
+use super::gap::estimate_gap;
 use super::multiscale;
-use super::output::{Certificate, HirefOutput};
+use super::output::{Certificate, GapEstimate, HirefOutput};
 use super::pairing::Pairing;
 use super::partition::Partition;
 use super::session::Session;
@@ -27,6 +28,8 @@ const WORTH_GOING_ON: f64 = 0.1;
 enum First {
     /// Optimal, since everything fits one leaf; or stopped among the leaves.
     Final { pairing: Pairing, complete: bool },
+    /// Optimal up to the rounding of a search in f32, which a round of pricing is to see.
+    Direct(Pairing),
     /// To be polished.
     Polish(Pairing, Origin),
 }
@@ -58,12 +61,16 @@ impl Session<'_> {
         let first = self.first_pairing(stage)?;
         let mut improved = match first {
             First::Final { pairing, complete } => Improved::without_sweeps(pairing, complete),
+            First::Direct(pairing) => self.end_exactly(Improved::without_sweeps(pairing, true)),
             First::Polish(pairing, origin) => self.improve(pairing, origin),
         };
         self.device_failure()?;
         let permutation = improved.pairing.to_permutation(self.supports.num_x());
         let mean_cost = mean_cost(self.problem, &permutation);
+        let proved = improved.bound.as_ref().map(|bound| bound.value);
         let certificate = self.certify(mean_cost, &mut improved);
+        let dual_bound = certificate.as_ref().map(|certificate| certificate.dual_bound).or(proved);
+        let gap_estimate = if dual_bound.is_none() { self.estimate_gap(mean_cost, &mut improved) } else { None };
         self.device_failure()?;
         let Improved { pairing: Pairing { g, block, .. }, termination, exact, rounds, .. } = improved;
         let Record { levels, sweeps, seconds, .. } = self.record;
@@ -75,7 +82,9 @@ impl Session<'_> {
             levels,
             sweeps,
             rounds,
+            dual_bound,
             certificate,
+            gap_estimate,
             seconds,
             termination,
             prices,
@@ -89,6 +98,7 @@ impl Session<'_> {
     /// The pairing that the improvements start from: the one handed in, or levels and leaves, or coarse groups to fine ones.
     fn first_pairing(&mut self, stage: Stage) -> Result<First, Error> {
         let partition = match stage {
+            Stage::Direct(pairing) => return Ok(First::Direct(pairing)),
             Stage::Polish(pairing, origin) => return Ok(First::Polish(pairing, origin)),
             Stage::Warm(pairing) if self.worth_going_on_from(&pairing) => {
                 self.record.costs.push(self.mean_cost(&pairing));
@@ -213,11 +223,26 @@ impl Session<'_> {
         }
         let bound = improved.bound.take();
         let certificate = self.timed(Phase::Certify, |session| certify(session, &improved.pairing, mean_cost, bound));
+        self.note_interrupt(improved);
+        certificate
+    }
+
+    /// The estimate of the gap, where one is asked for and the pairing is not known to be optimal.
+    fn estimate_gap(&mut self, mean_cost: f64, improved: &mut Improved) -> Option<GapEstimate> {
+        if !self.params.estimate_gap || improved.exact || improved.termination == Termination::Interrupted {
+            return None;
+        }
+        let estimate = self.timed(Phase::Certify, |session| estimate_gap(session, &improved.pairing, mean_cost));
+        self.note_interrupt(improved);
+        estimate
+    }
+
+    /// Notes that the observer has asked to stop since the improvements ended.
+    fn note_interrupt(&self, improved: &mut Improved) {
         if self.control.without_deadline().should_stop() {
             improved.termination = Termination::Interrupted;
             self.offer_polished(improved);
         }
-        certificate
     }
 
     /// Offers the state after the sweeps, if they came to their end, as the last to go on from.

@@ -9,6 +9,8 @@ use crate::report::{LevelReport, PhaseSeconds, SweepReport};
 pub(crate) enum Stage {
     /// Nothing yet.
     Cold,
+    /// Few points paired directly with many, optimal up to the rounding of a search in f32.
+    Direct(Pairing),
     /// Both sides split into co-clusters, perhaps not down to the leaves yet.
     Split(Partition),
     /// A pairing of an earlier solve, to be judged.

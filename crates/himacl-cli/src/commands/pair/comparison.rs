@@ -2,7 +2,7 @@
 
 use super::results::Files;
 use super::selection::Rejection;
-use super::{CHECKPOINT_SECONDS, PairArgs, Quality, Solver};
+use super::{CHECKPOINT_SECONDS, Certify, PairArgs, Quality, Solver};
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
 use crate::{Context, ExitStatus, SolveProgress};
@@ -111,6 +111,7 @@ struct Summary {
     rounds: [(); 0],
     dual_bound: Option<f64>,
     relative_gap: Option<f64>,
+    gap_estimate: Option<f64>,
     #[serde(flatten)]
     run: RunReport,
 }
@@ -131,7 +132,7 @@ pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -
         ("--tolerance", tolerance.is_some(), iterative),
         ("--warm-start", args.warm_start.is_some(), hierarchy),
         ("--quality", args.quality != Quality::default(), hierarchy),
-        ("--certify", args.certify, hierarchy),
+        ("--certify", args.certify != Certify::Sampled(None), hierarchy),
         ("--checkpoint-every", args.checkpoint_every.total_cmp(&CHECKPOINT_SECONDS).is_ne(), hierarchy),
     ];
     for (flag, given, owners) in flags {
@@ -333,6 +334,7 @@ pub(super) fn run(
         rounds: [],
         dual_bound: None,
         relative_gap: None,
+        gap_estimate: None,
         run: recorder.report(),
     };
     report::write_summary(output, &summary)?;

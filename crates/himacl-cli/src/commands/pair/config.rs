@@ -3,7 +3,7 @@
 use super::comparison::{self, Comparison};
 use super::names::{CHECKPOINT, FILES, PERMUTATION, WARM_START};
 use super::selection::Selection;
-use super::{PairArgs, Solver};
+use super::{Certify, PairArgs, Solver};
 use crate::Context;
 use crate::error::Error;
 use himacl::data::files::read_json;
@@ -79,7 +79,9 @@ impl PairConfig {
             quality: args.quality.into(),
             seed: context.seed.unwrap_or(0),
             time_limit: args.time_limit,
-            certify: args.certify,
+            certify: args.certify == Certify::Proof,
+            estimate_gap: matches!(args.certify, Certify::Sampled(_)),
+            gap_rows: if let Certify::Sampled(rows) = args.certify { rows } else { None },
             ..HirefParams::default()
         };
         if args.solver == Solver::Exact {
@@ -118,7 +120,7 @@ impl PairConfig {
         // In the solver's coordinates, and gathered for one level.
         let features = 2 * 4 * MOST_FEATURES.min(d as u64);
         // All points at once, in an order that keeps neighbours together.
-        let priced = if self.hiref.certify { wide } else { 0 };
+        let priced = if self.hiref.certify || self.hiref.estimate_gap { wide } else { 0 };
         let base = BASE_BYTES + points * (mapped + loaded + features + priced + BYTES_PER_POINT);
         if let Some(comparison) = &self.comparison {
             return base + comparison.memory_estimate(n, m, d, self.threads);

@@ -11,8 +11,8 @@ use himacl::data::files::{remove_if_present, write_atomic, write_atomic_with};
 use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, Metadata, write_npy_f32, write_npy_u32, write_npy_uids};
 use hiref_core::{
-    Certificate, CostKind, HirefOutput, LevelReport, Permutation, Problem, Quality, RoundReport, SweepReport,
-    Termination, WarmStart,
+    Certificate, CostKind, GapEstimate, HirefOutput, LevelReport, Permutation, Problem, Quality, RoundReport,
+    SweepReport, Termination, WarmStart,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -50,6 +50,8 @@ struct Summary<'a> {
     rounds: &'a [RoundReport],
     dual_bound: Option<f64>,
     relative_gap: Option<f64>,
+    /// Only where nothing is proved.
+    gap_estimate: Option<GapEstimate>,
     #[serde(flatten)]
     run: RunReport,
 }
@@ -125,8 +127,9 @@ impl Files<'_> {
             levels: &solved.levels,
             polish: &solved.sweeps,
             rounds: &solved.rounds,
-            dual_bound: solved.certificate.as_ref().map(|certificate| certificate.dual_bound),
-            relative_gap: solved.certificate.as_ref().map(|certificate| certificate.relative_gap),
+            dual_bound: solved.dual_bound,
+            relative_gap: solved.relative_gap(),
+            gap_estimate: solved.gap_estimate,
             run: recorder.report(),
         };
         report::write_summary(self.output, &summary)
@@ -148,15 +151,32 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
         Termination::Interrupted => "interrupted: go on with --resume",
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
-    let proof = solved.certificate.as_ref().map_or(String::new(), |certificate| {
-        let bound = format!("\nno pairing costs less than {:.6}", certificate.dual_bound);
-        // A cost of zero has no shares.
-        match certificate.relative_gap {
-            gap if gap.is_finite() => format!("{bound}: at most {:.4}% from the optimum", 100.0 * gap),
+    let distance = distance_from_optimum(solved).map_or(String::new(), |line| format!("\n{line}"));
+    format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){distance}\nwritten to {}", folder.display())
+}
+
+/// How far the result is from the optimum, proved or estimated; a cost of zero has no shares.
+fn distance_from_optimum(solved: &HirefOutput) -> Option<String> {
+    if let Some(bound) = solved.dual_bound.filter(|_| solved.certificate.is_some() || !solved.exact) {
+        let bound = format!("no pairing costs less than {bound:.6}");
+        return Some(match solved.relative_gap() {
+            Some(gap) if gap.is_finite() => format!("{bound}: at most {:.4}% from the optimum (proved)", 100.0 * gap),
             _ => bound,
-        }
-    });
-    format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){proof}\nwritten to {}", folder.display())
+        });
+    }
+    let GapEstimate { value, high, confidence, rows, .. } =
+        solved.gap_estimate.filter(|estimate| estimate.high.is_finite())?;
+    let share = |gap: f64| format!("{:.2}%", 100.0 * gap);
+    Some(if confidence < 1.0 {
+        format!(
+            "about {} from the optimum at most, and with {}% confidence no more than {} (estimated from {rows} rows)",
+            share(value),
+            100.0 * confidence,
+            share(high)
+        )
+    } else {
+        format!("at most {} from the optimum (all rows looked at)", share(value))
+    })
 }
 
 /// The largest f32 that is no larger: potentials rounded so still satisfy every constraint.

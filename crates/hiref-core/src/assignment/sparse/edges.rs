@@ -14,6 +14,19 @@ impl CandidateEdges {
         Self { offsets: vec![0; num_rows + 1], columns: Vec::new(), costs: Vec::new() }
     }
 
+    /// The candidates of each row, without repetition.
+    pub(crate) fn of_rows<R: Iterator<Item = (u32, f64)>>(rows: impl Iterator<Item = R>) -> Self {
+        let mut edges = Self::empty(0);
+        for row in rows {
+            for (column, cost) in row {
+                edges.columns.push(column);
+                edges.costs.push(cost);
+            }
+            edges.offsets.push(edges.columns.len());
+        }
+        edges
+    }
+
     pub(crate) fn num_rows(&self) -> usize {
         self.offsets.len() - 1
     }

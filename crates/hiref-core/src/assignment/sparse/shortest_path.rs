@@ -10,6 +10,8 @@ const BIDDING_ROUNDS: usize = 4;
 /// Displacements in a row that one such pass follows.
 const LONGEST_CHAIN: usize = 64;
 const ROWS_BETWEEN_QUESTIONS: usize = 64;
+/// Or so many columns reached.
+const REACHED_BETWEEN_QUESTIONS: usize = 1 << 18;
 
 /// A column waiting to be reached, nearest first, ties by index.
 struct Waiting {
@@ -35,10 +37,11 @@ impl Ord for Waiting {
 }
 
 /// Finds the assignment of least cost over candidate edges, among which each row's present partner must be; updates
-/// `y_of_x` and the column prices `g`, both `(m,)`. Afterwards every row is tight: `c_ij - g_j` is least, among its candidates, at
+/// `y_of_x` and the column prices `g`, `(m,)`. Afterwards every row is tight: `c_ij - g_j` is least, among its candidates, at
 /// its partner.
 ///
 /// Rows past those of `edges` stand for "no partner": they cost nothing with any column, so theirs must all have the largest price.
+/// Columns without a partner are free to take, and must have the largest price too.
 /// Rows whose partner is as good as their best up to [`rounding`] keep it. Returns the columns reached by all searches, the measure of the
 /// work done; `None`, with everything left in between, if `should_stop` said so. O(reached · edges per row · log).
 pub(crate) fn solve_sparse(
@@ -52,10 +55,13 @@ pub(crate) fn solve_sparse(
     for _ in 0..BIDDING_ROUNDS {
         search.bid();
     }
-    let mut reached = 0;
+    let (mut reached, mut asked_at) = (0, 0);
     for (count, row) in std::mem::take(&mut search.free_rows).into_iter().enumerate() {
-        if count % ROWS_BETWEEN_QUESTIONS == 0 && should_stop() {
-            return None;
+        if count % ROWS_BETWEEN_QUESTIONS == 0 || reached - asked_at > REACHED_BETWEEN_QUESTIONS {
+            asked_at = reached;
+            if should_stop() {
+                return None;
+            }
         }
         reached += search.augment(row);
     }

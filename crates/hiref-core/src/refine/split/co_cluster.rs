@@ -1,9 +1,10 @@
 //! Low-rank optimal transport of a batch of blocks: soft co-clusters by mirror descent, then exact sizes.
 
+use crate::error::Error;
 use crate::math::assign_to_capacities;
 use crate::ops::mirror_step;
 use crate::refine::partition::child_sizes;
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 /// Mirror-descent iterations; both factors move in each.
@@ -30,13 +31,24 @@ pub(crate) struct CoClusters {
 ///
 /// References: \[H25\] Algorithm 1; \[S21\] for the mirror descent, from which we differ by the fixed inner marginal, by
 /// updating the factors in turn, and by the projection's Newton solver.
-pub(crate) fn co_cluster(x: &Tensor, y: &Tensor, rank: usize, seeds: &Tensor) -> Result<CoClusters> {
+///
+/// # Errors
+/// [`Error::Interrupted`] if `should_stop` said so; a failed tensor operation.
+pub(crate) fn co_cluster(
+    x: &Tensor,
+    y: &Tensor,
+    rank: usize,
+    seeds: &Tensor,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<CoClusters, Error> {
     let (batch, size, _) = x.dims3()?;
     let (x_columns, y_columns) = (x.transpose(1, 2)?, y.transpose(1, 2)?);
     let zeros = Tensor::zeros((batch, rank, size), DType::F32, x.device())?;
     let mut gain = seeds.matmul(&x_columns)?;
     let (mut log_q, mut log_r) = (zeros.clone(), zeros.clone());
+    let go_on = || if should_stop() { Err(Error::Interrupted) } else { Ok(()) };
     for iteration in 0..ITERATIONS {
+        go_on()?;
         let progress = iteration as f64 / (ITERATIONS - 1) as f64;
         let step = STEPS.0 * (STEPS.1 / STEPS.0).powf(progress);
         let stepped = mirror_step(&log_q, &gain, step)?; // (2, B, r, s)
@@ -50,6 +62,7 @@ pub(crate) fn co_cluster(x: &Tensor, y: &Tensor, rank: usize, seeds: &Tensor) ->
     let mut labels_x = labels(&log_q, &capacities)?;
     let mut labels_y = labels(&log_r, &capacities)?;
     for _ in 0..HARD_ALTERNATIONS {
+        go_on()?;
         let gain = indicator(&labels_x, rank, x)?.matmul(x)?.matmul(&y_columns)?;
         labels_y = labels(&mirror_step(&zeros, &gain, HARD_STEP)?.get(0)?, &capacities)?;
         let gain = indicator(&labels_y, rank, y)?.matmul(y)?.matmul(&x_columns)?;
@@ -59,14 +72,14 @@ pub(crate) fn co_cluster(x: &Tensor, y: &Tensor, rank: usize, seeds: &Tensor) ->
 }
 
 /// The best labels of exact sizes for each block under `scores`, `(B, r, s)`.
-fn labels(scores: &Tensor, capacities: &[usize]) -> Result<Vec<Vec<u32>>> {
+fn labels(scores: &Tensor, capacities: &[usize]) -> Result<Vec<Vec<u32>>, Error> {
     let (_, rank, size) = scores.dims3()?;
     let scores = scores.flatten_all()?.to_vec1::<f32>()?;
     Ok(scores.par_chunks_exact(rank * size).map(|block| assign_to_capacities(block, capacities)).collect())
 }
 
 /// The hard factor of some labels, `(B, r, s)`, on the device of `like`.
-fn indicator(labels: &[Vec<u32>], rank: usize, like: &Tensor) -> Result<Tensor> {
+fn indicator(labels: &[Vec<u32>], rank: usize, like: &Tensor) -> Result<Tensor, Error> {
     let size = labels.first().map_or(0, Vec::len);
     let mut values = vec![0.0_f32; labels.len() * rank * size];
     for (block, labels) in values.chunks_exact_mut((rank * size).max(1)).zip(labels) {
@@ -74,7 +87,7 @@ fn indicator(labels: &[Vec<u32>], rank: usize, like: &Tensor) -> Result<Tensor> 
             block[label as usize * size + i] = 1.0;
         }
     }
-    Tensor::from_vec(values, (labels.len(), rank, size), like.device())
+    Ok(Tensor::from_vec(values, (labels.len(), rank, size), like.device())?)
 }
 
 #[cfg(test)]
@@ -86,7 +99,7 @@ mod tests {
 
     /// Two sides made of the same well-separated groups: the groups are the co-clusters.
     #[test]
-    fn finds_planted_groups() -> Result<()> {
+    fn finds_planted_groups() -> Result<(), Error> {
         let (rank, size, k) = (3, 60, 4);
         let mut rng = stream(6, &[]);
         let mut side = |offset: usize| -> Vec<f32> {
@@ -100,10 +113,10 @@ mod tests {
         };
         let centred = |values: Vec<f32>| {
             let points = Tensor::from_vec(values, (1, size, k), &Device::Cpu)?;
-            points.broadcast_sub(&points.mean_keepdim(1)?)
+            Ok::<_, Error>(points.broadcast_sub(&points.mean_keepdim(1)?)?)
         };
         let (x, y) = (centred(side(0))?, centred(side(1))?);
-        let found = co_cluster(&x, &y, rank, &y.narrow(1, 0, rank)?)?;
+        let found = co_cluster(&x, &y, rank, &y.narrow(1, 0, rank)?, &|| false)?;
         for i in 0..size {
             for j in 0..size {
                 let same_group = i % rank == (j + 1) % rank;

@@ -65,7 +65,7 @@ fn split(session: &Session<'_>, partition: &Partition, level: usize, rank: usize
             }
             Some((features, _)) => gather_resident(features, partition, blocks, level, rank, seed)?,
         };
-        let clusters = co_cluster(&x, &y, rank, &seeds_from_y)?;
+        let clusters = co_cluster(&x, &y, rank, &seeds_from_y, &|| control.should_stop())?;
         control.advance(Phase::Split, blocks.iter().map(|&block| partition.range(block).len() as u64).sum());
         Ok(clusters.into_blocks())
     };

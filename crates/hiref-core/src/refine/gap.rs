@@ -1,0 +1,166 @@
+//! How far from the optimum, as a sample of the points tells: an estimate with a confidence interval, and no proof.
+
+mod groups;
+mod interval;
+
+use super::output::GapEstimate;
+use super::pairing::Pairing;
+use super::session::Session;
+use crate::cost::CostKind;
+use crate::geometry::Supports;
+use crate::points::Rows;
+use crate::pricing::{Pricer, align_by_sample, as_share};
+use crate::report::Phase;
+use crate::rng::stream;
+use groups::Groups;
+use interval::mean_between;
+use rand::Rng;
+use rayon::prelude::*;
+use std::ops::RangeInclusive;
+
+/// How sure the interval is to hold the gap.
+const CONFIDENCE: f64 = 0.999;
+/// Rows looked at unless the parameters say how many. A sweep takes as long as some rows for each pair of a block: a sixteenth of the pairs
+/// keeps the estimate a small part of the sweeps' time, and depends on nothing but them.
+const ROWS: RangeInclusive<usize> = 1024..=8192;
+const ROWS_PER_PAIR_OF_A_BLOCK: f64 = 0.0625;
+
+/// Estimates the duality gap of a pairing under the prices that it was left with; `None` if the observer asked to stop.
+///
+/// For any prices g the mean cost exceeds the dual bound by the mean over x of the slack `(c_iπ(i) - g_π(i)) - min_j (c_ij - g_j)`, which
+/// is never negative, plus, where y points stay unmatched, what their prices lack to the largest. The former is estimated from random rows, drawn
+/// in proportion to an upper limit of their slack; the latter is known. The prices are made consistent across blocks by other rows, drawn
+/// beforehand, so that those of the estimate are independent of them. O(rows · m · d).
+pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: f64) -> Option<GapEstimate> {
+    let (supports, seed, control) = (session.supports, session.params.seed, session.control.without_deadline());
+    let (n, m) = (supports.num_x(), supports.num_y());
+    let should_stop = || control.should_stop();
+    let usual_rows = rows_of_solve(session);
+    let rows = session.params.gap_rows.unwrap_or(usual_rows).min(n);
+    control.begin(Phase::Certify, 2);
+    let mut g = pairing.g.clone();
+    if n == m {
+        align_by_sample(supports, &pairing.y_of_x, &mut g, &pairing.block, (usual_rows, seed), &should_stop)?;
+    } else {
+        count_from_unmatched(pairing, n, &mut g);
+    }
+    control.advance(Phase::Certify, 1);
+    let limits = Limits::new(supports, pairing, &g);
+    let unmatched: f64 = pairing.y_of_x[n..].iter().map(|&j| limits.highest - g[j as usize]).sum::<f64>() / n as f64;
+    let share = |gap: f64| as_share(gap + unmatched, mean_cost);
+    let estimate = if rows == n {
+        let all: Vec<u32> = (0..n as u32).collect();
+        let slack = limits.slack(pairing, &g, &all, &should_stop)?;
+        let gap = share(slack.iter().sum::<f64>() / n as f64);
+        GapEstimate { value: gap, low: gap, high: gap, confidence: 1.0, rows }
+    } else {
+        let drawn = limits.draw(rows, seed);
+        let mut distinct = drawn.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let slack = limits.slack(pairing, &g, &distinct, &should_stop)?;
+        let shares: Vec<f64> = drawn
+            .iter()
+            .map(|&i| {
+                let at = distinct.partition_point(|&other| other < i);
+                (slack[at] / limits.slack[i as usize]).clamp(0.0, 1.0)
+            })
+            .collect();
+        let mean = shares.iter().sum::<f64>() / rows as f64;
+        let (low, high) = mean_between(&shares, 1.0 - CONFIDENCE);
+        let [value, low, high] = [mean, low, high].map(|part| share(part * limits.mean));
+        GapEstimate { value, low, high, confidence: CONFIDENCE, rows }
+    };
+    control.advance(Phase::Certify, 1);
+    Some(estimate)
+}
+
+/// So many rows that the estimate takes a small part of the time of the sweeps.
+fn rows_of_solve(session: &Session<'_>) -> usize {
+    let pairs: usize = session.record.sweeps.iter().map(|sweep| sweep.block_size).sum();
+    ((ROWS_PER_PAIR_OF_A_BLOCK * pairs as f64) as usize).clamp(*ROWS.start(), *ROWS.end())
+}
+
+/// Shifts the prices of each block so that its unmatched points, which cost nothing, have the price zero.
+fn count_from_unmatched(pairing: &Pairing, num_x: usize, g: &mut [f64]) {
+    let blocks = pairing.block.iter().max().map_or(0, |&last| last as usize + 1);
+    let (mut unmatched, mut highest) = (vec![f64::NEG_INFINITY; blocks], vec![f64::NEG_INFINITY; blocks]);
+    for (x, &y) in pairing.y_of_x.iter().enumerate() {
+        let (block, price) = (pairing.block[y as usize] as usize, g[y as usize]);
+        highest[block] = price.max(highest[block]);
+        if x >= num_x {
+            unmatched[block] = price.max(unmatched[block]);
+        }
+    }
+    for (price, &block) in g.iter_mut().zip(&pairing.block) {
+        let (unmatched, highest) = (unmatched[block as usize], highest[block as usize]);
+        *price -= if unmatched.is_finite() { unmatched } else { highest };
+    }
+}
+
+/// What no row's slack exceeds.
+struct Limits<'a> {
+    supports: Supports<'a>,
+    /// The largest price.
+    highest: f64,
+    /// `(n,)`
+    own: Vec<f64>,
+    /// `(n,)`
+    slack: Vec<f64>,
+    mean: f64,
+}
+
+impl<'a> Limits<'a> {
+    fn new(supports: Supports<'a>, pairing: &Pairing, g: &[f64]) -> Self {
+        let n = supports.num_x();
+        let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        // No distance is negative; what the groups say of the rest is better as a rule.
+        let distance = supports.cost != CostKind::NegativeInnerProduct;
+        let bounds = Groups::new(supports, &pairing.y_of_x, g).bounds();
+        let (own, slack): (Vec<f64>, Vec<f64>) = (0..n as u32)
+            .into_par_iter()
+            .zip(bounds)
+            .map(|(i, bound)| {
+                let j = pairing.y_of_x[i as usize];
+                let own = supports.between(i, j) - g[j as usize];
+                let bound = if distance { bound.max(-highest) } else { bound };
+                // More than rounding can add to a slack; a row that is known to have none is not drawn but for that.
+                (own, (own - bound).max(0.0) + 1e-9 * (own.abs() + bound.abs()))
+            })
+            .unzip();
+        let mean = slack.iter().sum::<f64>() / n as f64;
+        Self { supports, highest, own, slack, mean }
+    }
+
+    /// Rows drawn with replacement, each as likely as its limit is large.
+    fn draw(&self, rows: usize, seed: u64) -> Vec<u32> {
+        let mut sum = 0.0;
+        let sums: Vec<f64> = self
+            .slack
+            .iter()
+            .map(|limit| {
+                sum += limit;
+                sum
+            })
+            .collect();
+        let mut rng = stream(seed, &[5]);
+        let last = sums.len() - 1;
+        let at = |target: f64| sums.partition_point(|&up_to| up_to <= target).min(last) as u32;
+        (0..rows).map(|_| at(sum * rng.random::<f64>())).collect()
+    }
+
+    /// The slack of some rows.
+    fn slack(
+        &self,
+        pairing: &Pairing,
+        g: &[f64],
+        rows: &[u32],
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<f64>> {
+        let x = self.supports.x.gather(rows);
+        let some = Supports { x: Rows::of(&x, self.supports.dimension()), ..self.supports };
+        let partners: Vec<u32> = rows.iter().map(|&i| pairing.y_of_x[i as usize]).collect();
+        let floor = Pricer::new(some, None).c_transform_x(&partners, g, should_stop)?;
+        Some(rows.iter().zip(floor).map(|(&i, floor)| (self.own[i as usize] - floor).max(0.0)).collect())
+    }
+}
