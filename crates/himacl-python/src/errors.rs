@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Input(String),
     /// A file or folder cannot be read or written.
     File(String),
+    /// More memory than there may be.
+    Memory(String),
     /// A fault of the machine or of ours.
     Other(String),
 }
@@ -26,6 +28,7 @@ impl Failure {
             Self::Interrupted => return PyKeyboardInterrupt::new_err("interrupted before a first result existed"),
             Self::Input(text) => ("InputError", text),
             Self::File(text) => ("FileError", text),
+            Self::Memory(text) => ("OutOfMemoryError", text),
             Self::Other(text) => ("Error", text),
         };
         let raised = py
@@ -81,6 +84,7 @@ impl From<himacl::Error> for Failure {
             himacl::Error::Align(inner) => inner.into(),
             himacl::Error::Data(inner) => inner.into(),
             himacl::Error::Encode(inner) => inner.into(),
+            himacl::Error::Memory { .. } => Self::Memory(text),
             himacl::Error::Tensor(_) => Self::Other(text),
             _ => Self::Input(text),
         }
