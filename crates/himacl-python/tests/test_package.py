@@ -78,6 +78,14 @@ def test_types() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
+def test_the_stubs_are_the_modules() -> None:
+    """Names, arguments and their order, by mypy's own comparison with the compiled module."""
+    pytest.importorskip("mypy")
+    command = [sys.executable, "-m", "mypy.stubtest", "himacl._himacl", "--concise"]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
 def test_the_stubs_name_what_there_is() -> None:
     import ast
 

@@ -118,6 +118,15 @@ def test_bfloat16_of_ml_dtypes(clouds: tuple[np.ndarray, np.ndarray]) -> None:
     assert (himacl.pair(x, y).y_of_x == himacl.pair(x.astype(np.float32), y.astype(np.float32)).y_of_x).all()
 
 
+def test_jax(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    jax = pytest.importorskip("jax.numpy")
+    x, y = (jax.asarray(cloud) for cloud in clouds)
+    assert (himacl.pair(x, y).y_of_x == himacl.pair(*clouds).y_of_x).all()
+    half = [side.astype(jax.bfloat16) for side in (x, y)]
+    wide = [np.asarray(side.astype(jax.float32)) for side in half]
+    assert (himacl.pair(*half).y_of_x == himacl.pair(*wide).y_of_x).all()
+
+
 def test_dlpack_alone_is_enough(clouds: tuple[np.ndarray, np.ndarray]) -> None:
     class Foreign:
         def __init__(self, array: np.ndarray) -> None:
@@ -231,6 +240,40 @@ def test_events(clouds: tuple[np.ndarray, np.ndarray]) -> None:
 
     with pytest.raises(RuntimeError, match="the listener's own"):
         himacl.pair(*clouds, progress=fail)
+
+
+def test_a_bar_shows_what_is_done(clouds: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    import tqdm.auto
+    from himacl import _progress
+
+    bars = []
+
+    class Bar:
+        def __init__(self, total: int, initial: int, desc: str, **_: object) -> None:
+            self.total, self.done, self.desc, self.closed = total, initial, desc, False
+            bars.append(self)
+
+        def update(self, more: int) -> None:
+            assert not self.closed
+            self.done += more
+
+        def set_postfix(self, **_: object) -> None: ...
+
+        def close(self) -> None:
+            self.closed = True
+
+    monkeypatch.setattr(_progress, "_PATIENCE", 0.0)
+    monkeypatch.setattr(_progress, "_somebody_looks", lambda: True)
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    x, y = (np.repeat(cloud, 12, axis=0) + np.float32(0.01) * np.arange(4800)[:, None] for cloud in clouds)
+    himacl.pair(x.astype(np.float32), y.astype(np.float32))
+    assert bars and all(bar.closed and bar.desc for bar in bars)
+    # Sweeps may end before those planned, and rounds before those allowed.
+    assert all(0 <= bar.done <= bar.total for bar in bars if bar.total)
+    monkeypatch.setattr(_progress, "_somebody_looks", lambda: False)
+    bars.clear()
+    himacl.pair(*clouds)
+    assert not bars
 
 
 def test_twenty_threads_at_once(clouds: tuple[np.ndarray, np.ndarray]) -> None:

@@ -87,4 +87,4 @@ def test_workers_may_solve() -> None:
             return himacl.pair(x, x[::-1].copy(), progress=False).mean_cost
 
     Solves()[0]
-    assert [value.item() for value in DataLoader(Solves(), batch_size=None, num_workers=2)] == [0.0] * 6
+    assert [float(value) for value in DataLoader(Solves(), batch_size=None, num_workers=2)] == [0.0] * 6

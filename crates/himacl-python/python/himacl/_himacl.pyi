@@ -2,11 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = [
+    "Coupling",
+    "Encoder",
+    "Map",
+    "__version__",
+    "align",
+    "baseline",
+    "command_line",
+    "encoders",
+    "pair",
+    "pairing_accuracy",
+    "retrieval",
+    "sinkhorn_divergence",
+    "train",
+]
 __version__: str
 
 _Listener = Callable[[str], None] | None
@@ -14,6 +29,7 @@ _Rows = NDArray[Any]
 _Matrix = NDArray[np.float32]
 _Integers = NDArray[np.int64]
 
+@final
 class Coupling:
     def y_of_x(self) -> _Integers: ...
     def figures(self) -> str: ...
@@ -23,6 +39,7 @@ class Coupling:
     def barycentric_projection(self, y: _Rows) -> _Matrix: ...
     def entropic_map(self, points: _Rows) -> _Matrix: ...
 
+@final
 class Map:
     def forward(self, rows: _Rows, threads: int | None) -> _Matrix: ...
     def backward(self, rows: _Rows, threads: int | None) -> _Matrix: ...
@@ -37,9 +54,10 @@ class Map:
     @staticmethod
     def load(folder: Path) -> Map: ...
 
+@final
 class Encoder:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         name: str | None,
         repo: str | None,
         family: str | None,
@@ -49,7 +67,7 @@ class Encoder:
         device: str,
         threads: int | None,
         on_event: _Listener,
-    ) -> None: ...
+    ) -> Encoder: ...
     @property
     def name(self) -> str: ...
     @property
