@@ -96,6 +96,7 @@ pub(super) fn text(
         dimension: projection.as_ref().map_or(Ok(transformer.hidden()), Linear::outputs)?,
         transformer,
         pooling,
+        left_out: 0,
         projections: projection.into_iter().map(|linear| (linear, Activation::Identity)).collect(),
         normalize: spec.normalize.unwrap_or(false),
         device: weights.device().clone(),

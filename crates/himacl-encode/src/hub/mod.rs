@@ -14,6 +14,7 @@ mod snapshot;
 mod transfer;
 
 pub use check::check_weights;
+pub(crate) use check::is_pointer;
 pub use client::{Event, Hub};
 pub use error::HubError;
 pub use settings::HubSettings;

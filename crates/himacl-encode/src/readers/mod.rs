@@ -3,16 +3,24 @@
 //! Every reader yields [`Record`]s in an order that depends on names and content alone, numbered from 0. A sample that
 //! cannot be used keeps its number and says why, so that rows never shift.
 
+mod budget;
 mod columns;
 mod dataset;
 mod decode;
 mod error;
 mod folder;
 mod input;
+mod json;
+#[cfg(test)]
+mod kinds_tests;
 mod lines;
+mod order;
 mod parquet_table;
+mod rows;
 mod sample;
+mod source;
 mod table;
+mod tar_file;
 #[cfg(test)]
 mod tests;
 mod webdataset;
@@ -22,3 +30,4 @@ pub use decode::decode_image;
 pub use error::ReadError;
 pub use input::expand_input;
 pub use sample::{ImageSource, Modality, Record, Sample};
+pub use tar_file::Member;

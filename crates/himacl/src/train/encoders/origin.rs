@@ -196,7 +196,7 @@ fn encoder_folder(
     named: Option<&Path>,
     watch: &dyn Watch,
 ) -> Result<PathBuf, Error> {
-    let files = if spec.files.is_empty() { Files::Encoder } else { Files::Named(spec.files.clone()) };
+    let files = spec.needed_files();
     if let Some(folder) = named {
         return Ok(local_snapshot(folder, &record.repo, &files)?.folder);
     }
