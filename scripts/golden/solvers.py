@@ -4,7 +4,7 @@ Set-up and use, from the root of the repository:
 
     python3 -m venv venv
     venv/bin/pip install pot==0.9.7.post1 ott-jax==0.6.0 jax==0.10.2 scipy==1.17.1
-    venv/bin/python scripts/golden/solvers.py crates/hiref-core/tests/golden [NAME ...]
+    venv/bin/python scripts/golden/solvers.py crates/hiref-baselines/tests/golden [NAME ...]
 
 Writes sinkhorn.json, progot.json, low_rank.json and minibatch.json, or those named. Points are rounded to float32 before anything is
 computed from them; everything else is float64. Potentials are those of the coupling relative to the product of the

@@ -1,4 +1,4 @@
-"""Fits a transport map with ott-jax on given samples for a given time: a child process of `hiref-bench monge`.
+"""Fits a transport map with ott-jax on given samples for a given time: a child process of `himacl-experiments monge`.
 
 Usage: python monge.py neural-dual|monge-gap --x X.npy --y Y.npy --test TEST.npy --output OUT.npy --seconds S [--seed N]
 

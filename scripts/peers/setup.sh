@@ -3,7 +3,7 @@
 #
 # Usage: scripts/peers/setup.sh [FOLDER [REQUIREMENTS]]
 #        (defaults: target/peers-venv, requirements.txt; needs Python 3.11 or later, 0.9 GB of disk)
-# requirements-neural.txt has what `hiref-bench monge` runs as well.
+# requirements-neural.txt has what `himacl-experiments monge` runs as well.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

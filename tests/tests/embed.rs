@@ -99,7 +99,8 @@ fn killed_runs_resume_to_the_same_bytes() {
     let mut last = arguments(&output);
     last.extend(["--threads".to_owned(), "1".to_owned()]);
     succeeded(&Command::new(BINARY).args(last).output().unwrap());
-    let of_the_run = |path: &Path| path == Path::new("config.toml") || path == Path::new("summary.json");
+    let of_the_run =
+        |path: &Path| [".himacl.toml", "config.toml", "summary.json"].iter().any(|name| path == Path::new(name));
     let bytes = |folder: &str| {
         let mut all = contents(Path::new(folder));
         all.retain(|path, _| !of_the_run(path));

@@ -273,7 +273,8 @@ impl Watch for StopsAfter {
 #[test]
 fn a_run_that_is_stopped_while_it_embeds_has_saved_its_steps() {
     let problem = Problem::new();
-    let changes = ["checkpoint.every_steps=0", "checkpoint.every_epochs=100"].map(str::to_owned);
+    let input = format!("data.source_input='{}'", problem.0.arg("texts.txt"));
+    let changes = ["checkpoint.every_steps=0", "checkpoint.every_epochs=100", &input].map(str::to_owned);
     let file = RecipeFile::read(&problem.0.path("recipe.toml"), &changes, None).unwrap();
     let recipe = file.problems[0].recipe.with_seed(3);
     let data = Dataset::load(&recipe, &Device::Cpu).unwrap();

@@ -87,7 +87,7 @@ fn without_a_network_the_cache_serves() {
     let cold = HubSettings { cache: scratch.path("empty"), ..cut };
     let error = refusal(&cold, "main");
     assert!(matches!(error, HubError::Network { attempts: 2, .. }), "{error}");
-    assert!(error.to_string().contains("--local"), "{error}");
+    assert!(error.to_string().contains("take them from there"), "{error}");
 }
 
 #[test]

@@ -23,7 +23,8 @@ fn pair(scratch: &Scratch, x: &str, y: &str, more: &[&str]) -> (Vec<u32>, Value)
     let out = scratch.path("out");
     let mut names: Vec<_> = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
-    let expected = ["config.toml", "pairs.parquet", "permutation.npy", "summary.json", "warm-start.safetensors"];
+    let expected =
+        [".himacl.toml", "config.toml", "pairs.parquet", "permutation.npy", "summary.json", "warm-start.safetensors"];
     assert_eq!(names.into_iter().filter(|name| name != "uids.npy").collect::<Vec<_>>(), expected);
     let summary = fs::read_to_string(out.join("summary.json")).unwrap();
     (read_u32(&out.join("permutation.npy")), serde_json::from_str(&summary).unwrap())

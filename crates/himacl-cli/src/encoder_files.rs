@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::interrupt;
-use super::printer::Task;
+use super::printer::ProgressTask;
 use crate::error::Error;
 use clap::Args;
 use himacl::encoder::registry::{self, EncoderSpec, Family};
@@ -49,7 +49,7 @@ pub(crate) fn obtain(spec: &EncoderSpec, local: Option<&Path>, context: &Context
         return Ok(local_snapshot(folder, &spec.repo, &files)?);
     }
     let hub = Hub::new(HubSettings::from_env())?;
-    let task: RefCell<Option<(String, Task)>> = RefCell::default();
+    let task: RefCell<Option<(String, ProgressTask)>> = RefCell::default();
     Ok(hub.fetch(
         &spec.repo,
         &spec.revision,

@@ -18,21 +18,6 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
-    /// `--resume` on a run that was made with other settings.
-    #[error(
-        "`{}` was made with {key} = {was}, this run has {key} = {now}: it cannot be resumed\n\
-         hint: choose another output folder, or pass --force to start over", path.display()
-    )]
-    ResumeMismatch {
-        /// The earlier run's config.toml.
-        path: PathBuf,
-        /// The first setting that differs.
-        key: String,
-        /// Its value then.
-        was: String,
-        /// Its value now.
-        now: String,
-    },
     /// A zero row has no direction.
     #[error("row {row} of `{}` is zero{}: it cannot be normalised\nhint: drop that row", path.display(), if *centered { " after centring" } else { "" })]
     ZeroRow {
@@ -101,6 +86,9 @@ pub enum Error {
         /// What is wrong.
         source: hiref_core::Error,
     },
+    /// The state of an interrupted run is not what was written.
+    #[error("`{}` is damaged: its checksum does not match\nhint: start over with --force", .0.display())]
+    DamagedCheckpoint(PathBuf),
     /// A warm start that does not pair these two sides.
     #[error("warm start `{}` does not fit x and y: {source}", path.display())]
     WarmStart {
@@ -170,9 +158,9 @@ pub enum Error {
         /// Encoders named.
         expected: usize,
     },
-    /// A folder that no training run made.
-    #[error("`{}` is not the folder of a training run (it has no config.toml)\nhint: --force only replaces earlier runs", .0.display())]
-    NotARun(PathBuf),
+    /// A file that is no page of a run, in the place of one.
+    #[error("`{}` is not a page of `himacl report`: it is not replaced\nhint: choose another file", .0.display())]
+    NotAReport(PathBuf),
     /// A run that maps both sides to a space of their own was asked for rows in the target's space.
     #[error("the run `{}` learnt a cost: it maps both sides to a space of their own\nhint: `--prepared` maps source rows there, `--prepare-only` target rows", .0.display())]
     LearnedCost(PathBuf),

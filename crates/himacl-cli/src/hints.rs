@@ -39,7 +39,18 @@ fn hint(error: &Error) -> Option<String> {
 fn of_data(error: &DataError) -> Option<&'static str> {
     match error {
         DataError::OutputExists(_) => {
-            Some("choose another one, pass --force to overwrite it, or --resume to go on with it")
+            Some("choose another one, pass --force to replace it, or --resume to go on with it")
+        }
+        DataError::OutputNotOurs { .. } => Some(
+            "--force and --resume touch nothing else: choose another folder, or move this one away (results of earlier \
+             versions, which wrote no such file, can still be read)",
+        ),
+        DataError::OutputOfOther { .. } => {
+            Some("choose another folder: --force and --resume touch only what the same command made")
+        }
+        DataError::ResumeMismatch { .. } => Some("choose another output folder, or pass --force to start over"),
+        DataError::ResumeInput { .. } => {
+            Some("bring the data back, choose another output folder, or pass --force to start over")
         }
         DataError::OutputFileExists(_) => Some("choose another one, or pass --force to overwrite it"),
         DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),

@@ -1,6 +1,8 @@
 //! The command line: arguments -> resolved settings -> one file per command -> exit status.
 
 mod args;
+pub mod chart;
+mod command_line;
 mod commands;
 mod context;
 mod device;
@@ -15,14 +17,14 @@ mod table;
 mod train_progress;
 
 pub use context::Context;
-pub use printer::{Printer, ProgressMode, Task};
+pub use printer::{Printer, ProgressMode, ProgressTask};
 pub use progress::SolveProgress;
 pub use train_progress::TrainProgress;
 
 pub use error::Error;
 
-use args::{Cli, Command};
 use clap::Parser;
+use command_line::{Cli, Command};
 use commands::{apply, download, embed, encoders, eval, pair, report as report_command, train};
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -114,7 +114,7 @@ impl Printer {
     ///
     /// # Panics
     /// Never: the bar's template is a constant.
-    pub fn task(&self, name: &str, unit: &str, total: u64) -> Task {
+    pub fn task(&self, name: &str, unit: &str, total: u64) -> ProgressTask {
         let template = match (unit, total) {
             (_, 0) => "{prefix:>10} {human_pos} {unit} {per_sec} {elapsed} {msg}",
             ("bytes", _) => "{prefix:>10} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}",
@@ -134,7 +134,7 @@ impl Printer {
             started: Instant::now(),
             last: Mutex::new(Instant::now()),
         });
-        let task = Task { bar, json: json.map(Arc::new) };
+        let task = ProgressTask { bar, json: json.map(Arc::new) };
         task.report("started");
         task
     }
@@ -155,12 +155,12 @@ impl Printer {
 
 /// The progress of one piece of work; may be advanced from several threads.
 #[derive(Debug)]
-pub struct Task {
+pub struct ProgressTask {
     bar: ProgressBar,
     json: Option<Arc<JsonTask>>,
 }
 
-impl Task {
+impl ProgressTask {
     /// Notes that `work` more units are done.
     pub fn advance(&self, work: u64) {
         self.bar.inc(work);
@@ -206,7 +206,7 @@ impl Task {
     }
 }
 
-impl Drop for Task {
+impl Drop for ProgressTask {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
         self.report("finished");

@@ -1,6 +1,6 @@
 //! The solver's events, shown by the printer.
 
-use super::printer::{Printer, Task};
+use super::printer::{Printer, ProgressTask};
 use crate::interrupt;
 use hiref_core::{Event, Observer, Phase};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 #[derive(Debug)]
 pub struct SolveProgress<'a> {
     printer: &'a Printer,
-    tasks: Mutex<Vec<(Phase, Task)>>,
+    tasks: Mutex<Vec<(Phase, ProgressTask)>>,
 }
 
 /// The events that are more than progress, as lines of `--progress json`.
@@ -29,7 +29,7 @@ impl<'a> SolveProgress<'a> {
         Self { printer, tasks: Mutex::default() }
     }
 
-    fn with_task(&self, phase: Phase, action: impl FnOnce(&Task)) {
+    fn with_task(&self, phase: Phase, action: impl FnOnce(&ProgressTask)) {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, task)) = tasks.iter().find(|(running, _)| *running == phase) {
             action(task);

@@ -1,7 +1,7 @@
 //! The tables that commands end with.
 
-use crate::report::{ProblemSummary, RunReport, TrainSummary};
-use himacl::train::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, MAIN_PROBLEM, Metrics};
+use crate::report::{Figures, ProblemSummary, RunReport, TrainSummary};
+use himacl::train::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, MAIN_PROBLEM};
 use std::fmt::Write;
 
 /// Columns of the retrieval table: heading, figure, decimals.
@@ -34,7 +34,7 @@ pub(crate) fn training(summary: &TrainSummary, report: &RunReport) -> String {
 }
 
 /// The figures of one map: `name` heads its row.
-pub(crate) fn retrieval(rows: &[(&str, &str)], metrics: &Metrics, deviation: &Metrics) -> String {
+pub(crate) fn retrieval(rows: &[(&str, &str)], metrics: &Figures, deviation: &Figures) -> String {
     let mut text =
         format!("{:NAME_WIDTH$}{:^w3$}{:^w3$}\n", "", "source to target", "target to source", w3 = 3 * WIDTH);
     let _ = write!(text, "{:NAME_WIDTH$}", "");
@@ -91,7 +91,7 @@ fn problem(name: &str, summary: &ProblemSummary) -> String {
     text
 }
 
-fn number(metrics: &Metrics, deviation: &Metrics, key: &str, decimals: usize) -> String {
+fn number(metrics: &Figures, deviation: &Figures, key: &str, decimals: usize) -> String {
     let Some(value) = metrics.get(key) else { return "-".to_owned() };
     match deviation.get(key) {
         Some(deviation) => format!("{value:.decimals$} ±{deviation:.decimals$}"),

@@ -1,6 +1,6 @@
 //! The progress of a training run, shown by the printer.
 
-use super::printer::{Printer, Task};
+use super::printer::{Printer, ProgressTask};
 use crate::interrupt;
 use himacl::train::Watch;
 use hiref_core::{Event, Observer};
@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 pub struct TrainProgress<'a> {
     printer: &'a Printer,
     title: String,
-    task: Mutex<Option<(u64, Task)>>,
+    task: Mutex<Option<(u64, ProgressTask)>>,
 }
 
 impl<'a> TrainProgress<'a> {

@@ -123,6 +123,11 @@ impl Embeddings {
         &self.metadata_files
     }
 
+    /// All files that the embeddings and their metadata are read from.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.shards.iter().map(|shard| &shard.path).chain(&self.metadata_files).cloned().collect()
+    }
+
     /// All values as f32, `(n * d,)`, row-major.
     ///
     /// # Errors

@@ -25,6 +25,79 @@ pub enum Error {
     /// An output folder already holds something.
     #[error("output folder `{}` exists and is not empty\nhint: choose another one", .0.display())]
     OutputExists(PathBuf),
+    /// An output folder that this program did not make, or an earlier version of it.
+    #[error(
+        "output folder `{}` was not made by this version of `himacl {command}`: it has no .himacl.toml\n\
+         hint: choose another folder, or move this one away; results of earlier versions, which wrote no such file, can be \
+         read, but not replaced or resumed", path.display()
+    )]
+    OutputNotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// The command that is to write into it.
+        command: &'static str,
+    },
+    /// An output folder of another command.
+    #[error(
+        "output folder `{}` holds the output of `himacl {found}`, not of `himacl {command}`\n\
+         hint: choose another folder", path.display()
+    )]
+    OutputOfOther {
+        /// The folder.
+        path: PathBuf,
+        /// The command that made it.
+        found: String,
+        /// The command that is to write into it.
+        command: &'static str,
+    },
+    /// Another process writes there.
+    #[error("`{}` is in use by {owner}\nhint: wait for it to end, or choose another output", path.display())]
+    OutputInUse {
+        /// The folder or file.
+        path: PathBuf,
+        /// Who, as far as is known.
+        owner: String,
+    },
+    /// A symbolic link among the files of an output folder.
+    #[error("`{}` is a symbolic link: nothing is written or replaced through it\nhint: choose another output folder", .0.display())]
+    OutputLink(PathBuf),
+    /// An input that the output would overwrite.
+    #[error("input `{}` lies in the output `{}`\nhint: choose another output", input.display(), output.display())]
+    InputInOutput {
+        /// The input.
+        input: PathBuf,
+        /// The output.
+        output: PathBuf,
+    },
+    /// `--resume` on a run that was made with other settings.
+    #[error(
+        "`{}` was made with {key} = {was}, this run has {key} = {now}: it cannot be resumed\n\
+         hint: choose another output folder", path.display()
+    )]
+    ResumeMismatch {
+        /// The folder.
+        path: PathBuf,
+        /// The first setting that differs.
+        key: String,
+        /// Its value then.
+        was: String,
+        /// Its value now.
+        now: String,
+    },
+    /// `--resume` on a run that was made of other data.
+    #[error(
+        "`{}` was made of other data: {input} is not what it was, so the run cannot be resumed\n\
+         hint: bring the data back, or choose another output folder", path.display()
+    )]
+    ResumeInput {
+        /// The folder.
+        path: PathBuf,
+        /// The first input that differs.
+        input: String,
+    },
+    /// A file to be replaced is no set of embeddings.
+    #[error("`{}` holds no embeddings: it is not replaced\nhint: choose another output", .0.display())]
+    NotEmbeddings(PathBuf),
     /// An output file already exists.
     #[error("output file `{}` exists\nhint: choose another one", .0.display())]
     OutputFileExists(PathBuf),

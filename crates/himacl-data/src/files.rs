@@ -1,111 +1,15 @@
-//! Files that are either whole or absent, and output folders that are never overwritten by accident.
+//! Files that are either whole or absent.
 
 use crate::error::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How the names of files begin and end that are being written.
 const TEMPORARY_PREFIX: &str = ".himacl-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
-
-/// What to do with output that already exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Existing {
-    /// Refuse to touch it.
-    #[default]
-    Refuse,
-    /// Overwrite it.
-    Overwrite,
-    /// Go on with it.
-    Resume,
-}
-
-/// An output folder, checked before the work and made when the input has proved to be sound.
-///
-/// A folder that this value made and nothing was written to is removed again when the value is dropped.
-#[derive(Debug)]
-pub struct OutputDir {
-    path: PathBuf,
-    made: Vec<PathBuf>,
-}
-
-impl OutputDir {
-    /// Checks that `path` can be an output folder; leaves nothing behind.
-    ///
-    /// # Errors
-    /// [`Error::OutputExists`] for a non-empty folder with [`Existing::Refuse`], [`Error::OutputNotAFolder`] where a file
-    /// is in the way, [`Error::Io`] where the nearest existing parent cannot be written to.
-    pub fn check(path: &Path, existing: Existing) -> Result<Self, Error> {
-        let here = std::path::absolute(path).map_err(Error::io("resolve", path))?;
-        // A parent that is a file makes `metadata` fail with a wording that does not say which, so every parent is asked.
-        let ancestor = here.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok());
-        let ancestor = ancestor.unwrap_or(&here);
-        if !ancestor.is_dir() {
-            return Err(Error::OutputNotAFolder { path: path.to_path_buf(), obstacle: ancestor.to_path_buf() });
-        }
-        if ancestor == here && existing == Existing::Refuse {
-            let mut entries = fs::read_dir(path).map_err(Error::io("list", path))?;
-            if entries.next().is_some() {
-                return Err(Error::OutputExists(path.to_path_buf()));
-            }
-        }
-        // Permissions, read-only mounts and the like: the sure way to know is to try.
-        tempfile::tempfile_in(ancestor).map_err(Error::io("write into", ancestor))?;
-        Ok(Self { path: path.to_path_buf(), made: Vec::new() })
-    }
-
-    /// Makes the folder and its parents.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn create(&mut self) -> Result<(), Error> {
-        let missing: Vec<PathBuf> = self
-            .path
-            .ancestors()
-            .take_while(|part| !part.as_os_str().is_empty() && !part.exists())
-            .map(Path::to_path_buf)
-            .collect();
-        fs::create_dir_all(&self.path).map_err(Error::io("make folder", &self.path))?;
-        self.made = missing;
-        Ok(())
-    }
-
-    /// The folder.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The path of a file in the folder.
-    pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.path.join(name)
-    }
-}
-
-impl Drop for OutputDir {
-    fn drop(&mut self) {
-        // Deepest first; `remove_dir` refuses a folder that holds something, and then its parents do too.
-        for folder in &self.made {
-            if fs::remove_dir(folder).is_err() {
-                break;
-            }
-        }
-    }
-}
-
-/// Checks that an output file may be written at `path`: it does not exist, or `existing` allows for it.
-///
-/// # Errors
-/// [`Error::OutputFileExists`], or [`Error::OutputNotAFolder`] where a parent is a file.
-pub fn check_output_file(path: &Path, existing: Existing) -> Result<(), Error> {
-    if path.exists() && existing == Existing::Refuse {
-        return Err(Error::OutputFileExists(path.to_path_buf()));
-    }
-    let folder = parent(path);
-    OutputDir::check(folder, Existing::Overwrite).map(drop)
-}
 
 /// Writes a file so that at every moment `path` holds either its former content or all of the new one.
 ///
@@ -128,7 +32,8 @@ pub fn write_atomic(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Res
 pub fn write_atomic_with(path: &Path, content: impl FnOnce(&mut File) -> Result<(), Error>) -> Result<(), Error> {
     let folder = parent(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX).suffix(TEMPORARY_SUFFIX);
+    let prefix = temporary_prefix(path);
+    builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
     #[cfg(unix)]
     let builder = builder.permissions(<Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o666));
     let mut temporary = builder.tempfile_in(folder).map_err(Error::io("write", path))?;
@@ -202,24 +107,45 @@ pub fn is_unfinished(path: &Path) -> bool {
 /// # Errors
 /// [`Error::Io`].
 pub fn remove_unfinished(folder: &Path) -> Result<(), Error> {
+    remove_temporary(folder, TEMPORARY_PREFIX, true)
+}
+
+/// As [`remove_unfinished`], of the file `path` alone.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_unfinished_of(path: &Path) -> Result<(), Error> {
+    remove_temporary(parent(path), &temporary_prefix(path), false)
+}
+
+/// Removes temporary files whose names begin with `prefix`, those of files with longer names too where `any`.
+fn remove_temporary(folder: &Path, prefix: &str, any: bool) -> Result<(), Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();
-        if is_unfinished(&path) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_meant = name.strip_prefix(prefix).is_some_and(|rest| any || !rest.contains('-'));
+        if is_meant && is_unfinished(&path) {
             remove_if_present(&path)?;
         }
     }
     Ok(())
 }
 
+/// How the name of the temporary file of `path` begins: with its own name, as far as file systems take it.
+fn temporary_prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{TEMPORARY_PREFIX}{}-", name.chars().take(40).collect::<String>())
+}
+
 /// Makes a rename within `folder` survive a power cut.
-fn sync_folder(folder: &Path) -> Result<(), Error> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     if cfg!(unix) {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("write into", folder))?;
     }
     Ok(())
 }
 
-fn parent(path: &Path) -> &Path {
+pub(crate) fn parent(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -241,50 +167,5 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "the temporary file is gone");
         write_text(&path, "new").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-    }
-
-    #[test]
-    fn existing_output_needs_a_flag() {
-        let folder = tempfile::tempdir().unwrap();
-        OutputDir::check(folder.path(), Existing::Refuse).expect("an empty folder is fine");
-        fs::write(folder.path().join("precious"), "x").unwrap();
-        let refused = OutputDir::check(folder.path(), Existing::Refuse).unwrap_err();
-        assert!(matches!(refused, Error::OutputExists(_)), "{refused}");
-        OutputDir::check(folder.path(), Existing::Overwrite).unwrap();
-        OutputDir::check(folder.path(), Existing::Resume).unwrap();
-        let file = folder.path().join("precious");
-        assert!(matches!(check_output_file(&file, Existing::Refuse), Err(Error::OutputFileExists(_))));
-        check_output_file(&file, Existing::Overwrite).unwrap();
-    }
-
-    #[test]
-    fn a_file_in_the_way_is_named() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, "x").unwrap();
-        for path in [file.clone(), file.join("deep/er")] {
-            match OutputDir::check(&path, Existing::Overwrite).unwrap_err() {
-                Error::OutputNotAFolder { obstacle, .. } => assert_eq!(obstacle, file),
-                other => panic!("{other}"),
-            }
-        }
-    }
-
-    #[test]
-    fn an_unused_folder_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b");
-        let mut output = OutputDir::check(&path, Existing::Refuse).unwrap();
-        assert!(!path.exists());
-        output.create().unwrap();
-        assert!(path.exists());
-        drop(output);
-        assert!(!folder.path().join("a").exists());
-
-        let mut output = OutputDir::check(&path, Existing::Refuse).unwrap();
-        output.create().unwrap();
-        write_text(&output.file("kept"), "x").unwrap();
-        drop(output);
-        assert!(path.join("kept").exists());
     }
 }

@@ -5,14 +5,16 @@ use super::embeddings::{Embeddings, Layout};
 use super::rows::ElementType;
 use super::{npy, safetensors};
 use crate::error::Error;
+use crate::files::write_atomic;
 use candle_core::{DType, Tensor};
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 /// Writes `rows`, `(n, d')`, at `path` in the layout of `input` (n rows of any dimension): one file of the same format,
 /// or a folder with shards of the same numbers and lengths and copies of the metadata. f64 is written as f32.
 ///
-/// Does not check whether `path` exists: see [`crate::files`].
+/// Does not check whether `path` exists: see [`crate::output`].
 ///
 /// # Errors
 /// [`Error::Overflow`] for values beyond f16 where the input has f16, [`Error::Io`].
@@ -39,15 +41,17 @@ pub fn write_like(input: &Embeddings, rows: &Tensor, path: &Path) -> Result<(), 
             for folder in folders.iter().flatten() {
                 fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
             }
+            // Metadata first: a shard that is missing is noticed by its metadata, should the process be killed.
+            for (number, source) in numbers.iter().zip(input.metadata_files()) {
+                let target = metadata.join(format!("metadata_{number}.parquet"));
+                let mut source = File::open(source).map_err(Error::io("read", source))?;
+                write_atomic(&target, |out| io::copy(&mut source, out).map(drop))?;
+            }
             let mut rest = values.as_slice();
             for (number, shard_rows) in numbers.iter().zip(input.shard_rows()) {
                 let (own, following) = rest.split_at(shard_rows * dimension);
                 write_npy(&path.join(shard_name(kind, number)), own)?;
                 rest = following;
-            }
-            for (number, source) in numbers.iter().zip(input.metadata_files()) {
-                let target = metadata.join(format!("metadata_{number}.parquet"));
-                fs::copy(source, &target).map_err(Error::io("write", &target))?;
             }
             Ok(())
         }

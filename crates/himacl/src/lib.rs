@@ -17,6 +17,7 @@ pub mod error;
 pub mod eval;
 pub mod map;
 pub mod objective;
+mod side;
 pub mod train;
 
 pub use error::Error;

@@ -4,9 +4,9 @@ use anyhow::{Context, ensure};
 use candle_core::{DType, Device, Tensor};
 use clap::Args;
 use hiref_kernels::{
-    Auction, Blocks, Buffer, Cost, NONE, Precision, Product, Projection, Queue, Rows, Scan, auction, block_means,
-    block_products, exact_least, finish_costs, gather_centred, gather_rows, mirror_step, pair_costs, prepare_rows,
-    scan_tile, split_digits,
+    Auction, Blocks, Buffer, Cost, DeviceRows, ExactSearch, NONE, Precision, Product, Projection, Queue, Scan, auction,
+    block_means, block_products, exact_least, finish_costs, gather_centred, gather_rows, mirror_step, pair_costs,
+    prepare_rows, scan_tile, split_digits,
 };
 use serde::Serialize;
 use std::fs;
@@ -112,7 +112,8 @@ pub(crate) fn run(args: &KernelsArgs) -> anyhow::Result<()> {
     let device = Device::new_cuda_with_stream(0)?;
     let Device::Cuda(cuda) = &device else { unreachable!("a CUDA device was opened") };
     ensure!(args.points >= 4096 && args.repeat > 0, "expected at least 4096 points and one run");
-    let queue = Queue::cuda(cuda.cuda_stream());
+    // SAFETY: the only queue, of the device's own stream.
+    let queue = unsafe { Queue::cuda(cuda.cuda_stream()) };
     Queue::keep_freed_memory(cuda.cuda_stream().context())?;
     let mut bench = Bench { queue: queue.clone(), repeat: args.repeat, copy: 1.0, product: 1.0, rates: Vec::new() };
     let (n, d) = (args.points, args.dimension);
@@ -164,7 +165,7 @@ fn measure_blocks(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow
     const SIZE: usize = 256;
     let queue = bench.queue.clone();
     let points = queue.upload(host)?;
-    let rows = Rows { values: points.view(), dimension: d, scales: None };
+    let rows = DeviceRows { values: points.view(), dimension: d, scales: None };
     // A permutation that leaves no neighbours.
     let index: Vec<u32> = (0..n as u64).map(|i| (i * 48_271 % n as u64) as u32).collect();
     let index = queue.upload(&index)?;
@@ -236,7 +237,7 @@ fn measure_blocks(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow
 fn measure_pricing(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyhow::Result<()> {
     let queue = bench.queue.clone();
     let points = queue.upload(host)?;
-    let rows = Rows { values: points.view(), dimension: d, scales: None };
+    let rows = DeviceRows { values: points.view(), dimension: d, scales: None };
     let cells = (n * d) as f64;
     let side = n.min(1 << 13);
     let (x, y) = (points.view().range(0..side * d), points.view().range((n - side) * d..n * d));
@@ -273,17 +274,14 @@ fn measure_pricing(bench: &mut Bench, host: &[f32], n: usize, d: usize) -> anyho
     bench.add("exact_least, 132 rows", [132.0 * 4.0 * cells, 132.0 * 3.0 * cells], || {
         let mut least = queue.upload(&[f64::INFINITY; 132])?;
         let mut columns = queue.upload(&[NONE; 132])?;
-        let x = &rows;
-        Ok(exact_least(
-            &queue,
-            Cost::SquaredEuclidean,
-            x,
-            &rows,
-            0,
-            g.view(),
-            searched.view(),
-            &mut least,
-            &mut columns,
-        )?)
+        let search = ExactSearch {
+            cost: Cost::SquaredEuclidean,
+            x: rows,
+            y: rows,
+            first_column: 0,
+            prices: g.view(),
+            rows: searched.view(),
+        };
+        Ok(exact_least(&queue, &search, &mut least, &mut columns)?)
     })
 }

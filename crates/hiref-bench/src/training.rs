@@ -3,9 +3,10 @@
 use anyhow::ensure;
 use candle_core::{Device, Tensor};
 use clap::{Args, ValueEnum};
+use himacl::eval::Metrics;
 use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::{Objective, Regression};
-use himacl::train::{Coupling, Embedded, Metrics, Precision, Recipe, Task, Trained, train};
+use himacl::train::{Coupling, Embedded, Precision, Recipe, Task, Trained, train};
 use hiref_core::Permutation;
 use std::time::Instant;
 

@@ -1,7 +1,6 @@
 //! What a solver asks while it works: whether to stop, and why.
 
-use crate::progress::{Event, Observer, Phase};
-use crate::termination::Termination;
+use crate::report::{Event, Observer, Phase, Termination};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -82,6 +81,11 @@ impl<'a> Control<'a> {
         }
     }
 
+    /// Why to stop, once something has said so: the observer may have said it once only.
+    pub(crate) fn reason(&self) -> Termination {
+        self.reason_to_stop().unwrap_or(Termination::Interrupted)
+    }
+
     /// Tells the observer.
     pub fn tell(&self, event: &Event) {
         self.observer.on_event(event);
@@ -90,6 +94,16 @@ impl<'a> Control<'a> {
     /// Tells the observer of work done.
     pub fn advance(&self, phase: Phase, work: u64) {
         self.tell(&Event::Advanced { phase, work });
+    }
+
+    /// Tells the observer that a phase begins, or is planned longer than it was.
+    pub fn begin(&self, phase: Phase, total: u64) {
+        self.tell(&Event::PhaseStarted { phase, total });
+    }
+
+    /// Offers the observer a state to go on from.
+    pub(crate) fn offer(&self, encode: &dyn Fn() -> Vec<u8>, last: bool) {
+        self.observer.on_checkpoint(encode, last);
     }
 }
 

@@ -5,8 +5,8 @@ use crate::cost::CostKind;
 use crate::error::Error;
 use crate::points::Points;
 use crate::problem::Problem;
-use crate::progress::Observer;
 use crate::refine::{HirefOutput, HirefParams, Quality, WarmStart};
+use crate::report::Observer;
 use candle_core::Device;
 
 /// Pairs two point sets one to one at the least total cost: a builder whose [`Pair::solve`] does it.

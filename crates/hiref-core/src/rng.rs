@@ -15,7 +15,7 @@ pub fn stream(seed: u64, path: &[u64]) -> StdRng {
 }
 
 /// A number for each index that orders indices at random, without a generator of its own.
-pub(crate) fn order_key(seed: u64, index: u64) -> u64 {
+pub fn order_key(seed: u64, index: u64) -> u64 {
     scramble(seed ^ scramble(index))
 }
 

@@ -2,10 +2,10 @@
 
 mod support;
 
-use candle_core::Device;
-use hiref_core::{CostKind, HirefOutput, HirefParams, Quality};
+use candle_core::{Device, DeviceLocation};
+use hiref_core::{CostKind, Error, HirefOutput, HirefParams, Problem, Quality};
 use hiref_testkit::{Instance, problems};
-use support::{check, ending_exact, fixture, problem, reference};
+use support::{check, ending_exact, fixture, matrix, problem, reference};
 
 /// The CPU, and the first CUDA device.
 fn devices() -> Vec<Device> {
@@ -73,6 +73,22 @@ fn an_exact_end_is_exact_on_every_device() {
         let off = (output.mean_cost - optimum).abs() / optimum;
         assert!(off < 1e-6, "{device:?}: {} for {optimum}", output.mean_cost);
     }
+}
+
+#[test]
+fn sides_on_different_devices_are_refused() {
+    let instance = problems::mixture(20, 20, 3, 1);
+    let (x, y) = (matrix(&instance.x, 3), matrix(&instance.y, 3));
+    for device in devices() {
+        let problem = Problem::new(x.to_device(&device).unwrap(), &y, CostKind::Cosine);
+        match problem {
+            Ok(_) => assert!(device.is_cpu()),
+            Err(error) => assert!(matches!(error, Error::DeviceMismatch { .. }) && !device.is_cpu(), "{error}"),
+        }
+    }
+    let (x, y) = (DeviceLocation::Cuda { gpu_id: 1 }, DeviceLocation::Cpu);
+    let error = Error::DeviceMismatch { x, y }.to_string();
+    assert!(error.starts_with("support `x` is on Cuda { gpu_id: 1 } and support `y` on Cpu, expected one device"));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use hiref_core::{CostKind, Error, HirefParams, Observer, Permutation, Problem, Side, UNMATCHED};
+use hiref_core::{CostKind, Error, ErrorKind, HirefParams, Marginals, Observer, Permutation, Problem, Side, UNMATCHED};
 use hiref_testkit::problems;
 use support::{matrix, problem};
 
@@ -108,6 +108,16 @@ fn a_warm_start_of_another_problem() {
         let error = solver.solve(&problem, Some(&warm.into()), &()).expect_err("must be refused");
         assert!(matches!(error, Error::WarmStartMismatch { x: 10, y: 12, .. }), "{error}");
     }
+}
+
+#[test]
+fn marginals_are_refused_where_every_point_has_the_same_mass() {
+    let problem = problem(&problems::mixture(3, 3, 2, 1), CostKind::default());
+    let marginals = Marginals::new(vec![1.0, 2.0, 3.0], vec![1.0; 3]).unwrap();
+    let error = HirefParams::default().check().unwrap().solve(&problem.with_marginals(marginals).unwrap(), None, &());
+    let error = error.expect_err("must be refused");
+    assert!(matches!(error, Error::MarginalsNotTaken { solver: "hiref" }), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Parameter);
 }
 
 #[test]

@@ -6,7 +6,6 @@ use hiref_core::{CostKind, Error, Event, HirefOutput, HirefParams, Observer, Pha
 use hiref_testkit::{Instance, exact_assignment, problems};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
 use support::{check, ending_exact, problem, reference, small_blocks};
 
 /// Says stop from the `after`-th question on.
@@ -113,7 +112,6 @@ fn stopping_in_each_phase_of_a_larger_problem() {
     let problem = problem(&instance, CostKind::Euclidean);
     for phase in [Phase::Split, Phase::Leaves, Phase::Polish, Phase::Exact] {
         let observer = StopIn { phase, begun: AtomicBool::new(false), events: Mutex::default() };
-        let started = Instant::now();
         let result = HirefParams::default().check().unwrap().solve(&problem, None, &observer);
         match (phase, result) {
             (Phase::Split, result) => assert!(matches!(result, Err(Error::Interrupted)), "{result:?}"),
@@ -124,7 +122,11 @@ fn stopping_in_each_phase_of_a_larger_problem() {
             }
             (_, Err(error)) => panic!("in {phase:?}: {error}"),
         }
-        assert!(started.elapsed().as_secs_f64() < 30.0);
+        // No more than what every thread had in hand.
+        let events = observer.events.into_inner().unwrap();
+        let done =
+            events.iter().filter(|event| matches!(event, Event::Advanced { phase: of, .. } if *of == phase)).count();
+        assert!(done <= rayon::current_num_threads(), "{done} units of work after the word, in {phase:?}");
     }
 }
 
@@ -176,12 +178,12 @@ fn a_time_limit_ends_the_sweeps() {
     let output = support::solve(&instance, CostKind::SquaredEuclidean, params);
     assert_eq!(output.termination, Termination::TimeLimit);
     assert!(output.sweeps.is_empty() && !output.exact);
-    let warm = HirefParams { time_limit: Some(0.5), max_sweeps: Some(10_000), ..small_blocks(1) };
-    let started = Instant::now();
-    let more = support::solve_from(&instance, CostKind::SquaredEuclidean, warm, Some(&output.warm_start()), &());
-    assert!(more.mean_cost <= output.mean_cost);
-    assert!(matches!(more.termination, Termination::TimeLimit | Termination::Converged));
-    assert!(started.elapsed().as_secs_f64() < 10.0);
+    // A warm start that is good enough to go on from is what comes back.
+    let good = support::solve(&instance, CostKind::SquaredEuclidean, HirefParams::default());
+    let warm = HirefParams { time_limit: Some(1e-6), ..HirefParams::default() };
+    let same = support::solve_from(&instance, CostKind::SquaredEuclidean, warm, Some(&good.warm_start()), &());
+    assert_eq!((same.termination, same.sweeps.len()), (Termination::TimeLimit, 0));
+    assert_eq!(same.permutation, good.permutation);
 }
 
 #[test]

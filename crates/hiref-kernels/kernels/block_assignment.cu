@@ -26,6 +26,8 @@ static __device__ inline void two_least(const float* row, const float* g, u32 si
         least = better ? other : least;
         column = better ? other_column : column;
     }
+    // Numbers that do not compare leave no least one; any column will do, and the rounds run out.
+    if (column == NONE) column = 0;
 }
 
 // min sum c[i, sigma(i)] for each block of costs (B, stride, stride), from prices g (B, stride), which are replaced by those found, and
@@ -43,7 +45,7 @@ extern "C" __global__ void auction(const float* costs, const u32* sizes, u32 str
     u32* target = column + stride;             // (stride,): where each listed row bids
     u32* list = target + stride;               // (2, stride): rows without a column, this round's and the next's
     u32* count = list + 2 * stride;            // (2,)
-    u32 size = sizes[blockIdx.x], warps = blockDim.x / WARP;
+    u32 size = min(sizes[blockIdx.x], stride), warps = blockDim.x / WARP;
     const float* cost = costs + (u64)blockIdx.x * stride * stride;
     u64 base = (u64)blockIdx.x * stride;
     for (u32 j = threadIdx.x; j < size; j += blockDim.x) {
@@ -118,16 +120,16 @@ extern "C" __global__ void auction(const float* costs, const u32* sizes, u32 str
 // Grid (stride / threads, blocks).
 extern "C" __global__ void find_shadows(const float* costs, const u32* sizes, u32 stride, const float* g,
                                         const u32* column_of_row, const u32* x_index, u32 num_x, u32* shadows) {
-    u32 i = blockIdx.x * blockDim.x + threadIdx.x, size = sizes[blockIdx.y];
+    u32 i = blockIdx.x * blockDim.x + threadIdx.x, size = min(sizes[blockIdx.y], stride);
     u64 base = (u64)blockIdx.y * stride;
     if (i >= size) return;
     u32 best = NONE;
-    if (x_index[base + i] >= num_x) {
-        u32 column = column_of_row[base + i];
+    u32 column = column_of_row[base + i];
+    if (x_index[base + i] >= num_x && column < size) {
         float least = INFINITY;
         for (u32 r = 0; r < size; r++) {
-            if (x_index[base + r] >= num_x) continue;
             u32 own = column_of_row[base + r];
+            if (x_index[base + r] >= num_x || own >= size) continue;
             const float* row = costs + (base + r) * stride;
             float slack = row[column] - row[own] + g[base + own];
             if (slack < least) {

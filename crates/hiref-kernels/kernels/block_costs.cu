@@ -40,16 +40,17 @@ extern "C" __global__ void block_products(const float* x, const float* y, u32 st
     }
 }
 
-// What is taken from each column, in f64: c(reference, y_j) up to a constant, the reference being the mean of the block's x.
+// What is taken from each column, in f64: c(reference, y_j) up to a constant, the reference being the mean of the block's x; 0 where there is
+// no such y.
 // A warp for each row of (blocks * stride).
-extern "C" __global__ void column_terms(u32 cost, const float* y, u32 dimension, const double* scales, const u32* index,
-                                        const u32* sizes, u32 stride, u32 blocks, const double* means, double* terms) {
+extern "C" __global__ void column_terms(u32 cost, const float* y, u32 num_y, u32 dimension, const double* scales,
+                                        const u32* index, const u32* sizes, u32 stride, u32 blocks, const double* means, double* terms) {
     u64 row = (u64)blockIdx.x * (blockDim.x / WARP) + warp_index();
     if (row >= (u64)blocks * stride) return;
     u32 block = (u32)(row / stride);
     double sum = 0.0;
-    if (row % stride < sizes[block]) {
-        u32 from = index[row];
+    u32 from = row % stride < sizes[block] ? index[row] : NONE;
+    if (from < num_y) {
         double scale = scales ? scales[from] : 1.0;
         for (u32 k = lane_index(); k < dimension; k += WARP) {
             double v = (double)y[(u64)from * dimension + k] * scale, mean = means[(u64)block * dimension + k];
@@ -66,7 +67,7 @@ extern "C" __global__ void finish_costs(u32 cost, float* costs, const double* te
                                         const u32* sizes, u32 stride, u32 blocks, float* extents, float* gaps) {
     u64 row = (u64)blockIdx.x * (blockDim.x / WARP) + warp_index();
     if (row >= (u64)blocks * stride) return;
-    u32 block = (u32)(row / stride), i = (u32)(row % stride), size = sizes[block];
+    u32 block = (u32)(row / stride), i = (u32)(row % stride), size = min(sizes[block], stride);
     float extent = 0.0f, gap = INFINITY;
     if (i < size) {
         bool absent = x_index[row] >= num_x;
@@ -92,13 +93,13 @@ extern "C" __global__ void finish_costs(u32 cost, float* costs, const double* te
     }
 }
 
-// costs[p] = c(x[rows[p]], y[columns[p]]) in f64; 0 where the x point is absent. A warp for each pair.
-extern "C" __global__ void pair_costs(u32 cost, const float* x, u32 num_x, const float* y, u32 dimension, const u32* rows,
-                                      const u32* columns, u64 count, double* costs) {
+// costs[p] = c(x[rows[p]], y[columns[p]]) in f64; 0 where either point is absent. A warp for each pair.
+extern "C" __global__ void pair_costs(u32 cost, const float* x, u32 num_x, const float* y, u32 num_y, u32 dimension,
+                                      const u32* rows, const u32* columns, u64 count, double* costs) {
     u64 pair = (u64)blockIdx.x * (blockDim.x / WARP) + warp_index();
     if (pair >= count) return;
     u32 i = rows[pair], j = columns[pair];
     double value = 0.0;
-    if (i < num_x) value = warp_cost(cost, x + (u64)i * dimension, y + (u64)j * dimension, dimension);
+    if (i < num_x && j < num_y) value = warp_cost(cost, x + (u64)i * dimension, y + (u64)j * dimension, dimension);
     if (lane_index() == 0) costs[pair] = value;
 }

@@ -46,7 +46,7 @@ extern "C" __global__ void partial_sums(const float* points, u32 num_points, u32
     SHARED_MEMORY(memory);
     double* slices = (double*)memory;  // (8, 32)
     u32 block = blockIdx.z, column = blockIdx.x * WARP + lane_index(), slice = warp_index();
-    u32 first = blockIdx.y * chunk, last = min(first + chunk, sizes[block]);
+    u32 first = blockIdx.y * chunk, last = min(first + chunk, min(sizes[block], stride));
     double sum = 0.0;
     if (column < dimension) {
         for (u32 r = first + slice; r < last; r += 8) {
@@ -70,7 +70,7 @@ extern "C" __global__ void reduce_means(const double* partial, u32 chunks, u32 d
                                         const u32* sizes, u32 stride, u32 absent_count, double* means) {
     SHARED_MEMORY(memory);
     u32* present = (u32*)memory;
-    u32 block = blockIdx.y, size = sizes[block];
+    u32 block = blockIdx.y, size = min(sizes[block], stride);
     if (threadIdx.x == 0) *present = absent_count ? size : 0;
     __syncthreads();
     if (!absent_count) {

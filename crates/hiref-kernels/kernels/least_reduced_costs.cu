@@ -58,14 +58,17 @@ extern "C" __global__ void scan_tile(u32 cost, const float* products, u32 rows, 
     }
 }
 
-// least[r] = min_j (c(x[rows[r]], y_j) - g_j) in f64 over the y points of this range, and its first column; updates what is there.
+// least[r] = min_j (c(x[rows[r]], y_j) - g_j) in f64 over the y points of this range, and its first column; updates what is there. Rows
+// without a point find nothing.
 // A thread block for each row.
-extern "C" __global__ void exact_least(u32 cost, const float* x, const float* y, u32 dimension, u32 num_y, u32 first_column,
+extern "C" __global__ void exact_least(u32 cost, const float* x, u32 num_x, const float* y, u32 dimension, u32 num_y, u32 first_column,
                                        const double* g, const u32* rows, double* least, u32* column) {
     SHARED_MEMORY(memory);
     double* values = (double*)memory;                    // (warps,)
     u32* columns = (u32*)(values + blockDim.x / WARP);   // (warps,)
-    const float* mine = x + (u64)rows[blockIdx.x] * dimension;
+    u32 row = rows[blockIdx.x];
+    if (row >= num_x) num_y = 0;
+    const float* mine = x + (u64)row * dimension;
     double best = INFINITY;
     u32 at = NONE;
     for (u32 j = warp_index(); j < num_y; j += blockDim.x / WARP) {
@@ -122,7 +125,7 @@ extern "C" __global__ void scan_parts(u32 cost, const float* products, u32 rows,
     if (task >= (u64)rows * part_count) return;
     u32 row = (u32)(task / part_count), part = first_part + (u32)(task % part_count);
     u32 first = offsets[part] > first_column ? offsets[part] - first_column : 0;
-    u32 last = min(offsets[part + 1] - first_column, columns);
+    u32 last = offsets[part + 1] > first_column ? min(offsets[part + 1] - first_column, columns) : 0;
     const float* mine = products + (u64)row * columns;
     float square = (float)x_squares[row], least = INFINITY;
     for (u32 j = first + lane_index(); j < last; j += WARP) {
@@ -136,7 +139,7 @@ extern "C" __global__ void scan_parts(u32 cost, const float* products, u32 rows,
         least = fminf(least, reduced - prices[j]);
     }
     least = warp_min(least);
-    if (lane_index() == 0) {
+    if (lane_index() == 0 && row_parts[row] < parts) {
         atomicMin(&slack[(u64)row_parts[row] * parts + part], ordered((float)((double)least - own[row])));
     }
 }

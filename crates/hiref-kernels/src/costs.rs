@@ -1,7 +1,7 @@
 //! Costs inside blocks of pairs.
 
 use crate::error::Error;
-use crate::gather::{Blocks, Rows};
+use crate::gather::{Blocks, DeviceRows};
 use crate::queue::{Buffer, Kernel, Launch, Queue, View, kernel, launch};
 
 /// What a pair costs, as the kernels number it.
@@ -57,7 +57,8 @@ pub fn block_products(
     }
 }
 
-/// What is taken from each column, `(B, stride)`, in f64: the cost between the block's `means` of x, `(B, d)`, and y, up to a constant.
+/// What is taken from each column, `(B, stride)`, in f64: the cost between the block's `means` of x, `(B, d)`, and y, up to a constant; 0 where
+/// there is no such y.
 ///
 /// # Errors
 /// No memory, or a failed launch.
@@ -67,15 +68,16 @@ pub fn block_products(
 pub fn column_terms(
     queue: &Queue,
     cost: Cost,
-    y: &Rows<'_>,
+    y: &DeviceRows<'_>,
     blocks: &Blocks<'_>,
     means: View<'_, f64>,
 ) -> Result<Buffer<f64>, Error> {
+    y.check();
     blocks.check();
     assert!(means.len() >= blocks.len() * y.dimension, "means of blocks");
     let count = blocks.len() * blocks.stride;
     let mut terms = queue.allocate(count)?;
-    // SAFETY: lengths asserted above; every y of a block exists, which callers of this crate's pairings guarantee.
+    // SAFETY: lengths asserted above; the kernel reads no y past the last.
     unsafe {
         launch!(
             queue,
@@ -83,6 +85,7 @@ pub fn column_terms(
             Launch::warps(count as u64),
             cost as u32,
             y.values,
+            y.len() as u32,
             y.dimension as u32,
             y.scales,
             blocks.index,
@@ -147,24 +150,24 @@ pub fn finish_costs(
     Ok(found)
 }
 
-/// `c(x[rows[p]], y[columns[p]])` for each pair in f64, `(P,)`; 0 where there is no such x. Points as they are: scales are not applied. O(P d).
+/// `c(x[rows[p]], y[columns[p]])` for each pair in f64, `(P,)`; 0 where there is no such x or y. Points as they are: scales are not applied. O(P d).
 ///
 /// # Errors
 /// No memory, or a failed launch.
 ///
 /// # Panics
-/// Rows and columns of different number.
+/// Rows and columns of different number, sides of different dimension.
 pub fn pair_costs(
     queue: &Queue,
     cost: Cost,
-    x: &Rows<'_>,
-    y: &Rows<'_>,
+    x: &DeviceRows<'_>,
+    y: &DeviceRows<'_>,
     rows: View<'_, u32>,
     columns: View<'_, u32>,
 ) -> Result<Buffer<f64>, Error> {
-    assert_eq!(rows.len(), columns.len(), "pairs");
+    assert_eq!((rows.len(), x.dimension), (columns.len(), y.dimension), "pairs of points of one space");
     let mut costs = queue.allocate(rows.len())?;
-    // SAFETY: as many pairs as costs; rows past the points are not read, columns exist as in `column_terms`.
+    // SAFETY: as many pairs as costs; the kernel reads no point past the last of either side.
     unsafe {
         launch!(
             queue,
@@ -174,6 +177,7 @@ pub fn pair_costs(
             x.values,
             x.len() as u32,
             y.values,
+            y.len() as u32,
             x.dimension as u32,
             rows,
             columns,

@@ -22,8 +22,11 @@ const MODULES: [(&str, &str); 5] = [
 const SHARED_BYTES: usize = 48 << 10;
 
 impl Queue {
-    /// A queue on a stream; cheap. Work of other streams that it depends on must be waited for by the caller.
-    pub fn cuda(stream: Arc<CudaStream>) -> Self {
+    /// A queue on a stream; cheap.
+    ///
+    /// # Safety
+    /// Two queues on different streams know nothing of each other; for their buffers holds what [`Queue::beside`] asks.
+    pub unsafe fn cuda(stream: Arc<CudaStream>) -> Self {
         Self::of(Cuda::new(stream))
     }
 
@@ -161,6 +164,10 @@ impl Cuda {
 impl Backend for Cuda {
     fn name(&self) -> &'static str {
         "cuda"
+    }
+
+    fn device(&self) -> usize {
+        self.stream.context().ordinal() + 1
     }
 
     fn allocate(&self, bytes: usize) -> Result<u64, Error> {

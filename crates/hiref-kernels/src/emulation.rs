@@ -59,6 +59,10 @@ impl Backend for Emulated {
         "emulated"
     }
 
+    fn device(&self) -> usize {
+        0
+    }
+
     fn allocate(&self, bytes: usize) -> Result<u64, Error> {
         // SAFETY: the layout is not empty; the block is filled before anyone sees it.
         let pointer = unsafe { alloc(layout(bytes)) };
@@ -237,7 +241,8 @@ mod tests {
 
     #[test]
     fn rows_are_sent_in_ranges() {
-        let queue = Queue::emulated(Schedule::Rising).beside().unwrap();
+        // SAFETY: no buffer is shared.
+        let queue = unsafe { Queue::emulated(Schedule::Rising).beside() }.unwrap();
         for rows in [0, 1, SENT_ROWS, 3 * SENT_ROWS + 2] {
             let sent = queue.send(rows, 3, |range, values: &mut [f32]| {
                 assert_eq!(values.len(), 3 * range.len());

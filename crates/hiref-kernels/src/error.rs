@@ -10,7 +10,6 @@ pub struct Error {
 }
 
 impl Error {
-    #[cfg_attr(not(any(feature = "cuda", feature = "emulation")), expect(dead_code, reason = "no device to be had"))]
     pub(crate) fn new(doing: impl Into<String>, reason: impl fmt::Display) -> Self {
         Self { doing: doing.into(), reason: reason.to_string() }
     }

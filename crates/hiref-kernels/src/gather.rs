@@ -10,7 +10,7 @@ const BLOCKS: usize = 1 << 13;
 
 /// Points in a queue's memory.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct DeviceRows<'a> {
     /// `(n, d)`, row-major.
     pub values: View<'a, f32>,
     /// Columns, d.
@@ -19,7 +19,7 @@ pub struct Rows<'a> {
     pub scales: Option<View<'a, f64>>,
 }
 
-impl Rows<'_> {
+impl DeviceRows<'_> {
     /// Number of rows, n.
     pub fn len(&self) -> usize {
         self.values.len() / self.dimension
@@ -29,6 +29,10 @@ impl Rows<'_> {
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
+
+    pub(crate) fn check(&self) {
+        assert!(self.scales.is_none_or(|scales| scales.len() >= self.len()), "a scale for each row");
+    }
 }
 
 /// Blocks of row indices, padded to one length: block b holds `index[b, ..sizes[b]]`. Indices past the points stand for "no point".
@@ -36,7 +40,7 @@ impl Rows<'_> {
 pub struct Blocks<'a> {
     /// `(B, stride)`
     pub index: View<'a, u32>,
-    /// `(B,)`, none above the stride.
+    /// `(B,)`; what is above the stride counts as the stride.
     pub sizes: View<'a, u32>,
     /// Padded length of a block.
     pub stride: usize,
@@ -54,7 +58,7 @@ impl Blocks<'_> {
     }
 
     pub(crate) fn check(&self) {
-        assert!(self.index.len() >= self.len() * self.stride, "indices of blocks");
+        assert!(self.index.len() >= self.len().saturating_mul(self.stride), "indices of blocks");
     }
 }
 
@@ -69,7 +73,12 @@ const fn of_file(name: &'static str) -> Kernel {
 ///
 /// # Panics
 /// A buffer that is too small.
-pub fn gather_rows(queue: &Queue, rows: &Rows<'_>, index: View<'_, u32>, out: &mut Buffer<f32>) -> Result<(), Error> {
+pub fn gather_rows(
+    queue: &Queue,
+    rows: &DeviceRows<'_>,
+    index: View<'_, u32>,
+    out: &mut Buffer<f32>,
+) -> Result<(), Error> {
     assert!(out.len() >= index.len() * rows.dimension, "gathered rows");
     let count = index.len() as u64;
     // SAFETY: `out` holds a row for each index, and the kernel reads rows below n only.
@@ -119,17 +128,15 @@ pub fn inverse_norms(queue: &Queue, values: View<'_, f32>, dimension: usize) -> 
 /// Buffers that are too small.
 pub fn prepare_rows(
     queue: &Queue,
-    rows: &Rows<'_>,
+    rows: &DeviceRows<'_>,
     centre: View<'_, f64>,
     out: &mut Buffer<f32>,
     squares: &mut Buffer<f64>,
 ) -> Result<(), Error> {
     let count = rows.len();
     assert!(out.len() >= count * rows.dimension && squares.len() >= count, "prepared rows");
-    assert!(
-        centre.len() == rows.dimension && rows.scales.is_none_or(|scales| scales.len() >= count),
-        "centre and scales"
-    );
+    rows.check();
+    assert_eq!(centre.len(), rows.dimension, "centre of rows");
     // SAFETY: lengths asserted above.
     unsafe {
         launch!(
@@ -156,10 +163,11 @@ pub fn prepare_rows(
 /// Indices that are too few.
 pub fn block_means(
     queue: &Queue,
-    rows: &Rows<'_>,
+    rows: &DeviceRows<'_>,
     blocks: &Blocks<'_>,
     absent_count: bool,
 ) -> Result<Buffer<f64>, Error> {
+    rows.check();
     blocks.check();
     let d = rows.dimension as u32;
     let chunks = (blocks.stride as u32).div_ceil(CHUNK);
@@ -216,12 +224,13 @@ pub fn block_means(
 /// Buffers that are too small.
 pub fn gather_centred(
     queue: &Queue,
-    rows: &Rows<'_>,
+    rows: &DeviceRows<'_>,
     blocks: &Blocks<'_>,
     means: View<'_, f64>,
     absent_count: bool,
     out: &mut Buffer<f32>,
 ) -> Result<(), Error> {
+    rows.check();
     blocks.check();
     let count = blocks.len() * blocks.stride;
     assert!(means.len() >= blocks.len() * rows.dimension && out.len() >= count * rows.dimension, "centred blocks");
@@ -264,7 +273,7 @@ mod tests {
             assert!((inverse * length(i) - 1.0).abs() < 1e-14);
         }
         let index = queue.upload(&[4_u32, 7, 0]).unwrap();
-        let rows = Rows { values: on.view(), dimension: d, scales: None };
+        let rows = DeviceRows { values: on.view(), dimension: d, scales: None };
         let mut out = queue.allocate(3 * d).unwrap();
         gather_rows(&queue, &rows, index.view(), &mut out).unwrap();
         assert_eq!(out.to_vec().unwrap(), [row(4), &vec![0.0; d], row(0)].concat());
@@ -273,7 +282,7 @@ mod tests {
         let index = [4_u32, 0, 2, 1, NONE, NONE];
         let (on_index, sizes) = (queue.upload(&index).unwrap(), queue.upload(&[3_u32, 2]).unwrap());
         let blocks = Blocks { index: on_index.view(), sizes: sizes.view(), stride: 3 };
-        let unit = Rows { scales: Some(norms.view()), ..rows };
+        let unit = DeviceRows { scales: Some(norms.view()), ..rows };
         for absent_count in [false, true] {
             let means = block_means(&queue, &unit, &blocks, absent_count).unwrap();
             let mut out = queue.allocate(6 * d).unwrap();

@@ -22,8 +22,8 @@ pub use costs::{BlockCosts, Cost, block_products, column_terms, finish_costs, pa
 #[cfg(feature = "emulation")]
 pub use emulation::Schedule;
 pub use error::Error;
-pub use gather::{Blocks, Rows, block_means, gather_centred, gather_rows, inverse_norms, prepare_rows};
-pub use pricing::{PartScan, Scan, exact_least, scan_parts, scan_tile, slack_of_bits, split_digits};
+pub use gather::{Blocks, DeviceRows, block_means, gather_centred, gather_rows, inverse_norms, prepare_rows};
+pub use pricing::{ExactSearch, PartScan, Scan, exact_least, scan_parts, scan_tile, slack_of_bits, split_digits};
 pub use projection::{MAX_RANK, Projection, mirror_step};
 pub use queue::{Buffer, Element, Precision, Product, Queue, View};
 

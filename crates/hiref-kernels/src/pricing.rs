@@ -2,7 +2,7 @@
 
 use crate::costs::Cost;
 use crate::error::Error;
-use crate::gather::Rows;
+use crate::gather::DeviceRows;
 use crate::queue::{Buffer, Kernel, Launch, Queue, View, kernel, launch};
 
 const fn of_file(name: &'static str) -> Kernel {
@@ -72,28 +72,41 @@ pub fn scan_tile(
     }
 }
 
-/// `min_j (c_ij - g_j)` over a range of y points in f64, for the x points listed in `rows`; updates `least` and `columns`, one entry each.
-/// Before the first range they are infinite and [`crate::NONE`]. Points as they are: scales are not applied. O(rows · y · d).
+/// A search of a range of y points by some x points.
+#[derive(Debug, Clone, Copy)]
+pub struct ExactSearch<'a> {
+    /// The cost.
+    pub cost: Cost,
+    /// All x points, as they are: scales are not applied.
+    pub x: DeviceRows<'a>,
+    /// The range of y points, likewise.
+    pub y: DeviceRows<'a>,
+    /// The index of its first among all y.
+    pub first_column: usize,
+    /// Their prices, one for each.
+    pub prices: View<'a, f64>,
+    /// Which x points search; those that do not exist find nothing.
+    pub rows: View<'a, u32>,
+}
+
+/// `min_j (c_ij - g_j)` over a range of y points in f64, for the x points listed; updates `least` and `columns`, one entry each.
+/// Before the first range they are infinite and [`crate::NONE`]. O(rows · y · d).
 ///
 /// # Errors
 /// A failed launch.
 ///
 /// # Panics
-/// Buffers that are too small.
-#[expect(clippy::too_many_arguments, reason = "two sides, a range, prices, and two results")]
+/// Buffers that are too small, sides of different dimension.
 pub fn exact_least(
     queue: &Queue,
-    cost: Cost,
-    x: &Rows<'_>,
-    y: &Rows<'_>,
-    first_column: usize,
-    g: View<'_, f64>,
-    rows: View<'_, u32>,
+    search: &ExactSearch<'_>,
     least: &mut Buffer<f64>,
     columns: &mut Buffer<u32>,
 ) -> Result<(), Error> {
-    assert!(g.len() == y.len() && least.len() >= rows.len() && columns.len() >= rows.len(), "rows to search");
-    // SAFETY: lengths asserted above; the rows exist.
+    let ExactSearch { cost, x, y, first_column, prices, rows } = *search;
+    assert!(prices.len() >= y.len() && x.dimension == y.dimension, "points to search");
+    assert!(least.len() >= rows.len() && columns.len() >= rows.len(), "rows that search");
+    // SAFETY: lengths asserted above; the kernel reads no x past the last.
     unsafe {
         launch!(
             queue,
@@ -101,11 +114,12 @@ pub fn exact_least(
             Launch { grid: [rows.len() as u32, 1, 1], threads: 256, shared_bytes: 8 * (8 + 4) },
             cost as u32,
             x.values,
+            x.len() as u32,
             y.values,
             x.dimension as u32,
             y.len() as u32,
             first_column as u32,
-            g,
+            prices,
             rows,
             least,
             columns
@@ -118,7 +132,7 @@ pub fn exact_least(
 pub struct PartScan<'a> {
     /// `(rows,)`: what is taken from each row's values.
     pub own: View<'a, f64>,
-    /// `(rows,)`: the part of each row.
+    /// `(rows,)`: the part of each row; rows of a part that does not exist are left out.
     pub row_parts: View<'a, u32>,
     /// `(parts + 1,)`: where the columns of each part begin, and the end.
     pub offsets: View<'a, u32>,
@@ -137,11 +151,11 @@ pub struct PartScan<'a> {
 pub fn scan_parts(queue: &Queue, scan: &Scan<'_>, parts: &PartScan<'_>, slack: &mut Buffer<u32>) -> Result<(), Error> {
     let (rows, columns) = (scan.x_squares.len(), scan.y_squares.len());
     let (first, count) = parts.reached;
-    let total = parts.offsets.len() - 1;
+    let total = parts.offsets.len().saturating_sub(1);
     assert!(scan.products.len() >= rows * columns && scan.prices.len() >= columns, "a tile of products");
     assert!(parts.own.len() >= rows && parts.row_parts.len() >= rows, "parts of rows");
-    assert!(first + count <= total && slack.len() >= total * total, "parts of columns");
-    // SAFETY: lengths asserted above; parts of rows are below their number, offsets rise up to the columns.
+    assert!(count <= total && first <= total - count && slack.len() >= total * total, "parts of columns");
+    // SAFETY: lengths asserted above; the kernel keeps to the tile's columns whatever the offsets, and leaves out rows of no part.
     unsafe {
         launch!(
             queue,

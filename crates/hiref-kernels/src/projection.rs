@@ -1,7 +1,7 @@
 //! The mirror-descent step and its projection.
 
 use crate::error::Error;
-use crate::queue::{Kernel, Launch, Queue, View, kernel, launch};
+use crate::queue::{Buffer, Kernel, Launch, Queue, View, kernel, launch};
 
 /// The most clusters that the kernels take: their sums must fit shared memory.
 pub const MAX_RANK: usize = 32;
@@ -51,28 +51,18 @@ pub unsafe fn mirror_step(
     gain: View<'_, f32>,
     out: View<'_, f32>,
 ) -> Result<(), Error> {
-    let Projection { batch, rank, size, step, tolerance, passes } = *shape;
+    let Projection { batch, rank, size, step, .. } = *shape;
     let len = batch * rank * size;
     assert!(rank <= MAX_RANK, "rank {rank}, at most {MAX_RANK}");
     assert!(log_q.len() == len && gain.len() == len && out.len() == 2 * len, "views of a mirror step");
     let (logits, factor) = (out.range(0..len), out.range(len..2 * len));
-    let tiles = size.div_ceil(TILE);
-    let tiles_per_chunk = tiles.div_ceil(MAX_CHUNKS);
-    let chunks = tiles.div_ceil(tiles_per_chunk);
-    let entries = rank * (rank + 1) / 2 + rank;
     for first in (0..batch).step_by(BLOCKS) {
         let blocks = (batch - first).min(BLOCKS);
         let part = first * rank * size..(first + blocks) * rank * size;
-        let (log_q, gain) = (log_q.range(part.clone()), gain.range(part.clone()));
-        let (logits, factor) = (logits.range(part.clone()), factor.range(part));
+        let [log_q, gain, logits, factor] = [log_q, gain, logits, factor].map(|view| view.range(part.clone()));
         let (length, count) = ((rank * size) as u64, blocks as u32);
         let mut largest = queue.allocate::<f32>(blocks)?;
-        let mut prices = queue.zeros::<f64>(blocks * rank)?;
-        let mut done = queue.zeros::<u32>(blocks)?;
-        let mut partial = queue.allocate::<f64>(blocks * chunks * entries)?;
         let over_length = (length.div_ceil(1024).min(4096)) as u32;
-        let moments_bytes = entries * 8 + rank * (TILE + 1) * 4;
-        let update_bytes = (entries + rank * rank + rank) * 8;
         // SAFETY: the views were cut to these blocks, the workspace is made for them, and the caller vouches for `out`.
         unsafe {
             launch!(
@@ -94,32 +84,10 @@ pub unsafe fn mirror_step(
                 length,
                 logits
             )?;
-            for _ in 0..passes {
-                launch!(
-                    queue,
-                    of_file("newton_moments"),
-                    Launch { grid: [chunks as u32, count, 1], threads: TILE as u32, shared_bytes: moments_bytes },
-                    logits,
-                    prices.view(),
-                    done.view(),
-                    rank as u32,
-                    size as u64,
-                    tiles_per_chunk as u32,
-                    &mut partial
-                )?;
-                launch!(
-                    queue,
-                    of_file("newton_update"),
-                    Launch { grid: [count, 1, 1], threads: 128, shared_bytes: update_bytes },
-                    partial.view(),
-                    chunks as u32,
-                    rank as u32,
-                    size as u64,
-                    tolerance,
-                    &mut prices,
-                    &mut done
-                )?;
-            }
+        }
+        let prices = cluster_prices(queue, &Projection { batch: blocks, ..*shape }, logits)?;
+        // SAFETY: as above; the prices are those of these blocks.
+        unsafe {
             launch!(
                 queue,
                 of_file("write_factor"),
@@ -133,4 +101,47 @@ pub unsafe fn mirror_step(
         }
     }
     Ok(())
+}
+
+/// The price of each cluster, `(B, r)`, that makes column sums equal, for logits `(B, r, s)`: Newton's method.
+fn cluster_prices(queue: &Queue, shape: &Projection, logits: View<'_, f32>) -> Result<Buffer<f64>, Error> {
+    let Projection { batch, rank, size, tolerance, passes, .. } = *shape;
+    let tiles = size.div_ceil(TILE);
+    let tiles_per_chunk = tiles.div_ceil(MAX_CHUNKS);
+    let chunks = tiles.div_ceil(tiles_per_chunk);
+    let entries = rank * (rank + 1) / 2 + rank;
+    let (moments_bytes, update_bytes) = (entries * 8 + rank * (TILE + 1) * 4, (entries + rank * rank + rank) * 8);
+    let mut prices = queue.zeros::<f64>(batch * rank)?;
+    let mut done = queue.zeros::<u32>(batch)?;
+    let mut partial = queue.allocate::<f64>(batch * chunks * entries)?;
+    for _ in 0..passes {
+        // SAFETY: the logits are those of these blocks, as the caller has checked, and the workspace is made for them.
+        unsafe {
+            launch!(
+                queue,
+                of_file("newton_moments"),
+                Launch { grid: [chunks as u32, batch as u32, 1], threads: TILE as u32, shared_bytes: moments_bytes },
+                logits,
+                prices.view(),
+                done.view(),
+                rank as u32,
+                size as u64,
+                tiles_per_chunk as u32,
+                &mut partial
+            )?;
+            launch!(
+                queue,
+                of_file("newton_update"),
+                Launch { grid: [batch as u32, 1, 1], threads: 128, shared_bytes: update_bytes },
+                partial.view(),
+                chunks as u32,
+                rank as u32,
+                size as u64,
+                tolerance,
+                &mut prices,
+                &mut done
+            )?;
+        }
+    }
+    Ok(prices)
 }

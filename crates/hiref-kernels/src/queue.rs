@@ -7,11 +7,22 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Types that kernels read and write: plain numbers, valid for any bits.
-pub trait Element: Copy + Default + Send + Sync + 'static {}
+/// Types that kernels read and write: f32, f64 and u32, plain numbers without padding that are valid for any bits. No other type can be one:
+///
+/// ```compile_fail,E0277
+/// impl hiref_kernels::Element for char {}
+/// ```
+pub trait Element: sealed::Plain + Copy + Default + Send + Sync + 'static {}
 impl Element for f32 {}
 impl Element for f64 {}
 impl Element for u32 {}
+
+mod sealed {
+    pub trait Plain {}
+    impl Plain for f32 {}
+    impl Plain for f64 {}
+    impl Plain for u32 {}
+}
 
 /// Where kernels run. Calls return at once where they can; [`Buffer::to_vec`] waits.
 #[derive(Clone)]
@@ -28,6 +39,8 @@ impl fmt::Debug for Queue {
 /// What a kind of device does for a queue. Pointers are the device's own.
 pub(crate) trait Backend: Send + Sync {
     fn name(&self) -> &'static str;
+    /// Tells devices apart: memory of one is none of another's.
+    fn device(&self) -> usize;
     fn allocate(&self, bytes: usize) -> Result<u64, Error>;
     /// # Safety
     /// The pointer comes from `allocate` with as many bytes and is not used again.
@@ -132,6 +145,8 @@ impl<T> Drop for Buffer<T> {
 pub struct View<'a, T> {
     pointer: u64,
     len: usize,
+    /// Where it is; not known of memory that belongs to someone else.
+    device: Option<usize>,
     element: PhantomData<&'a [T]>,
 }
 
@@ -142,7 +157,7 @@ impl<T: Element> View<'_, T> {
     /// `pointer` is that of `len` values on the queue's device, which live and stay as they are as long as the view is used by
     /// anything queued.
     pub unsafe fn from_raw(pointer: u64, len: usize) -> Self {
-        Self { pointer, len, element: PhantomData }
+        Self { pointer, len, device: None, element: PhantomData }
     }
 
     /// Number of values.
@@ -163,47 +178,47 @@ impl<T: Element> View<'_, T> {
     pub fn range(&self, range: Range<usize>) -> Self {
         assert!(range.start <= range.end && range.end <= self.len, "range {range:?} of {} values", self.len);
         let pointer = self.pointer + (range.start * size_of::<T>()) as u64;
-        Self { pointer, len: range.end - range.start, element: PhantomData }
+        Self { pointer, len: range.end - range.start, ..*self }
     }
 }
 
-/// A kernel's argument: its bits, or none (a null pointer).
+/// A kernel's argument: its bits, or none (a null pointer); and the device, if it is memory of one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Argument(u64);
+pub(crate) struct Argument(u64, Option<usize>);
 
 impl From<u32> for Argument {
     fn from(value: u32) -> Self {
-        Self(u64::from(value))
+        Self(u64::from(value), None)
     }
 }
 impl From<u64> for Argument {
     fn from(value: u64) -> Self {
-        Self(value)
+        Self(value, None)
     }
 }
 impl From<f32> for Argument {
     fn from(value: f32) -> Self {
-        Self(u64::from(value.to_bits()))
+        Self(u64::from(value.to_bits()), None)
     }
 }
 impl From<f64> for Argument {
     fn from(value: f64) -> Self {
-        Self(value.to_bits())
+        Self(value.to_bits(), None)
     }
 }
 impl<T> From<View<'_, T>> for Argument {
     fn from(view: View<'_, T>) -> Self {
-        Self(view.pointer)
+        Self(view.pointer, view.device)
     }
 }
 impl<T> From<Option<View<'_, T>>> for Argument {
     fn from(view: Option<View<'_, T>>) -> Self {
-        Self(view.map_or(0, |view| view.pointer))
+        view.map_or(Self(0, None), Self::from)
     }
 }
 impl<T> From<&mut Buffer<T>> for Argument {
     fn from(buffer: &mut Buffer<T>) -> Self {
-        Self(buffer.pointer)
+        Self(buffer.pointer, Some(buffer.backend.device()))
     }
 }
 
@@ -220,7 +235,7 @@ impl<T: Element> Buffer<T> {
 
     /// All of it, for reading.
     pub fn view(&self) -> View<'_, T> {
-        View { pointer: self.pointer, len: self.len, element: PhantomData }
+        View { pointer: self.pointer, len: self.len, device: Some(self.backend.device()), element: PhantomData }
     }
 
     /// Copies everything to the host; waits for the work queued before.
@@ -266,7 +281,8 @@ impl Queue {
     /// # Errors
     /// Not enough memory.
     pub fn allocate<T: Element>(&self, len: usize) -> Result<Buffer<T>, Error> {
-        let pointer = self.backend.allocate(len * size_of::<T>())?;
+        let too_much = || Error::new("allocation", format!("{len} values are more than memory can hold"));
+        let pointer = self.backend.allocate(len.checked_mul(size_of::<T>()).ok_or_else(too_much)?)?;
         Ok(Buffer { pointer, len, backend: self.backend.clone(), element: PhantomData })
     }
 
@@ -302,7 +318,9 @@ impl Queue {
         width: usize,
         mut fill: impl FnMut(Range<usize>, &mut [T]),
     ) -> Result<Buffer<T>, Error> {
-        let row_bytes = width * size_of::<T>();
+        let too_much = || Error::new("sending", format!("{rows} rows of {width} values are more than memory can hold"));
+        let row_bytes = width.checked_mul(size_of::<T>()).ok_or_else(too_much)?;
+        rows.checked_mul(row_bytes).ok_or_else(too_much)?;
         let pointer = self.backend.send(rows, row_bytes, &mut |range, pointer| {
             let len = range.len() * width;
             // SAFETY: the backend hands out memory for so many rows, aligned for every element; any bits are a value.
@@ -311,12 +329,16 @@ impl Queue {
         Ok(Buffer { pointer, len: rows * width, backend: self.backend.clone(), element: PhantomData })
     }
 
-    /// Another queue of the same device: its work runs beside this one's, but after what this one was given so far. Buffers of either may be
-    /// read by the other once their owner has been waited for.
+    /// Another queue of the same device: its work runs beside this one's, but after what this one was given so far.
+    ///
+    /// # Safety
+    /// Where work of one queue uses a buffer of the other, it is handed in after the buffer's last writing has been waited for
+    /// ([`Queue::synchronize`], or the start of this queue), and waited for before the buffer is written to again or dropped: the two queues
+    /// know nothing of each other.
     ///
     /// # Errors
     /// A device that fails.
-    pub fn beside(&self) -> Result<Self, Error> {
+    pub unsafe fn beside(&self) -> Result<Self, Error> {
         Ok(Self { backend: self.backend.beside()? })
     }
 
@@ -335,12 +357,19 @@ impl Queue {
         out: &mut Buffer<f32>,
     ) -> Result<(), Error> {
         let Product { batch, rows, columns, inner, .. } = *product;
-        assert!(
-            x.len >= batch * rows * inner && y.len >= batch * columns * inner && out.len >= batch * rows * columns,
-            "buffers of a product"
-        );
+        let holds = |len: usize, [a, b]: [usize; 2]| len >= batch.saturating_mul(a).saturating_mul(b);
+        let large_enough =
+            holds(x.len, [rows, inner]) && holds(y.len, [columns, inner]) && holds(out.len, [rows, columns]);
+        assert!(large_enough, "buffers of a product");
+        self.check_device(&[x.device, y.device, Some(out.backend.device())]);
         // SAFETY: lengths asserted above.
         unsafe { self.backend.multiply(product, x.pointer, y.pointer, out.pointer) }
+    }
+
+    /// Refuses memory of another device, which would be some other memory here.
+    fn check_device(&self, memory: &[Option<usize>]) {
+        let here = self.backend.device();
+        assert!(memory.iter().flatten().all(|&device| device == here), "memory of another device than the queue's");
     }
 
     /// # Safety
@@ -354,6 +383,7 @@ impl Queue {
         if launch.grid.contains(&0) {
             return Ok(());
         }
+        self.check_device(&arguments.iter().map(|argument| argument.1).collect::<Vec<_>>());
         // Little-endian: the address of eight bytes is that of a narrower number's, too.
         const { assert!(cfg!(target_endian = "little")) };
         let mut pointers: Vec<*mut c_void> =

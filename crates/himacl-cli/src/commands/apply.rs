@@ -4,10 +4,11 @@ use crate::args::existing;
 use crate::error::Error;
 use crate::{Context, ExitStatus};
 use clap::Args;
-use himacl::data::files::check_output_file;
-use himacl::data::{Embeddings, write_like};
+use himacl::data::output::{OutputDir, OutputFile, Plan};
+use himacl::data::{Embeddings, Layout, write_like};
 use himacl::train::Model;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,19 +53,19 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     prepare_only: bool,
 
-    /// Overwrite the output.
+    /// Replace the output of an earlier `apply`; what else lies in its folder stays.
     #[arg(long)]
     force: bool,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Error> {
-    check_output_file(&args.output, existing(args.force, false))?;
+    let input = Embeddings::open(&args.input, args.input_key.as_deref())?;
+    let mut output = Output::take(args, &input)?;
     let model = Model::load(&args.run, &context.device)?;
     if model.0.map.partner.is_some() && !(args.prepared || args.prepare_only) {
         return Err(Error::LearnedCost(args.run.clone()));
     }
-    let input = Embeddings::open(&args.input, args.input_key.as_deref())?;
     let rows = input.to_tensor(&context.device)?;
     let prepared = match (args.inverse, args.prepare_only) {
         (false, false) => model.forward(&rows)?,
@@ -77,7 +78,9 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
         (false, false) => model.0.target.invert(&prepared)?,
         (false, true) => model.0.source.invert(&prepared)?,
     };
-    write_like(&input, &mapped, &args.output)?;
+    output.begin()?;
+    write_like(&input, &mapped, output.path())?;
+    output.finish()?;
     context.printer.result(&format!(
         "{} rows of {} coordinates: {}",
         mapped.dims()[0],
@@ -85,4 +88,51 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
         args.output.display()
     ));
     Ok(ExitStatus::Done)
+}
+
+/// What the output is: in the layout of the input.
+enum Output {
+    File(OutputFile),
+    Folder(Box<OutputDir>, Option<Plan>),
+}
+
+impl Output {
+    fn take(args: &ApplyArgs, input: &Embeddings) -> Result<Self, Error> {
+        let existing = existing(args.force, false);
+        let inputs = [args.input.as_path(), args.run.as_path()];
+        let Layout::ClipFolder { kind, .. } = input.layout() else {
+            return Ok(Self::File(OutputFile::open(&args.output, existing, inputs)?));
+        };
+        let folder = OutputDir::open(&args.output, "apply", existing)?;
+        folder.refuse_inputs(inputs)?;
+        let plan = Plan {
+            command: "apply".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            files: vec![format!("{kind}/{kind}_#.npy"), "metadata/metadata_#.parquet".to_owned()],
+            inputs: BTreeMap::new(),
+            settings: toml::Table::new(),
+        };
+        Ok(Self::Folder(Box::new(folder), Some(plan)))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::File(file) => file.path(),
+            Self::Folder(folder, _) => folder.path(),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Folder(folder, plan) => Ok(plan.take().map_or(Ok(()), |plan| folder.begin(plan))?),
+            Self::File(_) => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        match self {
+            Self::Folder(folder, _) => Ok(folder.finish()?),
+            Self::File(_) => Ok(()),
+        }
+    }
 }

@@ -3,17 +3,18 @@
 use crate::encoder_files::{RepoArgs, obtain};
 use crate::error::Error;
 use crate::interrupt;
-use crate::report::{Recorder, RunReport, check_same_config, write_config, write_summary};
+use crate::report::{Recorder, RunReport, write_config, write_summary};
 use crate::{Context, ExitStatus};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
-use himacl::data::files::{Existing, OutputDir};
-use himacl::embed::{EmbedModel, EmbedOutput, EmbedParams, Progress, Towers, embed};
+use himacl::data::output::{Depth, Existing, OutputDir, Plan, fingerprint};
+use himacl::embed::{EMBED_FILES, EmbedEvent, EmbedModel, EmbedOutput, EmbedParams, Towers, embed};
 use himacl::encoder::registry::{EncoderSpec, Family};
 use himacl::encoder::{Encoder, EncoderError, weight_files};
-use himacl::hub::{Snapshot, files_sha256};
+use himacl::hub::{Snapshot, descriptions, files_sha256};
 use himacl::readers::{Dataset, Modality, ReadOptions, expand_input};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -162,13 +163,14 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     }
 
     // All that can be refused is refused before work starts or anything is written.
-    let mut output = OutputDir::check(&args.output.output, args.output.existing())?;
+    let mut output = OutputDir::open(&args.output.output, "embed", args.output.existing())?;
     let read = |modality| ReadOptions {
         modality,
         image_column: args.image_column.clone(),
         caption_column: args.caption_column.clone(),
     };
     let files = expand_input(&args.input).map_err(Error::from)?;
+    output.refuse_inputs(files.iter().chain(&args.local).map(PathBuf::as_path))?;
     let local = |index: usize| args.local.get(index).map(PathBuf::as_path);
     let snapshots: Vec<Snapshot> = recorder.time("fetch", || {
         specs.iter().enumerate().map(|(index, spec)| obtain(spec, local(index), context)).collect::<Result<_, Error>>()
@@ -176,22 +178,18 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     let specs = prompted(specs, &snapshots, args.prompt.as_deref())?;
     let towers = recorder.time("load", || load(&specs, &snapshots, args.precision, context))?;
     let modality = modality(args.modality, &towers)?;
-    let dataset = Dataset::open(files, read(modality))?;
+    let dataset = Dataset::open(files.clone(), read(modality))?;
     let config = config(args, modality, &specs, &snapshots, context)?;
     config.params.check().map_err(Error::from)?;
-    if args.output.resume {
-        let is_free = |name: &str| FREE_KEYS.contains(&name);
-        check_same_config(&output.file("config.toml"), &toml::Table::try_from(&config)?, &is_free)?;
-        if output.file("summary.json").is_file() {
-            printer.result(&format!("`{}` is finished already", output.path().display()));
-            return Ok(ExitStatus::Done);
-        }
+    let plan = recorder.time("fingerprint", || plan(&config, &files, &snapshots, output.path()))?;
+    let goes_on = output.goes_on(&plan, &|name| FREE_KEYS.contains(&name))?;
+    if goes_on && output.file("summary.json").is_file() {
+        let folder = output.path().display().to_string();
+        output.finish()?;
+        printer.result(&format!("`{folder}` is finished already"));
+        return Ok(ExitStatus::Done);
     }
-    output.create()?;
-    if !args.output.resume {
-        // The earlier run's settings must not vouch for what is left of it.
-        himacl::data::files::remove_if_present(&output.file("summary.json"))?;
-    }
+    output.begin(plan)?;
     write_config(&output, &config)?;
 
     printer.info(&format!(
@@ -212,8 +210,8 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         &config.params,
         existing,
         &|progress| match progress {
-            Progress::Resumed(records) => task.set_done(records),
-            Progress::Advanced(records) => task.advance(records),
+            EmbedEvent::Resumed(records) => task.set_done(records),
+            EmbedEvent::Advanced(records) => task.advance(records),
         },
         &interrupt::requested,
     )?;
@@ -236,8 +234,33 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         samples_per_second: (done.records_now > 0).then_some(done.records_now as f64 / seconds),
     };
     write_summary(&output, &summary)?;
-    printer.result(&describe(&done, seconds, output.path()));
+    let line = describe(&done, seconds, output.path());
+    output.finish()?;
+    printer.result(&line);
     Ok(ExitStatus::Done)
+}
+
+/// What the run makes, and of what: the dataset's files, sampled where they are large, and all files of the encoders but
+/// the weights, which the settings tell of. Pictures that a table names by their paths are not looked at.
+fn plan(config: &EmbedConfig, files: &[PathBuf], snapshots: &[Snapshot], output: &Path) -> Result<Plan, Error> {
+    let mut inputs = BTreeMap::from([("--input".to_owned(), fingerprint(files, Some(output), Depth::Sampled)?)]);
+    for (encoder, Snapshot { folder, .. }) in config.encoders.iter().zip(snapshots) {
+        for name in descriptions(folder)? {
+            let print = fingerprint(&[folder.join(&name)], None, Depth::Whole)?;
+            inputs.insert(format!("{name} of the encoder {}", encoder.name), print);
+        }
+    }
+    let mut settings = toml::Table::try_from(config)?;
+    // The same words mean another place in another folder.
+    let place = std::path::absolute(&config.input).map_err(Error::io("resolve", Path::new(&config.input)))?;
+    settings.insert("input_path".to_owned(), place.to_string_lossy().into_owned().into());
+    Ok(Plan {
+        command: "embed".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        files: EMBED_FILES.map(ToOwned::to_owned).to_vec(),
+        inputs,
+        settings,
+    })
 }
 
 /// The encoders with the prompt that was asked for, those of texts.

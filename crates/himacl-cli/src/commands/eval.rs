@@ -2,15 +2,17 @@
 
 use crate::args::existing;
 use crate::error::Error;
-use crate::report::{Recorder, WithReport, write_config, write_summary};
+use crate::report::{Figures, Recorder, WithReport, write_config, write_summary};
 use crate::table;
 use crate::{Context, ExitStatus};
 use clap::Args;
-use himacl::data::files::OutputDir;
+use himacl::data::output::{OutputDir, Plan};
 use himacl::data::{Embeddings, read_npy_u32};
 use himacl::eval;
-use himacl::train::{self, AlignmentMode, Dataset, Metrics, Model};
+use himacl::eval::Metrics;
+use himacl::train::{self, AlignmentMode, Dataset, Model};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
@@ -63,7 +65,11 @@ struct Evaluation<'a> {
 pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Error> {
     let recorder = Recorder::start(context.device_name(), context.threads);
     let existing = existing(args.force, false);
-    let output = args.output.as_deref().map(|folder| OutputDir::check(folder, existing)).transpose()?;
+    let output = args.output.as_deref().map(|folder| OutputDir::open(folder, "eval", existing)).transpose()?;
+    if let Some(output) = &output {
+        let inputs = args.data.iter().flatten().chain([&args.run]).chain(&args.classes).chain(&args.labels);
+        output.refuse_inputs(inputs.map(PathBuf::as_path))?;
+    }
     let recipe = train::recipe_of_run(&args.run)?;
     let model = Model::load(&args.run, &context.device)?;
     let (source, target) = match args.data.as_deref() {
@@ -81,11 +87,18 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
     let summary = WithReport { report: recorder.report(), found: &evaluation };
-    context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics, &Metrics::new()));
+    context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics.values(), &Figures::new()));
     if let Some(mut output) = output {
-        output.create()?;
+        output.begin(Plan {
+            command: "eval".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            files: ["config.toml", "summary.json"].map(ToOwned::to_owned).to_vec(),
+            inputs: BTreeMap::new(),
+            settings: toml::Table::new(),
+        })?;
         write_config(&output, &recipe)?;
         write_summary(&output, &summary)?;
+        output.finish()?;
     }
     let text = serde_json::to_string_pretty(&summary);
     let text = text.map_err(|source| himacl::data::Error::Json { path: "summary.json".into(), source })?;

@@ -8,13 +8,14 @@ mod selection;
 
 use crate::args::OutputArgs;
 use crate::error::Error;
-use crate::report::{Recorder, available_memory};
+use crate::report::{Recorder, available_memory, write_config};
 use crate::{Context, ExitStatus};
 use candle_core::{Device, Tensor};
 use checkpoint::{CHECKPOINT, Checkpoints};
 use clap::{Args, ValueEnum};
 use config::{PairConfig, Resume};
-use himacl::data::files::{OutputDir, remove_if_present};
+use himacl::data::files::remove_if_present;
+use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, center, normalize_rows, read_npy_u32};
 use hiref_core::{CostKind, Permutation, Problem, Termination, WarmStart};
 use results::Files;
@@ -187,7 +188,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     let mut recorder = Recorder::start(context.device_name(), context.threads);
 
     // All that can be refused is refused before work starts or anything is written.
-    let mut output = OutputDir::check(&args.output.output, args.output.existing())?;
+    let mut output = OutputDir::open(&args.output.output, "pair", args.output.existing())?;
+    output.refuse_inputs([&args.x, &args.y].into_iter().chain(&args.warm_start).map(PathBuf::as_path))?;
     let x = Embeddings::open(&args.x, args.x_key.as_deref())?;
     let y = Embeddings::open(&args.y, args.y_key.as_deref())?;
     if x.dimension() != y.dimension() {
@@ -205,9 +207,14 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         config.memory_estimate(n, m, d, x.element().size().max(y.element().size())),
         context,
     )?;
-    let checkpoint = match if args.output.resume { config.resume_state(&output)? } else { Resume::StartOver } {
+    let plan = recorder.time("fingerprint", || config.plan([&x, &y]))?;
+    let goes_on = output.goes_on(&plan, &config::is_free)?;
+    let checkpoint = match if goes_on { config.resume_state(&output)? } else { Resume::StartOver } {
         Resume::Finished => {
-            printer.result(&format!("`{}` is finished already", output.path().display()));
+            remove_if_present(&output.file(CHECKPOINT))?;
+            let folder = output.path().display().to_string();
+            output.finish()?;
+            printer.result(&format!("`{folder}` is finished already"));
             return Ok(ExitStatus::Done);
         }
         Resume::GoOn(checkpoint) => Some(checkpoint),
@@ -220,7 +227,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         let y = prepare(&y, args)?;
         Ok::<_, Error>(Problem::new(&x, &y, args.cost)?)
     })?;
-    output.create()?;
+    output.begin(plan)?;
+    write_config(&output, &config)?;
 
     printer.info(&format!(
         "pairing {n} x with {m} y points of {d} coordinates, cost {}, on {} with {} threads",
@@ -234,9 +242,14 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     if let Some(comparison) = &config.comparison {
         let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
-        return comparison::run(comparison, &files, recorder, context);
+        let status = comparison::run(comparison, &files, recorder, context)?;
+        return if status == ExitStatus::Done {
+            output.finish().map(|()| status).map_err(Error::from)
+        } else {
+            Ok(status)
+        };
     }
-    let checkpoints = Checkpoints::new(printer, &output, &config);
+    let checkpoints = Checkpoints::new(printer, &output, config.checkpoint_every);
     let solved = match checkpoint {
         Some(checkpoint) => solver.resume(&problem, *checkpoint, &checkpoints),
         None => solver.solve(&problem, warm_start.as_ref(), &checkpoints),
@@ -262,8 +275,13 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         remove_if_present(&output.file(CHECKPOINT))?;
     }
 
-    printer.result(&results::describe(&problem, &solved, output.path()));
-    Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
+    let line = results::describe(&problem, &solved, output.path());
+    let interrupted = solved.termination == Termination::Interrupted;
+    if !interrupted {
+        output.finish()?;
+    }
+    printer.result(&line);
+    Ok(if interrupted { ExitStatus::Partial } else { ExitStatus::Done })
 }
 
 /// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in. In host

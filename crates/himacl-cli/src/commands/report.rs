@@ -20,7 +20,7 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
 
-    /// The file; an earlier one is replaced [default: report.html in the run's folder].
+    /// The file; an earlier page is replaced [default: report.html in the run's folder].
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -28,6 +28,9 @@ pub(crate) struct ReportArgs {
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let output = args.output.clone().unwrap_or_else(|| args.run.join("report.html"));
+    if output.exists() && !report::is_page(&output) {
+        return Err(Error::NotAReport(output));
+    }
     write_text(&output, &report::page(&args.run)?)?;
     context.printer.result(&output.display().to_string());
     Ok(ExitStatus::Done)

@@ -1,14 +1,16 @@
 //! `himacl train`: align, train and evaluate by a recipe.
 
+use crate::args::existing;
 use crate::error::Error;
-use crate::report::{Recorder, RunFigures, TrainSummary, WithReport, check_same_config};
+use crate::report::{Recorder, RunFigures, TrainSummary, WithReport};
 use crate::table;
 use crate::{Context, ExitStatus, TrainProgress};
 use clap::Args;
 use himacl::data::files::{write_json, write_text};
-use himacl::train::{self, Anchors, Dataset, Problem, Recipe, RecipeFile};
-use std::collections::HashMap;
+use himacl::data::output::{Existing, OutputDir, Plan};
+use himacl::train::{self, Anchors, Dataset, NamedRecipe, RUN_FILES, Recipe, RecipeFile};
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,7 +45,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, conflicts_with = "force")]
     resume: bool,
 
-    /// Replace an earlier run in the output folder.
+    /// Replace an earlier run in the output folder; everything else there stays.
     #[arg(long)]
     force: bool,
 }
@@ -74,25 +76,27 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         // A single run has the folder to itself, and its settings there: with its seed, not with a list of one.
         file.resolved = toml::Table::try_from(problem.recipe.with_seed(*seed))?;
     }
-    let folder = output_folder(args, &file, context)?;
-    if args.resume {
-        check_same_recipe(&folder, &file)?;
-    }
-    fs::create_dir_all(&folder).map_err(Error::io("make folder", &folder))?;
-    write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
-    context.printer.info(&format!("run folder: {}", folder.display()));
-
-    let jobs: Vec<(&Problem, u64)> = file
+    let jobs: Vec<(&NamedRecipe, u64)> = file
         .problems
         .iter()
         .flat_map(|problem| problem.recipe.seeds().into_iter().map(move |seed| (problem, seed)))
         .collect();
+    // All that can be refused is refused before anything is touched.
+    let mut output = output_folder(args, &file, context)?;
+    output.refuse_inputs(file.problems.iter().flat_map(|problem| problem.recipe.inputs()))?;
     let datasets = load_datasets(&file, context)?;
+    let plan = plan(&file, &jobs)?;
+    output.goes_on(&plan, &|name| name == "output" || name == "output.dir")?;
+    output.begin(plan)?;
+    let folder = output.path().to_path_buf();
+    write_text(&folder.join(CONFIG), &toml::to_string(&file.resolved)?)?;
+    context.printer.info(&format!("run folder: {}", folder.display()));
+
     let work = |position: usize| {
         let (problem, seed) = jobs[position];
         let run_folder = match jobs.len() {
             1 => folder.clone(),
-            _ => folder.join(&problem.name).join(format!("seed-{seed}")),
+            _ => folder.join(run_name(problem, seed)),
         };
         let title = format!("{} seed {seed} ({}/{})", problem.name, position + 1, jobs.len());
         let data = &datasets[&data_key(&problem.recipe)];
@@ -118,6 +122,7 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
         let path = folder.join(SUMMARY);
         write_json(&path, &WithReport { report: report.clone(), found: &summary })?;
     }
+    output.finish()?;
     context.printer.result(&table::training(&summary, &report));
     context.printer.result(&format!("summary: {}", folder.join(SUMMARY).display()));
     Ok(ExitStatus::Done)
@@ -126,6 +131,31 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
 /// What a run found and, if it was not finished before, its seconds by phase; `None` when it was interrupted.
 type Done = Option<(RunFigures, Vec<(&'static str, f64)>)>;
 type Datasets = HashMap<[Option<PathBuf>; 5], Dataset>;
+
+/// The folder of one of several runs, in that of all.
+fn run_name(problem: &NamedRecipe, seed: u64) -> String {
+    format!("{}/seed-{seed}", problem.name)
+}
+
+/// What the runs make, and of what.
+fn plan(file: &RecipeFile, jobs: &[(&NamedRecipe, u64)]) -> Result<Plan, Error> {
+    let mut files = RUN_FILES.map(ToOwned::to_owned).to_vec();
+    if jobs.len() > 1 {
+        files.truncate(0);
+        files.extend([CONFIG, SUMMARY, "report.html"].map(ToOwned::to_owned));
+        let of_run = |&(problem, seed): &(&NamedRecipe, u64)| {
+            let run = run_name(problem, seed);
+            RUN_FILES.map(|file| format!("{run}/{file}"))
+        };
+        files.extend(jobs.iter().flat_map(of_run));
+    }
+    let mut inputs = BTreeMap::new();
+    for problem in &file.problems {
+        problem.recipe.fingerprints(&mut inputs)?;
+    }
+    let (command, version) = ("train".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+    Ok(Plan { command, version, files, inputs, settings: file.resolved.clone() })
+}
 
 /// The files that a recipe's data come from.
 fn data_key(recipe: &Recipe) -> [Option<PathBuf>; 5] {
@@ -208,37 +238,25 @@ fn one_run(recipe: &Recipe, data: &Dataset, folder: &Path, title: &str, context:
     Ok(Some((figures, seconds)))
 }
 
-/// Where this run goes: the folder asked for, or the recipe's own under `runs/`, numbered so that nothing is overwritten.
-fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Result<PathBuf, Error> {
-    let is_used = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
-    let replace = |folder: PathBuf| -> Result<PathBuf, Error> {
-        // Only what an earlier run made is replaced: a mistyped path must not cost somebody's files.
-        if is_used(&folder) && !folder.join(CONFIG).is_file() {
-            return Err(Error::NotARun(folder));
-        }
-        match fs::remove_dir_all(&folder) {
-            Err(error) if folder.exists() => Err(Error::io("remove", &folder)(error)),
-            _ => Ok(folder),
-        }
-    };
-    if let Some(folder) = file.problems[0].recipe.output.dir.clone() {
-        return match (is_used(&folder), args.force) {
-            (true, true) => replace(folder),
-            (true, false) if !args.resume => Err(himacl::data::Error::OutputExists(folder).into()),
-            _ => Ok(folder),
-        };
+/// Takes the folder where this run goes: the one asked for, or the recipe's own under `runs/`, numbered so that nothing is
+/// overwritten.
+fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Result<OutputDir, Error> {
+    let existing = existing(args.force, args.resume);
+    let take = |folder: &Path| OutputDir::open(folder, "train", existing);
+    if let Some(folder) = &file.problems[0].recipe.output.dir {
+        return Ok(take(folder)?);
     }
     let stem = args.config.file_stem().unwrap_or_default().to_string_lossy();
     let numbered = |number: usize| match number {
         1 => Path::new("runs").join(&*stem),
         _ => Path::new("runs").join(format!("{stem}-{number}")),
     };
-    if args.force {
-        return replace(numbered(1));
-    }
+    let is_used = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
     let free = (1..usize::MAX).find(|&number| !is_used(&numbered(number))).expect("numbers do not end");
-    if args.resume {
-        return Ok(numbered((free - 1).max(1)));
+    match existing {
+        Existing::Overwrite => return Ok(take(&numbered(1))?),
+        Existing::Resume => return Ok(take(&numbered((free - 1).max(1)))?),
+        Existing::Refuse => {}
     }
     if free > 1 {
         let last = numbered(free - 1);
@@ -249,13 +267,7 @@ fn output_folder(args: &TrainArgs, file: &RecipeFile, context: &Context) -> Resu
         };
         context.printer.info(&format!("{} {state}; --force would replace {}", last.display(), numbered(1).display()));
     }
-    Ok(numbered(free))
-}
-
-/// Refuses to go on with a run that was made by another recipe.
-fn check_same_recipe(folder: &Path, file: &RecipeFile) -> Result<(), Error> {
-    let is_free = |name: &str| name == "output" || name == "output.dir";
-    check_same_config(&folder.join(CONFIG), &file.resolved, &is_free)
+    Ok(take(&numbered(free))?)
 }
 
 #[cfg(test)]

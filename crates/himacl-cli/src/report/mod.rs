@@ -2,12 +2,10 @@
 
 mod memory;
 mod page;
-mod resume;
 mod run;
 mod train_summary;
 
 pub use memory::{available_memory, peak_rss_bytes, rss_bytes};
-pub use page::page;
-pub use resume::check_same_config;
+pub use page::{is_page, page};
 pub use run::{Recorder, RunReport, Seconds, write_config, write_summary};
-pub use train_summary::{ProblemSummary, RunFigures, TrainSummary, WithReport};
+pub use train_summary::{Figures, ProblemSummary, RunFigures, TrainSummary, WithReport};

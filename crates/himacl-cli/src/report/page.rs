@@ -1,19 +1,17 @@
 //! A run folder as one HTML file that needs nothing else: tables of the figures, curves of the training.
 
+use crate::chart::{Chart, Scale, Series};
 use crate::error::Error;
 use himacl::data::files::read_json;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-const WIDTH: f64 = 420.0;
-const HEIGHT: f64 = 200.0;
-const LEFT: f64 = 64.0;
-const MARGIN: f64 = 16.0;
-/// Told apart by people who do not see all colours (Okabe and Ito).
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+/// How every page begins.
+const START: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>himacl run</title>";
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:64em;margin:2em auto;padding:0 1em;color:#222}\
 table{border-collapse:collapse;margin:1em 0}td,th{padding:.2em .7em;border-bottom:1px solid #ddd;text-align:right}\
 td:first-child,th:first-child{text-align:left}figure{display:inline-block;margin:0 1em 1em 0}\
@@ -31,10 +29,7 @@ pub fn page(folder: &Path) -> Result<String, Error> {
     let summary = read_json(&folder.join("summary.json"))?;
     let config_path = folder.join("config.toml");
     let config = fs::read_to_string(&config_path).map_err(Error::io("read", &config_path))?;
-    let mut html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>himacl run</title><style>{STYLE}</style>\n<h1>{}</h1>\n",
-        escaped(&folder.display().to_string())
-    );
+    let mut html = format!("{START}<style>{STYLE}</style>\n<h1>{}</h1>\n", escaped(&folder.display().to_string()));
     tables(&mut html, "main", &summary);
     if let Some(variants) = summary.get("variants").and_then(Value::as_object) {
         variants.iter().for_each(|(name, variant)| tables(&mut html, name, variant));
@@ -52,6 +47,13 @@ pub fn page(folder: &Path) -> Result<String, Error> {
     let seconds = summary.get("total_seconds").and_then(Value::as_f64).unwrap_or_default();
     let _ = write!(html, "<h2>Recipe</h2>\n<p>took {seconds:.1} s</p>\n<pre>{}</pre>\n</html>\n", escaped(&config));
     Ok(html)
+}
+
+/// Whether a file is a page that [`page`] gave, and may be replaced by another.
+pub fn is_page(path: &Path) -> bool {
+    let mut start = String::new();
+    let read = fs::File::open(path).and_then(|file| file.take(START.len() as u64).read_to_string(&mut start));
+    read.is_ok() && start == START
 }
 
 /// The folders with a training log, with their names: the folder itself, or PROBLEM/seed-N below it.
@@ -104,8 +106,10 @@ fn tables(html: &mut String, name: &str, summary: &Value) {
         html.push_str("<p class=\"warning\">The two spaces share too little for a pairing without known pairs: independent starts disagree.</p>\n");
     }
     if let Some(counts) = fields.get("counts").and_then(Value::as_object) {
-        let parts: Vec<String> =
-            counts.iter().map(|(name, count)| format!("{} {count}", escaped(&name.replace('_', " ")))).collect();
+        let parts: Vec<String> = counts
+            .iter()
+            .map(|(name, count)| format!("{} {}", escaped(&name.replace('_', " ")), escaped(&text_of(count))))
+            .collect();
         let _ = writeln!(html, "<p>{}</p>", parts.join(", "));
     }
     // Figures by map: the part before the first dot names the map.
@@ -141,66 +145,22 @@ fn tables(html: &mut String, name: &str, summary: &Value) {
 
 /// One figure of all runs over the steps.
 fn chart(html: &mut String, figure: &str, lines: &[(String, Curve)]) {
-    let points = || lines.iter().flat_map(|(_, curve)| curve).filter(|point| point.1.is_finite());
-    let range = |of: fn(&(f64, f64)) -> f64| {
-        points()
-            .map(of)
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
-    };
-    let (steps, values) = (range(|point| point.0), range(|point| point.1));
-    if !(steps.0.is_finite() && values.0.is_finite()) {
+    let finite = |curve: &Curve| curve.iter().copied().filter(|point| point.1.is_finite()).collect::<Vec<_>>();
+    let series =
+        lines.iter().map(|(name, curve)| Series { name: name.clone(), points: finite(curve), reference: false });
+    let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
+    if series.is_empty() {
         return;
     }
-    let place = |(low, high): (f64, f64), value: f64| if high > low { (value - low) / (high - low) } else { 0.5 };
-    let x = |step: f64| LEFT + (WIDTH - LEFT - MARGIN) * place(steps, step);
-    let y = |value: f64| MARGIN + (HEIGHT - 2.0 * MARGIN) * (1.0 - place(values, value));
-    let _ = write!(
-        html,
-        "<figure><svg width=\"{WIDTH}\" height=\"{HEIGHT}\" role=\"img\" aria-label=\"{0}\"><rect x=\"{LEFT}\" y=\"{MARGIN}\" width=\"{1}\" height=\"{2}\" fill=\"none\" stroke=\"#ccc\"/>",
-        escaped(figure),
-        WIDTH - LEFT - MARGIN,
-        HEIGHT - 2.0 * MARGIN
-    );
-    for (label, value) in [(values.1, values.1), (values.0, values.0)] {
-        let _ = write!(
-            html,
-            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            LEFT - 4.0,
-            y(value) + 4.0,
-            number(label)
-        );
-    }
-    for (anchor, step) in [("start", steps.0), ("end", steps.1)] {
-        let _ =
-            write!(html, "<text x=\"{:.1}\" y=\"{}\" text-anchor=\"{anchor}\">{step}</text>", x(step), HEIGHT - 2.0);
-    }
-    for (at, (name, curve)) in lines.iter().enumerate() {
-        let corners: Vec<String> = curve
-            .iter()
-            .filter(|point| point.1.is_finite())
-            .map(|&(step, value)| format!("{:.1},{:.1}", x(step), y(value)))
-            .collect();
-        let colour = COLOURS[at % COLOURS.len()];
-        let (title, corners) = (escaped(name), corners.join(" "));
-        let _ = write!(
-            html,
-            "<polyline points=\"{corners}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"><title>{title}</title></polyline>"
-        );
-    }
-    let _ = write!(html, "</svg><figcaption>{}", escaped(&figure.replace('_', " ")));
-    for (at, (name, _)) in lines.iter().enumerate().filter(|(_, line)| !line.0.is_empty()) {
-        let colour = COLOURS[at % COLOURS.len()];
-        let _ = write!(html, " <span style=\"color:{colour}\">{}</span>", escaped(name));
-    }
-    html.push_str("</figcaption></figure>\n");
+    let title = figure.replace('_', " ");
+    let (x_label, y_label) = ("steps".to_owned(), String::new());
+    let chart = Chart { title, x_label, y_label, x_scale: Scale::Linear, y_scale: Scale::Linear, series };
+    let _ = writeln!(html, "<figure>{}</figure>", chart.draw());
 }
 
-fn number(value: f64) -> String {
-    if value != 0.0 && (value.abs() < 1e-3 || value.abs() >= 1e5) {
-        format!("{value:.2e}")
-    } else {
-        format!("{value:.4}")
-    }
+/// A value as people read it.
+fn text_of(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 fn escaped(text: &str) -> String {
@@ -226,10 +186,22 @@ mod tests {
         fs::write(folder.path().join("metrics.jsonl"), log).unwrap();
         let html = page(folder.path()).unwrap();
         assert!(html.contains("<td>foscttm</td><td>0.2500</td><td>0.5000</td>"), "{html}");
-        // From the upper left corner of the frame to the lower right one.
-        assert!(html.contains("points=\"64.0,16.0 404.0,184.0\""), "{html}");
+        assert!(html.contains(">loss</text>") && html.contains(">foscttm</text>"), "{html}");
         assert!(html.contains("independent starts disagree") && html.contains("&lt;x&gt; &amp; y"));
-        assert!(!html.contains("http"), "nothing is loaded from elsewhere");
+        assert!(!html.replace("http://www.w3.org/2000/svg", "").contains("http"), "nothing is loaded from elsewhere");
+    }
+
+    #[test]
+    fn whatever_a_summary_holds_is_text() {
+        let folder = folder();
+        let summary = r#"{"counts": {"anchors": "<script>alert(1)</script>", "more": ["<b>"]}}"#;
+        fs::write(folder.path().join("summary.json"), summary).unwrap();
+        let html = page(folder.path()).unwrap();
+        assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
+        assert!(html.contains("&lt;script&gt;alert(1)"), "{html}");
+        let file = folder.path().join("page.html");
+        fs::write(&file, &html).unwrap();
+        assert!(is_page(&file) && !is_page(&folder.path().join("summary.json")));
     }
 
     #[test]
@@ -241,8 +213,8 @@ mod tests {
             fs::write(run.join("metrics.jsonl"), format!("{{\"step\": 1, \"loss\": {loss}}}\n")).unwrap();
         }
         let html = page(folder.path()).unwrap();
-        assert_eq!((html.matches("<polyline").count(), html.matches("<figure>").count()), (2, 1));
-        assert!(html.contains("main/seed-2"));
+        assert_eq!(html.matches("<figure>").count(), 1);
+        assert!(html.contains("main/seed-1</text>") && html.contains("main/seed-2</text>"));
         assert!(page(&folder.path().join("main")).is_err());
     }
 }

@@ -2,7 +2,8 @@
 
 use super::memory::peak_rss_bytes;
 use crate::error::Error;
-use himacl::data::files::{OutputDir, write_json, write_text};
+use himacl::data::files::{write_json, write_text};
+use himacl::data::output::OutputDir;
 use serde::{Serialize, Serializer};
 use std::time::Instant;
 

@@ -1,10 +1,13 @@
 //! The summaries of training runs.
 
 use super::RunReport;
-use himacl::train::{Metrics, Outcome};
+use himacl::train::Outcome;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+/// Values by name.
+pub type Figures = BTreeMap<String, f64>;
 
 /// Numbers of summary.json that are not figures of the map.
 const NOT_FIGURES: [&str; 3] = ["threads", "total_seconds", "peak_rss_bytes"];
@@ -18,7 +21,7 @@ pub struct RunFigures {
     pub counts: BTreeMap<String, usize>,
     /// Figures by name, on the same level as the rest.
     #[serde(flatten)]
-    pub metrics: Metrics,
+    pub metrics: Figures,
 }
 
 /// The runs of one problem: means and standard deviations over its seeds.
@@ -29,10 +32,10 @@ pub struct ProblemSummary {
     /// As in each run.
     pub counts: BTreeMap<String, usize>,
     /// Standard deviation over the seeds (n - 1) of each figure; empty with one seed.
-    pub standard_deviation: Metrics,
+    pub standard_deviation: Figures,
     /// Mean over the seeds of each figure.
     #[serde(flatten)]
-    pub metrics: Metrics,
+    pub metrics: Figures,
 }
 
 /// The runs of a recipe with several seeds or variants; the main problem's figures are on top.
@@ -59,7 +62,7 @@ pub struct WithReport<'a, T> {
 impl RunFigures {
     /// The figures of a finished run.
     pub fn new(seed: u64, outcome: Outcome) -> Self {
-        Self { seed, counts: outcome.counts, metrics: outcome.metrics }
+        Self { seed, counts: outcome.counts, metrics: outcome.metrics.values() }
     }
 
     /// The figures in the text of a run's summary.json.
@@ -123,7 +126,7 @@ mod tests {
     use crate::report::Recorder;
 
     fn run(seed: u64, value: f64) -> RunFigures {
-        RunFigures { seed, counts: BTreeMap::new(), metrics: Metrics::from([("foscttm".to_owned(), value)]) }
+        RunFigures { seed, counts: BTreeMap::new(), metrics: Figures::from([("foscttm".to_owned(), value)]) }
     }
 
     #[test]

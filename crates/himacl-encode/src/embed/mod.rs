@@ -3,7 +3,6 @@
 //! Reading, decoding and tokenising go on in threads beside the model, in order and bounded; the records of a shard decide
 //! which rows share a batch, so that a run that is killed and resumed ends with the bytes of one that was not.
 
-mod error;
 mod model;
 mod params;
 mod pipeline;
@@ -14,10 +13,10 @@ mod store;
 mod tests;
 mod towers;
 
-pub use error::EmbedError;
+pub use crate::error::EmbedError;
 pub use model::EmbedModel;
 pub use params::EmbedParams;
-pub use pipeline::{EmbedOutput, Progress, embed};
+pub use pipeline::{EmbedEvent, EmbedOutput, embed};
 pub use shard::SkippedSample;
-pub use store::skipped_positions;
+pub use store::{EMBED_FILES, skipped_positions};
 pub use towers::Towers;

@@ -1,6 +1,6 @@
 //! Settings of the pipeline.
 
-use super::error::EmbedError;
+use crate::error::EmbedError;
 use crate::readers::Modality;
 use serde::{Deserialize, Serialize};
 

@@ -1,14 +1,14 @@
 //! From records to shards.
 
-use super::error::EmbedError;
 use super::model::EmbedModel;
 use super::params::EmbedParams;
 use super::prefetch::{self, Prepared};
 use super::shard::Shard;
 use super::store::{ShardStats, Store};
+use crate::error::EmbedError;
 use crate::error::Error;
 use crate::readers::Dataset;
-use himacl_data::files::Existing;
+use himacl_data::output::Existing;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
@@ -20,7 +20,7 @@ const WINDOW_BATCHES: usize = 16;
 
 /// What happens while a dataset is embedded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub enum EmbedEvent {
     /// So many records are done by an earlier run.
     Resumed(u64),
     /// So many more records have gone through the model.
@@ -86,7 +86,7 @@ pub fn embed<M: EmbedModel>(
     output: &Path,
     params: &EmbedParams,
     existing: Existing,
-    observe: &(dyn Fn(Progress) + Sync),
+    observe: &(dyn Fn(EmbedEvent) + Sync),
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Result<EmbedOutput, Error> {
     params.check()?;
@@ -98,7 +98,7 @@ pub fn embed<M: EmbedModel>(
     done.iter().for_each(|stats| total.add(stats));
     // A short last shard means that the dataset ended there; it is only passed over like the others.
     dataset.skip_records(total.records)?;
-    observe(Progress::Resumed(total.records));
+    observe(EmbedEvent::Resumed(total.records));
     let earlier = total.records;
     drop(done);
 
@@ -123,7 +123,7 @@ pub fn embed<M: EmbedModel>(
                 };
                 // A worker only goes without an answer when it panics, which ends the scope anyway.
                 let Ok(prepared) = place?.recv() else { return Ok(()) };
-                observe(Progress::Advanced(1));
+                observe(EmbedEvent::Advanced(1));
                 match prepared {
                     Prepared::Unusable { key, reason } => shard.skip(key, reason),
                     Prepared::Ready { row, pixels, tokens } => {

@@ -1,8 +1,8 @@
 //! One shard while it grows.
 
-use super::error::EmbedError;
 use super::params::EmbedParams;
 use super::prefetch::Row;
+use crate::error::EmbedError;
 use half::f16;
 use serde::{Deserialize, Serialize};
 
@@ -19,12 +19,12 @@ pub struct SkippedSample {
 
 /// The rows of one modality, `(rows, dimension)`.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Rows {
+pub(super) struct EmbeddingRows {
     pub(super) dimension: usize,
     pub(super) values: Vec<f32>,
 }
 
-impl Rows {
+impl EmbeddingRows {
     fn new(dimension: usize) -> Self {
         Self { dimension, values: Vec::new() }
     }
@@ -71,8 +71,8 @@ pub(super) struct Shard {
     pub(super) rows: Vec<Row>,
     /// The position of each row.
     positions: Vec<u64>,
-    pub(super) images: Option<Rows>,
-    pub(super) texts: Option<Rows>,
+    pub(super) images: Option<EmbeddingRows>,
+    pub(super) texts: Option<EmbeddingRows>,
     pub(super) skipped: Vec<SkippedSample>,
 }
 
@@ -84,8 +84,8 @@ impl Shard {
             records: 0,
             rows: Vec::new(),
             positions: Vec::new(),
-            images: image.filter(|_| params.modality.has_image()).map(Rows::new),
-            texts: text.filter(|_| params.modality.has_text()).map(Rows::new),
+            images: image.filter(|_| params.modality.has_image()).map(EmbeddingRows::new),
+            texts: text.filter(|_| params.modality.has_text()).map(EmbeddingRows::new),
             skipped: Vec::new(),
         }
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn wrong_shapes_are_refused() {
-        let error = Rows::new(3).place(&[0, 1], &[0.0; 5]).unwrap_err();
+        let error = EmbeddingRows::new(3).place(&[0, 1], &[0.0; 5]).unwrap_err();
         assert!(matches!(error, EmbedError::Shape { got: 5, rows: 2, dimension: 3 }));
     }
 }

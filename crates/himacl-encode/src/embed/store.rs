@@ -1,7 +1,7 @@
 //! Shards on disk: the clip-retrieval layout, the done marks, and what was skipped.
 
 use super::prefetch::Row;
-use super::shard::{Rows, Shard, SkippedSample};
+use super::shard::{EmbeddingRows, Shard, SkippedSample};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use arrow_schema::{DataType, Field, Schema};
 use himacl_data::Error;
@@ -17,6 +17,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const ERRORS: &str = "errors.jsonl";
+
+/// Every file that a run may write: `#` stands for a number.
+pub const EMBED_FILES: [&str; 7] = [
+    "config.toml",
+    "summary.json",
+    ERRORS,
+    "img_emb/img_emb_#.npy",
+    "text_emb/text_emb_#.npy",
+    "metadata/metadata_#.parquet",
+    "stats/#.json",
+];
 
 /// The done mark of a shard, stats/{i}.json.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,9 +104,13 @@ impl Store {
             let path = self.stats(done.len());
             let Ok(text) = fs::read_to_string(&path) else { return Ok(done) };
             let stats: ShardStats = serde_json::from_str(&text).map_err(|source| Error::Json { path, source })?;
-            // Someone may have removed files since.
+            // Someone may have removed files since, or a disk may have changed a digit.
             let number = stats.shard;
-            let whole = stats.rows == 0 || self.files(number).iter().all(|(file, used)| !used || file.is_file());
+            let follows = number == done.len()
+                && stats.first_record == done.iter().map(|stats: &ShardStats| stats.records).sum::<u64>()
+                && stats.rows + stats.skipped.len() as u64 == stats.records;
+            let has = |(file, used): &(PathBuf, bool)| !used || file.is_file();
+            let whole = follows && (stats.rows == 0 || self.files(number).iter().all(has));
             if !whole {
                 return Ok(done);
             }
@@ -109,7 +124,8 @@ impl Store {
         let [(image_file, _), (text_file, _), (metadata_file, _)] = self.files(shard.number);
         // A shard of which nothing is left has no files: a matrix without rows is of no use to anyone.
         if rows > 0 {
-            let write = |path: &Path, matrix: &Rows| write_npy_f16(path, &matrix.values, &[rows, matrix.dimension]);
+            let write =
+                |path: &Path, matrix: &EmbeddingRows| write_npy_f16(path, &matrix.values, &[rows, matrix.dimension]);
             for (path, matrix) in [(&image_file, &shard.images), (&text_file, &shard.texts)] {
                 matrix.as_ref().map_or(Ok(()), |matrix| write(path, matrix))?;
             }

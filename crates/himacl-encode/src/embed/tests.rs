@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Error;
 use crate::readers::{Dataset, Modality, ReadOptions};
 use himacl_data::Embeddings;
-use himacl_data::files::Existing;
+use himacl_data::output::Existing;
 use image::DynamicImage;
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! JSON configurations beside the weights.
 
-use super::error::EncoderError;
+use crate::error::EncoderError;
 use crate::hub::is_pointer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

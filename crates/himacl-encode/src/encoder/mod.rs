@@ -4,7 +4,6 @@
 //! are packed without padding, whatever else is in the batch.
 
 mod config;
-mod error;
 mod image;
 mod nn;
 mod open_clip;
@@ -15,7 +14,7 @@ mod towers;
 mod weights;
 
 pub use self::image::Preprocessor;
-pub use error::EncoderError;
+pub use crate::error::EncoderError;
 pub use save::save_encoder;
 pub use weights::files as weight_files;
 

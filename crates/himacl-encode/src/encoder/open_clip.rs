@@ -2,13 +2,13 @@
 
 use super::Encoder;
 use super::config::Config;
-use super::error::EncoderError;
 use super::image::{FastVit, Images, VisionTransformer};
 use super::nn::{Activation, BlockShape, Linear, Mask, Order};
 use super::registry::{EncoderSpec, ImageSpec, Pooling};
 use super::text::families::open_clip as text_transformer;
-use super::towers::text;
+use super::text::tower as text;
 use super::weights::Weights;
+use crate::error::EncoderError;
 use serde_json::Value;
 use std::path::Path;
 

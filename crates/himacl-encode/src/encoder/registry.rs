@@ -1,6 +1,7 @@
 //! What is known of each encoder: the files `encoders/*.toml`, part of the program.
 
-use super::error::EncoderError;
+use super::config::Config;
+use crate::error::EncoderError;
 use crate::hub::Files;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -317,7 +318,7 @@ impl EncoderSpec {
     /// # Errors
     /// [`EncoderError::UnknownPrompt`], [`EncoderError::File`].
     pub fn with_prompt(mut self, prompt: &str, folder: &Path) -> Result<Self, EncoderError> {
-        let mut prompts = super::text::folder::prompts(folder)?;
+        let mut prompts = prompts(folder)?;
         prompts.extend(self.text.iter().flat_map(|text| text.prompts.clone()));
         let found = prompts.remove(prompt);
         let (Some(found), Some(text)) = (found, &mut self.text) else {
@@ -350,6 +351,16 @@ pub fn for_repo(repo: &str, revision: &str, family: Family) -> EncoderSpec {
         image: None,
         text: (modality != EncoderModality::Image).then(TextSpec::default),
     }
+}
+
+/// The prompts that a folder's files have, by name.
+pub(in crate::encoder) fn prompts(folder: &Path) -> Result<BTreeMap<String, String>, EncoderError> {
+    let Some(config) = Config::read_if_there(&folder.join("config_sentence_transformers.json"))? else {
+        return Ok(BTreeMap::new());
+    };
+    let prompts = config.at("prompts");
+    let entries = prompts.value().as_object().into_iter().flatten();
+    Ok(entries.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect())
 }
 
 /// Reads a description.

@@ -1,7 +1,7 @@
 //! Encoders written back by the Hub's file names.
 
-use super::error::EncoderError;
 use super::weights::{WHOLE, files};
+use crate::error::EncoderError;
 use crate::error::Error;
 use crate::hub::descriptions;
 use candle_core::Tensor;
@@ -32,7 +32,8 @@ pub fn save_encoder(from: &Path, values: &BTreeMap<String, Tensor>, to: &Path) -
 
     let paths = files(from)?;
     let wrong = |source| EncoderError::Weights { path: paths[0].clone(), source };
-    // SAFETY: the files are not changed while they are mapped: the cache replaces files, and never writes into one.
+    // SAFETY: the map is only read. The cache replaces files and never writes into one; a folder of the user's that another
+    // process shortens meanwhile ends this process with a bus error: the documented hazard of mapped input.
     let tensors = unsafe { MmapedSafetensors::multi(&paths) }.map_err(wrong)?;
     let changed = values.iter().map(|(name, value)| {
         let numbers = value.flatten_all()?.to_vec1::<f32>()?;

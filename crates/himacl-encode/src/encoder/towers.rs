@@ -2,16 +2,15 @@
 
 use super::Encoder;
 use super::config::Config;
-use super::error::EncoderError;
 use super::image::{Images, VisionKind, VisionTransformer, image_spec};
 use super::nn::{Activation, Linear};
 use super::open_clip;
 use super::registry::{EncoderSpec, ImageSpec, Pooling};
 use super::text::families::{chinese_clip as chinese_text, clip as clip_text, siglip as siglip_text};
 use super::text::tokens::Splitter;
-use super::text::transformer::TextTransformer;
-use super::text::{Text, text_spec};
+use super::text::{Text, text_spec, tower as text};
 use super::weights::Weights;
+use crate::error::EncoderError;
 use std::path::Path;
 
 /// CLIP by the names of transformers or of `open_clip`.
@@ -77,28 +76,4 @@ fn vision(image: &ImageSpec, config: &Config, weights: &Weights, kind: VisionKin
     let (weights, config) = (weights.at("vision_model"), config.at("vision_config"));
     let model = VisionTransformer::load(&weights, &config, kind, side, None, projection)?;
     Images::new(image, model, &weights)
-}
-
-/// The text tower of a description; the longest text is what the model takes where the description is silent.
-pub(super) fn text(
-    spec: &EncoderSpec,
-    folder: &Path,
-    weights: &Weights,
-    transformer: TextTransformer,
-    pooling: Pooling,
-    projection: Option<Linear>,
-) -> Result<Text, EncoderError> {
-    let text = text_spec(spec)?;
-    let max_tokens = text.max_tokens.unwrap_or(usize::MAX).min(transformer.positions());
-    let prefix = text.prefix.clone().unwrap_or_default();
-    Ok(Text {
-        splitter: Splitter::load(folder, prefix, max_tokens, text.lowercase)?,
-        dimension: projection.as_ref().map_or(Ok(transformer.hidden()), Linear::outputs)?,
-        transformer,
-        pooling,
-        left_out: 0,
-        projections: projection.into_iter().map(|linear| (linear, Activation::Identity)).collect(),
-        normalize: spec.normalize.unwrap_or(false),
-        device: weights.device().clone(),
-    })
 }

@@ -1,6 +1,7 @@
 //! Tensors of a model by name, from safetensors files.
 
-use super::error::EncoderError;
+use crate::error::EncoderError;
+use crate::hub::{INDEX, WEIGHTS};
 use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
@@ -8,11 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The name of the weights in a folder.
-pub(super) const WHOLE: &str = "model.safetensors";
-/// The names that some repositories have instead, tried in this order.
-const ALTERNATIVES: [&str; 1] = ["open_clip_model.safetensors"];
-/// The list of parts of large weights.
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const WHOLE: &str = WEIGHTS[0];
 
 struct Source {
     tensors: MmapedSafetensors,
@@ -33,7 +30,8 @@ impl Weights {
     /// Maps the files of a folder. With `trainable`, tensors are variables, and operations on them keep gradients.
     pub(super) fn open(folder: &Path, device: &Device, dtype: DType, trainable: bool) -> Result<Self, EncoderError> {
         let paths = files(folder)?;
-        // SAFETY: the files are not changed while they are mapped: the cache replaces files, and never writes into one.
+        // SAFETY: the map is only read. The cache replaces files and never writes into one; a folder of the user's that another
+        // process shortens meanwhile ends this process with a bus error: the documented hazard of mapped input.
         let tensors = unsafe { MmapedSafetensors::multi(&paths) };
         let path = paths.into_iter().next().unwrap_or_else(|| folder.join(WHOLE));
         let tensors = tensors.map_err(|source| EncoderError::Weights { path, source })?;
@@ -111,7 +109,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
     let whole = folder.join(WHOLE);
     let index = folder.join(INDEX);
     if whole.exists() || !index.exists() {
-        let found = std::iter::once(WHOLE).chain(ALTERNATIVES).map(|name| folder.join(name)).find(|path| path.exists());
+        let found = WEIGHTS.into_iter().map(|name| folder.join(name)).find(|path| path.exists());
         return Ok(vec![found.unwrap_or(whole)]);
     }
     let wrong = |reason: String| EncoderError::File { path: index.clone(), reason };

@@ -1,6 +1,6 @@
 //! The cache's folders and files, as the Hub's own library lays them out.
 
-use super::error::HubError;
+use crate::error::HubError;
 use himacl_data::Error;
 use himacl_data::files::write_text;
 use std::fs::{self, File};

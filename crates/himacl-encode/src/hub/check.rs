@@ -1,7 +1,7 @@
 //! Whether weights are sound.
 
-use super::error::HubError;
 use crate::error::Error;
+use crate::error::HubError;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use std::fs::File;
@@ -34,6 +34,11 @@ pub fn check_weights(path: &Path) -> Result<(), Error> {
 /// Whether a file only stands for one that Git LFS would fetch.
 pub(crate) fn is_pointer(bytes: &[u8]) -> bool {
     bytes.starts_with(b"version https://git-lfs")
+}
+
+/// Whether a file holds tensors in a format that is checked.
+pub(super) fn is_weights(file: &str) -> bool {
+    Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 #[cfg(test)]

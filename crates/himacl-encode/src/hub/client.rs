@@ -1,13 +1,14 @@
 //! The client: revisions, file lists, files.
 
 use super::cache::{RepoCache, check_name, is_commit};
-use super::check::check_weights;
-use super::error::HubError;
+use super::check::{check_weights, is_weights};
+use super::encoder_files::{Files, Snapshot};
+use super::event::{Event, Watch};
 use super::http::{Failure, Http, header, refused};
 use super::settings::HubSettings;
-use super::snapshot::{Files, Snapshot};
 use super::transfer::Transfer;
 use crate::error::Error;
+use crate::error::HubError;
 use serde::Deserialize;
 use std::fs;
 use std::io::Read;
@@ -16,31 +17,6 @@ use ureq::http::{HeaderMap, Method};
 
 /// The longest list of files that is read.
 const LIST_BYTES: u64 = 64 << 20;
-
-/// What happens while files are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A file's content begins to come, or comes again after a failure.
-    Started {
-        /// Its name in the repository.
-        file: &'a str,
-        /// Bytes that are there already.
-        done: u64,
-        /// Bytes in all, where known.
-        total: Option<u64>,
-    },
-    /// So many more bytes have come.
-    Advanced(u64),
-    /// The file is in the cache.
-    Finished,
-}
-
-/// Told what happens, and asked whether to stop.
-#[derive(Clone, Copy)]
-pub(super) struct Watch<'a> {
-    pub(super) observe: &'a dyn Fn(Event<'_>),
-    pub(super) should_stop: &'a dyn Fn() -> bool,
-}
 
 /// A client of the Hub with its cache.
 #[derive(Debug, Clone)]
@@ -257,11 +233,6 @@ impl Hub {
             cache: self.settings.cache.clone(),
         }
     }
-}
-
-/// Whether a file holds tensors in a format that is checked.
-pub(super) fn is_weights(file: &str) -> bool {
-    Path::new(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("safetensors"))
 }
 
 /// An `ETag` without its quotes and weakness.

@@ -1,8 +1,8 @@
 //! Requests with redirects, retries, and a token that only the endpoint sees.
 
-use super::error::HubError;
 use super::settings::HubSettings;
 use crate::error::Error;
+use crate::error::HubError;
 use std::io::Read;
 use std::time::{Duration, Instant};
 use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};

@@ -7,17 +7,18 @@
 mod cache;
 mod check;
 mod client;
-mod error;
+mod encoder_files;
+mod event;
 mod http;
 mod settings;
-mod snapshot;
 mod transfer;
 
+pub use crate::error::HubError;
 pub use check::check_weights;
 pub(crate) use check::is_pointer;
-pub use client::{Event, Hub};
-pub use error::HubError;
+pub use client::Hub;
+pub use encoder_files::{Files, Snapshot, descriptions, local_snapshot};
+pub(crate) use encoder_files::{INDEX, WEIGHTS};
+pub use event::Event;
 pub use settings::HubSettings;
-pub(crate) use snapshot::descriptions;
-pub use snapshot::{Files, Snapshot, local_snapshot};
 pub use transfer::files_sha256;

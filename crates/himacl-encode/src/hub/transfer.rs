@@ -1,9 +1,9 @@
 //! One file's content: streamed, resumed, checked.
 
-use super::client::{Event, Watch};
-use super::error::HubError;
+use super::event::{Event, Watch};
 use super::http::{Answer, Failure, Http, header, refused};
 use crate::error::Error;
+use crate::error::HubError;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
 //! Which column holds what.
 
-use super::dataset::ReadOptions;
-use super::error::ReadError;
+use super::reader::ReadOptions;
+use crate::error::{ReadError, list};
 use serde_json::Value;
 use std::path::Path;
 
@@ -85,29 +85,6 @@ pub(super) fn fields_of(object: &Value) -> String {
     match object.as_object() {
         Some(object) => list(object.keys()),
         None => "no fields, it is no object".to_owned(),
-    }
-}
-
-/// A few of the names, and how many more there are.
-pub(super) fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
-    const SHOWN: usize = 10;
-    const LENGTH: usize = 60;
-    let mut names = names.into_iter();
-    let quoted: Vec<String> = names
-        .by_ref()
-        .take(SHOWN)
-        .map(|name| {
-            let (short, more) = match name.as_ref().char_indices().nth(LENGTH) {
-                Some((end, _)) => (&name.as_ref()[..end], "..."),
-                None => (name.as_ref(), ""),
-            };
-            format!("`{short}{more}`")
-        })
-        .collect();
-    match (quoted.len(), names.count()) {
-        (0, _) => "none".to_owned(),
-        (_, 0) => quoted.join(", "),
-        (_, more) => format!("{} and {more} more", quoted.join(", ")),
     }
 }
 

@@ -2,15 +2,15 @@
 
 use super::budget::{self, CAPTION_BYTES, RECORD_BYTES};
 use super::columns::{Columns, fields_of};
-use super::dataset::{Format, ReadOptions, Reader};
 use super::decode::is_picture;
-use super::error::ReadError;
 use super::json;
 use super::order::compare;
 use super::parquet_table::ParquetReader;
+use super::reader::{Format, ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use super::table::{JsonLinesReader, Keys, TableReader};
 use crate::error::Error;
+use crate::error::ReadError;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fmt::Write as _;

@@ -1,7 +1,7 @@
 //! Paths and patterns: `data/{00000..00099}.tar`, `part-*.parquet`.
 
-use super::error::ReadError;
 use super::order::compare_paths;
+use crate::error::ReadError;
 use std::collections::HashSet;
 use std::path::PathBuf;
 

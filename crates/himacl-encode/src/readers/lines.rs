@@ -1,11 +1,11 @@
 //! A caption a line.
 
 use super::budget::CAPTION_BYTES;
-use super::dataset::{ReadOptions, Reader};
-use super::error::ReadError;
+use super::reader::{ReadOptions, Reader};
 use super::sample::{Record, Sample};
 use super::source::{self, Source};
 use crate::error::Error;
+use crate::error::ReadError;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 

@@ -2,11 +2,11 @@
 
 use super::budget;
 use super::columns::Columns;
-use super::dataset::{ReadOptions, Reader};
-use super::error::ReadError;
+use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use super::table::{Keys, resolve};
 use crate::error::Error;
+use crate::error::ReadError;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};

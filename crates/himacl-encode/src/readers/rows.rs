@@ -1,9 +1,9 @@
 //! The records of csv and tsv.
 
 use super::budget::RECORD_BYTES;
-use super::error::ReadError;
 use super::lines::{Line, Lines};
 use crate::error::Error;
+use crate::error::ReadError;
 use std::path::{Path, PathBuf};
 
 /// So many lines and bytes may a quoted field of a tsv go on for before its quote is taken as text.

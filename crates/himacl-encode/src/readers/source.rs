@@ -1,8 +1,8 @@
 //! Files that may be packed: gzip by their content, whatever they are called.
 
 use super::budget;
-use super::error::ReadError;
 use crate::error::Error;
+use crate::error::ReadError;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};

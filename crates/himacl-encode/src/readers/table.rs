@@ -1,8 +1,8 @@
 //! Tables of paths and captions: csv, tsv, and JSON objects.
 
 use super::columns::{Columns, fields_of};
-use super::dataset::{ReadOptions, Reader};
 use super::json::Objects;
+use super::reader::{ReadOptions, Reader};
 use super::rows::Rows;
 use super::sample::{ImageSource, Record, Sample};
 use crate::error::Error;

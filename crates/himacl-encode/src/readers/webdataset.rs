@@ -1,13 +1,13 @@
 //! webdataset shards: the members of a tar archive that have one key are a sample.
 
 use super::budget::CAPTION_BYTES;
-use super::columns::{Columns, fields_of, list};
-use super::dataset::{ReadOptions, Reader};
+use super::columns::{Columns, fields_of};
 use super::folder::IMAGE_EXTENSIONS;
 use super::json;
+use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use super::tar_file::{TarFile, text};
-use crate::error::Error;
+use crate::error::{Error, list};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 

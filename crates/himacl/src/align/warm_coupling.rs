@@ -3,7 +3,7 @@
 use super::error::AlignError;
 use super::joint::Joint;
 use super::params::CouplingParams;
-use hiref_core::solver::assignment::{AssignmentSolver, CostMatrix};
+use hiref_core::assignment::{AssignmentSolver, CostMatrix};
 use hiref_core::{CostKind, Observer, Permutation, Problem, UNMATCHED, WarmStart};
 
 /// Couples the same items again and again while their coordinates move.

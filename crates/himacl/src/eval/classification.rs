@@ -1,5 +1,6 @@
 //! Zero-shot classification: each item goes to the class whose name is nearest.
 
+use super::metrics::Metric;
 use super::scores::{Best, Scores};
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,8 @@ pub struct ZeroShotAccuracy {
 
 impl ZeroShotAccuracy {
     /// The figures under the names used in `summary.json`.
-    pub fn figures(&self) -> Vec<(String, f64)> {
-        vec![("zero_shot_top_1".to_owned(), self.top_1), ("zero_shot_top_5".to_owned(), self.top_5)]
+    pub fn figures(&self) -> Vec<Metric> {
+        vec![Metric::higher("zero_shot_top_1", self.top_1), Metric::higher("zero_shot_top_5", self.top_5)]
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a map does to the distribution: does it reach the targets' one, at what price, and can it be undone.
 
+use super::metrics::Metric;
 use crate::map::unit_rows;
 use candle_core::{D, DType, Result, Tensor};
-use hiref_core::solver::sinkhorn::SinkhornParams;
+use hiref_baselines::Solver;
+use hiref_baselines::sinkhorn::SinkhornParams;
 use hiref_core::{CostKind, Problem};
 use serde::{Deserialize, Serialize};
 
@@ -24,12 +26,12 @@ pub struct MongeFigures {
 
 impl MongeFigures {
     /// The figures under the names used in `summary.json`.
-    pub fn figures(&self) -> Vec<(String, f64)> {
+    pub fn figures(&self) -> Vec<Metric> {
         let mut figures = vec![
-            ("sinkhorn_divergence".to_owned(), self.sinkhorn_divergence),
-            ("distinct_targets".to_owned(), self.distinct_targets),
+            Metric::lower("sinkhorn_divergence", self.sinkhorn_divergence),
+            Metric::higher("distinct_targets", self.distinct_targets),
         ];
-        figures.extend(self.cycle_error.map(|value| ("cycle_error".to_owned(), value)));
+        figures.extend(self.cycle_error.map(|value| Metric::lower("cycle_error", value)));
         figures
     }
 }
@@ -45,7 +47,7 @@ pub fn monge_figures(
     mapped: &Tensor,
     target: &Tensor,
     there_and_back: Option<(&Tensor, &Tensor)>,
-) -> std::result::Result<MongeFigures, crate::Error> {
+) -> std::result::Result<MongeFigures, hiref_core::Error> {
     let (mapped, target) = (unit_rows(mapped)?, unit_rows(target)?);
     let nearest = mapped.matmul(&target.t()?)?.argmax(D::Minus1)?.to_vec1::<u32>()?;
     let mut reached = vec![false; target.dim(0)?];
@@ -67,9 +69,9 @@ pub fn monge_figures(
 ///
 /// # Errors
 /// Empty sides, values that are not finite, sides of different dimensions.
-pub fn sinkhorn_divergence(a: &Tensor, b: &Tensor) -> std::result::Result<f64, crate::Error> {
+pub fn sinkhorn_divergence(a: &Tensor, b: &Tensor) -> std::result::Result<f64, hiref_core::Error> {
     let epsilon = (EPSILON_SHARE * mean_squared_distance(a, b)?).max(1e-12);
-    let value = |x: &Tensor, y: &Tensor| -> std::result::Result<f64, crate::Error> {
+    let value = |x: &Tensor, y: &Tensor| -> std::result::Result<f64, hiref_core::Error> {
         let problem = Problem::new(x, y, CostKind::SquaredEuclidean)?;
         let params =
             SinkhornParams { epsilon: Some(epsilon), max_iterations: MAX_ITERATIONS, ..SinkhornParams::default() };
@@ -90,7 +92,7 @@ pub fn sinkhorn_divergence(a: &Tensor, b: &Tensor) -> std::result::Result<f64, c
 ///
 /// # Errors
 /// Sides of different shapes; values that are not finite.
-pub fn monge_gap(x: &Tensor, mapped: &Tensor, seed: u64) -> std::result::Result<f64, crate::Error> {
+pub fn monge_gap(x: &Tensor, mapped: &Tensor, seed: u64) -> std::result::Result<f64, hiref_core::Error> {
     let paid = cycle_error(x, mapped)?;
     let problem = Problem::new(x, mapped, CostKind::SquaredEuclidean)?;
     let solver = hiref_core::HirefParams { seed, ..hiref_core::HirefParams::default() }.check()?;

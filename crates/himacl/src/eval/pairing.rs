@@ -1,5 +1,6 @@
 //! How many of the true pairs a pairing finds, and how close mapped items come to their partners.
 
+use super::metrics::Metric;
 use super::scores::Scores;
 use candle_core::{Result, Tensor, bail};
 use hiref_core::Permutation;
@@ -20,12 +21,12 @@ pub struct PairingAccuracy {
 
 impl PairingAccuracy {
     /// The figures under the names used in `summary.json`.
-    pub fn figures(&self) -> Vec<(String, f64)> {
+    pub fn figures(&self) -> Vec<Metric> {
         let mut figures = vec![
-            ("pairing_accuracy_nearest".to_owned(), self.nearest),
-            ("pairing_accuracy_mutual_nearest".to_owned(), self.mutual_nearest),
+            Metric::higher("pairing_accuracy_nearest", self.nearest),
+            Metric::higher("pairing_accuracy_mutual_nearest", self.mutual_nearest),
         ];
-        figures.extend(self.bijection.map(|value| ("pairing_accuracy_bijection".to_owned(), value)));
+        figures.extend(self.bijection.map(|value| Metric::higher("pairing_accuracy_bijection", value)));
         figures
     }
 }

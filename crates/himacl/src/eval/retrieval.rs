@@ -1,5 +1,6 @@
 //! How well the true partner is found: recall, rank, and the fraction of samples closer than the true match.
 
+use super::metrics::Metric;
 use super::scores::Scores;
 use candle_core::{Result, Tensor, bail};
 use serde::{Deserialize, Serialize};
@@ -56,21 +57,21 @@ pub struct RetrievalMetrics {
 
 impl RetrievalMetrics {
     /// The figures under the names used in `summary.json`, `image_to_text_R@1` and so on, in a fixed order.
-    pub fn figures(&self) -> Vec<(String, f64)> {
+    pub fn figures(&self) -> Vec<Metric> {
         let directions = [("image_to_text", &self.source_to_target), ("text_to_image", &self.target_to_source)];
         let mut figures = Vec::new();
         for (direction, recall) in directions {
-            let named = [
-                ("R@1", recall.at_1),
-                ("R@5", recall.at_5),
-                ("R@10", recall.at_10),
-                ("mean_rank", recall.mean_rank),
-                ("median_rank", recall.median_rank),
-                ("distinct_nearest", recall.distinct_nearest),
-            ];
-            figures.extend(named.map(|(name, value)| (format!("{direction}_{name}"), value)));
+            let name = |figure: &str| format!("{direction}_{figure}");
+            figures.extend([
+                Metric::higher(name("R@1"), recall.at_1),
+                Metric::higher(name("R@5"), recall.at_5),
+                Metric::higher(name("R@10"), recall.at_10),
+                Metric::lower(name("mean_rank"), recall.mean_rank),
+                Metric::lower(name("median_rank"), recall.median_rank),
+                Metric::higher(name("distinct_nearest"), recall.distinct_nearest),
+            ]);
         }
-        figures.push(("foscttm".to_owned(), self.foscttm));
+        figures.push(Metric::lower("foscttm", self.foscttm));
         figures
     }
 }
@@ -219,7 +220,7 @@ mod tests {
             (retrieval(&x, &y, RetrievalParams::default()), retrieval(&y, &x, RetrievalParams::default()));
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_eq!((one.source_to_target, one.foscttm), (other.target_to_source, other.foscttm));
-        let names: Vec<String> = one.figures().into_iter().map(|figure| figure.0).collect();
+        let names: Vec<String> = one.figures().into_iter().map(|figure| figure.name).collect();
         assert!(names.contains(&"image_to_text_R@10".to_owned()) && names.contains(&"foscttm".to_owned()));
     }
 }

@@ -6,6 +6,7 @@
 //! was damaged afterwards fails its checksums and is passed over for the one before.
 
 use super::coupling::Coupling;
+use crate::error::CheckpointError;
 use crate::map::Tensors;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ const MANIFEST: &str = "manifest.json";
 /// generator state exists.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Progress {
+pub struct Counters {
     /// Optimiser steps taken.
     pub step: u64,
     /// The epoch under way, from 0.
@@ -52,7 +53,7 @@ pub struct Best {
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     /// Counters.
-    pub progress: Progress,
+    pub progress: Counters,
     /// The parameters.
     pub map: Tensors,
     /// Their moving averages.
@@ -61,30 +62,6 @@ pub struct Checkpoint {
     pub optimizer: Tensors,
     /// The coupling in force.
     pub coupling: Coupling,
-}
-
-/// Why a checkpoint could not be written or read.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckpointError {
-    /// A file operation failed.
-    #[error("checkpoint file `{}`", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The folder's contents are not what was written.
-    #[error("checkpoint `{}` is damaged: {problem}", path.display())]
-    Damaged {
-        /// The folder.
-        path: PathBuf,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A tensor operation failed.
-    #[error("tensor operation failed")]
-    Tensor(#[from] candle_core::Error),
 }
 
 /// The checkpoints of one run.
@@ -157,6 +134,7 @@ impl CheckpointStore {
     /// # Errors
     /// A folder that cannot be listed.
     pub fn latest(&self) -> Result<(Option<Checkpoint>, Vec<CheckpointError>), CheckpointError> {
+        self.remove_partial()?;
         let mut damaged = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             match read(&self.path(step)) {
@@ -165,6 +143,17 @@ impl CheckpointStore {
             }
         }
         Ok((None, damaged))
+    }
+
+    /// Removes what a run that was killed was writing.
+    fn remove_partial(&self) -> Result<(), CheckpointError> {
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "partial") {
+                remove_folder(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, step: u64) -> PathBuf {
@@ -189,7 +178,7 @@ impl CheckpointStore {
         Ok(steps)
     }
 
-    fn prune(&self, progress: &Progress) -> Result<(), CheckpointError> {
+    fn prune(&self, progress: &Counters) -> Result<(), CheckpointError> {
         let steps = self.steps()?;
         // Steps after the present one were left by a run that a damaged checkpoint has set back.
         let (past, future): (Vec<u64>, Vec<u64>) = steps.into_iter().partition(|&step| step <= progress.step);
@@ -291,7 +280,7 @@ mod tests {
             Tensors::from([("linear.weight".to_owned(), tensor)])
         };
         Checkpoint {
-            progress: Progress {
+            progress: Counters {
                 step,
                 epoch: 3,
                 batch: 1,

@@ -1,11 +1,15 @@
 //! The embeddings that a recipe names.
 
-use super::encoders::{Embedded, Side};
+use super::embedded::Embedded;
 use super::recipe::{Anchors, EncoderTraining, Recipe};
 use crate::error::Error;
+use crate::side::DataSide;
 use candle_core::{Device, Tensor};
+use himacl_data::output::{Depth, fingerprint};
 use himacl_data::{Embeddings, read_npy_pairs};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
 
 /// The embeddings of a problem.
 #[derive(Debug, Clone)]
@@ -48,12 +52,12 @@ impl Dataset {
     /// As [`Dataset::load`].
     pub fn load_of_run(recipe: &Recipe, folder: &Path, device: &Device) -> Result<Self, Error> {
         let data = Self::load(recipe, device)?;
-        let read = |side: Side| -> Result<Option<Tensor>, Error> {
+        let read = |side: DataSide| -> Result<Option<Tensor>, Error> {
             let path = side.embeddings_folder(folder);
             let trained = recipe.train.encoders != EncoderTraining::Frozen && recipe.train.encoders_of.includes(side);
             trained.then(|| Ok(Embeddings::open(&path, None)?.to_tensor(device)?)).transpose()
         };
-        Ok(data.with(&Embedded { source: read(Side::Source)?, target: read(Side::Target)? }))
+        Ok(data.with(&Embedded { source: read(DataSide::Source)?, target: read(DataSide::Target)? }))
     }
 
     /// The same with other embeddings of the sides that have such.
@@ -62,6 +66,46 @@ impl Dataset {
         let source = embedded.source.as_ref().unwrap_or(&self.source).clone();
         let target = embedded.target.as_ref().unwrap_or(&self.target).clone();
         Self { source, target, ..self.clone() }
+    }
+}
+
+impl Recipe {
+    /// The files and folders that a run by this recipe reads; the inputs and the folders of encoders only where it names
+    /// them.
+    pub fn inputs(&self) -> Vec<&Path> {
+        let Self { data, eval, .. } = self;
+        let anchors = match &data.anchors {
+            Anchors::File(path) => Some(path),
+            Anchors::Count(_) => None,
+        };
+        let named = [&data.source_encoder, &data.target_encoder, &data.source_input, &data.target_input];
+        let named = named.into_iter().chain([&eval.source, &eval.target]).flatten();
+        [&data.source, &data.target].into_iter().chain(anchors).chain(named).map(PathBuf::as_path).collect()
+    }
+
+    /// Fingerprints of the embeddings and anchors that a run by this recipe reads, by their paths; those that are in
+    /// `found` already are not read again.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub fn fingerprints(&self, found: &mut BTreeMap<String, String>) -> Result<(), Error> {
+        let Self { data, eval, .. } = self;
+        let mut sets = vec![(&data.source, data.source_key.as_deref()), (&data.target, data.target_key.as_deref())];
+        sets.extend([&eval.source, &eval.target].into_iter().flatten().map(|path| (path, None)));
+        let mut add = |name: String, files: &dyn Fn() -> Result<Vec<PathBuf>, Error>| -> Result<(), Error> {
+            if let Entry::Vacant(entry) = found.entry(name) {
+                entry.insert(fingerprint(&files()?, None, Depth::Whole)?);
+            }
+            Ok(())
+        };
+        for (path, key) in sets {
+            let name = format!("{}{}", path.display(), key.map_or_else(String::new, |key| format!(" ({key})")));
+            add(name, &|| Ok(Embeddings::open(path, key)?.files()))?;
+        }
+        if let Anchors::File(path) = &data.anchors {
+            add(path.display().to_string(), &|| Ok(vec![path.clone()]))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,12 +1,13 @@
 //! Training a map on a coupling: the loop.
 //!
 //! Everything that the loop needs to go on is in a [`Checkpoint`], and everything random is a function of the seed and
-//! the counters in its [`Progress`]: a resumed run ends with the same bits as one that was never stopped.
+//! the counters in its [`Counters`]: a resumed run ends with the same bits as one that was never stopped.
 
 mod checkpoint;
 mod coupling;
 mod dataset;
 mod ema;
+mod embedded;
 mod encoders;
 mod metrics;
 mod model;
@@ -21,35 +22,35 @@ mod state;
 mod tensorboard;
 mod training_pairs;
 
-pub use checkpoint::{Best, Checkpoint, CheckpointError, CheckpointStore, Progress};
+pub use crate::error::{CheckpointError, EncoderTrainingError, RecipeError};
+pub use crate::side::DataSide;
+pub use checkpoint::{Best, Checkpoint, CheckpointStore, Counters};
 pub use coupling::Coupling;
 pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;
-pub use encoders::{Embedded, EncoderTrainingError, Encoders, Side, TunedEncoder, Tuning};
+pub use embedded::Embedded;
+pub use encoders::{Encoders, TunedEncoder, Tuning};
 pub use metrics::MetricsLog;
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};
 pub use parameters::{Gradients, Parameters, clip_by_norm};
 pub use recipe::{
     AlignmentMode, Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MAIN_PROBLEM, MapKind,
-    ObjectiveKind, PairConfidence, PairWeights, Precision, Problem, Recipe, RecipeError, RecipeFile,
+    NamedRecipe, ObjectiveKind, PairConfidence, PairWeights, Precision, Recipe, RecipeFile,
 };
 pub use recoupling::{Coupled, couple};
-pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, evaluate, held_out, monge, recipe_of_run, run};
+pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, evaluate, held_out, monge, recipe_of_run, run};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};
 pub use training_pairs::{PairParams, Pairs};
 
 use crate::error::Error;
+use crate::eval::{Metric, Metrics};
 use crate::map::TwoWayMap;
 use hiref_core::Observer;
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Figures by name.
-pub type Metrics = BTreeMap<String, f64>;
 
 /// Follows a training run; also receives the events of its couplings, and says when to stop.
 pub trait Watch: Observer {
@@ -160,7 +161,7 @@ pub fn train(
         };
         let loss = state.finish_epoch(batches.len());
         let epoch = state.progress.epoch;
-        let mut figures = Metrics::from([("epoch_loss".to_owned(), loss)]);
+        let mut figures = Metrics::from_iter([Metric::lower("epoch_loss", loss)]);
         if evaluated {
             figures.extend(evaluate(&state.averaged_map()?, &embedded)?);
         }
@@ -184,7 +185,7 @@ fn is_due(count: u64, every: u64) -> bool {
 }
 
 /// Whether the epoch about to begin wants a coupling that has not been computed yet.
-fn recoupling_is_due(progress: &Progress, every: u64) -> bool {
+fn recoupling_is_due(progress: &Counters, every: u64) -> bool {
     every > 0 && progress.epoch / every > progress.coupling
 }
 
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_coupling_is_due_once() {
-        let at = |epoch, coupling| recoupling_is_due(&Progress { epoch, coupling, ..Progress::default() }, 2);
+        let at = |epoch, coupling| recoupling_is_due(&Counters { epoch, coupling, ..Counters::default() }, 2);
         assert_eq!(
             [at(0, 0), at(1, 0), at(2, 0), at(2, 1), at(3, 1), at(4, 1)],
             [false, false, true, false, false, true]

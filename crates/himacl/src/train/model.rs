@@ -71,6 +71,22 @@ impl Model {
         }))
     }
 
+    /// The bytes of `map.safetensors`.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn to_bytes(&self) -> candle_core::Result<Vec<u8>> {
+        super::checkpoint::encode(&self.tensors())
+    }
+
+    /// The inverse of [`Model::to_bytes`].
+    ///
+    /// # Errors
+    /// Bytes that hold something else.
+    pub fn from_bytes(bytes: &[u8]) -> candle_core::Result<Self> {
+        Self::from_tensors(&super::checkpoint::decode(bytes)?)
+    }
+
     /// Writes `map.safetensors` and `map.json` into a run folder.
     ///
     /// # Errors
@@ -86,7 +102,7 @@ impl Model {
             "learned_cost": self.0.map.partner.is_some(),
             "tensors": shapes,
         });
-        let bytes = super::checkpoint::encode(&tensors)?;
+        let bytes = self.to_bytes()?;
         write_atomic(&folder.join(TENSORS), |file| file.write_all(&bytes))?;
         Ok(write_text(&folder.join(DESCRIPTION), &format!("{description:#}\n"))?)
     }

@@ -93,7 +93,7 @@ impl AdamW {
             else {
                 bail!("the optimiser does not know the parameter `{name}`, or it has no gradient");
             };
-            let step = if name.starts_with(super::encoders::PREFIX) { of_encoders } else { of_map };
+            let step = if name.starts_with(super::parameters::ENCODER_PREFIX) { of_encoders } else { of_map };
             adam(variable, (first, second), gradient, step)?;
         }
         Ok(())

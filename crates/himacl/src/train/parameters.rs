@@ -6,6 +6,9 @@ use candle_core::{Result, Tensor, Var};
 use himacl_nn::{scale, sum_of_squares};
 use std::collections::BTreeMap;
 
+/// What the names of an encoder's variables begin with among the parameters of a run.
+pub(super) const ENCODER_PREFIX: &str = "encoder.";
+
 /// Trainable variables by name, in a fixed order, and the map that is made of them.
 #[derive(Debug)]
 pub struct Parameters {

@@ -3,18 +3,20 @@
 use super::checkpoint::{decode, encode};
 use super::coupling::Coupling;
 use super::dataset::Dataset;
-use super::encoders::{Embedded, Encoders, Tuning};
+use super::embedded::Embedded;
+use super::encoders::{Encoders, Tuning};
 use super::model::Model;
 use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
 use super::split::Split;
 use super::state::{Task, select};
-use super::{Metrics, Trained, Watch, train};
+use super::{Trained, Watch, train};
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, UnpairedReport};
 use crate::error::Error;
-use crate::eval::{self, RetrievalParams};
+use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{read_json, read_toml, write_atomic, write_text};
+use himacl_data::{seal, sealed_facts};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -33,6 +35,42 @@ const CEILING_PENALTY: f64 = 0.1;
 const MONGE_ITEMS: usize = 8192;
 /// How the alignment came about.
 const ALIGNMENT_REPORT: &str = "alignment.json";
+/// The alignment, for a run that goes on; it has the report too.
+const ALIGNMENT_STATE: &str = "alignment.safetensors";
+/// Under this name.
+const REPORT: &str = "report";
+
+/// Every file that a run may leave in its folder: `#` stands for a number, `*` for anything.
+pub const RUN_FILES: [&str; 28] = [
+    "config.toml",
+    "summary.json",
+    "report.html",
+    "metrics.jsonl",
+    "events.out.tfevents.*",
+    ALIGNMENT_REPORT,
+    ALIGNMENT_STATE,
+    "map.safetensors",
+    "map.json",
+    "couplings/final.safetensors",
+    "checkpoints/step_#/*",
+    "checkpoints/step_#.partial/*",
+    "encoder-source/*",
+    "encoder-source/*/*",
+    "embeddings-source/config.toml",
+    "embeddings-source/errors.jsonl",
+    "embeddings-source/img_emb/img_emb_#.npy",
+    "embeddings-source/text_emb/text_emb_#.npy",
+    "embeddings-source/metadata/metadata_#.parquet",
+    "embeddings-source/stats/#.json",
+    "encoder-target/*",
+    "encoder-target/*/*",
+    "embeddings-target/config.toml",
+    "embeddings-target/errors.jsonl",
+    "embeddings-target/img_emb/img_emb_#.npy",
+    "embeddings-target/text_emb/text_emb_#.npy",
+    "embeddings-target/metadata/metadata_#.parquet",
+    "embeddings-target/stats/#.json",
+];
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -110,7 +148,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let started = Instant::now();
     let mut metrics = trained_figures(&map, &embedded)?;
     let map = prepared(&map);
-    metrics.insert("coupling_cost".to_owned(), last.mean_cost);
+    metrics.add(Metric::lower("coupling_cost", last.mean_cost));
     metrics.extend(self_agreement(folder)?);
     let now = data.with(&embedded);
     let (source_now, target_now) = (select(&now.source, &split.source)?, select(&now.target, &split.target)?);
@@ -127,7 +165,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
             let coupling = Some(&alignment.coupling).filter(|_| *prefix == ALIGNMENT);
             figures.extend(pairing(map, (&source, &target), &task.free, &split, coupling)?);
         }
-        metrics.extend(figures.into_iter().map(|(name, value)| (format!("{prefix}.{name}"), value)));
+        metrics.extend(figures.prefixed(prefix));
     }
     seconds.push(("evaluate", started.elapsed().as_secs_f64()));
 
@@ -170,10 +208,8 @@ pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighb
     let mut metrics: Metrics =
         eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
     let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
-    metrics.insert(
-        "partner_cosine".to_owned(),
-        eval::partner_cosine(&mapped, &map.map.targets(&map.target.apply(target)?)?)?,
-    );
+    let cosine = eval::partner_cosine(&mapped, &map.map.targets(&map.target.apply(target)?)?)?;
+    metrics.add(Metric::higher("partner_cosine", cosine));
     Ok(metrics)
 }
 
@@ -190,7 +226,7 @@ pub fn monge(map: &PreparedMap, source: &Tensor, target: &Tensor, shared_space: 
     let figures = eval::monge_figures(&mapped, &y, back.as_ref().map(|back| (&x, back)))?;
     let mut metrics: Metrics = figures.figures().into_iter().collect();
     if shared_space {
-        metrics.insert("monge_gap".to_owned(), eval::monge_gap(&x, &unit_rows(&mapped)?, 0)?);
+        metrics.add(Metric::lower("monge_gap", eval::monge_gap(&x, &unit_rows(&mapped)?, 0)?));
     }
     Ok(metrics)
 }
@@ -284,7 +320,7 @@ fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {
 }
 
 /// What training starts from.
-struct Start {
+struct StartingPoint {
     source: Preparation,
     target: Preparation,
     map: TwoWayMap,
@@ -300,15 +336,18 @@ fn alignment_of(
     split: &Split,
     folder: &Path,
     watch: &dyn Watch,
-) -> Result<Option<Start>, Error> {
+) -> Result<Option<StartingPoint>, Error> {
     if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
         return Err(Error::NoAnchors);
     }
-    let path = folder.join("alignment.safetensors");
-    if let Ok(bytes) = fs::read(&path)
-        && let Ok(start) = decode(&bytes).and_then(|tensors| Start::from_tensors(&tensors, source.device()))
-    {
-        return Ok(Some(start));
+    let path = folder.join(ALIGNMENT_STATE);
+    if let Ok(bytes) = fs::read(&path) {
+        // Anything but what was written is computed anew, to the same bits.
+        if let Some(report) = sealed_facts(&bytes).and_then(|mut facts| facts.remove(REPORT)) {
+            write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
+            return Ok(Some(StartingPoint::from_tensors(&decode(&bytes)?, source.device())?));
+        }
+        watch.note(&format!("`{}` is damaged: the alignment is computed anew", path.display()));
     }
     let aligner = recipe.align_params().check()?;
     let aligned = match recipe.alignment.mode {
@@ -324,7 +363,8 @@ fn alignment_of(
     if watch.should_stop() {
         return Ok(None);
     }
-    write_text(&folder.join(ALIGNMENT_REPORT), &describe(&aligned.report))?;
+    let report = describe(&aligned.report);
+    write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
     if let Some(warning) = aligned.report.unpaired.as_ref().and_then(UnpairedReport::warning) {
         watch.warn(&warning);
     }
@@ -333,14 +373,14 @@ fn alignment_of(
         Some(permutation) => Coupling { permutation, confidence: aligned.confidence, soft: None },
         None => Coupling::none(num_x, num_y),
     };
-    let start = Start {
+    let start = StartingPoint {
         source: aligned.source,
         target: aligned.target,
         map: aligned.map,
         anchors_only: aligned.anchors_only,
         coupling,
     };
-    let bytes = encode(&start.tensors()?)?;
+    let bytes = seal(&encode(&start.tensors()?)?, &[(REPORT, &report)]).map_err(candle_core::Error::wrap)?;
     write_atomic(&path, |file| file.write_all(&bytes))?;
     Ok(Some(start))
 }
@@ -352,20 +392,19 @@ fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
     let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
     let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
-    let figures = [
-        ("start_agreement", unpaired.agreement.cosine),
-        ("start_same_partners", unpaired.agreement.same_partners),
-        ("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
-        ("matched_cosine", best),
-    ];
-    Ok(figures.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    Ok(Metrics::from_iter([
+        Metric::higher("start_agreement", unpaired.agreement.cosine),
+        Metric::higher("start_same_partners", unpaired.agreement.same_partners),
+        Metric::lower("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
+        Metric::higher("matched_cosine", best),
+    ]))
 }
 
 fn describe(report: &AlignmentReport) -> String {
     serde_json::to_string_pretty(report).expect("plain data serialises") + "\n"
 }
 
-impl Start {
+impl StartingPoint {
     fn tensors(&self) -> candle_core::Result<Tensors> {
         let mut parts = vec![
             ("source", self.source.tensors()),

@@ -1,26 +1,26 @@
 //! A training run between two steps.
 
-use super::checkpoint::{Best, Checkpoint, CheckpointStore, Progress};
+use super::Watch;
+use super::checkpoint::{Best, Checkpoint, CheckpointStore, Counters};
 use super::coupling::Coupling;
 use super::ema::Ema;
-use super::encoders::{Embedded, Side, Tuning};
+use super::embedded::Embedded;
+use super::encoders::Tuning;
 use super::metrics::MetricsLog;
 use super::optimizer::AdamW;
 use super::parameters::Parameters;
 use super::recipe::{CouplingSection, Recipe};
 use super::recoupling::{Coupled, couple, likely_partners};
 use super::training_pairs::{PairParams, Pairs};
-use super::{Metrics, Watch};
 use crate::error::Error;
+use crate::eval::{Metric, Metrics};
 use crate::map::{Map, TwoWayMap, unit_rows};
 use crate::objective::{Batch, Objective};
+use crate::side::DataSide;
 use candle_core::{DType, Tensor};
 use hiref_core::Permutation;
 use serde_json::Value;
 use std::path::Path;
-
-/// Metrics for which more is better.
-const MORE_IS_BETTER: [&str; 4] = ["_R@", "cosine", "accuracy", "top"];
 
 /// What is to be trained, in the spaces in which both sides are compared.
 #[derive(Debug)]
@@ -63,8 +63,8 @@ impl Task<'_> {
             let tuned = self.tuning.as_ref().map(|tuning| tuning.rows(side, rows)).transpose()?.flatten();
             Ok(tuned.unwrap_or_else(|| first.clone()))
         };
-        let x = now(Side::Source, &rows, &first_x)?; // (b, d)
-        let y = now(Side::Target, &partners, &first_y)?; // (b, e)
+        let x = now(DataSide::Source, &rows, &first_x)?; // (b, d)
+        let y = now(DataSide::Target, &partners, &first_y)?; // (b, e)
         // What is aimed at by regression stays where it is: an encoder could else come to meet the map in one point.
         let aim = |side: &Tensor| match self.objective {
             Objective::Regression(_) => side.detach(),
@@ -115,7 +115,7 @@ impl Task<'_> {
         let now = |side| -> Result<Option<Tensor>, Error> {
             Ok(self.tuning.as_ref().map(|tuning| tuning.all(side, embedded)).transpose()?.flatten())
         };
-        let (x, y) = (now(Side::Source)?, now(Side::Target)?);
+        let (x, y) = (now(DataSide::Source)?, now(DataSide::Target)?);
         let (x, y) = (x.as_ref().unwrap_or(self.x), y.as_ref().unwrap_or(self.y));
         let (x, y) = (select(x, &self.free.0)?, select(y, &self.free.1)?);
         couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)
@@ -163,7 +163,7 @@ pub(super) fn select(tensor: &Tensor, rows: &[u32]) -> candle_core::Result<Tenso
 #[derive(Debug)]
 pub struct TrainState {
     /// Counters.
-    pub progress: Progress,
+    pub progress: Counters,
     /// The map being trained.
     pub parameters: Parameters,
     /// Its optimiser.
@@ -198,7 +198,7 @@ impl TrainState {
         for problem in damaged {
             watch.note(&format!("{problem}; going on from the one before"));
         }
-        let mut progress = Progress::default();
+        let mut progress = Counters::default();
         let mut coupling = None;
         if let Some(checkpoint) = found {
             watch.note(&format!(
@@ -282,10 +282,11 @@ impl TrainState {
 
     /// Remembers the present step as the best if its figure says so.
     pub fn note_best(&mut self, figures: &Metrics, metric: &str) {
-        let Some(&value) = figures.get(metric) else { return };
-        let value = value as f32;
-        let sign = if MORE_IS_BETTER.iter().any(|part| metric.contains(part)) { -1.0 } else { 1.0 };
-        if self.progress.best.is_none_or(|best| sign * value < sign * best.value) {
+        let Some(figure) = figures.get(metric) else { return };
+        // Rounded as the best is stored, so that a resumed run decides alike.
+        let value = figure.value as f32;
+        let figure = Metric { value: f64::from(value), ..figure.clone() };
+        if self.progress.best.is_none_or(|best| figure.beats(f64::from(best.value))) {
             self.progress.best = Some(Best { step: self.progress.step, value });
         }
     }

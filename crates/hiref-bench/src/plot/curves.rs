@@ -1,10 +1,9 @@
 //! Charts from the JSON lines of `scaling`, `quality` and `compare`.
 
-use super::axis::Scale;
-use super::chart::{Chart, Series};
 use crate::compare::median;
 use anyhow::{Context, ensure};
 use clap::Args;
+use himacl_cli::chart::{Chart, Scale, Series};
 use serde::Deserialize;
 use std::fs;
 use std::path::PathBuf;

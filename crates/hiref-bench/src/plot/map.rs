@@ -1,11 +1,11 @@
 //! Panels of a map in the plane: source points, target points, and where each solver sends the sources.
 
-use super::svg::{Anchor, COLOURS, INK, Stroke, Svg};
 use crate::sets::load_points;
 use anyhow::{Context, ensure};
 use candle_core::Tensor;
 use clap::Args;
 use himacl::data::read_npy_u32;
+use himacl_cli::chart::{Anchor, COLOURS, INK, Stroke, Svg};
 use hiref_core::{CostKind, Permutation, Problem, mean_cost};
 use std::fs;
 use std::path::PathBuf;

@@ -1,7 +1,6 @@
 //! The costs between the points of one block.
 
 use super::CostKind;
-use crate::solver::assignment::{CostMatrix, Scalar};
 use std::ops::Range;
 
 /// Builds the cost matrix of a block in f64, reusing its memory.
@@ -130,15 +129,9 @@ impl CostTile {
         self.product.chunks_exact(columns.len()).zip(columns).map(|(row, &j)| row[j as usize]).sum()
     }
 
-    /// Writes the tile into `matrix`, rounded to its type.
-    pub(crate) fn write<T: Scalar>(&self, matrix: &mut CostMatrix<T>) {
-        let size = self.y_norms.len();
-        matrix.resize(size);
-        for (out, row) in matrix.rows_mut().zip(self.product.chunks_exact(size)) {
-            for (out, &value) in out.iter_mut().zip(row) {
-                *out = T::from_f64(value);
-            }
-        }
+    /// The entries of each row.
+    pub(crate) fn rows(&self) -> impl ExactSizeIterator<Item = &[f64]> {
+        self.product.chunks_exact(self.y_norms.len().max(1))
     }
 
     /// `product = x yᵀ`, `(s, s)`.
@@ -259,13 +252,11 @@ mod tests {
                 let mut tile = CostTile::default();
                 let row = |i: usize| (i != missing).then(|| &x[i * dimension..][..dimension]);
                 tile.compute(cost, dimension, (0..size).map(row), y.chunks_exact(dimension));
-                let mut matrix = CostMatrix::<f64>::default();
-                tile.write(&mut matrix);
                 let terms = tile.column_terms();
                 for i in 0..size {
                     let c = |j: usize| row(i).map_or(0.0, |x| cost.between(x, &y[j * dimension..][..dimension]));
                     for j in 0..size {
-                        let (got, expected) = (matrix.at(i, j), (c(j) - terms[j]) - (c(i) - terms[i]));
+                        let (got, expected) = (tile.at(i, j), (c(j) - terms[j]) - (c(i) - terms[i]));
                         assert!((got - expected).abs() < 1e-12, "{cost} ({i}, {j}): {got} against {expected}");
                     }
                 }

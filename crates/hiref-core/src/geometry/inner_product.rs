@@ -44,8 +44,8 @@ const CHUNK: usize = 256;
 /// themselves, tell neighbours apart. Large blocks are split by the projection even where it loses much. The Euclidean cost has no finite factorisation: it splits by the squared one's
 /// co-clusters, and is exact in the leaves and the polish.
 pub(crate) struct InnerProductGeometry<'a> {
-    x: Side<'a>,
-    y: Side<'a>,
+    x: SideFeatures<'a>,
+    y: SideFeatures<'a>,
     /// Whether the projection, where there is one, takes the place of the points everywhere.
     projected: bool,
     separable: f64,
@@ -56,7 +56,7 @@ pub(crate) struct InnerProductGeometry<'a> {
 impl<'a> InnerProductGeometry<'a> {
     /// Features of points with n <= m; O((n + m) d), times k where they are projected.
     pub(crate) fn new(supports: Supports<'a>, seed: u64) -> Result<Self, Error> {
-        let Supports { x, y, cost, .. } = supports;
+        let Supports { x, y, cost } = supports;
         let (n, m) = (x.num_points(), y.num_points());
         let normalize = cost == CostKind::Cosine;
         let squared = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
@@ -74,8 +74,9 @@ impl<'a> InnerProductGeometry<'a> {
             CostKind::NegativeInnerProduct => -dot(&origin_x, &origin_y),
         };
         let extra = |term: fn(f64) -> f64| (n != m && squared).then_some(term);
-        let mut x = Side { rows: x, origin: origin_x, normalize, extra: extra(|_| -0.5), projected: None };
-        let mut y = Side { rows: y, origin: origin_y, normalize, extra: extra(|square| square), projected: None };
+        let mut x = SideFeatures { rows: x, origin: origin_x, normalize, extra: extra(|_| -0.5), projected: None };
+        let mut y =
+            SideFeatures { rows: y, origin: origin_y, normalize, extra: extra(|square| square), projected: None };
         let separable = match (n == m, squared) {
             (true, true) => x.mean_square() + y.mean_square(),
             // The extra features carry the square of y.
@@ -216,8 +217,8 @@ fn mean_row(rows: Rows<'_>, normalize: bool) -> Vec<f64> {
 /// One kind of features of both sides.
 #[derive(Clone, Copy)]
 pub(crate) struct Features<'a> {
-    x: &'a Side<'a>,
-    y: &'a Side<'a>,
+    x: &'a SideFeatures<'a>,
+    y: &'a SideFeatures<'a>,
     projected: bool,
 }
 
@@ -245,7 +246,7 @@ impl Features<'_> {
 }
 
 /// The points of one side, and how they become features.
-struct Side<'a> {
+struct SideFeatures<'a> {
     rows: Rows<'a>,
     /// `(d,)`
     origin: Vec<f64>,
@@ -261,7 +262,7 @@ struct Projected {
     coordinates: usize,
 }
 
-impl Side<'_> {
+impl SideFeatures<'_> {
     fn coordinates(&self, projected: bool) -> usize {
         self.projected.as_ref().filter(|_| projected).map_or(self.origin.len(), |projected| projected.coordinates)
     }
@@ -335,7 +336,12 @@ impl Side<'_> {
 
 /// The `k` leading principal directions of both sides, `(k, d)`, and the share of the variance that they hold; fewer where there
 /// are not as many points.
-fn leading_directions(x: &Side<'_>, y: &Side<'_>, k: usize, seed: u64) -> Result<(Vec<f32>, f64), Error> {
+fn leading_directions(
+    x: &SideFeatures<'_>,
+    y: &SideFeatures<'_>,
+    k: usize,
+    seed: u64,
+) -> Result<(Vec<f32>, f64), Error> {
     let d = x.origin.len();
     let sample = [x.sample(seed), y.sample(seed)].concat();
     let total: f64 = sample.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
@@ -350,7 +356,8 @@ fn leading_directions(x: &Side<'_>, y: &Side<'_>, k: usize, seed: u64) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coupling::{Permutation, mean_cost};
+    use crate::mean_cost::mean_cost;
+    use crate::permutation::Permutation;
     use crate::problem::Problem;
     use rand::Rng;
 

@@ -1,6 +1,5 @@
 //! The points of both sides, as exact computations see them.
 
-use crate::accelerator::Accelerator;
 use crate::cost::CostKind;
 use crate::points::Rows;
 use std::borrow::Cow;
@@ -13,28 +12,17 @@ pub(crate) struct Supports<'a> {
     /// `(m, d)`
     pub(crate) y: Rows<'a>,
     pub(crate) cost: CostKind,
-    /// The device that has the same points, if the solve runs on one.
-    pub(crate) device: Option<OnDevice<'a>>,
-}
-
-/// The points on a device.
-#[derive(Clone, Copy)]
-pub(crate) struct OnDevice<'a> {
-    pub(crate) accelerator: &'a Accelerator<'a>,
-    /// Whether its x is y here.
-    pub(crate) turned: bool,
 }
 
 impl<'a> Supports<'a> {
     /// Points on the host.
     pub(crate) fn new(x: Rows<'a>, y: Rows<'a>, cost: CostKind) -> Self {
-        Self { x, y, cost, device: None }
+        Self { x, y, cost }
     }
 
     /// The same points with x and y exchanged.
     pub(crate) fn turned(self) -> Self {
-        let device = self.device.map(|device| OnDevice { turned: !device.turned, ..device });
-        Self { x: self.y, y: self.x, device, ..self }
+        Self { x: self.y, y: self.x, ..self }
     }
 
     pub(crate) fn num_x(&self) -> usize {

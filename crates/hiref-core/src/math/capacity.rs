@@ -30,7 +30,7 @@ impl Ord for Move {
 /// is optimal but for the sizes, and moves one point at a time along shortest paths between clusters (successive
 /// shortest paths), so the result is optimal. O(s r) to build the queues, O(r³ + r log s) for each point that must move;
 /// few have to when the scores carry the prices of a soft solution. Deterministic: ties go to the lowest index.
-pub(crate) fn assign_to_capacities(scores: &[f32], capacities: &[usize]) -> Vec<u32> {
+pub fn assign_to_capacities(scores: &[f32], capacities: &[usize]) -> Vec<u32> {
     let rank = capacities.len();
     let size = scores.len() / rank;
     debug_assert_eq!(capacities.iter().sum::<usize>(), size, "capacities cover the points");

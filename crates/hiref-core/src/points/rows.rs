@@ -150,12 +150,12 @@ impl<'a> Rows<'a> {
     }
 
     /// All points, `(n, d)`.
-    pub(crate) fn all(self) -> Cow<'a, [f32]> {
+    pub fn all(self) -> Cow<'a, [f32]> {
         self.range(0..self.num_points())
     }
 
     /// All points in chunks of `points` rows (the last may be shorter), in order.
-    pub(crate) fn chunks(self, points: usize) -> impl IndexedParallelIterator<Item = Cow<'a, [f32]>> {
+    pub fn chunks(self, points: usize) -> impl IndexedParallelIterator<Item = Cow<'a, [f32]>> {
         let num_points = self.num_points();
         (0..num_points.div_ceil(points))
             .into_par_iter()
@@ -168,7 +168,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The points of `order`, one after the other, `(order, d)`.
-    pub(crate) fn gather(self, order: &[u32]) -> Vec<f32> {
+    pub fn gather(self, order: &[u32]) -> Vec<f32> {
         let mut out = vec![0.0; order.len() * self.dimension];
         out.par_chunks_exact_mut(self.dimension).zip(order).for_each(|(out, &i)| self.copy_row(i as usize, out));
         out

@@ -1,9 +1,14 @@
-//! Reduced costs `c_ij - g_j` of whole supports under prices: the least ones of each x point, without the n x m matrix.
+//! Reduced costs `c_ij - g_j` of whole supports under prices: the least ones of each x point, without the n x m matrix, and the exact solve
+//! by rounds that rests on them.
 
-mod parts;
-mod search;
+mod align;
+mod candidates;
+mod pricer;
+mod rounds;
 mod tiles;
 mod tree;
 
-pub(crate) use parts::{align, shifts};
-pub(crate) use search::{Pricing, lowered, price};
+pub(crate) use align::{align, shifts};
+pub(crate) use candidates::{Pricing, lowered};
+pub(crate) use pricer::{DevicePricer, Pricer};
+pub(crate) use rounds::{DualBound, PricedRounds, relative_gap};

@@ -1,6 +1,6 @@
 //! Least reduced costs by streamed tiles: any cost, any dimension, the n x m matrix never stored.
 
-use super::search::{Least, Pricing, lowered};
+use super::candidates::{Least, Pricing, lowered};
 use crate::cost::CostKind;
 use crate::geometry::{Supports, equal_offsets, kd_order};
 use crate::math::inner_products;
@@ -14,13 +14,13 @@ const COLUMNS: usize = 256;
 pub(super) const LANES: usize = 16;
 
 /// One side in f32: rows less a centre (or normalised), with their norms.
-struct Side {
+struct Operand {
     values: Vec<f32>,
     norms: Vec<f64>,
     squares: Vec<f32>,
 }
 
-impl Side {
+impl Operand {
     fn new(mut values: Vec<f32>, dimension: usize, normalize: bool, centre: &[f64]) -> Self {
         let norms: Vec<f64> = values
             .par_chunks_exact_mut(dimension)
@@ -42,8 +42,8 @@ impl Side {
 pub(super) struct Tiles {
     cost: CostKind,
     dimension: usize,
-    x: Side,
-    y: Side,
+    x: Operand,
+    y: Operand,
     /// Prices less their mean, padded by one vector of minus infinity.
     prices: Vec<f32>,
     /// What was taken from the prices.
@@ -59,7 +59,8 @@ impl Tiles {
         // Costs that are distances do not change under a common shift; small coordinates round less.
         let centre = if metric { mean(&y, dimension) } else { vec![0.0; dimension] };
         let normalize = cost == CostKind::Cosine;
-        let (x, mut y) = (Side::new(x, dimension, normalize, &centre), Side::new(y, dimension, normalize, &centre));
+        let (x, mut y) =
+            (Operand::new(x, dimension, normalize, &centre), Operand::new(y, dimension, normalize, &centre));
         let level = g.iter().sum::<f64>() / g.len() as f64;
         let mut prices: Vec<f32> = g.iter().map(|g| (g - level) as f32).collect();
         // A whole vector may be read from any column on.
@@ -261,7 +262,7 @@ fn neighbours_together(supports: Supports<'_>, y_of_x: &[u32]) -> (Vec<u32>, Vec
     (x_order, y_order)
 }
 
-/// The least reduced costs by tiles; see [`super::price`]. Tiles that the triangle inequality shows to be too dear for every row are left out.
+/// The least reduced costs by tiles; see [`super::Pricer::price`]. Tiles that the triangle inequality shows to be too dear for every row are left out.
 pub(super) fn price(
     supports: Supports<'_>,
     y_of_x: &[u32],
@@ -269,12 +270,9 @@ pub(super) fn price(
     width: usize,
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<Pricing> {
-    let (d, n, m) = (supports.dimension(), supports.num_x(), supports.num_y());
-    let (x_order, y_order) = neighbours_together(supports, y_of_x);
-    let ordered: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
-    let tiles = Tiles::new(supports.cost, d, supports.x.gather(&x_order), supports.y.gather(&y_order), &ordered);
-    let ranges = Ranges::new(&tiles, m);
-    // Rows of the pricing in `x_order`, to be put in their places at the end.
+    let n = supports.num_x();
+    let search = Search::new(supports, y_of_x, g, width);
+    // Rows of the pricing in the order of the search, to be put in their places at the end.
     let mut found = Pricing::new(n, width);
     let complete = found
         .columns
@@ -283,67 +281,17 @@ pub(super) fn price(
         .zip(found.floor.par_chunks_mut(ROWS))
         .enumerate()
         .map_init(
-            || vec![0.0_f32; ROWS * COLUMNS.max(ranges.len())],
+            || vec![0.0_f32; ROWS * COLUMNS.max(search.ranges.len())],
             |product, (block, ((columns, costs), floor))| {
                 if should_stop() {
                     return false;
                 }
                 let rows = block * ROWS..block * ROWS + floor.len();
-                let mut lists: Vec<Least> = rows.clone().map(|_| Least::new(width)).collect();
-                let stride = ranges.len();
-                inner_products(&tiles.x.values[rows.start * d..rows.end * d], &ranges.centres, d, product, stride);
-                let mut bounds: Vec<f64> = Vec::with_capacity(rows.len() * stride);
-                for (i, products) in rows.clone().zip(product.chunks_exact(stride)) {
-                    bounds.extend(products.iter().enumerate().map(|(range, &p)| ranges.bound(&tiles, i, range, p)));
-                }
-                let mut visits: Vec<(f64, usize)> = (0..stride)
-                    .map(|range| {
-                        (bounds.iter().skip(range).step_by(stride).copied().fold(f64::INFINITY, f64::min), range)
-                    })
-                    .collect();
-                visits.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                for (_, range) in visits {
-                    let wanted = |row: usize, list: &Least| bounds[row * stride + range] < list.threshold();
-                    if !lists.iter().enumerate().any(|(row, list)| wanted(row, list)) {
-                        continue;
-                    }
-                    let start = range * COLUMNS;
-                    tiles.multiply(rows.clone(), start..(start + COLUMNS).min(m), product, COLUMNS);
-                    for (row, (list, products)) in lists.iter_mut().zip(product.chunks_exact(COLUMNS)).enumerate() {
-                        if wanted(row, list) {
-                            pulp::Arch::new().dispatch(Scan {
-                                tiles: &tiles,
-                                row: rows.start + row,
-                                start,
-                                products,
-                                list,
-                            });
-                        }
-                    }
-                }
+                let lists = search.least_in_tiles(rows.clone(), product);
                 for (((i, list), floor), (columns, costs)) in
                     rows.zip(&lists).zip(floor).zip(columns.chunks_exact_mut(width).zip(costs.chunks_exact_mut(width)))
                 {
-                    let x = supports.x_row(x_order[i]);
-                    let reduced = |j: u32| {
-                        let cost = supports.cost.between(&x, &supports.y_row(j));
-                        (cost - g[j as usize], j, cost)
-                    };
-                    let mut exact: Vec<_> =
-                        list.entries().iter().map(|&(_, at)| reduced(y_order[at as usize])).collect();
-                    exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                    // What is not listed was no less than the last one listed, up to rounding. Where that does not tell the least
-                    // from the rest, the row is searched again in f64.
-                    let unlisted = if width == m { f64::INFINITY } else { tiles.floor(i, list.threshold()) };
-                    if exact.len() < width || unlisted.is_nan() || exact[0].0 > unlisted {
-                        let mut list = Least::new(width);
-                        (0..m as u32).for_each(|j| list.offer(reduced(j).0, j));
-                        exact = list.entries().iter().map(|&(_, j)| reduced(j)).collect();
-                    }
-                    for ((column, cost), &(_, j, c)) in columns.iter_mut().zip(costs).zip(&exact) {
-                        (*column, *cost) = (j, c);
-                    }
-                    *floor = lowered(exact[0].0, exact[0].2, d);
+                    *floor = search.recheck(i, list, columns, costs);
                 }
                 true
             },
@@ -353,13 +301,90 @@ pub(super) fn price(
         return None;
     }
     let mut pricing = Pricing::new(n, width);
-    for (at, &i) in x_order.iter().enumerate() {
+    for (at, &i) in search.x_order.iter().enumerate() {
         let (from, to) = (at * width..(at + 1) * width, i as usize * width..(i as usize + 1) * width);
         pricing.columns[to.clone()].copy_from_slice(&found.columns[from.clone()]);
         pricing.costs[to].copy_from_slice(&found.costs[from]);
         pricing.floor[i as usize] = found.floor[at];
     }
     Some(pricing)
+}
+
+/// Both sides in the order of the search, and what it needs to know of them.
+struct Search<'a> {
+    supports: Supports<'a>,
+    g: &'a [f64],
+    width: usize,
+    x_order: Vec<u32>,
+    y_order: Vec<u32>,
+    tiles: Tiles,
+    ranges: Ranges,
+}
+
+impl<'a> Search<'a> {
+    fn new(supports: Supports<'a>, y_of_x: &[u32], g: &'a [f64], width: usize) -> Self {
+        let (x_order, y_order) = neighbours_together(supports, y_of_x);
+        let ordered: Vec<f64> = y_order.iter().map(|&j| g[j as usize]).collect();
+        let (x, y) = (supports.x.gather(&x_order), supports.y.gather(&y_order));
+        let tiles = Tiles::new(supports.cost, supports.dimension(), x, y, &ordered);
+        let ranges = Ranges::new(&tiles, supports.num_y());
+        Self { supports, g, width, x_order, y_order, tiles, ranges }
+    }
+
+    /// The columns of least rounded reduced costs of some rows; ranges that may hold the least come first. `product` is scratch.
+    fn least_in_tiles(&self, rows: std::ops::Range<usize>, product: &mut [f32]) -> Vec<Least> {
+        let Self { tiles, ranges, .. } = self;
+        let (d, m, stride) = (self.supports.dimension(), self.supports.num_y(), ranges.len());
+        let mut lists: Vec<Least> = rows.clone().map(|_| Least::new(self.width)).collect();
+        inner_products(&tiles.x.values[rows.start * d..rows.end * d], &ranges.centres, d, product, stride);
+        let mut bounds: Vec<f64> = Vec::with_capacity(rows.len() * stride);
+        for (i, products) in rows.clone().zip(product.chunks_exact(stride)) {
+            bounds.extend(products.iter().enumerate().map(|(range, &p)| ranges.bound(tiles, i, range, p)));
+        }
+        let mut visits: Vec<(f64, usize)> = (0..stride)
+            .map(|range| (bounds.iter().skip(range).step_by(stride).copied().fold(f64::INFINITY, f64::min), range))
+            .collect();
+        visits.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        for (_, range) in visits {
+            let wanted = |row: usize, list: &Least| bounds[row * stride + range] < list.threshold();
+            if !lists.iter().enumerate().any(|(row, list)| wanted(row, list)) {
+                continue;
+            }
+            let start = range * COLUMNS;
+            tiles.multiply(rows.clone(), start..(start + COLUMNS).min(m), product, COLUMNS);
+            for (row, (list, products)) in lists.iter_mut().zip(product.chunks_exact(COLUMNS)).enumerate() {
+                if wanted(row, list) {
+                    pulp::Arch::new().dispatch(Scan { tiles, row: rows.start + row, start, products, list });
+                }
+            }
+        }
+        lists
+    }
+
+    /// Puts the listed columns of row i in order by their exact costs; returns its floor. Where rounding leaves the least one in doubt, the
+    /// row is searched again in f64.
+    fn recheck(&self, i: usize, list: &Least, columns: &mut [u32], costs: &mut [f64]) -> f64 {
+        let Self { supports, g, width, .. } = *self;
+        let (d, m) = (supports.dimension(), supports.num_y());
+        let x = supports.x_row(self.x_order[i]);
+        let reduced = |j: u32| {
+            let cost = supports.cost.between(&x, &supports.y_row(j));
+            (cost - g[j as usize], j, cost)
+        };
+        let mut exact: Vec<_> = list.entries().iter().map(|&(_, at)| reduced(self.y_order[at as usize])).collect();
+        exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // What is not listed was no less than the last one listed, up to rounding.
+        let unlisted = if width == m { f64::INFINITY } else { self.tiles.floor(i, list.threshold()) };
+        if exact.len() < width || unlisted.is_nan() || exact[0].0 > unlisted {
+            let mut list = Least::new(width);
+            (0..m as u32).for_each(|j| list.offer(reduced(j).0, j));
+            exact = list.entries().iter().map(|&(_, j)| reduced(j)).collect();
+        }
+        for ((column, cost), &(_, j, c)) in columns.iter_mut().zip(costs).zip(&exact) {
+            (*column, *cost) = (j, c);
+        }
+        lowered(exact[0].0, exact[0].2, d)
+    }
 }
 
 /// The mean row, in f64.

@@ -1,6 +1,6 @@
 //! A k-d tree over the y points that finds the least reduced costs in few dimensions.
 
-use super::search::{Least, Pricing, lowered};
+use super::candidates::{Least, Pricing, lowered};
 use crate::cost::CostKind;
 use crate::geometry::{Supports, equal_offsets, kd_order};
 use rayon::prelude::*;

@@ -1,11 +1,10 @@
 //! The certificate: prices of all points that bound the optimum from below.
 
-use super::block_solver::Pairing;
 use super::output::Certificate;
-use crate::geometry::Supports;
-use crate::pricing::align;
-use crate::progress::{Event, Observer, Phase};
-use crate::solver::sparse_assignment::{DualBound, c_transform_x, c_transform_y, relative_gap};
+use super::pairing::Pairing;
+use super::session::Session;
+use crate::pricing::{DualBound, align, relative_gap};
+use crate::report::Phase;
 
 /// Passes over all pairs, at most: each raises the potentials of one side as far as the other's allow.
 const PASSES: usize = 4;
@@ -15,22 +14,21 @@ const PASSES: usize = 4;
 ///
 /// Each pass is a c-transform, `f_i = min_j (c_ij - g_j)` or the same for g: feasible by construction, and never lowering the bound.
 pub(crate) fn certify(
-    supports: Supports<'_>,
+    session: &Session<'_>,
     pairing: &Pairing,
     mean_cost: f64,
     known: Option<DualBound>,
-    observer: &dyn Observer,
 ) -> Option<Certificate> {
-    let (n, m) = (supports.num_x(), supports.num_y());
-    observer.on_event(&Event::PhaseStarted { phase: Phase::Certify, total: PASSES as u64 });
-    let should_stop = || observer.should_stop();
-    let advance = || observer.on_event(&Event::Advanced { phase: Phase::Certify, work: 1 });
-    let c_transform_x = |g: &[f64]| c_transform_x(supports, &pairing.y_of_x, g, &should_stop);
+    let (pricer, control) = (session.pricer(), session.control.without_deadline());
+    control.begin(Phase::Certify, PASSES as u64);
+    let should_stop = || control.should_stop();
+    let advance = || control.advance(Phase::Certify, 1);
+    let c_transform_x = |g: &[f64]| pricer.c_transform_x(&pairing.y_of_x, g, &should_stop);
     let mut bound = known;
     if bound.is_none() {
         let mut g = pairing.g.clone();
-        if n == m {
-            align(supports, &pairing.y_of_x, &mut g, &pairing.block);
+        if session.supports.num_x() == session.supports.num_y() {
+            align(pricer, &pairing.y_of_x, &mut g, &pairing.block);
         }
         bound = c_transform_x(&g).map(|f| DualBound::new(f, g));
         advance();
@@ -38,7 +36,7 @@ pub(crate) fn certify(
     for pass in 1..PASSES {
         let Some(present) = &bound else { break };
         let next = if pass % 2 == 1 {
-            let g = c_transform_y(supports, &pairing.y_of_x, &present.f, &should_stop);
+            let g = pricer.c_transform_y(&pairing.y_of_x, &present.f, &should_stop);
             g.map(|g| DualBound::new(present.f.clone(), g))
         } else {
             c_transform_x(&present.g).map(|f| DualBound::new(f, present.g.clone()))

@@ -1,13 +1,14 @@
 //! A solve's state between two of its steps, as bytes.
 
-use super::arrays::{self, Array, Arrays};
-use super::block_solver::Pairing;
-use super::output::{LevelReport, PhaseSeconds, SweepReport};
+use super::archive::{self, Array, Arrays};
+use super::pairing::Pairing;
 use super::params::HirefParams;
 use super::partition::Partition;
+use super::stage::{Origin, Record, Stage};
 use crate::error::Error;
 use crate::points::PointCloud;
 use crate::problem::Problem;
+use crate::report::{LevelReport, PhaseSeconds, SweepReport};
 use crate::rng::scramble;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -15,43 +16,21 @@ use serde::{Deserialize, Serialize};
 /// Changes whenever older checkpoints could not be continued to the same bits.
 const VERSION: u32 = 2;
 
-/// Where a solve stands: what it has made so far, and how it got there.
-#[derive(Debug, Clone)]
-pub(crate) struct Progress {
-    pub(crate) stage: Stage,
-    /// The y partner of each x index in a warm start that the first pairing is yet to be merged with.
-    pub(crate) earlier: Option<Vec<u32>>,
-    pub(crate) levels: Vec<LevelReport>,
-    pub(crate) sweeps: Vec<SweepReport>,
-    /// Mean costs before the first sweep and after each.
-    pub(crate) costs: Vec<f64>,
-    pub(crate) seconds: PhaseSeconds,
-}
-
-impl Progress {
-    /// At the start of a stage, with nothing to report yet.
-    pub(crate) fn at(stage: Stage) -> Self {
-        let (levels, sweeps, costs) = (Vec::new(), Vec::new(), Vec::new());
-        Self { stage, earlier: None, levels, sweeps, costs, seconds: PhaseSeconds::default() }
-    }
-}
-
-/// What a solve has made so far.
-#[derive(Debug, Clone)]
-pub(crate) enum Stage {
-    /// Both sides split into co-clusters, perhaps not down to the leaves yet.
-    Partition(Partition),
-    /// A pairing, perhaps not polished to the end.
-    Pairing(Pairing),
+/// What is written of a solve between two of its steps.
+#[derive(Clone, Copy)]
+pub(crate) enum State<'a> {
+    Partition(&'a Partition),
+    Pairing(&'a Pairing),
 }
 
 /// The state of an interrupted solve, from which [`crate::Hiref::resume`] goes on to the same result, bit for bit, as if there had been no
 /// interruption. Made by [`crate::Observer::on_checkpoint`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Checkpoint {
-    pub(crate) params: HirefParams,
-    pub(crate) fingerprint: u64,
-    pub(crate) progress: Progress,
+    params: HirefParams,
+    fingerprint: u64,
+    stage: Stage,
+    record: Record,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -65,12 +44,17 @@ struct Facts {
 }
 
 /// A safetensors file of a solve's state.
-pub(crate) fn encode(params: &HirefParams, fingerprint: u64, progress: &Progress) -> Vec<u8> {
-    let Progress { stage, earlier, levels, sweeps, costs, seconds } = progress;
-    let mut arrays = vec![Array::f64("costs", costs)];
-    arrays.extend(earlier.as_ref().map(|earlier| Array::u32("earlier", earlier)));
-    match stage {
-        Stage::Partition(Partition { x_order, y_order, offsets }) => {
+pub(crate) fn encode(
+    params: &HirefParams,
+    fingerprint: u64,
+    state: State<'_>,
+    record: &Record,
+    seconds: PhaseSeconds,
+) -> Vec<u8> {
+    let mut arrays = vec![Array::f64("costs", &record.costs)];
+    arrays.extend(record.earlier.as_ref().map(|earlier| Array::u32("earlier", earlier)));
+    match state {
+        State::Partition(Partition { x_order, y_order, offsets }) => {
             let offsets: Vec<u32> = offsets.iter().map(|&offset| offset as u32).collect();
             arrays.extend([
                 Array::u32("x_order", x_order),
@@ -78,7 +62,7 @@ pub(crate) fn encode(params: &HirefParams, fingerprint: u64, progress: &Progress
                 Array::u32("offsets", &offsets),
             ]);
         }
-        Stage::Pairing(Pairing { y_of_x, g, block, shadow }) => arrays.extend([
+        State::Pairing(Pairing { y_of_x, g, block, shadow }) => arrays.extend([
             Array::u32("y_of_x", y_of_x),
             Array::f64("g", g),
             Array::u32("block", block),
@@ -89,11 +73,11 @@ pub(crate) fn encode(params: &HirefParams, fingerprint: u64, progress: &Progress
         version: VERSION,
         params: params.clone(),
         fingerprint,
-        levels: levels.clone(),
-        sweeps: sweeps.clone(),
-        seconds: *seconds,
+        levels: record.levels.clone(),
+        sweeps: record.sweeps.clone(),
+        seconds,
     };
-    arrays::encode(&arrays, &facts)
+    archive::encode(&arrays, &facts)
 }
 
 impl Checkpoint {
@@ -111,26 +95,24 @@ impl Checkpoint {
         let u32s = |name: &str| arrays.u32(name).map_err(broken);
         let f64s = |name: &str| arrays.f64(name).map_err(broken);
         let stage = if arrays.has("y_of_x") {
-            Stage::Pairing(Pairing {
-                y_of_x: u32s("y_of_x")?,
-                g: f64s("g")?,
-                block: u32s("block")?,
-                shadow: u32s("shadow")?,
-            })
+            let pairing =
+                Pairing { y_of_x: u32s("y_of_x")?, g: f64s("g")?, block: u32s("block")?, shadow: u32s("shadow")? };
+            // A solve from nothing has levels.
+            Stage::Polish(pairing, if levels.is_empty() { Origin::EarlierSolve } else { Origin::Here })
         } else {
             let offsets = u32s("offsets")?.into_iter().map(|offset| offset as usize).collect();
-            Stage::Partition(Partition { x_order: u32s("x_order")?, y_order: u32s("y_order")?, offsets })
+            Stage::Split(Partition { x_order: u32s("x_order")?, y_order: u32s("y_order")?, offsets })
         };
         let earlier = arrays.has("earlier").then(|| u32s("earlier")).transpose()?;
-        let progress = Progress { stage, earlier, levels, sweeps, costs: f64s("costs")?, seconds };
-        Ok(Self { params, fingerprint, progress })
+        let record = Record { earlier, levels, sweeps, costs: f64s("costs")?, seconds };
+        Ok(Self { params, fingerprint, stage, record })
     }
 
     /// What it holds for a solve of a problem with n <= m.
     ///
     /// # Errors
     /// [`Error::CheckpointMismatch`] and [`Error::BrokenCheckpoint`].
-    pub(crate) fn continue_with(self, params: &HirefParams, problem: &Problem<'_>) -> Result<Progress, Error> {
+    pub(crate) fn continue_with(self, params: &HirefParams, problem: &Problem<'_>) -> Result<(Stage, Record), Error> {
         // The time limit, and whether to certify the result, do not change the way to it.
         let way = |params: &HirefParams| HirefParams { time_limit: None, certify: false, ..params.clone() };
         if way(&self.params) != way(params) {
@@ -145,25 +127,26 @@ impl Checkpoint {
             order.len() == m
                 && order.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
         };
-        let earlier = self.progress.earlier.as_ref().is_none_or(|earlier| whole(earlier));
-        let stage = match &self.progress.stage {
-            Stage::Partition(Partition { x_order, y_order, offsets }) => {
+        let earlier = self.record.earlier.as_ref().is_none_or(|earlier| whole(earlier));
+        let fits = match &self.stage {
+            Stage::Split(Partition { x_order, y_order, offsets }) => {
                 whole(x_order)
                     && whole(y_order)
                     && offsets.first() == Some(&0)
                     && offsets.last() == Some(&m)
                     && offsets.is_sorted()
             }
-            Stage::Pairing(Pairing { y_of_x, g, block, shadow }) => {
+            Stage::Polish(Pairing { y_of_x, g, block, shadow }, _) => {
                 whole(y_of_x)
                     && g.len() == m
                     && block.len() == m
                     && shadow.len() == m - n
-                    && !self.progress.costs.is_empty()
+                    && !self.record.costs.is_empty()
             }
+            Stage::Cold | Stage::Warm(_) => false,
         };
-        if earlier && stage {
-            Ok(self.progress)
+        if earlier && fits {
+            Ok((self.stage, self.record))
         } else {
             Err(Error::BrokenCheckpoint { what: "its arrays do not fit together".to_owned() })
         }
@@ -173,7 +156,7 @@ impl Checkpoint {
 /// A number that tells one problem from another: a hash of its cost, sizes and points.
 pub(crate) fn fingerprint(problem: &Problem<'_>) -> u64 {
     const CHUNK: usize = 256;
-    let side = |cloud: &PointCloud| {
+    let side = |cloud: &PointCloud<'_>| {
         let host = cloud.rows();
         let chunks: Vec<u64> = host
             .view()

@@ -1,25 +1,28 @@
-//! Hierarchical refinement: split both sides into co-clusters level by level, pair the leaves exactly, polish.
+//! Hierarchical refinement: split both sides into co-clusters level by level, pair the leaves exactly, sweep, end exactly.
 
-mod arrays;
-mod block_solver;
+mod archive;
+mod blocks;
 mod certify;
 mod checkpoint;
-mod co_cluster;
-mod coarse_to_fine;
 mod exact;
-mod level;
+mod multiscale;
 mod output;
+mod pairing;
 mod params;
 mod partition;
-mod polish;
+mod session;
 mod solve;
+mod split;
+mod stage;
+mod sweeps;
 mod warm_start;
-mod work;
 
+pub(crate) use blocks::{BlockSolver, OnDevice, SolvedBlock, SolvedPair, Workspace, mean};
 pub use checkpoint::Checkpoint;
-pub use output::{Certificate, HirefOutput, LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
+pub use output::{Certificate, HirefOutput};
+pub(crate) use pairing::Pairing;
 pub use params::{HirefParams, Quality};
-#[cfg(test)]
-pub(crate) use solve::Emulated;
-pub use solve::Hiref;
+pub(crate) use session::Session;
+pub use split::rank_schedule;
+pub(crate) use stage::{Record, Stage};
 pub use warm_start::WarmStart;

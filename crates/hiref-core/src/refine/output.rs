@@ -1,59 +1,13 @@
 //! What a solve returns.
 
 use super::warm_start::{Prices, WarmStart};
-use crate::coupling::Permutation;
-pub use crate::termination::Termination;
-use serde::{Deserialize, Serialize};
-
-/// One level of the hierarchy.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct LevelReport {
-    /// Level split, 0 = coarsest.
-    pub level: usize,
-    /// Children per block.
-    pub rank: usize,
-    /// Blocks after the split.
-    pub blocks: usize,
-    /// Largest block after the split.
-    pub block_size: usize,
-    /// Mean cost of the coupling that spreads each block uniformly over its partner; not for the Euclidean cost,
-    /// whose blocks have no closed form.
-    pub block_coupling_cost: Option<f64>,
-    /// Wall time.
-    pub seconds: f64,
-}
-
-/// One polish sweep.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SweepReport {
-    /// Sweep number, from 1.
-    pub sweep: usize,
-    /// Pairs per block.
-    pub block_size: usize,
-    /// Mean cost after the sweep.
-    pub mean_cost: f64,
-    /// Wall time.
-    pub seconds: f64,
-}
-
-/// One round of the exact solve of everything.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct RoundReport {
-    /// Round number, from 1.
-    pub round: usize,
-    /// Mean cost at its start.
-    pub mean_cost: f64,
-    /// Best lower bound on the optimal mean cost so far.
-    pub dual_bound: f64,
-    /// Candidate partners kept for each point, on average.
-    pub candidates: f64,
-    /// Wall time.
-    pub seconds: f64,
-}
+use crate::permutation::Permutation;
+use crate::report::{LevelReport, PhaseSeconds, RoundReport, SweepReport, Termination};
 
 /// A proof of how far a coupling is from the optimum at most: prices of all points under which no pair is cheaper than the sum of its
 /// two, so that no coupling is cheaper than their total.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Certificate {
     /// No coupling has a mean cost below this: `(Σ f + Σ g) / min(n, m)`, computed in f64 and rounded down.
     pub dual_bound: f64,
@@ -65,23 +19,9 @@ pub struct Certificate {
     pub g: Vec<f64>,
 }
 
-/// Wall time of each phase, in seconds.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub struct PhaseSeconds {
-    /// Hierarchical splits.
-    pub split: f64,
-    /// Exact leaves.
-    pub leaves: f64,
-    /// Polish sweeps.
-    pub polish: f64,
-    /// Rounds of the exact solve of everything.
-    pub exact: f64,
-    /// The certificate.
-    pub certify: f64,
-}
-
 /// The coupling and how it came about.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct HirefOutput {
     /// The pairing.
     pub permutation: Permutation,

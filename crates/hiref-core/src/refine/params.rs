@@ -1,7 +1,5 @@
 //! What a user can set.
 
-use super::solve::Hiref;
-use crate::error::Error;
 use serde::{Deserialize, Serialize};
 
 /// How much work to spend.
@@ -85,7 +83,7 @@ impl Quality {
     }
 }
 
-/// Parameters of [`Hiref`].
+/// Parameters of [`Hiref`](crate::Hiref).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HirefParams {
@@ -137,24 +135,5 @@ impl HirefParams {
             exact_limit: self.exact_limit.unwrap_or(effort.exact_limit),
             ..effort
         }
-    }
-
-    /// Checks every rule once and returns the solver.
-    ///
-    /// # Errors
-    /// [`Error::Parameter`] naming the first field outside its range.
-    pub fn check(self) -> Result<Hiref, Error> {
-        let rule = |ok: bool, name, value: String, expected| {
-            if ok { Ok(()) } else { Err(Error::Parameter { name, value, expected }) }
-        };
-        rule(self.max_rank >= 2, "max_rank", self.max_rank.to_string(), "at least 2")?;
-        rule(self.leaf_size >= 2, "leaf_size", self.leaf_size.to_string(), "at least 2")?;
-        if let Some(size) = self.polish_block_size {
-            rule(size >= 2, "polish_block_size", size.to_string(), "at least 2")?;
-        }
-        if let Some(limit) = self.time_limit {
-            rule(limit > 0.0, "time_limit", limit.to_string(), "a positive number of seconds")?;
-        }
-        Ok(Hiref::new(self))
     }
 }

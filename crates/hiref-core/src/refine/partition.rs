@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Co-clusters as contiguous ranges of one order per side: block b holds `x_order[range(b)]` and `y_order[range(b)]`.
 ///
 /// Both orders are permutations of `0..len`; x indices past the real points are stand-ins for "no partner".
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Partition {
     pub(crate) x_order: Vec<u32>,
     pub(crate) y_order: Vec<u32>,

@@ -1,205 +1,72 @@
-//! The recursion of \[H25\], Algorithm 1, and the sweeps that follow it.
+//! A solve from start to end: a first pairing (\[H25\], Algorithm 1, or groups from coarse to fine), sweeps, an exact end, a certificate.
 
-use super::block_solver::Pairing;
-use super::checkpoint::{Checkpoint, Progress, Stage};
+use super::certify::certify;
+use super::checkpoint::State;
+use super::exact::{ExactOutcome, solve_exactly};
+use super::multiscale;
 use super::output::{Certificate, HirefOutput};
-use super::params::HirefParams;
+use super::pairing::Pairing;
 use super::partition::Partition;
-use super::warm_start::{Prices, WarmStart};
-use super::work::{Improved, Work};
-use crate::accelerator::Accelerator;
-use crate::coupling::mean_cost;
+use super::session::Session;
+use super::split::split_to_leaves;
+use super::stage::{Origin, Record, Stage};
+use super::sweeps::{Grouping, group_pairs, sweep};
+use super::warm_start::{Prices, merge};
+use crate::control::Control;
 use crate::error::Error;
-use crate::geometry::{InnerProductGeometry, OnDevice, Supports};
-use crate::problem::Problem;
-use crate::progress::Observer;
-use candle_core::Device;
-use std::time::{Duration, Instant};
+use crate::mean_cost::mean_cost;
+use crate::pricing::DualBound;
+use crate::report::{Phase, PhaseSeconds, RoundReport, Termination};
 
-/// The hierarchical refinement solver, with checked parameters.
-///
-/// It runs where the points are, on the CPU or a CUDA device, or where [`Hiref::on_device`] says. On a device, same seed means same bits
-/// on the same kind of card; costs are close to the CPU's and not the same, since blocks are paired by an auction that ends near their optimum.
-#[derive(Debug, Clone)]
-pub struct Hiref {
-    params: HirefParams,
-    device: Option<Device>,
-    device_memory: Option<u64>,
-    #[cfg(test)]
-    pub(crate) emulated: Option<Emulated>,
+/// Blocks of a warm start that are solved on trial.
+const TRIAL_BLOCKS: usize = 4;
+/// A warm start is gone on from if they gain no more than this share of their cost.
+const WORTH_GOING_ON: f64 = 0.1;
+
+/// A first pairing, and what is left to do.
+enum First {
+    /// Optimal, since everything fits one leaf; or stopped among the leaves.
+    Final { pairing: Pairing, complete: bool },
+    /// To be polished.
+    Polish(Pairing, Origin),
 }
 
-/// Kernels that run on the host, for tests.
-#[cfg(test)]
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Emulated {
-    pub(crate) schedule: hiref_kernels::Schedule,
-    /// Whether the points stay on the host.
-    pub(crate) streamed: bool,
+/// What came of the improvements.
+struct Improved {
+    pairing: Pairing,
+    termination: Termination,
+    exact: bool,
+    rounds: Vec<RoundReport>,
+    bound: Option<DualBound>,
+    /// What a solve that is stopped from here on goes on from.
+    polished: Polished,
 }
 
-impl Hiref {
-    pub(super) fn new(params: HirefParams) -> Self {
-        Self {
-            params,
-            device: None,
-            device_memory: None,
-            #[cfg(test)]
-            emulated: None,
-        }
-    }
-
-    /// The parameters in force.
-    pub fn params(&self) -> &HirefParams {
-        &self.params
-    }
-
-    /// Runs on `device`, wherever the points are. Points of the host are copied there if they fit, else sent as they are needed.
-    #[must_use]
-    pub fn on_device(mut self, device: &Device) -> Self {
-        self.device = Some(device.clone());
-        self
-    }
-
-    /// Takes at most about so many bytes of the device's memory, or what is free there if that is less. Points that do not fit are sent as they
-    /// are needed, while the device works.
-    #[must_use]
-    pub fn with_device_memory(mut self, bytes: u64) -> Self {
-        self.device_memory = Some(bytes);
-        self
-    }
-
-    /// Pairs the two supports of `problem`.
-    ///
-    /// With a warm start, sweeps go on from where it ended. One that turns out to be of little use (a few blocks, solved on trial, gain
-    /// more than a solve from nothing starts with) is merged with a fresh start instead, so that the result never costs more than it.
-    ///
-    /// # Errors
-    /// A warm start of other sizes; an interrupt before any coupling exists; a failed tensor operation.
-    pub fn solve(
-        &self,
-        problem: &Problem<'_>,
-        warm_start: Option<&WarmStart>,
-        observer: &dyn Observer,
-    ) -> Result<HirefOutput, Error> {
-        let (n, m) = (problem.x().num_points(), problem.y().num_points());
-        if let Some(warm) = warm_start.map(WarmStart::permutation).filter(|warm| (warm.num_x(), warm.num_y()) != (n, m))
-        {
-            return Err(Error::WarmStartMismatch { warm_x: warm.num_x(), warm_y: warm.num_y(), x: n, y: m });
-        }
-        in_order(problem, |problem, turned| {
-            let stage = match warm_start {
-                None => Stage::Partition(Partition::whole(n.max(m))),
-                Some(warm) if turned => Stage::Pairing(warm.turned().pairing()),
-                Some(warm) => Stage::Pairing(warm.pairing()),
-            };
-            self.run(problem, observer).finish(Progress::at(stage))
-        })
-    }
-
-    /// Goes on from a checkpoint of a solve of the same problem with the same parameters (the time limit and `certify` may differ): the result is
-    /// that of a solve without interruption, bit for bit.
-    ///
-    /// # Errors
-    /// [`Error::CheckpointMismatch`] and [`Error::BrokenCheckpoint`]; else as [`Hiref::solve`].
-    pub fn resume(
-        &self,
-        problem: &Problem<'_>,
-        checkpoint: Checkpoint,
-        observer: &dyn Observer,
-    ) -> Result<HirefOutput, Error> {
-        in_order(problem, |problem, _| {
-            let progress = checkpoint.continue_with(&self.params, problem)?;
-            self.run(problem, observer).finish(progress)
-        })
-    }
-
-    fn run<'a>(&'a self, problem: &'a Problem<'a>, observer: &'a dyn Observer) -> Run<'a> {
-        Run {
-            device: self.device.as_ref(),
-            device_memory: self.device_memory,
-            #[cfg(test)]
-            emulated: self.emulated,
-            ..Run::new(&self.params, problem, observer)
-        }
-    }
+/// The pairing after the sweeps.
+enum Polished {
+    /// The sweeps did not come to their end.
+    Unfinished,
+    /// The present one.
+    Present(PhaseSeconds),
+    /// The exact solve began with this one.
+    Before(Pairing, PhaseSeconds),
 }
 
-/// Solves with the x side the smaller one; every cost is symmetric.
-fn in_order(
-    problem: &Problem<'_>,
-    solve: impl FnOnce(&Problem<'_>, bool) -> Result<HirefOutput, Error>,
-) -> Result<HirefOutput, Error> {
-    if problem.x().num_points() <= problem.y().num_points() {
-        return solve(problem, false);
-    }
-    let mut output = solve(&problem.turned(), true)?;
-    output.permutation = output.permutation.inverse();
-    if let Some(Certificate { f, g, .. }) = &mut output.certificate {
-        std::mem::swap(f, g);
-    }
-    Ok(output)
-}
-
-/// One solve of a problem with n <= m.
-struct Run<'a> {
-    params: &'a HirefParams,
-    problem: &'a Problem<'a>,
-    observer: &'a dyn Observer,
-    deadline: Option<Instant>,
-    device: Option<&'a Device>,
-    device_memory: Option<u64>,
-    #[cfg(test)]
-    emulated: Option<Emulated>,
-}
-
-impl<'a> Run<'a> {
-    fn new(params: &'a HirefParams, problem: &'a Problem<'a>, observer: &'a dyn Observer) -> Self {
-        // A limit too far away for the clock is none.
-        let deadline = params
-            .time_limit
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-            .and_then(|limit| Instant::now().checked_add(limit));
-        Self {
-            params,
-            problem,
-            observer,
-            deadline,
-            device: None,
-            device_memory: None,
-            #[cfg(test)]
-            emulated: None,
-        }
-    }
-
-    /// Goes on from `progress` to the end.
-    fn finish(&self, progress: Progress) -> Result<HirefOutput, Error> {
-        let Self { params, problem, observer, deadline, .. } = *self;
-        let (x, y) = (problem.x().rows(), problem.y().rows());
-        let supports = Supports::new(x.view(), y.view(), problem.cost());
-        let geometry = InnerProductGeometry::new(supports, params.seed)?;
-        let accelerator = self.accelerator(supports, &geometry)?;
-        let device_failed = || accelerator.as_ref().and_then(Accelerator::take_failure).map_or(Ok(()), Err);
-        let device = accelerator.as_ref().map(|accelerator| OnDevice { accelerator, turned: false });
-        let mut work = Work {
-            params,
-            problem,
-            observer,
-            deadline,
-            supports: Supports { device, ..supports },
-            geometry: &geometry,
-            accelerator: accelerator.as_ref(),
-            progress,
+impl Session<'_> {
+    /// Goes on from a stage to the end.
+    pub(crate) fn solve(mut self, stage: Stage) -> Result<HirefOutput, Error> {
+        let first = self.first_pairing(stage)?;
+        let mut improved = match first {
+            First::Final { pairing, complete } => Improved::without_sweeps(pairing, complete),
+            First::Polish(pairing, origin) => self.improve(pairing, origin),
         };
-        let first = work.first_pairing()?;
-        let (pairing, mut improved) = work.improve(first);
-        device_failed()?;
-        let permutation = pairing.to_permutation(supports.num_x());
-        let mean_cost = mean_cost(problem, &permutation);
-        let certificate = work.certify(&pairing, mean_cost, &mut improved);
-        device_failed()?;
-        let (Pairing { g, block, .. }, Progress { levels, sweeps, seconds, .. }) = (pairing, work.progress);
-        let Improved { termination, exact, rounds, .. } = improved;
+        self.device_failure()?;
+        let permutation = improved.pairing.to_permutation(self.supports.num_x());
+        let mean_cost = mean_cost(self.problem, &permutation);
+        let certificate = self.certify(mean_cost, &mut improved);
+        self.device_failure()?;
+        let Improved { pairing: Pairing { g, block, .. }, termination, exact, rounds, .. } = improved;
+        let Record { levels, sweeps, seconds, .. } = self.record;
         let prices = Prices { g, block };
         Ok(HirefOutput {
             permutation,
@@ -215,18 +82,163 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The device that the solve runs on, if it is not the CPU alone.
-    fn accelerator<'p>(
-        &'p self,
-        supports: Supports<'p>,
-        geometry: &InnerProductGeometry<'_>,
-    ) -> Result<Option<Accelerator<'p>>, Error> {
-        #[cfg(test)]
-        if let Some(Emulated { schedule, streamed }) = self.emulated {
-            let queue = hiref_kernels::Queue::emulated(schedule);
-            return Accelerator::emulated(queue, supports, geometry, streamed).map(Some);
-        }
-        let device = self.device.unwrap_or_else(|| self.problem.x().device());
-        Accelerator::of_problem(self.problem, device, self.device_memory, supports, geometry)
+    fn device_failure(&self) -> Result<(), Error> {
+        self.device.and_then(|device| device.take_failure()).map_or(Ok(()), Err)
     }
+
+    /// The pairing that the improvements start from: the one handed in, or levels and leaves, or coarse groups to fine ones.
+    fn first_pairing(&mut self, stage: Stage) -> Result<First, Error> {
+        let partition = match stage {
+            Stage::Polish(pairing, origin) => return Ok(First::Polish(pairing, origin)),
+            Stage::Warm(pairing) if self.worth_going_on_from(&pairing) => {
+                self.record.costs.push(self.mean_cost(&pairing));
+                return Ok(First::Polish(pairing, Origin::EarlierSolve));
+            }
+            Stage::Warm(pairing) => {
+                self.record.earlier = Some(pairing.y_of_x);
+                Partition::whole(self.supports.num_y())
+            }
+            Stage::Cold => Partition::whole(self.supports.num_y()),
+            Stage::Split(partition) => partition,
+        };
+        let (mut pairing, complete) = if multiscale::suits(self.supports, self.params) {
+            (self.timed(Phase::Split, multiscale::first_pairing)?, true)
+        } else {
+            self.levels_and_leaves(partition)?
+        };
+        if let Some(earlier) = self.record.earlier.take() {
+            merge(self.supports, &mut pairing, &earlier);
+        }
+        // What fits one leaf has no levels.
+        if !complete || self.record.levels.is_empty() {
+            return Ok(First::Final { pairing, complete });
+        }
+        self.record.costs.push(self.mean_cost(&pairing));
+        self.offer(State::Pairing(&pairing), self.record.seconds, false);
+        Ok(First::Polish(pairing, Origin::Here))
+    }
+
+    fn mean_cost(&self, pairing: &Pairing) -> f64 {
+        mean_cost(self.problem, &pairing.to_permutation(self.supports.num_x()))
+    }
+
+    /// Whether sweeps from a warm start promise more than a start from nothing: few blocks of its pairs, solved on trial, gain little.
+    fn worth_going_on_from(&self, pairing: &Pairing) -> bool {
+        let (supports, effort) = (self.supports, self.effort());
+        if multiscale::suits(supports, self.params) {
+            // Nothing is faster than a start from coarse groups but an exact solve that knows the prices.
+            return pairing.is_priced() && supports.num_y() <= effort.exact_limit;
+        }
+        let Grouping { order, offsets } =
+            group_pairs(self.geometry, self.device, pairing, effort.block_size, self.params.seed, 0);
+        let blocks: Vec<&[u32]> = offsets.windows(2).map(|w| &order[w[0]..w[1]]).collect();
+        let chosen: Vec<&[u32]> = blocks.iter().step_by(blocks.len().div_ceil(TRIAL_BLOCKS)).copied().collect();
+        let mut offsets = vec![0];
+        offsets.extend(chosen.iter().scan(0, |end, block| {
+            *end += block.len();
+            Some(*end)
+        }));
+        let order = chosen.concat();
+        let points = order.iter().filter(|&&x| supports.is_point(x));
+        let cost: f64 = points.map(|&x| supports.between(x, pairing.y_of_x[x as usize])).sum();
+        let trial = self.block_solver(Phase::Polish, Control::start(&(), None));
+        -trial.solve(pairing, &order, &offsets, true).change() <= WORTH_GOING_ON * cost.abs()
+    }
+
+    /// Splits a partition down to the leaves and pairs these; says whether all were solved.
+    fn levels_and_leaves(&mut self, partition: Partition) -> Result<(Pairing, bool), Error> {
+        let partition = self.timed(Phase::Split, |session| split_to_leaves(session, partition))?;
+        let mut pairing = Pairing::from_partition(&partition, self.supports.num_x());
+        let complete = self.timed(Phase::Leaves, |session| session.solve_leaves(&partition, &mut pairing));
+        if !complete {
+            self.offer(State::Partition(&partition), self.record.seconds, true);
+        }
+        Ok((pairing, complete))
+    }
+
+    /// Pairs the leaves, whatever the time limit; says whether all were solved.
+    fn solve_leaves(&self, partition: &Partition, pairing: &mut Pairing) -> bool {
+        let control = self.control.without_deadline();
+        control.begin(Phase::Leaves, self.supports.num_y() as u64);
+        let leaves = self.block_solver(Phase::Leaves, control);
+        let solved = leaves.solve(pairing, &partition.x_order, &partition.offsets, false);
+        let complete = solved.complete();
+        solved.apply(pairing, self.supports.num_x());
+        complete
+    }
+
+    /// Sweeps over a pairing and, where n allows, the exact solve of everything.
+    fn improve(&mut self, mut pairing: Pairing, origin: Origin) -> Improved {
+        let exact_end = self.supports.num_y() <= self.effort().exact_limit;
+        // Where an exact solve follows, sweeps would only find prices that are there already.
+        let warm = origin == Origin::EarlierSolve;
+        let prepared = warm && self.record.sweeps.is_empty() && pairing.is_priced() && exact_end;
+        let mut termination = Termination::Converged;
+        if !prepared {
+            let stopped = self.timed(Phase::Polish, |session| sweep(session, &mut pairing, origin));
+            termination = stopped.unwrap_or(Termination::Converged);
+        }
+        if cut_short(termination) {
+            // A sweep that was cut short has offered the state before it.
+            let polished = Polished::Unfinished;
+            return Improved { termination, polished, ..Improved::without_sweeps(pairing, false) };
+        }
+        let polished = Polished::Present(self.record.seconds);
+        let improved = Improved { termination, polished, exact: false, ..Improved::without_sweeps(pairing, true) };
+        if exact_end { self.end_exactly(improved) } else { improved }
+    }
+
+    fn end_exactly(&mut self, improved: Improved) -> Improved {
+        let Improved { pairing: before, termination, .. } = improved;
+        let seconds = self.record.seconds;
+        let (pairing, outcome) = self.timed(Phase::Exact, |session| solve_exactly(session, &before));
+        let ExactOutcome { reports: rounds, stopped, optimal: exact, bound } = outcome;
+        let termination = match stopped {
+            Some(reason) => reason,
+            None if exact => Termination::Converged,
+            None => termination,
+        };
+        let polished = Polished::Before(before, seconds);
+        let improved = Improved { pairing, termination, exact, rounds, bound, polished };
+        if cut_short(termination) {
+            self.offer_polished(&improved);
+        }
+        improved
+    }
+
+    /// The certificate, where one is asked for.
+    fn certify(&mut self, mean_cost: f64, improved: &mut Improved) -> Option<Certificate> {
+        if !self.params.certify || improved.termination == Termination::Interrupted {
+            return None;
+        }
+        let bound = improved.bound.take();
+        let certificate = self.timed(Phase::Certify, |session| certify(session, &improved.pairing, mean_cost, bound));
+        if self.control.without_deadline().should_stop() {
+            improved.termination = Termination::Interrupted;
+            self.offer_polished(improved);
+        }
+        certificate
+    }
+
+    /// Offers the state after the sweeps, if they came to their end, as the last to go on from.
+    fn offer_polished(&self, improved: &Improved) {
+        match &improved.polished {
+            Polished::Unfinished => {}
+            Polished::Present(seconds) => self.offer(State::Pairing(&improved.pairing), *seconds, true),
+            Polished::Before(pairing, seconds) => self.offer(State::Pairing(pairing), *seconds, true),
+        }
+    }
+}
+
+impl Improved {
+    fn without_sweeps(pairing: Pairing, complete: bool) -> Self {
+        let termination = if complete { Termination::Converged } else { Termination::Interrupted };
+        let polished = Polished::Unfinished;
+        Self { pairing, termination, exact: complete, rounds: Vec::new(), bound: None, polished }
+    }
+}
+
+/// Whether a solve ended before its own rules would have ended it.
+fn cut_short(termination: Termination) -> bool {
+    matches!(termination, Termination::Interrupted | Termination::TimeLimit)
 }

@@ -1,10 +1,10 @@
 //! Starting from an earlier solve's result.
 
-use super::arrays::{Array, Arrays, encode};
-use super::block_solver::Pairing;
-use crate::coupling::{Permutation, UNMATCHED};
+use super::archive::{Array, Arrays, encode};
+use super::pairing::Pairing;
 use crate::error::Error;
 use crate::geometry::Supports;
+use crate::permutation::{Permutation, UNMATCHED};
 use serde::{Deserialize, Serialize};
 
 const VERSION: u32 = 1;

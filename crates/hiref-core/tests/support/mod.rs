@@ -2,8 +2,6 @@
 
 #![expect(dead_code, reason = "each test file uses its own part")]
 
-pub(crate) mod golden;
-
 use candle_core::{DType, Device, Tensor};
 use hiref_core::{CostKind, HirefOutput, HirefParams, Observer, Problem, Quality, WarmStart};
 use hiref_testkit::{Claim, Cost, Instance, check_coupling};

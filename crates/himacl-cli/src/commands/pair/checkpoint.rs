@@ -1,10 +1,10 @@
 //! The solver's state on disk, from time to time.
 
-use super::config::PairConfig;
 use crate::error::Error;
-use crate::report;
 use crate::{Printer, SolveProgress};
-use himacl::data::files::{OutputDir, remove_if_present, write_atomic};
+use himacl::data::files::{remove_if_present, write_atomic};
+use himacl::data::output::OutputDir;
+use himacl::data::seal;
 use hiref_core::{Event, Observer};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,24 +17,24 @@ pub(super) struct Checkpoints<'a> {
     progress: SolveProgress<'a>,
     printer: &'a Printer,
     output: &'a OutputDir,
-    config: &'a PairConfig,
     every: Duration,
     written: Mutex<Instant>,
 }
 
 impl<'a> Checkpoints<'a> {
-    pub(super) fn new(printer: &'a Printer, output: &'a OutputDir, config: &'a PairConfig) -> Self {
-        let every = Duration::try_from_secs_f64(config.checkpoint_every).unwrap_or(Duration::MAX);
+    pub(super) fn new(printer: &'a Printer, output: &'a OutputDir, every: f64) -> Self {
+        let every = Duration::try_from_secs_f64(every).unwrap_or(Duration::MAX);
         let (progress, written) = (SolveProgress::new(printer), Mutex::new(Instant::now()));
-        Self { progress, printer, output, config, every, written }
+        Self { progress, printer, output, every, written }
     }
 
     fn write(&self, bytes: &[u8]) -> Result<(), Error> {
         // An earlier run's summary must not vouch for this one.
         remove_if_present(&self.output.file("summary.json"))?;
-        // The settings go first: a state without them could not be checked against the run that wants to go on with it.
-        report::write_config(self.output, self.config)?;
-        Ok(write_atomic(&self.output.file(CHECKPOINT), |file| file.write_all(bytes))?)
+        let path = self.output.file(CHECKPOINT);
+        let bytes =
+            seal(bytes, &[]).map_err(|source| himacl::data::Error::Safetensors { path: path.clone(), source })?;
+        Ok(write_atomic(&path, |file| file.write_all(&bytes))?)
     }
 }
 

@@ -7,11 +7,12 @@ use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
 use crate::{Context, ExitStatus, SolveProgress};
 use clap::Args;
-use hiref_core::solver::low_rank::{FrlcParams, LotParams, LowRankOutput};
-use hiref_core::solver::minibatch::MinibatchParams;
-use hiref_core::solver::progot::ProgotParams;
-use hiref_core::solver::sinkhorn::SinkhornParams;
-use hiref_core::{CostKind, EntropicCoupling, Permutation, Problem, Termination};
+use hiref_baselines::low_rank::{FrlcParams, LotParams};
+use hiref_baselines::minibatch::MinibatchParams;
+use hiref_baselines::progot::ProgotParams;
+use hiref_baselines::sinkhorn::SinkhornParams;
+use hiref_baselines::{EntropicCoupling, Outcome, Solver as _};
+use hiref_core::{CostKind, Permutation, Problem, Termination};
 use serde::{Deserialize, Serialize};
 
 /// Bytes of the candidate partners that rounding keeps for each point.
@@ -227,78 +228,67 @@ impl Comparison {
     }
 
     /// Solves, and rounds a soft coupling.
-    fn solve(&self, problem: &Problem, seed: u64, progress: &SolveProgress<'_>) -> Result<Solved, Error> {
+    fn solve(&self, problem: &Problem<'_>, seed: u64, progress: &SolveProgress<'_>) -> Result<Solved, Error> {
         match self.clone() {
             Self::Sinkhorn(params) => {
                 let solved = params.check()?.solve(problem, progress)?;
-                let figures = Figures {
-                    epsilon: Some(solved.coupling.epsilon()),
-                    regularized_cost: Some(solved.regularized_cost),
-                    dual_cost: Some(solved.dual_cost),
-                    ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
-                };
-                Ok(rounded(&solved.coupling, figures, solved.seconds, seed, progress))
+                let mut rounded = Solved::of(&solved, seed, progress)?;
+                rounded.take_potentials(&solved.coupling);
+                rounded.figures.regularized_cost = Some(solved.regularized_cost);
+                rounded.figures.dual_cost = Some(solved.dual_cost);
+                Ok(rounded)
             }
             Self::Progot(params) => {
                 let solved = params.check()?.solve(problem, progress)?;
-                let figures = Figures {
-                    epsilon: Some(solved.coupling().epsilon()),
-                    ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
-                };
-                Ok(rounded(solved.coupling(), figures, solved.seconds, seed, progress))
+                let mut rounded = Solved::of(&solved, seed, progress)?;
+                rounded.take_potentials(solved.coupling());
+                Ok(rounded)
             }
-            Self::Lot(params) => low_rank(&params.check()?.solve(problem, progress)?, seed),
-            Self::Frlc(params) => low_rank(&params.check()?.solve(problem, progress)?, seed),
+            Self::Lot(params) => {
+                Solved::of_rank(params.rank, &params.check()?.solve(problem, progress)?, seed, progress)
+            }
+            Self::Frlc(params) => {
+                Solved::of_rank(params.rank, &params.check()?.solve(problem, progress)?, seed, progress)
+            }
             Self::Minibatch(params) => {
                 let solved = params.check()?.solve(problem, progress)?;
-                let figures = Figures {
-                    batches: Some(solved.num_batches),
-                    ..Figures::new(solved.mean_cost, 0.0, solved.num_batches, solved.termination)
-                };
-                Ok(Solved { permutation: solved.permutation, figures, potentials: None, seconds: solved.seconds })
+                let mut rounded = Solved::of(&solved, seed, progress)?;
+                rounded.figures.batches = Some(solved.num_batches);
+                Ok(rounded)
             }
         }
     }
 }
 
-impl Figures {
-    /// The figures that every comparison solver has.
-    fn new(coupling_cost: f64, marginal_error: f64, iterations: usize, termination: Termination) -> Self {
-        Self {
-            coupling_cost,
-            marginal_error,
-            iterations,
+impl Solved {
+    /// The pairing and the figures that every comparison solver has.
+    fn of(solved: &impl Outcome, seed: u64, progress: &SolveProgress<'_>) -> Result<Self, Error> {
+        let figures = Figures {
+            coupling_cost: solved.coupling_cost(),
+            marginal_error: solved.marginal_error(),
+            iterations: solved.iterations(),
             epsilon: None,
             regularized_cost: None,
             dual_cost: None,
             rank: None,
             batches: None,
-            termination,
-        }
+            termination: solved.termination(),
+        };
+        let permutation = solved.pairing(seed, progress)?;
+        Ok(Self { permutation, figures, potentials: None, seconds: solved.seconds() })
     }
-}
 
-/// The result of an entropic coupling.
-fn rounded(
-    coupling: &EntropicCoupling,
-    figures: Figures,
-    seconds: f64,
-    seed: u64,
-    progress: &SolveProgress<'_>,
-) -> Solved {
-    let permutation = coupling.round(seed, progress);
-    // f, then g, `(n + m,)`.
-    let potentials = coupling.f().iter().chain(coupling.g()).map(|&value| value as f32).collect();
-    Solved { permutation, figures, potentials: Some(potentials), seconds }
-}
+    fn of_rank(rank: usize, solved: &impl Outcome, seed: u64, progress: &SolveProgress<'_>) -> Result<Self, Error> {
+        let mut rounded = Self::of(solved, seed, progress)?;
+        rounded.figures.rank = Some(rank);
+        Ok(rounded)
+    }
 
-/// The result of a low-rank coupling.
-fn low_rank(solved: &LowRankOutput, seed: u64) -> Result<Solved, Error> {
-    let figures = Figures {
-        rank: Some(solved.coupling.rank()),
-        ..Figures::new(solved.primal_cost, solved.marginal_error, solved.iterations, solved.termination)
-    };
-    Ok(Solved { permutation: solved.coupling.round(seed)?, figures, potentials: None, seconds: solved.seconds })
+    /// Adds f, then g, `(n + m,)`, and their epsilon.
+    fn take_potentials(&mut self, coupling: &EntropicCoupling) {
+        self.potentials = Some(coupling.f().iter().chain(coupling.g()).map(|&value| value as f32).collect());
+        self.figures.epsilon = Some(coupling.epsilon());
+    }
 }
 
 /// Solves with a comparison solver and writes the results.

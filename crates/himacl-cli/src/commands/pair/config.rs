@@ -2,12 +2,14 @@
 
 use super::checkpoint::CHECKPOINT;
 use super::comparison::{self, Comparison};
+use super::results;
 use super::selection::Selection;
 use super::{PairArgs, Solver};
 use crate::Context;
 use crate::error::Error;
-use crate::report::check_same_config;
-use himacl::data::files::{OutputDir, read_json};
+use himacl::data::files::read_json;
+use himacl::data::output::{Depth, OutputDir, Plan, fingerprint};
+use himacl::data::{Embeddings, sealed_facts};
 use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -24,6 +26,11 @@ const MOST_FEATURES: u64 = 256;
 
 /// Settings that may change between an interrupted run and its resumption, as may every solver's time limit.
 const FREE_KEYS: [&str; 4] = ["device", "threads", "max_memory", "checkpoint_every"];
+
+/// Whether a setting may change between an interrupted run and its resumption.
+pub(super) fn is_free(name: &str) -> bool {
+    FREE_KEYS.contains(&name) || name.ends_with(".time_limit")
+}
 
 /// Everything that a run depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -123,17 +130,34 @@ impl PairConfig {
         base + blocks * 4 * block * block
     }
 
-    /// Looks at what an earlier run left in the output folder.
+    /// What the run makes, and of what.
     ///
     /// # Errors
-    /// [`Error::ResumeMismatch`] where that run had other settings; [`Error::SolverCheckpoint`] and other unreadable files.
-    pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
-        let (config_path, summary_path) = (output.file("config.toml"), output.file("summary.json"));
-        if !config_path.is_file() {
-            return Ok(Resume::StartOver);
+    /// Inputs that cannot be read.
+    pub(super) fn plan(&self, [x, y]: [&Embeddings; 2]) -> Result<Plan, Error> {
+        let mut inputs = vec![("--x", x.files()), ("--y", y.files())];
+        if let Some(path) = &self.warm_start {
+            let of_folder = [results::WARM_START, results::PERMUTATION].map(|name| path.join(name));
+            let file = of_folder.into_iter().find(|file| file.is_file()).unwrap_or_else(|| path.clone());
+            inputs.push(("--warm-start", vec![file]));
         }
-        let is_free = |name: &str| FREE_KEYS.contains(&name) || name.ends_with(".time_limit");
-        check_same_config(&config_path, &toml::Table::try_from(self)?, &is_free)?;
+        let print =
+            |(name, files): (&str, Vec<PathBuf>)| Ok((name.to_owned(), fingerprint(&files, None, Depth::Whole)?));
+        Ok(Plan {
+            command: self.command.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            files: results::FILES.map(ToOwned::to_owned).to_vec(),
+            inputs: inputs.into_iter().map(print).collect::<Result<_, Error>>()?,
+            settings: toml::Table::try_from(self)?,
+        })
+    }
+
+    /// Looks at what an earlier run of the same settings left in the output folder.
+    ///
+    /// # Errors
+    /// [`Error::SolverCheckpoint`] and other unreadable files.
+    pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
+        let summary_path = output.file("summary.json");
         if summary_path.is_file() {
             let ending: Ending = read_json(&summary_path)?;
             if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
@@ -146,6 +170,9 @@ impl PairConfig {
             return Ok(Resume::StartOver);
         }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        if sealed_facts(&bytes).is_none() {
+            return Err(Error::DamagedCheckpoint(path));
+        }
         let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
         Ok(Resume::GoOn(Box::new(checkpoint)))
     }

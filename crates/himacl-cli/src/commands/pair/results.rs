@@ -1,12 +1,14 @@
 //! What a run leaves in its output folder.
 
+use super::checkpoint::CHECKPOINT;
 use super::config::PairConfig;
 use super::selection::{Kept, Rejection, UIDS, Uid};
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
-use himacl::data::files::{OutputDir, remove_if_present, write_atomic, write_atomic_with};
+use himacl::data::files::{remove_if_present, write_atomic, write_atomic_with};
+use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, Metadata, write_npy_f32, write_npy_u32, write_npy_uids};
 use hiref_core::{
     Certificate, CostKind, HirefOutput, LevelReport, Permutation, Problem, Quality, RoundReport, SweepReport,
@@ -26,6 +28,11 @@ pub(super) const PERMUTATION: &str = "permutation.npy";
 pub(super) const WARM_START: &str = "warm-start.safetensors";
 /// The name of the certificate's file.
 pub(super) const POTENTIALS: &str = "potentials.npy";
+/// The name of the pairs' file.
+const PAIRS: &str = "pairs.parquet";
+/// Every file that a run may write.
+pub(super) const FILES: [&str; 8] =
+    ["config.toml", "summary.json", CHECKPOINT, PERMUTATION, PAIRS, WARM_START, POTENTIALS, UIDS];
 /// The columns that every pairs.parquet has.
 const OWN_COLUMNS: [&str; 3] = ["x_index", "y_index", "cost"];
 /// Pairs written at a time.
@@ -70,7 +77,7 @@ pub(super) struct Files<'a> {
 }
 
 impl Files<'_> {
-    /// Writes permutation.npy, pairs.parquet, config.toml and what else there is, and removes what an earlier run left of the rest.
+    /// Writes permutation.npy, pairs.parquet and what else there is, and removes what an earlier run left of the rest.
     pub(super) fn write(
         &self,
         permutation: &Permutation,
@@ -82,7 +89,6 @@ impl Files<'_> {
         for file in ["summary.json", WARM_START, POTENTIALS, UIDS] {
             remove_if_present(&output.file(file))?;
         }
-        report::write_config(output, config)?;
         write_npy_u32(&output.file(PERMUTATION), permutation.y_of_x())?;
         if let Some(warm_start) = warm_start {
             write_atomic(&output.file(WARM_START), |file| file.write_all(&warm_start.to_bytes()))?;
@@ -95,7 +101,7 @@ impl Files<'_> {
             write_npy_uids(&output.file(UIDS), &config.selection.kept_uids(uids, &kept))?;
         }
         let metadata = [sides[0].metadata()?, sides[1].metadata()?];
-        let path = output.file("pairs.parquet");
+        let path = output.file(PAIRS);
         write_atomic_with(&path, |file| {
             write_pairs(file, &kept, &metadata).map_err(himacl::data::Error::parquet(&path))
         })?;

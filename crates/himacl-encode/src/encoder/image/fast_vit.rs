@@ -4,11 +4,11 @@
 //! that one convolution does what they do together; files that hold that convolution already (`reparam_conv`) are read, too.
 
 use super::{Network, PLACES};
-use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{
     self, Activation, Attention, Convolution, Depthwise, Linear, Mask, Mlp, Norm, Padding, Sequences, scale_and_shift,
 };
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{D, DType, Result, Tensor};
 
 const EPSILON: f64 = 1e-5;

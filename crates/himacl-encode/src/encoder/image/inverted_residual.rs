@@ -1,9 +1,9 @@
 //! Nets of inverted residual blocks: EfficientNet-Lite and `MobileNetV2`.
 
 use super::{Network, PLACES};
-use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Convolution, Depthwise, Filter, Padding};
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{Result, Tensor};
 
 /// An inverted residual block: wide, each channel by itself, narrow.

@@ -15,11 +15,11 @@ pub(super) use inverted_residual::{InvertedResidual, Variant};
 pub(super) use resnet::ResNet;
 pub(super) use vision_transformer::{VisionKind, VisionTransformer};
 
-use super::error::EncoderError;
 use super::nn::in_parts;
 use super::registry::{EncoderSpec, ImageSpec};
 use super::weights::Weights;
 use super::{ImageEncoder, Pixels};
+use crate::error::EncoderError;
 use candle_core::{DType, Device, Tensor};
 use image::DynamicImage;
 pub use preprocess::Preprocessor;

@@ -5,8 +5,8 @@
 //! the registry.
 
 use crate::encoder::config::Config;
-use crate::encoder::error::EncoderError;
 use crate::encoder::registry::{Background, Fit, ImageSpec, Interpolation};
+use crate::error::EncoderError;
 use serde_json::Value;
 use std::path::Path;
 

@@ -2,8 +2,8 @@
 
 use super::resample::resize;
 use crate::encoder::Pixels;
-use crate::encoder::error::EncoderError;
 use crate::encoder::registry::{Background, Fit, ImageSpec};
+use crate::error::EncoderError;
 use image::{DynamicImage, Rgb, RgbImage};
 
 /// Prepares pictures.

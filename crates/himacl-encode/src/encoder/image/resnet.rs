@@ -1,9 +1,9 @@
 //! `ResNet`, by the names of timm and of transformers.
 
 use super::{Network, PLACES};
-use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Convolution, Filter, Padding};
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{Result, Tensor};
 
 const EPSILON: f64 = 1e-5;

@@ -2,13 +2,13 @@
 
 use super::Network;
 use crate::encoder::config::Config;
-use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{
     Activation, Block, BlockNames, BlockShape, Convolution, Filter, Linear, Mask, Mlp, Norm, Order, Padding, Sequences,
 };
 use crate::encoder::registry::Pooling;
 use crate::encoder::text::families::{CLIP, OPEN_CLIP, activation, heads};
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{DType, Result, Tensor};
 
 const VIT: BlockNames = BlockNames {

@@ -3,8 +3,8 @@
 use super::linear::add_rows;
 use super::parallel::block_times;
 use super::{Activation, fused, with_values};
-use crate::encoder::error::EncoderError;
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 

@@ -2,8 +2,8 @@
 
 use super::parallel::rows_times;
 use super::{Activation, fused, with_values};
-use crate::encoder::error::EncoderError;
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{Result, Tensor};
 
 /// `activation(x w + b + residual)`.

@@ -1,8 +1,8 @@
 //! Normalisation of rows.
 
 use super::{fused, parallel, with_values};
-use crate::encoder::error::EncoderError;
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{D, DType, Result, Tensor};
 
 /// Layer normalisation, or by the root mean square alone.

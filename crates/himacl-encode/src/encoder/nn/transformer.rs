@@ -1,8 +1,8 @@
 //! Transformer blocks.
 
 use super::{Activation, Attention, Linear, Mask, Norm, RelativeBias, Rope, Sequences};
-use crate::encoder::error::EncoderError;
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use candle_core::{Result, Tensor};
 use std::sync::Arc;
 

@@ -2,9 +2,9 @@
 
 use super::transformer::{RelativeBuckets, TextTransformer};
 use crate::encoder::config::Config;
-use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Attention, Block, BlockNames, BlockShape, Linear, Mask, Mlp, Norm, Order, Rope};
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use std::sync::Arc;
 
 const BERT: BlockNames = BlockNames {

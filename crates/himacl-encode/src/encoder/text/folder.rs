@@ -1,12 +1,11 @@
 //! What a folder of Sentence-Transformers says beyond the model: modules.json and the files that it names.
 
 use crate::encoder::config::Config;
-use crate::encoder::error::EncoderError;
 use crate::encoder::nn::{Activation, Linear};
-use crate::encoder::registry::Pooling;
+use crate::encoder::registry::{Pooling, prompts};
 use crate::encoder::weights::Weights;
+use crate::error::EncoderError;
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Where the longest text is, by the names of several ages.
@@ -90,16 +89,6 @@ impl SentenceTransformer {
         });
         layers.collect()
     }
-}
-
-/// The prompts that a folder's files have, by name.
-pub(in crate::encoder) fn prompts(folder: &Path) -> Result<BTreeMap<String, String>, EncoderError> {
-    let Some(config) = Config::read_if_there(&folder.join("config_sentence_transformers.json"))? else {
-        return Ok(BTreeMap::new());
-    };
-    let prompts = config.at("prompts");
-    let entries = prompts.value().as_object().into_iter().flatten();
-    Ok(entries.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect())
 }
 
 fn pooling(config: &Config) -> Result<Pooling, EncoderError> {

@@ -6,11 +6,11 @@ pub(super) mod tokens;
 pub(super) mod transformer;
 
 use super::config::Config;
-use super::error::EncoderError;
 use super::nn::{Activation, Linear, Sequences, in_parts};
 use super::registry::{EncoderSpec, Family, Pooling, TextSpec};
 use super::weights::Weights;
 use super::{TextEncoder, Tokens};
+use crate::error::EncoderError;
 use candle_core::{D, DType, Device, Tensor};
 use families::bert;
 use folder::SentenceTransformer;
@@ -179,4 +179,28 @@ impl Text {
 fn largest(tokens: &Tokens) -> usize {
     let places = tokens.0.iter().enumerate();
     places.max_by_key(|&(place, id)| (id, std::cmp::Reverse(place))).map_or(0, |(place, _)| place)
+}
+
+/// The text tower of a description; the longest text is what the model takes where the description is silent.
+pub(in crate::encoder) fn tower(
+    spec: &EncoderSpec,
+    folder: &Path,
+    weights: &Weights,
+    transformer: TextTransformer,
+    pooling: Pooling,
+    projection: Option<Linear>,
+) -> Result<Text, EncoderError> {
+    let text = text_spec(spec)?;
+    let max_tokens = text.max_tokens.unwrap_or(usize::MAX).min(transformer.positions());
+    let prefix = text.prefix.clone().unwrap_or_default();
+    Ok(Text {
+        splitter: Splitter::load(folder, prefix, max_tokens, text.lowercase)?,
+        dimension: projection.as_ref().map_or(Ok(transformer.hidden()), Linear::outputs)?,
+        transformer,
+        pooling,
+        left_out: 0,
+        projections: projection.into_iter().map(|linear| (linear, Activation::Identity)).collect(),
+        normalize: spec.normalize.unwrap_or(false),
+        device: weights.device().clone(),
+    })
 }

@@ -1,7 +1,7 @@
 //! Texts to tokens.
 
 use crate::encoder::Tokens;
-use crate::encoder::error::EncoderError;
+use crate::error::EncoderError;
 use std::path::Path;
 use tokenizers::Tokenizer;
 use tokenizers::models::wordpiece::WordPiece;

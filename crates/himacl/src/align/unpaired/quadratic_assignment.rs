@@ -1,7 +1,7 @@
 //! Matching two weighted graphs: the permutation that makes one symmetric matrix look most like the other.
 
+use hiref_core::assignment::{AssignmentSolver, CostMatrix};
 use hiref_core::rng;
-use hiref_core::solver::assignment::{AssignmentSolver, CostMatrix};
 use rand::Rng;
 use rand::seq::SliceRandom;
 

@@ -1,10 +1,10 @@
 //! The inputs of the training rows, as far as they can be computed once.
 
-use super::Side;
-use super::error::EncoderTrainingError;
 use super::origin::Origin;
 use super::tower::{Item, Tower};
+use crate::error::EncoderTrainingError;
 use crate::error::Error;
+use crate::side::DataSide;
 use himacl_encode::readers::{Record, Sample};
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ const CHUNK: usize = 64;
 
 /// How inputs are taken in.
 pub(super) struct Intake<'a> {
-    pub(super) side: Side,
+    pub(super) side: DataSide,
     pub(super) origin: &'a Origin,
     /// Rows of the embeddings, in the order of the items wanted.
     pub(super) rows: &'a [u32],

@@ -5,61 +5,26 @@
 //! an evaluation the whole dataset goes through the encoder with the averaged weights, in the fused form again, by the
 //! pipeline and to the format of `himacl embed`.
 
-mod error;
 mod items;
 mod origin;
 mod reembed;
 mod tower;
 mod tuned;
 
-pub use error::EncoderTrainingError;
-pub use reembed::Embedded;
 pub use tuned::TunedEncoder;
 
 use super::Watch;
 use super::dataset::Dataset;
+use super::embedded::Embedded;
 use super::recipe::{EncoderTraining, Recipe};
 use super::split::Split;
 use crate::align::Preparation;
 use crate::error::Error;
 use crate::map::Tensors;
+use crate::side::DataSide;
 use candle_core::{Tensor, Var};
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
-
-/// What the names of an encoder's variables begin with among the parameters of a run.
-pub(super) const PREFIX: &str = "encoder.";
-
-/// One of the two sides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// What is mapped.
-    Source,
-    /// What it is mapped to.
-    Target,
-}
-
-impl fmt::Display for Side {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Source => "source",
-            Self::Target => "target",
-        })
-    }
-}
-
-impl Side {
-    /// Where a run keeps this side's encoder, by the Hub's file names.
-    pub fn encoder_folder(self, run: &Path) -> PathBuf {
-        run.join(format!("encoder-{self}"))
-    }
-
-    /// Where a run keeps this side's embeddings by that encoder.
-    pub fn embeddings_folder(self, run: &Path) -> PathBuf {
-        run.join(format!("embeddings-{self}"))
-    }
-}
+use std::path::Path;
 
 /// The encoders that a run trains: of one side or of both.
 #[derive(Debug)]
@@ -85,7 +50,7 @@ impl Encoders {
         }
         let mut sides = Vec::new();
         for (side, rows, embeddings) in
-            [(Side::Source, &split.source, &data.source), (Side::Target, &split.target, &data.target)]
+            [(DataSide::Source, &split.source, &data.source), (DataSide::Target, &split.target, &data.target)]
         {
             if recipe.train.encoders_of.includes(side) {
                 sides.push(TunedEncoder::open(side, recipe, rows, embeddings, folder, watch)?);
@@ -95,7 +60,7 @@ impl Encoders {
     }
 
     /// The encoder of a side, where it is trained.
-    pub fn of(&self, side: Side) -> Option<&TunedEncoder> {
+    pub fn of(&self, side: DataSide) -> Option<&TunedEncoder> {
         self.sides.iter().find(|tuned| tuned.side() == side)
     }
 
@@ -117,8 +82,8 @@ impl Encoders {
         for tuned in &self.sides {
             let Some(rows) = tuned.reembed(values, watch)? else { return Ok(None) };
             match tuned.side() {
-                Side::Source => embedded.source = Some(rows),
-                Side::Target => embedded.target = Some(rows),
+                DataSide::Source => embedded.source = Some(rows),
+                DataSide::Target => embedded.target = Some(rows),
             }
         }
         Ok(Some(embedded))
@@ -142,7 +107,7 @@ impl Tuning<'_> {
     ///
     /// # Errors
     /// A failed tensor operation.
-    pub fn rows(&self, side: Side, positions: &Tensor) -> Result<Option<Tensor>, Error> {
+    pub fn rows(&self, side: DataSide, positions: &Tensor) -> Result<Option<Tensor>, Error> {
         let Some(tuned) = self.encoders.of(side) else { return Ok(None) };
         let embeddings = tuned.encode(&positions.to_vec1::<u32>()?)?;
         Ok(Some(self.preparation(side).apply(&embeddings)?))
@@ -152,16 +117,16 @@ impl Tuning<'_> {
     ///
     /// # Errors
     /// A failed tensor operation.
-    pub fn all(&self, side: Side, embedded: &Embedded) -> Result<Option<Tensor>, Error> {
+    pub fn all(&self, side: DataSide, embedded: &Embedded) -> Result<Option<Tensor>, Error> {
         let (Some(tuned), Some(rows)) = (self.encoders.of(side), embedded.of(side)) else { return Ok(None) };
         let own = rows.index_select(&Tensor::new(tuned.rows(), rows.device())?, 0)?;
         Ok(Some(self.preparation(side).apply(&own)?))
     }
 
-    fn preparation(&self, side: Side) -> &Preparation {
+    fn preparation(&self, side: DataSide) -> &Preparation {
         match side {
-            Side::Source => self.source,
-            Side::Target => self.target,
+            DataSide::Source => self.source,
+            DataSide::Target => self.target,
         }
     }
 }

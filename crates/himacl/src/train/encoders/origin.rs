@@ -1,9 +1,9 @@
 //! Where embeddings come from, by what `himacl embed` left beside them.
 
-use super::Side;
-use super::error::EncoderTrainingError;
 use super::tower::Reads;
+use crate::error::EncoderTrainingError;
 use crate::error::Error;
+use crate::side::DataSide;
 use crate::train::Watch;
 use crate::train::recipe::DataSection;
 use himacl_data::files::read_toml;
@@ -11,7 +11,7 @@ use himacl_data::{Embeddings, Layout};
 use himacl_encode::embed::{EmbedParams, skipped_positions};
 use himacl_encode::encoder::registry::{self, EncoderModality, EncoderSpec, Family};
 use himacl_encode::encoder::weight_files;
-use himacl_encode::hub::{Files, Hub, HubSettings, files_sha256, local_snapshot};
+use himacl_encode::hub::{Hub, HubSettings, files_sha256, local_snapshot};
 use himacl_encode::readers::{Dataset, Modality, ReadOptions, Record as Row, Sample, expand_input};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -64,10 +64,10 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Reads what the embeddings of a side say of themselves, and finds the encoder and the dataset.
-    pub(super) fn find(side: Side, section: &DataSection, watch: &dyn Watch) -> Result<Self, Error> {
+    pub(super) fn find(side: DataSide, section: &DataSection, watch: &dyn Watch) -> Result<Self, Error> {
         let (path, key, encoder, input) = match side {
-            Side::Source => (&section.source, &section.source_key, &section.source_encoder, &section.source_input),
-            Side::Target => (&section.target, &section.target_key, &section.target_encoder, &section.target_input),
+            DataSide::Source => (&section.source, &section.source_key, &section.source_encoder, &section.source_input),
+            DataSide::Target => (&section.target, &section.target_key, &section.target_encoder, &section.target_input),
         };
         let unknown =
             |reason: &str| EncoderTrainingError::NotEmbedded { side, path: path.clone(), reason: reason.to_owned() };
@@ -127,7 +127,7 @@ impl Origin {
     }
 
     /// The first sample that has a row.
-    pub(super) fn first_sample(&self, side: Side) -> Result<Sample, Error> {
+    pub(super) fn first_sample(&self, side: DataSide) -> Result<Sample, Error> {
         let skipped = self.skipped()?;
         for (position, record) in self.dataset()?.enumerate() {
             if let (false, Row::Sample(sample)) = (skipped.contains(&(position as u64)), record?) {
@@ -190,7 +190,7 @@ fn spec(record: &EncoderRecord) -> Result<EncoderSpec, Error> {
 
 /// The encoder's files: in the folder that the recipe names, or by the commit on record in the Hub's cache.
 fn encoder_folder(
-    side: Side,
+    side: DataSide,
     spec: &EncoderSpec,
     record: &EncoderRecord,
     named: Option<&Path>,

@@ -2,35 +2,17 @@
 
 use super::origin::CONFIG;
 use super::tuned::TunedEncoder;
-use super::{EncoderTrainingError, Side};
+use crate::error::EncoderTrainingError;
 use crate::error::Error;
 use crate::map::Tensors;
 use crate::train::Watch;
 use candle_core::{DType, Tensor};
 use himacl_data::Embeddings;
-use himacl_data::files::{Existing, write_text};
+use himacl_data::files::write_text;
+use himacl_data::output::Existing;
 use himacl_encode::embed::{Towers, embed};
 use himacl_encode::encoder::{Encoder, save_encoder, weight_files};
 use himacl_encode::hub::files_sha256;
-
-/// Embeddings of all rows by the encoders as trained so far, `(n, d)`; a side whose encoder is frozen has none.
-#[derive(Debug, Clone, Default)]
-pub struct Embedded {
-    /// The source's.
-    pub source: Option<Tensor>,
-    /// The target's.
-    pub target: Option<Tensor>,
-}
-
-impl Embedded {
-    /// Those of a side.
-    pub fn of(&self, side: Side) -> Option<&Tensor> {
-        match side {
-            Side::Source => self.source.as_ref(),
-            Side::Target => self.target.as_ref(),
-        }
-    }
-}
 
 impl TunedEncoder {
     /// Writes the encoder with `values` in place of its variables, by the Hub's file names, and embeds the dataset with it,

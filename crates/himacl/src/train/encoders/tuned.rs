@@ -3,10 +3,12 @@
 use super::items::Intake;
 use super::origin::Origin;
 use super::tower::{Item, Tower};
-use super::{EncoderTrainingError, PREFIX, Side};
+use crate::error::EncoderTrainingError;
 use crate::error::Error;
 use crate::map::unit_rows;
+use crate::side::DataSide;
 use crate::train::Watch;
+use crate::train::parameters::ENCODER_PREFIX;
 use crate::train::recipe::{EncoderTraining, Recipe};
 use candle_core::{DType, Device, Tensor, Var};
 use himacl_encode::encoder::Encoder;
@@ -23,7 +25,7 @@ const SAME: f64 = 0.998;
 /// An encoder in training, with the inputs of its side's training rows.
 #[derive(Debug)]
 pub struct TunedEncoder {
-    side: Side,
+    side: DataSide,
     pub(super) origin: Origin,
     /// The form with gradients.
     tower: Tower,
@@ -43,7 +45,7 @@ pub struct TunedEncoder {
 impl TunedEncoder {
     /// Opens the encoder behind `embeddings`, of which `rows` are trained on.
     pub(super) fn open(
-        side: Side,
+        side: DataSide,
         recipe: &Recipe,
         rows: &[u32],
         embeddings: &Tensor,
@@ -87,7 +89,7 @@ impl TunedEncoder {
     }
 
     /// Whose encoder it is.
-    pub fn side(&self) -> Side {
+    pub fn side(&self) -> DataSide {
         self.side
     }
 
@@ -103,7 +105,7 @@ impl TunedEncoder {
 
     /// The name of a variable among a run's parameters.
     pub(super) fn parameter(&self, name: &str) -> String {
-        format!("{PREFIX}{}.{name}", self.side)
+        format!("{ENCODER_PREFIX}{}.{name}", self.side)
     }
 
     /// The embeddings of the training rows at `positions`, `(b, d)`, with gradients.

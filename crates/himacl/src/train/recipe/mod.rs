@@ -12,11 +12,12 @@ pub use sections::{
     PairConfidence, PairWeights, Precision, Recipe,
 };
 
+use crate::error::RecipeError;
 use hiref_core::CostKind;
 use nearest::nearest;
 use sections::ObjectiveSection;
+use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
 
@@ -36,66 +37,9 @@ const VARIANTS: &str = "variants";
 /// The name of the problem that the recipe itself describes, beside its variants.
 pub const MAIN_PROBLEM: &str = "main";
 
-/// Why a recipe was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum RecipeError {
-    /// The file cannot be read.
-    #[error("cannot read recipe `{}`: {source}", path.display())]
-    Read {
-        /// The recipe.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-    /// The file is not TOML.
-    #[error("recipe `{}` is not valid TOML: {source}", path.display())]
-    Syntax {
-        /// The recipe.
-        path: PathBuf,
-        /// The parser's answer, with line and column.
-        source: toml::de::Error,
-    },
-    /// A key that does not exist.
-    #[error("unknown key `{key}` in {place}\nhint: did you mean `{nearest}`?")]
-    UnknownKey {
-        /// The key, dotted.
-        key: String,
-        /// Where it stands.
-        place: String,
-        /// The existing key that looks most like it.
-        nearest: String,
-    },
-    /// A value of the wrong type.
-    #[error("{place}: {problem}")]
-    Type {
-        /// Where it stands.
-        place: String,
-        /// Key, value and what was expected.
-        problem: String,
-    },
-    /// A value outside its range.
-    #[error("`{key}` is {value}, expected {expected} ({place})")]
-    Range {
-        /// The key, dotted.
-        key: &'static str,
-        /// The value found.
-        value: String,
-        /// What is allowed.
-        expected: &'static str,
-        /// Where it stands.
-        place: String,
-    },
-    /// A change without a key and a value.
-    #[error("change `{argument}` is not of the form key=value\nhint: for example train.epochs=3")]
-    Override {
-        /// The argument.
-        argument: String,
-    },
-}
-
 /// One of the problems of a recipe.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Problem {
+pub struct NamedRecipe {
     /// [`MAIN_PROBLEM`] or the variant's name.
     pub name: String,
     /// What to do.
@@ -106,7 +50,7 @@ pub struct Problem {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecipeFile {
     /// The problems, the main one first.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<NamedRecipe>,
     /// Everything as one table, as it is written beside the results.
     pub resolved: Table,
 }
@@ -154,12 +98,15 @@ impl RecipeFile {
         }
 
         let place = format!("recipe `{}`", path.display());
-        let mut problems = vec![Problem { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
+        for (name, _) in &variants {
+            check_name(name, path)?;
+        }
+        let mut problems = vec![NamedRecipe { name: MAIN_PROBLEM.to_owned(), recipe: checked(&table, &place)? }];
         for (name, variant) in &variants {
             let mut whole = table.clone();
             merge(&mut whole, variant.clone());
             let place = format!("[variants.{name}] of {place}");
-            problems.push(Problem { name: name.clone(), recipe: checked(&whole, &place)? });
+            problems.push(NamedRecipe { name: name.clone(), recipe: checked(&whole, &place)? });
         }
         let mut resolved = Table::try_from(&problems[0].recipe).expect("a recipe is a table");
         if !variants.is_empty() {
@@ -211,8 +158,7 @@ impl Recipe {
         let needs = "0 unless objective.kind = regression and train.encoders = frozen: only fixed targets are softened";
         rule(softness == 0.0 || can_soften, "coupling.softness", &softness, needs)?;
         let priced = coupling.confidence == PairConfidence::Margin || coupling.cost == CostKind::NegativeInnerProduct;
-        let needs =
-            "margin where coupling.cost is not negative-inner-product: slack is measured in the solver's prices";
+        let needs = "margin where coupling.cost is not neg-dot: slack is measured in the solver's prices";
         rule(priced, "coupling.confidence", &"dual-slack", needs)?;
         let churn = coupling.settled_churn;
         rule((0.0..1.0).contains(&churn), "coupling.settled_churn", &churn, "a share in [0, 1), 0 = never")?;
@@ -247,6 +193,9 @@ impl Recipe {
         rule(optimizer.clip_norm >= 0.0, "optimizer.clip_norm", &optimizer.clip_norm, "at least 0 (0 = never)")?;
         rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
         rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
+        let seeds: BTreeSet<u64> = train.seeds.iter().copied().collect();
+        let shown = format!("{:?}", train.seeds);
+        rule(seeds.len() == train.seeds.len(), "train.seeds", &shown, "seeds that are all different")?;
         rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
         rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
         rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
@@ -283,6 +232,19 @@ impl Recipe {
              afterwards with the run's encoder",
         )
     }
+}
+
+/// Checks the name of a variant: its runs have a folder of that name.
+fn check_name(name: &str, recipe: &Path) -> Result<(), RecipeError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+=, ".contains(&byte);
+    let is_file = Path::new(name)
+        .extension()
+        .is_some_and(|extension| ["toml", "json", "html"].iter().any(|own| extension == *own));
+    let fits = !name.is_empty() && name.len() <= 100 && !name.starts_with(['.', ' ']) && name.bytes().all(is_plain);
+    if fits && !is_file && name != MAIN_PROBLEM {
+        return Ok(());
+    }
+    Err(RecipeError::VariantName { name: name.to_owned(), path: recipe.to_path_buf() })
 }
 
 /// Checks the keys, the types and the ranges of a whole recipe.

@@ -1,10 +1,10 @@
 //! The sections of a recipe, with their defaults.
 
-use super::super::encoders::Side;
 use super::super::optimizer::AdamWParams;
 use super::super::schedule::ScheduleParams;
 use crate::align::{AlignParams, Candidate, CouplingParams, UnpairedParams};
 use crate::objective::{Contrastive, ContrastiveKind, Klot, Objective, Regression};
+use crate::side::DataSide;
 use candle_core::{DType, Device};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
@@ -161,7 +161,7 @@ pub enum PairConfidence {
     #[default]
     Margin,
     /// How much worse the next best choice is at the solver's prices: [`dual_slack`](crate::align::dual_slack). Needs
-    /// `cost = "negative-inner-product"`.
+    /// `cost = "neg-dot"`.
     DualSlack,
 }
 
@@ -435,10 +435,10 @@ pub enum EncoderSides {
 
 impl EncoderSides {
     /// Whether a side is among them.
-    pub fn includes(self, side: Side) -> bool {
+    pub fn includes(self, side: DataSide) -> bool {
         match self {
-            Self::Source => side == Side::Source,
-            Self::Target => side == Side::Target,
+            Self::Source => side == DataSide::Source,
+            Self::Target => side == DataSide::Target,
             Self::Both => true,
         }
     }

@@ -64,6 +64,7 @@ fn wrong_types_and_ranges_name_their_key() {
     assert!(error.contains("`coupling.softness` is 0.5, expected 0 unless objective.kind = regression"), "{error}");
     let error = message(MINIMAL, &["coupling.confidence=dual-slack", "coupling.cost=sqeuclidean"]);
     assert!(error.contains("`coupling.confidence` is dual-slack, expected margin"), "{error}");
+    assert!(error.contains("coupling.cost is not neg-dot"), "{error}");
     assert!(read(MINIMAL, &["coupling.confidence=dual-slack", "coupling.softness=0.5"]).is_ok());
     let error = message(MINIMAL, &["objective.klot_epsilon=0"]);
     assert!(error.contains("`objective.klot_epsilon` is 0"), "{error}");

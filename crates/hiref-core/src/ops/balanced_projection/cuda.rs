@@ -30,7 +30,8 @@ pub(super) fn mirror_step(
     let len = batch * rank * size;
     // SAFETY: the kernels write all of it.
     let out = unsafe { device.alloc::<f32>(2 * len) }?;
-    let queue = Queue::cuda(stream.clone());
+    // SAFETY: the queue is of the stream that the tensors belong to, and its own buffers stay with it.
+    let queue = unsafe { Queue::cuda(stream.clone()) };
     let shape = Projection { batch, rank, size, step, tolerance: COLUMN_TOLERANCE / 2.0, passes: MAX_NEWTON_PASSES };
     {
         let log_q = log_q.as_cuda_slice::<f32>()?.slice(log_q_start..log_q_end);

@@ -1,0 +1,5 @@
+"""``python -m himacl``."""
+
+from ._cli import main
+
+main()

@@ -1,0 +1,120 @@
+"""The compiled module. Private: everything here may change."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+_Listener = Callable[[str], None] | None
+_Rows = NDArray[Any]
+_Matrix = NDArray[np.float32]
+_Integers = NDArray[np.int64]
+
+class Coupling:
+    def y_of_x(self) -> _Integers: ...
+    def figures(self) -> str: ...
+    def potentials(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None: ...
+    def factors(self) -> tuple[_Matrix, _Matrix, NDArray[np.float64]] | None: ...
+    def matrix(self) -> _Matrix: ...
+    def barycentric_projection(self, y: _Rows) -> _Matrix: ...
+    def entropic_map(self, points: _Rows) -> _Matrix: ...
+
+class Map:
+    def forward(self, rows: _Rows, threads: int | None) -> _Matrix: ...
+    def backward(self, rows: _Rows, threads: int | None) -> _Matrix: ...
+    def forward_prepared(self, rows: _Rows, threads: int | None) -> _Matrix: ...
+    def target_prepared(self, rows: _Rows, threads: int | None) -> _Matrix: ...
+    def joint(self, source: _Rows, target: _Rows, threads: int | None) -> tuple[_Matrix, _Matrix]: ...
+    def has_inverse(self) -> bool: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(bytes: bytes) -> Map: ...
+    def save(self, folder: Path) -> None: ...
+    @staticmethod
+    def load(folder: Path) -> Map: ...
+
+class Encoder:
+    def __init__(
+        self,
+        name: str | None,
+        repo: str | None,
+        family: str | None,
+        revision: str | None,
+        local: Path | None,
+        prompt: str | None,
+        device: str,
+        threads: int | None,
+        on_event: _Listener,
+    ) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def commit(self) -> str | None: ...
+    @property
+    def text_dimension(self) -> int | None: ...
+    @property
+    def image_dimension(self) -> int | None: ...
+    def encode_texts(
+        self, texts: list[str], batch_size: int, normalize: bool, threads: int | None, on_event: _Listener
+    ) -> _Matrix: ...
+    def encode_pictures(
+        self,
+        pictures: list[bytes | tuple[int, int, bytes]],
+        batch_size: int,
+        normalize: bool,
+        threads: int | None,
+        on_event: _Listener,
+    ) -> _Matrix: ...
+
+def pair(
+    x: _Rows,
+    y: _Rows,
+    cost: str,
+    params: str,
+    warm_start: bytes | _Integers | None,
+    device: str,
+    threads: int | None,
+    on_event: _Listener,
+) -> dict[str, Any]: ...
+def baseline(
+    x: _Rows,
+    y: _Rows,
+    cost: str,
+    solver: str,
+    params: str,
+    a: NDArray[np.float64] | None,
+    b: NDArray[np.float64] | None,
+    seed: int,
+    threads: int | None,
+    on_event: _Listener,
+) -> Coupling: ...
+def align(
+    source: _Rows,
+    target: _Rows,
+    mode: str,
+    anchors: _Integers | None,
+    params: str,
+    threads: int | None,
+    on_event: _Listener,
+) -> tuple[Map, _Integers, NDArray[np.float32], str, Map | None]: ...
+def train(
+    source: _Rows,
+    target: _Rows,
+    anchors: _Integers | None,
+    evaluation: tuple[_Rows, _Rows] | None,
+    recipe: Path,
+    folder: Path,
+    threads: int | None,
+    on_event: _Listener,
+) -> tuple[Map, str]: ...
+def retrieval(x: _Rows, y: _Rows, csls_neighbours: int, threads: int | None) -> str: ...
+def pairing_accuracy(
+    x: _Rows, y: _Rows, truth: _Integers, pairing: _Integers | None, threads: int | None
+) -> str: ...
+def sinkhorn_divergence(a: _Rows, b: _Rows, threads: int | None) -> float: ...
+def encoders() -> str: ...
+def command_line(arguments: list[str]) -> int: ...

@@ -1,0 +1,331 @@
+"""Pairing one to one."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _himacl
+from ._arrays import as_integers, as_rows
+from ._errors import FileError, InputError
+from ._progress import Progress, listener
+
+if TYPE_CHECKING:
+    from scipy.sparse import coo_array
+
+Cost = Literal["sqeuclidean", "euclidean", "cosine", "neg-dot"]
+Quality = Literal["fast", "balanced", "best"]
+
+#: What permutation.npy has for an item without a partner.
+_UNMATCHED = np.uint32(0xFFFF_FFFF)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """Two sets paired one to one: what :func:`pair` returns.
+
+    Attributes
+    ----------
+    y_of_x : ndarray of int64, shape (n,)
+        The partner of each x; -1 where it stays single (only if n > m).
+    x_of_y : ndarray of int64, shape (m,)
+        The partner of each y; -1 where it stays single (only if m > n).
+    mean_cost : float
+        Mean cost of the pairs, recomputed in float64 from the points.
+    lower_bound : float or None
+        No pairing has a mean cost below this (``certify=True``).
+    gap : float or None
+        ``(mean_cost - lower_bound) / abs(mean_cost)``: the result is at most this share from the optimum.
+    potentials : tuple of two float64 arrays, or None
+        ``f (n,)`` and ``g (m,)`` with ``f[i] + g[j] <= cost(x[i], y[j])`` for all pairs: the proof of the bound.
+    termination : str
+        Why it ended: ``converged``, ``max-iterations``, ``time-limit``, ``interrupted``.
+    summary : dict
+        Levels, sweeps, seconds and more, as in the command line's ``summary.json``.
+    """
+
+    y_of_x: NDArray[np.int64]
+    x_of_y: NDArray[np.int64]
+    mean_cost: float
+    lower_bound: float | None
+    gap: float | None
+    potentials: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    summary: dict[str, Any] = field(repr=False)
+    _warm_start: bytes | None = field(default=None, repr=False)
+
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """The pairs, ``(k, 2)``: a row of x and a row of y each, by x."""
+        x = np.flatnonzero(self.y_of_x >= 0)
+        return np.stack([x, self.y_of_x[x]], axis=1)
+
+    @property
+    def total_cost(self) -> float:
+        """Sum of the costs of all pairs."""
+        return self.mean_cost * self.num_pairs
+
+    @property
+    def num_pairs(self) -> int:
+        """Number of pairs: the size of the smaller side."""
+        return min(len(self.y_of_x), len(self.x_of_y))
+
+    @property
+    def termination(self) -> str:
+        """Why it ended."""
+        return str(self.summary["termination"])
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known to be optimal, up to rounding."""
+        return bool(self.summary["exact"])
+
+    def __repr__(self) -> str:
+        proof = "" if self.gap is None else f", at most {100 * self.gap:.4g}% from the optimum"
+        return f"Pairing({self.num_pairs} pairs, mean cost {self.mean_cost:.6g}, {self.termination}{proof})"
+
+    def to_scipy(self) -> coo_array:
+        """The coupling as a sparse matrix, ``(n, m)``, of total mass 1.
+
+        Examples
+        --------
+        >>> import himacl, numpy as np
+        >>> x = np.float32([[0.0], [1.0]])
+        >>> himacl.pair(x, x).to_scipy().toarray()
+        array([[0.5, 0. ],
+               [0. , 0.5]])
+        """
+        from scipy.sparse import coo_array
+
+        pairs = self.pairs
+        mass = np.full(len(pairs), 1.0 / max(len(pairs), 1))
+        return coo_array((mass, (pairs[:, 0], pairs[:, 1])), shape=(len(self.y_of_x), len(self.x_of_y)))
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes a folder as the command line's: ``permutation.npy``, ``summary.json``, ``potentials.npy``, and what a
+        later ``warm_start`` takes up.
+
+        ``himacl pair --warm-start FOLDER`` goes on from it, and :func:`load` reads it. A folder that holds something is
+        refused.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise FileError(f"output folder `{folder}` exists and is not empty\nhint: choose another one")
+        folder.mkdir(parents=True, exist_ok=True)
+        partners = np.where(self.y_of_x < 0, np.int64(_UNMATCHED), self.y_of_x).astype(np.uint32)
+        _write(folder / "permutation.npy", lambda file: np.save(file, partners))
+        if self._warm_start is not None:
+            warm_start = self._warm_start
+            _write(folder / "warm-start.safetensors", lambda file: file.write(warm_start))
+        if self.potentials is not None:
+            both = _rounded_down(np.concatenate(self.potentials))
+            _write(folder / "potentials.npy", lambda file: np.save(file, both))
+        text = json.dumps({"command": "pair", **self.summary}, indent=2) + "\n"
+        _write(folder / "summary.json", lambda file: file.write(text.encode()))
+
+
+def _rounded_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """float32 that is no larger, so that potentials still prove what they proved."""
+    rounded = values.astype(np.float32)
+    return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded).astype(np.float32)
+
+
+def _write(path: Path, content: Any) -> None:
+    """A file that appears whole or not at all."""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".himacl-", suffix=".tmp", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                content(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise FileError(f"cannot write `{path}`: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load(folder: str | os.PathLike[str]) -> Pairing:
+    """Reads a pairing that :meth:`Pairing.save` or ``himacl pair`` wrote.
+
+    Examples
+    --------
+    >>> import himacl, numpy as np, tempfile
+    >>> x = np.float32([[0.0], [1.0], [5.0]])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     himacl.pair(x, x[::-1]).save(folder)
+    ...     himacl.load(folder).y_of_x
+    array([2, 1, 0])
+    """
+    folder = Path(folder)
+    try:
+        partners = np.load(folder / "permutation.npy", allow_pickle=False)
+        summary = json.loads((folder / "summary.json").read_text())
+    except (OSError, ValueError) as error:
+        raise FileError(f"`{folder}` is not a finished pairing: {error}") from error
+    if partners.dtype != np.uint32 or partners.ndim != 1 or summary.get("command") != "pair" or len(partners) != summary["n"]:
+        raise FileError(f"`{folder}` is not a finished pairing: permutation.npy and summary.json do not fit")
+    y_of_x = np.where(partners == _UNMATCHED, -1, partners.astype(np.int64))
+    x_of_y = np.full(summary["m"], -1, dtype=np.int64)
+    paired = y_of_x >= 0
+    x_of_y[y_of_x[paired]] = np.flatnonzero(paired)
+    potentials = None
+    if (folder / "potentials.npy").exists():
+        both = np.load(folder / "potentials.npy", allow_pickle=False).astype(np.float64)
+        potentials = (both[: summary["n"]], both[summary["n"] :])
+    warm_start = folder / "warm-start.safetensors"
+    return Pairing(
+        y_of_x=y_of_x,
+        x_of_y=x_of_y,
+        mean_cost=summary["mean_cost"],
+        lower_bound=summary.get("dual_bound"),
+        gap=summary.get("relative_gap"),
+        potentials=potentials,
+        summary=summary,
+        _warm_start=warm_start.read_bytes() if warm_start.exists() else None,
+    )
+
+
+def pair(
+    x: Any,
+    y: Any,
+    *,
+    cost: Cost = "sqeuclidean",
+    quality: Quality = "balanced",
+    certify: bool = False,
+    time_limit: float | None = None,
+    warm_start: Pairing | str | os.PathLike[str] | Any | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    threads: int | None = None,
+    progress: Progress = None,
+    **settings: Any,
+) -> Pairing:
+    """Pairs two sets of points one to one, at the least total cost, by hierarchical refinement.
+
+    With as many x as y the result is a bijection; otherwise every point of the smaller side gets a partner of its own.
+
+    Parameters
+    ----------
+    x : array, shape (n, d)
+        The source points: a numpy array or memmap, or anything with ``__array__`` or ``__dlpack__`` (torch, jax).
+        float32, float16 and bfloat16 in C order are read where they lie; other numbers are copied once to float32.
+        Never changed.
+    y : array, shape (m, d)
+        The target points.
+    cost : {'sqeuclidean', 'euclidean', 'cosine', 'neg-dot'}
+        What a pair costs.
+    quality : {'fast', 'balanced', 'best'}
+        How much work to spend. ``balanced`` is as a rule within 0.01% of the optimum up to 16,384 points a side, ``best``
+        optimal up to 65,536.
+    certify : bool
+        Prove how far the result is from the optimum at most: ``lower_bound``, ``gap`` and ``potentials``.
+        O(n m d) time in more than four dimensions.
+    time_limit : float, optional
+        Stop improving after this many seconds; the first pairing is always finished.
+    warm_start : Pairing, path, or array of int, shape (n,), optional
+        Where to start: an earlier result on the same rows, its folder, or the partner of each x.
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; a GPU needs a package that was built with feature ``cuda``.
+    seed : int
+        Seed of every random choice. On the CPU the same seed gives the same bits, whatever the number of threads.
+    threads : int, optional
+        Worker threads; one for each core by default.
+    progress : bool or callable, optional
+        ``None``: a tqdm bar on a terminal or in a notebook for calls over two seconds, if tqdm is there; ``False``:
+        nothing; a function gets each event as a dictionary.
+    **settings
+        ``max_rank``, ``leaf_size``, ``polish_block_size``, ``max_sweeps``, ``exact_limit``: see the solver's documentation.
+
+    Returns
+    -------
+    Pairing
+
+    Raises
+    ------
+    InputError
+        Also a ``ValueError``: shapes that do not fit, NaN or infinite values, zero vectors under the cosine cost, a setting
+        outside its range.
+    KeyboardInterrupt
+        After Ctrl-C, within a second; nothing is kept.
+
+    Notes
+    -----
+    Memory is O((n + m) d): the n by m matrix never exists. The method is Hierarchical Refinement (Halmos et al., ICML 2025)
+    with exact leaves, overlapping sweeps and, where n allows, an exact end.
+
+    Examples
+    --------
+    >>> import himacl, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(1000, 8)).astype(np.float32)
+    >>> order = rng.permutation(1000)
+    >>> result = himacl.pair(x, x[order], certify=True)
+    >>> bool((order[result.y_of_x] == np.arange(1000)).all()), result.mean_cost, result.gap == 0.0 or result.lower_bound
+    (True, 0.0, ...)
+    """
+    rows = (as_rows(x, "x"), as_rows(y, "y"))
+    params = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
+    found = _himacl.pair(
+        *rows,
+        str(cost),
+        json.dumps(params),
+        _earlier(warm_start, len(rows[0])),
+        str(device),
+        _threads(threads),
+        listener(progress),
+    )
+    potentials = (found["f"], found["g"]) if "f" in found else None
+    return Pairing(
+        y_of_x=found["y_of_x"],
+        x_of_y=found["x_of_y"],
+        mean_cost=found["mean_cost"],
+        lower_bound=found.get("lower_bound"),
+        gap=found.get("gap"),
+        potentials=potentials,
+        summary={"cost": cost, "seed": seed, "quality": quality, **json.loads(found["summary"])},
+        _warm_start=found["warm_start"],
+    )
+
+
+def _earlier(warm_start: Any, n: int) -> bytes | NDArray[np.int64] | None:
+    """Where to start, as the compiled module takes it."""
+    if warm_start is None:
+        return None
+    if isinstance(warm_start, (str, os.PathLike)):
+        warm_start = load(warm_start)
+    if isinstance(warm_start, Pairing):
+        return warm_start._warm_start if warm_start._warm_start is not None else warm_start.y_of_x
+    partners = as_integers(warm_start, "warm_start")
+    if partners.shape != (n,):
+        raise InputError(f"warm_start has shape {partners.shape}, expected ({n},): the partner of each x")
+    return partners
+
+
+def _seed(seed: int) -> int:
+    if not 0 <= int(seed) < 2**63:
+        raise InputError(f"seed is {seed}, expected a whole number from 0 below 2**63")
+    return int(seed)
+
+
+def _threads(threads: int | None) -> int | None:
+    if threads is None:
+        return None
+    if not 1 <= int(threads) <= 4096:
+        raise InputError(f"threads is {threads}, expected a number from 1 to 4096")
+    return int(threads)

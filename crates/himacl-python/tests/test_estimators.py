@@ -1,0 +1,138 @@
+"""Aligner and MongeMap: known answers, and what scikit-learn expects."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import himacl
+import numpy as np
+import pytest
+
+FAST = {"candidates": [{"name": "only", "refinement": {"rounds": 4, "last_dimension": 32}}]}
+
+
+@pytest.fixture
+def rotated(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points, the same points rotated and shuffled, and the row that each went to."""
+    x = (rng.normal(size=(300, 12)) * np.linspace(2, 0.3, 12)).astype(np.float32)
+    turn = np.linalg.qr(rng.normal(size=(12, 12)))[0].astype(np.float32)
+    order = rng.permutation(300)
+    y = (x @ turn)[order]
+    return x, y, np.argsort(order)
+
+
+def test_anchors_find_the_rest(rotated: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    x, y, truth = rotated
+    known = [(i, truth[i]) for i in range(30)]
+    aligner = himacl.Aligner(settings=FAST).fit(x, y, anchors=known)
+    assert (aligner.pairs_[:30] == known).all() and np.isinf(aligner.confidence_[:30]).all()
+    assert len(aligner.pairs_) == 300 == len(aligner.confidence_)
+    assert (truth[aligner.pairs_[:, 0]] == aligner.pairs_[:, 1]).mean() > 0.99
+    assert aligner.report_["chosen"] in ("only", "anchors-only")
+    mapped, targets = aligner.transform(x), y[truth] / np.linalg.norm(y[truth], axis=1, keepdims=True)
+    assert mapped.shape == (300, 12) and np.allclose(np.linalg.norm(mapped, axis=1), 1, atol=1e-5)
+    assert (mapped * targets).sum(1).mean() > 0.95
+    back = aligner.inverse_transform(y[truth])
+    assert (back * x / np.linalg.norm(x, axis=1, keepdims=True)).sum(1).mean() > 0.95
+    prepared = aligner.transform_prepared(x) @ aligner.target_prepared(y).T
+    assert (prepared.argmax(1) == truth).mean() > 0.99
+    joint = aligner.joint(x, y[truth])
+    assert himacl.metrics.retrieval(*joint)["image_to_text_R@1"] > 0.99
+
+
+def test_shared_space(rotated: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    x = rotated[0]
+    aligner = himacl.Aligner("shared-space").fit(x + 0.5, x[::-1] - 0.5)
+    assert (aligner.pairs_[:, 1] == 299 - aligner.pairs_[:, 0]).mean() > 0.95
+
+
+def test_unpaired_warns_where_nothing_is_shared(rng: np.random.Generator) -> None:
+    x, y = rng.normal(size=(120, 8)), rng.normal(size=(120, 8))
+    settings = {"unpaired": {"starts": 2, "restarts": 4}}
+    report = himacl.Aligner("unpaired", settings=settings).fit(x, y).report_
+    assert report["unpaired"]["shares_too_little"]
+
+
+def test_same_bits(rotated: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    x, y, truth = rotated
+    known = [(i, truth[i]) for i in range(30)]
+    one, two = (himacl.Aligner(settings=FAST, threads=threads).fit(x, y, anchors=known) for threads in (1, 3))
+    assert (one.transform(x) == two.transform(x)).all() and (one.pairs_ == two.pairs_).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"anchors": None}, "no known pairs"),
+        ({"anchors": [(0, 0)]}, "1 known pairs, expected at least 2"),
+        ({"anchors": [(0, 0), (0, 1)]}, "occurs in two known pairs"),
+        ({"anchors": [(0, 0), (1, 999)]}, "below 300"),
+        ({"anchors": [(0, 0), (-1, 1)]}, "names row -1"),
+        ({"anchors": [(0.5, 1.0)]}, "expected integers"),
+        ({"anchors": [1, 2, 3]}, r"expected \(k, 2\)"),
+        ({"y": None}, "both sides"),
+        ({"y": np.full((300, 12), np.nan)}, "finite"),
+    ],
+)
+def test_refusals(rotated: tuple[np.ndarray, np.ndarray, np.ndarray], change: dict, said: str) -> None:
+    given = {"X": rotated[0], "y": rotated[1], "anchors": [(0, 0), (1, 1)], **change}
+    with pytest.raises(himacl.InputError, match=said):
+        himacl.Aligner().fit(**given)
+
+
+def test_settings_are_checked(rotated: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    with pytest.raises(ValueError, match="fold"):
+        himacl.Aligner(settings={"fold": 3}).fit(*rotated[:2], anchors=[(0, 0), (1, 1)])
+    with pytest.raises(himacl.NotFittedError, match="not fitted"):
+        himacl.Aligner().transform(rotated[0])
+    with pytest.raises(ValueError, match="mode is `nearest`"):
+        himacl.Aligner("nearest").fit(*rotated[:2])
+
+
+def test_scikit_learn(rotated: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    sklearn = pytest.importorskip("sklearn")
+    from sklearn.base import clone
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    x, y, truth = rotated
+    known = np.array([(i, truth[i]) for i in range(30)])
+    aligner = himacl.Aligner(seed=3, settings=FAST)
+    copy = clone(aligner)
+    assert copy is not aligner and copy.get_params() == aligner.get_params()
+    assert copy.set_params(seed=5).seed == 5 and aligner.seed == 3
+    assert "seed=3" in repr(aligner)
+    pipeline = Pipeline([("scale", StandardScaler(with_std=False)), ("align", aligner)])
+    pipeline.fit(x, y, align__anchors=known)
+    assert pipeline.transform(x).shape == (300, 12)
+    assert np.allclose(pipeline.fit_transform(x, y, align__anchors=known), pipeline.transform(x))
+    again = pickle.loads(pickle.dumps(pipeline))
+    assert (again.transform(x) == pipeline.transform(x)).all()
+    assert (again[-1].inverse_transform(y) == pipeline[-1].inverse_transform(y)).all()
+    assert sklearn.utils.validation.check_is_fitted(again[-1]) is None
+
+
+def test_monge_map(rotated: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    x, y, truth = rotated
+    known = [(i, truth[i]) for i in range(40)]
+    recipe = {"alignment": {"folds": 0}}
+    settings = {"epochs": 4, "width": 32, "layers": 1, "batch_size": 100, "recompute_every": 2, "recipe": recipe}
+    learned = himacl.MongeMap(**settings).fit(x, y, anchors=known, evaluation=(x[:100], y[truth[:100]]))
+    assert learned.report_["metrics"]["image_to_text_R@1"] > 0.9
+    assert learned.transform(x).shape == (300, 12) and learned.inverse_transform(y).shape == (300, 12)
+    again = himacl.MongeMap(**settings).fit(x, y, anchors=known, evaluation=(x[:100], y[truth[:100]]))
+    assert (again.transform(x) == learned.transform(x)).all()
+    learned.save(tmp_path / "map")
+    assert (himacl.MongeMap.load(tmp_path / "map").transform(x) == learned.transform(x)).all()
+    assert (pickle.loads(pickle.dumps(learned)).transform(x) == learned.transform(x)).all()
+
+    kept = himacl.MongeMap(folder=tmp_path / "run", **settings).fit(x, y, anchors=known)
+    assert (kept.transform(x) == learned.transform(x)).all()
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+    with pytest.raises(OSError, match="something else"):
+        himacl.MongeMap(folder=tmp_path / "run", **settings).fit(x + 1, y, anchors=known)
+    with pytest.raises(ValueError, match="unknown key `train.epoch`"):
+        himacl.MongeMap(recipe={"train": {"epoch": 3}}).fit(x, y, anchors=known)
+    with pytest.raises(ValueError, match="kind"):
+        himacl.MongeMap("spline").fit(x, y, anchors=known)

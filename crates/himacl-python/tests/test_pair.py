@@ -1,0 +1,309 @@
+"""`himacl.pair` against exact solvers, and the promises of its documentation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import himacl
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+
+METRICS = {"sqeuclidean": "sqeuclidean", "euclidean": "euclidean", "cosine": "cosine"}
+
+
+def costs(x: np.ndarray, y: np.ndarray, cost: str) -> np.ndarray:
+    x, y = x.astype(np.float64), y.astype(np.float64)
+    return -(x @ y.T) if cost == "neg-dot" else cdist(x, y, METRICS[cost])
+
+
+def optimum(matrix: np.ndarray) -> float:
+    rows, columns = linear_sum_assignment(matrix)
+    return float(matrix[rows, columns].mean())
+
+
+@pytest.mark.parametrize("cost", ["sqeuclidean", "euclidean", "cosine", "neg-dot"])
+@pytest.mark.parametrize("sizes", [(300, 300), (200, 311), (311, 200), (1, 5), (2, 2)])
+def test_optimal_where_scipy_is(rng: np.random.Generator, cost: str, sizes: tuple[int, int]) -> None:
+    x, y = (rng.normal(size=(size, 6)).astype(np.float32) for size in sizes)
+    matrix = costs(x, y, cost)
+    found = himacl.pair(x, y, cost=cost, quality="best", certify=True)
+    pairs = found.pairs
+    assert len(pairs) == min(sizes) == len(set(pairs[:, 0])) == len(set(pairs[:, 1]))
+    assert found.mean_cost == pytest.approx(matrix[pairs[:, 0], pairs[:, 1]].mean(), rel=1e-6, abs=1e-9)
+    assert found.mean_cost == pytest.approx(optimum(matrix), rel=1e-6, abs=1e-6)
+    assert found.total_cost == pytest.approx(found.mean_cost * min(sizes))
+    assert found.lower_bound is not None and found.lower_bound <= found.mean_cost + 1e-9
+    assert found.potentials is not None
+    f, g = found.potentials
+    assert (f[:, None] + g[None, :] <= matrix + 1e-4 * (1 + abs(matrix))).all()
+    back = found.x_of_y[pairs[:, 1]]
+    assert (back == pairs[:, 0]).all() and (found.x_of_y >= 0).sum() == min(sizes)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    m=st.integers(1, 40),
+    d=st.integers(1, 9),
+    dtype=st.sampled_from(["f2", "f4", "f8", ">f4", "i4", "u1"]),
+    order=st.sampled_from("CF"),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_shape_and_type(n: int, m: int, d: int, dtype: str, order: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = (np.asarray(rng.integers(0, 50, size=(size, d)), dtype=dtype, order=order) for size in (n, m))
+    before = x.tobytes(), y.tobytes()
+    found = himacl.pair(x, y)
+    assert found.mean_cost == pytest.approx(optimum(costs(x, y, "sqeuclidean")), rel=1e-5, abs=1e-6)
+    assert (x.tobytes(), y.tobytes()) == before
+
+
+def test_same_seed_same_bits_for_any_threads(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    results = [himacl.pair(*clouds, seed=3, threads=threads) for threads in (1, 2, 5, None)]
+    assert all((result.y_of_x == results[0].y_of_x).all() for result in results)
+    assert len({result.mean_cost for result in results}) == 1
+
+
+def test_memmap_is_read_where_it_lies(tmp_path: Path, clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    for name, array in zip("xy", clouds, strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    x, y = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy")
+    assert (himacl.pair(x, y).y_of_x == himacl.pair(*clouds).y_of_x).all()
+
+
+def test_copies_are_told(clouds: tuple[np.ndarray, np.ndarray], caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="himacl"):
+        himacl.pair(*clouds)
+        assert not caplog.records
+        himacl.pair(np.asfortranarray(clouds[0]), clouds[1].astype(">f8"))
+    assert [record.getMessage().split()[0] for record in caplog.records] == ["x", "y"]
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="measures by Linux's /proc")
+def test_points_are_not_copied() -> None:
+    """Points in another order are copied once, and those in C order are not: their peaks differ by that copy."""
+    script = """
+import sys, numpy as np, himacl
+x, y = (np.random.default_rng(seed).standard_normal((6000, 2048), dtype=np.float32) for seed in (0, 1))
+if sys.argv[1] == "F":
+    x, y = np.asfortranarray(x), np.asfortranarray(y)
+himacl.pair(x[:64].copy(), y[:64].copy())
+kib = lambda name: next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(name))
+open("/proc/self/clear_refs", "w").write("5")
+before = kib("VmRSS")
+himacl.pair(x, y, quality="fast", progress=False)
+print((kib("VmHWM") - before) * 1024 / (x.nbytes + y.nbytes))
+"""
+    rise = {
+        order: float(subprocess.run([sys.executable, "-c", script, order], capture_output=True, text=True, check=True).stdout)
+        for order in "CF"
+    }
+    assert rise["F"] - rise["C"] > 0.8, rise
+
+
+def test_bfloat16_of_ml_dtypes(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    x, y = (cloud.astype(ml_dtypes.bfloat16) for cloud in clouds)
+    assert (himacl.pair(x, y).y_of_x == himacl.pair(x.astype(np.float32), y.astype(np.float32)).y_of_x).all()
+
+
+def test_dlpack_alone_is_enough(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    class Foreign:
+        def __init__(self, array: np.ndarray) -> None:
+            self._array = array
+
+        def __dlpack__(self, **kwargs: object) -> object:
+            return self._array.__dlpack__(**kwargs)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return self._array.__dlpack_device__()
+
+    found = himacl.pair(Foreign(clouds[0]), Foreign(clouds[1]))
+    assert (found.y_of_x == himacl.pair(*clouds).y_of_x).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"x": np.zeros((3, 2, 2))}, "x has shape (3, 2, 2), expected two dimensions"),
+        ({"x": np.zeros(5)}, "x[:, None]"),
+        ({"x": np.zeros((0, 5), np.float32)}, "empty"),
+        ({"x": np.zeros((400, 4), np.float32)}, "4 coordinates"),
+        ({"x": np.array([["a", "b"]])}, "x has type <U1, expected numbers"),
+        ({"x": np.zeros((4, 5), complex)}, "complex"),
+        ({"x": np.full((3, 5), np.nan, np.float32)}, "row 0, column 0"),
+        ({"x": np.full((3, 5), 1e300)}, "float32 cannot hold"),
+        ({"cost": "manhattan"}, "expected one of"),
+        ({"quality": "worst"}, "worst"),
+        ({"leafsize": 4}, "leafsize"),
+        ({"leaf_size": 1}, "leaf_size"),
+        ({"time_limit": -1.0}, "time_limit"),
+        ({"seed": -1}, "seed is -1"),
+        ({"threads": 0}, "threads is 0"),
+        ({"device": "tpu"}, "device is `tpu`"),
+        ({"warm_start": np.zeros(3, int)}, "warm_start has shape (3,)"),
+        ({"warm_start": np.zeros(400, int)}, "occurs twice"),
+        ({"warm_start": np.full(400, 10**6)}, "expected an index below 400"),
+    ],
+)
+def test_refusals(clouds: tuple[np.ndarray, np.ndarray], change: dict, said: str) -> None:
+    with pytest.raises(himacl.InputError) as refused:
+        himacl.pair(**{"x": clouds[0], "y": clouds[1], **change})
+    assert said in str(refused.value)
+    assert isinstance(refused.value, ValueError) and isinstance(refused.value, himacl.Error)
+
+
+def test_zero_rows_under_cosine(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    x = clouds[0].copy()
+    x[17] = 0
+    with pytest.raises(ValueError, match="row 17"):
+        himacl.pair(x, clouds[1], cost="cosine")
+
+
+def test_warm_starts(clouds: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    x, y = clouds
+    first = himacl.pair(x, y)
+    first.save(tmp_path / "run")
+    moved = x + np.float32(1e-4)
+    for start in (first, tmp_path / "run", str(tmp_path / "run"), first.y_of_x, first.y_of_x.tolist()):
+        again = himacl.pair(moved, y, warm_start=start)
+        assert again.mean_cost <= first.mean_cost * 1.01
+
+
+def test_folders_go_both_ways(clouds: tuple[np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    x, y = clouds
+    for name, array in zip("xy", clouds, strict=True):
+        np.save(tmp_path / f"{name}.npy", array)
+    command = ["himacl", "pair", "--x", tmp_path / "x.npy", "--y", tmp_path / "y.npy", "--certify", "-o", tmp_path / "cli"]
+    subprocess.run(command, check=True, capture_output=True)
+    ours, theirs = himacl.pair(x, y, certify=True), himacl.load(tmp_path / "cli")
+    assert (ours.y_of_x == theirs.y_of_x).all() and ours.mean_cost == theirs.mean_cost
+    assert ours.gap == pytest.approx(theirs.gap, abs=1e-12) and ours._warm_start == theirs._warm_start
+    ours.save(tmp_path / "ours")
+    for name in ("permutation.npy", "potentials.npy", "warm-start.safetensors"):
+        assert (tmp_path / "ours" / name).read_bytes() == (tmp_path / "cli" / name).read_bytes(), name
+    subprocess.run([*command[:-2], "-o", tmp_path / "warm", "--warm-start", tmp_path / "ours"], check=True, capture_output=True)
+    assert himacl.load(tmp_path / "warm").mean_cost == ours.mean_cost
+    with pytest.raises(OSError, match="not empty"):
+        ours.save(tmp_path / "ours")
+    with pytest.raises(OSError, match="not a finished pairing"):
+        himacl.load(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "ours").iterdir()) == [
+        "permutation.npy",
+        "potentials.npy",
+        "summary.json",
+        "warm-start.safetensors",
+    ]
+
+
+def test_results_are_values(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    found = himacl.pair(*clouds, certify=True)
+    copy = pickle.loads(pickle.dumps(found))
+    assert (copy.y_of_x == found.y_of_x).all() and copy.mean_cost == found.mean_cost
+    assert himacl.pair(*clouds, warm_start=copy).mean_cost <= found.mean_cost
+    coupling = found.to_scipy()
+    assert coupling.shape == (400, 400) and coupling.sum() == pytest.approx(1.0)
+    assert (coupling * costs(*clouds, "sqeuclidean")).sum() == pytest.approx(found.mean_cost, rel=1e-6)
+    assert "400 pairs" in repr(found) and "from the optimum" in repr(found)
+    json.dumps(found.summary)
+
+
+def test_events(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    events: list[dict] = []
+    himacl.pair(*clouds, progress=events.append, certify=True)
+    kinds = {event["event"] for event in events}
+    assert {"started", "finished"} <= kinds
+    assert all(isinstance(event, dict) for event in events)
+
+    def fail(event: dict) -> None:
+        raise RuntimeError("the listener's own")
+
+    with pytest.raises(RuntimeError, match="the listener's own"):
+        himacl.pair(*clouds, progress=fail)
+
+
+def test_twenty_threads_at_once(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    x, y = clouds
+    alone = [himacl.pair(x, y, seed=seed).y_of_x for seed in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        together = list(pool.map(lambda seed: himacl.pair(x, y, seed=seed).y_of_x, range(20)))
+    assert all((a == b).all() for a, b in zip(alone, together, strict=True))
+
+
+def test_the_lock_is_released() -> None:
+    """Another thread of Python's goes on while a solve runs."""
+    import threading
+
+    x, y = (np.random.default_rng(seed).normal(size=(6000, 16)).astype(np.float32) for seed in (0, 1))
+    ticks, over = 0, threading.Event()
+
+    def solve() -> None:
+        himacl.pair(x, y, progress=False)
+        over.set()
+
+    thread = threading.Thread(target=solve)
+    thread.start()
+    while not over.is_set():
+        ticks += 1
+        over.wait(0.001)
+    thread.join()
+    assert ticks > 10
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_can_solve(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    script = """
+import os, sys, numpy as np, himacl
+x, y = (np.random.default_rng(seed).normal(size=(400, 5)).astype(np.float32) for seed in (0, 1))
+before = himacl.pair(x, y)
+child = os.fork()
+if child == 0:
+    again = himacl.pair(x, y)
+    os._exit(0 if (again.y_of_x == before.y_of_x).all() else 3)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_a_multiprocessing_worker_can_solve() -> None:
+    script = """
+import multiprocessing, numpy as np, himacl
+x = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+def work(seed):
+    return himacl.pair(x, x[::-1].copy(), seed=seed).mean_cost
+if __name__ == "__main__":
+    here = work(0)
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        assert pool.map(work, [0, 0, 0, 0]) == [here] * 4
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_ctrl_c_ends_a_solve() -> None:
+    script = """
+import os, signal, sys, threading, numpy as np, himacl
+x, y = (np.random.default_rng(seed).normal(size=(60_000, 64)).astype(np.float32) for seed in (0, 1))
+def interrupt(event):
+    if event["event"] == "level" and not interrupted:
+        interrupted.append(True)
+        os.kill(os.getpid(), signal.SIGINT)
+interrupted = []
+try:
+    himacl.pair(x, y, quality="best", progress=interrupt)
+except KeyboardInterrupt:
+    himacl.pair(x[:100], y[:100])  # and another one works
+    sys.exit(17)
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=300).returncode == 17

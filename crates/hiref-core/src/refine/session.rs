@@ -1,0 +1,55 @@
+//! What all steps of one solve share.
+
+use super::blocks::{BlockSolver, OnDevice};
+use super::checkpoint::{State, encode, fingerprint};
+use super::params::{Effort, HirefParams};
+use super::stage::Record;
+use crate::control::Control;
+use crate::geometry::{InnerProductGeometry, Supports};
+use crate::pricing::Pricer;
+use crate::problem::Problem;
+use crate::report::{Event, Phase, PhaseSeconds};
+use std::time::Instant;
+
+/// One solve of a problem with n <= m: what it works on, whom it asks and tells, and its reports so far.
+pub(crate) struct Session<'a> {
+    pub(crate) params: &'a HirefParams,
+    pub(crate) problem: &'a Problem<'a>,
+    pub(crate) supports: Supports<'a>,
+    pub(crate) geometry: &'a InnerProductGeometry<'a>,
+    pub(crate) device: Option<&'a dyn OnDevice>,
+    pub(crate) control: Control<'a>,
+    pub(crate) record: Record,
+}
+
+impl<'a> Session<'a> {
+    /// The work to spend.
+    pub(crate) fn effort(&self) -> Effort {
+        self.params.effort()
+    }
+
+    /// What finds reduced costs.
+    pub(crate) fn pricer(&self) -> Pricer<'a> {
+        Pricer::new(self.supports, self.device.map(|device| device as _))
+    }
+
+    /// What re-pairs blocks in a phase, as long as `control` allows.
+    pub(crate) fn block_solver(&self, phase: Phase, control: Control<'a>) -> BlockSolver<'a> {
+        BlockSolver { supports: self.supports, device: self.device, control, phase }
+    }
+
+    /// Runs one phase, adding up its time and telling the observer of its end.
+    pub(crate) fn timed<R>(&mut self, phase: Phase, work: impl FnOnce(&mut Self) -> R) -> R {
+        let started = Instant::now();
+        let result = work(self);
+        let seconds = self.record.seconds.add(phase, started.elapsed().as_secs_f64());
+        self.control.tell(&Event::PhaseFinished { phase, seconds });
+        result
+    }
+
+    /// Offers the observer a state to go on from, with the time spent up to it; nothing is copied unless it is taken.
+    pub(crate) fn offer(&self, state: State<'_>, seconds: PhaseSeconds, last: bool) {
+        let encode = || encode(self.params, fingerprint(self.problem), state, &self.record, seconds);
+        self.control.offer(&encode, last);
+    }
+}

@@ -1,5 +1,0 @@
-//! Schedules that are fixed before a solve.
-
-mod rank;
-
-pub use rank::rank_schedule;
