@@ -6,7 +6,7 @@ use super::printer::ProgressTask;
 use crate::error::Error;
 use clap::Args;
 use himacl::encoder::registry::{self, EncoderSpec, Family};
-use himacl::hub::{Event, Files, Hub, HubSettings, Snapshot, local_snapshot};
+use himacl::hub::{Event, Hub, HubSettings, Snapshot, local_snapshot};
 use std::cell::RefCell;
 use std::path::Path;
 
@@ -42,14 +42,9 @@ impl RepoArgs {
     }
 }
 
-/// The files that an encoder needs.
-pub(crate) fn needed(spec: &EncoderSpec) -> Files {
-    if spec.files.is_empty() { Files::Encoder } else { Files::Named(spec.files.clone()) }
-}
-
 /// The encoder's files: in `local`, or in the cache, where they are fetched to.
 pub(crate) fn obtain(spec: &EncoderSpec, local: Option<&Path>, context: &Context) -> Result<Snapshot, Error> {
-    let files = needed(spec);
+    let files = spec.needed_files();
     if let Some(folder) = local {
         return Ok(local_snapshot(folder, &spec.repo, &files)?);
     }

@@ -64,15 +64,19 @@ fn of_encode(error: &EncodeError) -> Option<String> {
         EncodeError::Hub(HubError::Network { .. }) => {
             "check the network, or HF_ENDPOINT; where there is none, copy the files and name their folder with --local"
         }
-        EncodeError::Hub(HubError::NoWeights { found, .. }) if !found.is_empty() => {
+        EncodeError::Hub(HubError::NoWeights { found, .. }) if found.iter().any(|name| !name.ends_with(".onnx")) => {
             "convert them with safetensors' convert.py, and name the folder with --local"
         }
         EncodeError::Hub(HubError::NoLocalFile { repo, .. }) => {
             return Some(format!("--local expects a folder with the files of {repo}, by the same names"));
         }
         EncodeError::Read(ReadError::TextOnly(_)) => "pass --modality text, or name a table, folder or shards",
-        EncodeError::Read(ReadError::Column { what: "picture", .. }) => "name it with --image-column",
-        EncodeError::Read(ReadError::Column { .. }) => "name it with --caption-column",
+        EncodeError::Read(ReadError::Column { what: "picture", .. }) => {
+            "name it with --image-column; where the first line is no header, by its number: --image-column 1"
+        }
+        EncodeError::Read(ReadError::Column { .. }) => {
+            "name it with --caption-column; where the first line is no header, by its number: --caption-column 1"
+        }
         EncodeError::Embed(EmbedError::TooManySkipped { list, .. }) => {
             return Some(format!("`{}` lists them; --resume with a higher --max-error-rate goes on", list.display()));
         }
@@ -99,6 +103,6 @@ mod tests {
         let other = Error::from(DataError::UnknownFormat("x".into()));
         assert_eq!(with_flags(&other), other.to_string());
         let column = ReadError::Column { path: "t.csv".into(), what: "caption", available: vec!["a".to_owned()] };
-        assert!(with_flags(&column.into()).ends_with("it has `a`\nhint: name it with --caption-column"));
+        assert!(with_flags(&column.into()).contains("it has `a`\nhint: name it with --caption-column;"));
     }
 }

@@ -189,6 +189,41 @@ fn prompts_of_a_folder_are_put_before_texts() {
     check("query", &text.encode(&tokens).unwrap(), expected, 1e-4);
 }
 
+/// `include_prompt: false`: the mean is that of the text's own tokens, though the model has seen the prompt's.
+#[test]
+fn a_prompt_is_left_out_of_the_mean_where_the_files_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "model.safetensors", "tokenizer.json"] {
+        fs::copy(golden().join("bert").join(name), folder.path().join(name)).unwrap();
+    }
+    fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+    let modules = r#"[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+    fs::write(folder.path().join("modules.json"), modules).unwrap();
+    let encode = |include: bool, last: usize| {
+        let pooling = format!(r#"{{"pooling_mode_mean_tokens": true, "include_prompt": {include}}}"#);
+        fs::write(folder.path().join("1_Pooling/config.json"), pooling).unwrap();
+        let mut spec = registry::for_repo("org/model", "main", Family::Bert);
+        spec.text.as_mut().unwrap().prefix = Some("a photo of ".to_owned());
+        let text = Encoder::load(&spec, folder.path(), &Device::Cpu, DType::F32).unwrap().text.unwrap();
+        let prompt = Encoder::load(
+            &registry::for_repo("org/model", "main", Family::Bert),
+            folder.path(),
+            &Device::Cpu,
+            DType::F32,
+        );
+        let alone = prompt.unwrap().text.unwrap().tokenize("a photo of").unwrap().0.len() - 1;
+        let tokens = [text.tokenize("the red cat").unwrap()];
+        (text.encode(&tokens).unwrap(), text.encode_before(&tokens, last).unwrap().remove(0), alone)
+    };
+    let (with, states, prompt) = encode(true, 0);
+    let (without, _, _) = encode(false, 0);
+    assert!(prompt > 1, "{prompt}");
+    check("with", &with, &states.mean_keepdim(0).unwrap(), 1e-5);
+    let own = states.narrow(0, prompt, states.dim(0).unwrap() - prompt).unwrap();
+    check("without", &without, &own.mean_keepdim(0).unwrap(), 1e-5);
+    assert_ne!(rows(&with), rows(&without));
+}
+
 /// What a description says goes before what the files say.
 #[test]
 fn descriptions_go_before_files() {

@@ -1,6 +1,5 @@
 //! `himacl encoders`: what encoders there are.
 
-use crate::encoder_files::needed;
 use crate::error::Error;
 use crate::{Context, ExitStatus};
 use clap::{Args, ValueEnum};
@@ -39,7 +38,7 @@ pub(crate) fn run(args: &EncodersArgs, context: &Context) -> Result<ExitStatus, 
     let listed: Vec<Listed> = registry::all()?
         .into_iter()
         .map(|spec| {
-            let found = hub.cached(&spec.repo, &spec.revision, &needed(&spec))?;
+            let found = hub.cached(&spec.repo, &spec.revision, &spec.needed_files())?;
             Ok(Listed { folder: found.map(|snapshot| snapshot.folder), spec })
         })
         .collect::<Result<_, Error>>()?;

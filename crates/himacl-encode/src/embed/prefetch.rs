@@ -2,7 +2,7 @@
 
 use super::model::EmbedModel;
 use crate::error::Error;
-use crate::readers::{Modality, Record, Sample, decode_image};
+use crate::readers::{Modality, Record, Sample};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -91,10 +91,11 @@ fn ready<M: EmbedModel>(model: &M, sample: Sample, modality: Modality) -> Result
     let pixels = match image.filter(|_| modality.has_image()) {
         None => None,
         Some(image) => {
-            let bytes = image.bytes().map_err(|error| error.to_string())?;
-            digest.update(&bytes);
-            let decoded = decode_image(&bytes)?;
-            Some(model.preprocess(&decoded).map_err(|error| error.to_string())?)
+            let pixels = image.decode_with(|bytes, decoded| {
+                digest.update(bytes);
+                model.preprocess(&decoded).map_err(|error| error.to_string())
+            })?;
+            Some(pixels?)
         }
     };
     let tokens = match caption.as_deref().filter(|_| modality.has_text()) {

@@ -144,7 +144,10 @@ fn rows_keep_the_order_of_the_dataset() {
     assert_eq!((keys.value(0), keys.value(1)), ("0", "37"), "row 36 is line 37: line 36 is empty");
     let errors = fs::read_to_string(output.join("errors.jsonl")).unwrap();
     assert_eq!(errors.lines().count(), 8);
-    assert_eq!(errors.lines().next().unwrap(), r#"{"position":36,"key":"36","reason":"no caption"}"#);
+    assert_eq!(
+        errors.lines().next().unwrap(),
+        r#"{"position":36,"key":"36","reason":"no caption: the line is empty"}"#
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! JSON configurations beside the weights.
 
 use crate::error::EncoderError;
+use crate::hub::is_pointer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,17 @@ pub(super) struct Config {
 impl Config {
     pub(super) fn read(path: &Path) -> Result<Self, EncoderError> {
         let wrong = |reason: String| EncoderError::File { path: path.to_path_buf(), reason };
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        let value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        if is_pointer(&bytes) {
+            let hint = "`git lfs pull` in the repository fetches the file";
+            return Err(wrong(format!("a Git LFS pointer, not the file itself\nhint: {hint}")));
+        }
+        let value = serde_json::from_slice(&bytes).map_err(|error| {
+            let is_page = bytes.trim_ascii_start().starts_with(b"<");
+            let hint =
+                "\nhint: remove it and fetch it again; a proxy or a login page may have answered in the Hub's place";
+            wrong(if is_page { format!("a web page, expected JSON{hint}") } else { format!("not JSON: {error}") })
+        })?;
         Ok(Self { path: path.to_path_buf(), value })
     }
 

@@ -2,6 +2,7 @@
 
 use super::config::Config;
 use crate::error::EncoderError;
+use crate::hub::Files;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -297,6 +298,21 @@ pub fn find(name: &str) -> Result<EncoderSpec, EncoderError> {
 }
 
 impl EncoderSpec {
+    /// The files that the encoder needs, those included that decide what this description leaves open.
+    pub fn needed_files(&self) -> Files {
+        if !self.files.is_empty() {
+            return Files::Named(self.files.clone());
+        }
+        let tokens_open = self.text.as_ref().is_some_and(|text| text.max_tokens.is_none());
+        match self.modality {
+            EncoderModality::Text if self.pooling.is_none() || self.normalize.is_none() || tokens_open => {
+                Files::TextEncoder
+            }
+            EncoderModality::Image | EncoderModality::Both if self.image.is_none() => Files::PictureEncoder,
+            _ => Files::Encoder,
+        }
+    }
+
     /// The same with one of its prompts before every text: one of this description or of the folder with its files.
     ///
     /// # Errors
@@ -386,6 +402,8 @@ mod tests {
         assert_eq!(spec.text, Some(TextSpec::default()));
         assert_eq!(for_repo("org/model", "abc", Family::Siglip).image, None);
         assert_eq!(for_repo("org/model", "abc", Family::Vit).text, None);
+        assert_eq!(spec.needed_files(), Files::TextEncoder);
+        assert_eq!(for_repo("org/model", "abc", Family::Siglip).needed_files(), Files::PictureEncoder);
     }
 
     #[test]

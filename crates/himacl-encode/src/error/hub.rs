@@ -167,6 +167,15 @@ pub enum HubError {
         /// What is wrong.
         problem: String,
     },
+    /// The place of a file that Git LFS has not fetched.
+    #[error(
+        "`{}` is a Git LFS pointer, not the file itself\nhint: `git lfs pull` in the repository fetches the file, or leave it to `himacl download`",
+        path.display()
+    )]
+    Pointer {
+        /// The file.
+        path: PathBuf,
+    },
     /// The user stopped the transfer.
     #[error(
         "interrupted while fetching `{file}` of `{repo}`\nhint: what has come is kept; the same command goes on from there"
@@ -191,5 +200,11 @@ fn others(found: &[String]) -> String {
     if found.is_empty() {
         return String::new();
     }
-    format!(", only {}\nhint: convert them with safetensors' convert.py, and take them from a folder", found.join(", "))
+    let only_onnx = found.iter().all(|name| name.ends_with(".onnx"));
+    let hint = if only_onnx {
+        "ONNX is not read; take the repository that it was exported from"
+    } else {
+        "convert them with safetensors' convert.py, and take them from a folder"
+    };
+    format!(", only {}\nhint: {hint}", found.join(", "))
 }

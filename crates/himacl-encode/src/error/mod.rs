@@ -9,6 +9,7 @@ pub use embed::EmbedError;
 pub use encoder::EncoderError;
 pub use hub::HubError;
 pub use readers::ReadError;
+pub(crate) use readers::list;
 
 use himacl_data::ErrorKind;
 use std::io;

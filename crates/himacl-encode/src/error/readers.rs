@@ -22,10 +22,10 @@ pub enum ReadError {
         reason: String,
     },
     /// A file of no known kind.
-    #[error("`{}` is not in a known format\nhint: expected a folder, or files ending in .tar, .parquet, .csv, .tsv, .jsonl or .txt", .0.display())]
+    #[error("`{}` is not in a known format\nhint: expected a folder, or files ending in .tar, .parquet, .csv, .tsv, .jsonl, .json or .txt, with .gz or without", .0.display())]
     Format(PathBuf),
     /// Files of several kinds.
-    #[error("`{}` is {got}, but `{}` is {expected}: all files of a dataset have one format", path.display(), reference.display())]
+    #[error("`{}` is {got}, but `{}` is {expected}: all files of a dataset have one format\nhint: a pattern that names one kind of them, such as *.tar", path.display(), reference.display())]
     MixedFormats {
         /// The file in question.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum ReadError {
     #[error("`{}` holds lines of text, but pictures are asked for\nhint: ask for texts alone, or name a table, folder or shards", .0.display())]
     TextOnly(PathBuf),
     /// A table without the columns needed.
-    #[error("`{}` has no {what} column: it has {}\nhint: name it", path.display(), list(available))]
+    #[error("`{}` has no {what} column: it has {}\nhint: name it; where the first line is no header, by its number", path.display(), list(available))]
     Column {
         /// The table.
         path: PathBuf,
@@ -61,27 +61,69 @@ pub enum ReadError {
         /// The types that would do.
         expected: &'static str,
     },
-    /// A table that breaks its format.
-    #[error("table `{}`: {source}", path.display())]
-    Table {
+    /// A table that ends where it cannot.
+    #[error("table `{}`: the quoted field that begins in line {line} does not end\nhint: is a `\"` missing, or the file cut off?", path.display())]
+    OpenQuote {
         /// The file.
         path: PathBuf,
-        /// The parser's answer.
-        source: csv::Error,
+        /// The line, from 1.
+        line: u64,
     },
-    /// An archive that breaks its format.
-    #[error("archive `{}` cannot be read on at its member {member}: {source}", path.display())]
-    Archive {
+    /// A line that could go on for ever.
+    #[error("line {line} of `{}` has not ended after 1 GiB", path.display())]
+    Endless {
         /// The file.
         path: PathBuf,
-        /// The number of the member, from 0.
-        member: usize,
-        /// What is wrong.
-        source: std::io::Error,
+        /// The line, from 1.
+        line: u64,
     },
+    /// A file that something else must unpack first.
+    #[error("`{}` is packed in a way that is not read, expected gzip or none\nhint: `{tool}` unpacks it", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What unpacks it.
+        tool: &'static str,
+    },
+    /// Text in two bytes a character.
+    #[error("`{}` is UTF-16, expected UTF-8\nhint: `iconv -f utf-16 -t utf-8` converts it", .0.display())]
+    Utf16(PathBuf),
+    /// A folder without anything that was asked for.
+    #[error("`{}` has {wanted} neither in it nor in the folders below; what is there: {found}\nhint: {hint}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is sought.
+        wanted: &'static str,
+        /// Files by kind.
+        found: String,
+        /// What to give instead.
+        hint: String,
+    },
+    /// An address.
+    #[error("`{0}` is an address, expected a path or pattern\nhint: fetch its files first")]
+    Remote(String),
 }
 
-fn list(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    if quoted.is_empty() { "none".to_owned() } else { quoted.join(", ") }
+/// A few of the names, and how many more there are.
+pub(crate) fn list(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    const SHOWN: usize = 10;
+    const LENGTH: usize = 60;
+    let mut names = names.into_iter();
+    let quoted: Vec<String> = names
+        .by_ref()
+        .take(SHOWN)
+        .map(|name| {
+            let (short, more) = match name.as_ref().char_indices().nth(LENGTH) {
+                Some((end, _)) => (&name.as_ref()[..end], "..."),
+                None => (name.as_ref(), ""),
+            };
+            format!("`{short}{more}`")
+        })
+        .collect();
+    match (quoted.len(), names.count()) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => quoted.join(", "),
+        (_, more) => format!("{} and {more} more", quoted.join(", ")),
+    }
 }

@@ -34,6 +34,21 @@ impl RepoCache {
         self.root.join("snapshots").join(commit)
     }
 
+    /// Whether the repository is known to lack a file at a commit; the Hub's own library keeps such marks, too.
+    pub(super) fn is_absent(&self, commit: &str, file: &str) -> bool {
+        self.root.join(".no_exist").join(commit).join(file).is_file()
+    }
+
+    /// Remembers that it does.
+    pub(super) fn mark_absent(&self, commit: &str, file: &str) -> Result<(), Error> {
+        if self.is_absent(commit, file) {
+            return Ok(());
+        }
+        let path = self.root.join(".no_exist").join(commit).join(file);
+        make_parent(&path)?;
+        write_text(&path, "")
+    }
+
     /// The commit that a branch or tag meant when it was last looked up.
     pub(super) fn commit_of(&self, revision: &str) -> Option<String> {
         let text = fs::read_to_string(self.root.join("refs").join(revision)).ok()?;

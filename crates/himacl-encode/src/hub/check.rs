@@ -21,11 +21,19 @@ pub fn check_weights(path: &Path) -> Result<(), Error> {
     // SAFETY: the map is dropped before this function returns; a file that is truncated meanwhile would end the process,
     // which is what every memory-mapped reader of weights accepts.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io("read", path))?;
+    if is_pointer(&map) {
+        return Err(HubError::Pointer { path: path.to_path_buf() }.into());
+    }
     match SafeTensors::deserialize(&map) {
         Ok(tensors) if tensors.is_empty() => Err(damaged("the file has no tensor".to_owned())),
         Ok(_) => Ok(()),
         Err(source) => Err(damaged(source.to_string())),
     }
+}
+
+/// Whether a file only stands for one that Git LFS would fetch.
+pub(crate) fn is_pointer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"version https://git-lfs")
 }
 
 /// Whether a file holds tensors in a format that is checked.
@@ -62,6 +70,7 @@ mod tests {
             assert!(error.contains("are damaged"), "{length}: {error}");
         }
         verdict(&[good.clone(), vec![0]].concat()).unwrap_err();
-        verdict(b"version https://git-lfs.github.com/spec/v1\noid sha256:0000").unwrap_err();
+        let error = verdict(b"version https://git-lfs.github.com/spec/v1\noid sha256:0000").unwrap_err();
+        assert!(error.contains("is a Git LFS pointer") && error.contains("git lfs pull"), "{error}");
     }
 }

@@ -69,7 +69,7 @@ impl Hub {
         let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
         let Some(commit) = commit else { return Ok(None) };
         let folder = cache.snapshot(&commit);
-        let complete = files.first_missing(&folder).is_none();
+        let complete = files.first_missing(&folder, &|name| cache.is_absent(&commit, name)).is_none();
         Ok(complete.then_some(Snapshot { folder, commit: Some(commit) }))
     }
 
@@ -114,6 +114,7 @@ impl Hub {
         for file in files.choose(repo, revision, &listed)? {
             self.file(repo, &commit, &file, watch)?;
         }
+        files.absent(&listed).into_iter().try_for_each(|name| cache.mark_absent(&commit, name))?;
         cache.remember(revision, &commit)?;
         Ok(Snapshot { folder: cache.snapshot(&commit), commit: Some(commit) })
     }
@@ -223,7 +224,8 @@ impl Hub {
 
     fn not_cached(&self, repo: &str, revision: &str, files: &Files, cache: &RepoCache) -> HubError {
         let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
-        let missing = commit.and_then(|commit| files.first_missing(&cache.snapshot(&commit)));
+        let missing = commit
+            .and_then(|commit| files.first_missing(&cache.snapshot(&commit), &|name| cache.is_absent(&commit, name)));
         HubError::Offline {
             repo: repo.to_owned(),
             revision: revision.to_owned(),

@@ -11,6 +11,16 @@ use std::path::{Path, PathBuf};
 pub(crate) const WEIGHTS: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
 /// The list of the parts of weights that are in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// What decides how texts become embeddings, besides the modules that `modules.json` names.
+const TEXT_FILES: [&str; 5] = [
+    "config.json",
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+];
+/// Any of these says how pictures are prepared, or timm's config.json.
+const PICTURE_FILES: [&str; 3] = ["preprocessor_config.json", "processor_config.json", "open_clip_config.json"];
 /// Endings of weights that are not read.
 const OTHER_WEIGHTS: [&str; 5] = ["bin", "pth", "pt", "h5", "onnx"];
 
@@ -28,8 +38,13 @@ pub struct Snapshot {
 pub enum Files {
     /// These.
     Named(Vec<String>),
-    /// Weights, and everything that describes them: configurations, tokenizers, Sentence-Transformers modules.
+    /// Weights, and everything that describes them: configurations, tokenizers, Sentence-Transformers modules. Known
+    /// otherwise is how they are used, so that weights alone are enough.
     Encoder,
+    /// The same, where the files themselves say how pictures are prepared.
+    PictureEncoder,
+    /// The same, where the files themselves say how tokens become an embedding: one without them is another encoder.
+    TextEncoder,
 }
 
 impl Files {
@@ -43,7 +58,7 @@ impl Files {
                 }
                 names.clone()
             }
-            Self::Encoder => {
+            Self::Encoder | Self::PictureEncoder | Self::TextEncoder => {
                 let weights = weights_among(repo, listed)?;
                 let describes = |name: &&String| is_description(name);
                 listed.iter().filter(describes).cloned().chain(weights).collect()
@@ -53,27 +68,45 @@ impl Files {
         Ok(chosen)
     }
 
-    /// The first file that `folder` lacks.
-    pub(super) fn first_missing(&self, folder: &Path) -> Option<String> {
-        match self {
-            Self::Named(names) => names.iter().find(|name| !folder.join(name).is_file()).cloned(),
-            Self::Encoder => {
-                if WEIGHTS.iter().any(|name| folder.join(name).is_file()) {
-                    return None;
-                }
-                match parts(&folder.join(INDEX)) {
-                    Some(parts) => parts.into_iter().find(|part| !folder.join(part).is_file()),
-                    None => Some(self.first()),
-                }
-            }
+    /// The first file that `folder` lacks; `is_absent` knows of some that the repository has not, either.
+    pub(super) fn first_missing(&self, folder: &Path, is_absent: &dyn Fn(&str) -> bool) -> Option<String> {
+        let lacks = |name: &str| !folder.join(name).is_file();
+        let undecided = |name: &&&str| lacks(name) && !is_absent(name);
+        let missing = match self {
+            Self::Named(names) => return names.iter().find(|name| lacks(name)).cloned(),
+            Self::Encoder => None,
+            Self::PictureEncoder if PICTURE_FILES.iter().any(|name| !lacks(name)) => None,
+            Self::PictureEncoder => PICTURE_FILES.iter().find(undecided).filter(|_| !is_timm(folder)).copied(),
+            Self::TextEncoder => TEXT_FILES.iter().find(undecided).copied(),
+        };
+        let missing = missing.map(str::to_owned).or_else(|| {
+            let modules = if *self == Self::TextEncoder { module_files(folder) } else { Vec::new() };
+            modules.into_iter().find(|name| lacks(name))
+        });
+        if missing.is_some() || WEIGHTS.iter().any(|name| !lacks(name)) {
+            return missing;
         }
+        match parts(&folder.join(INDEX)) {
+            Some(parts) => parts.into_iter().find(|part| lacks(part)),
+            None => Some(self.first()),
+        }
+    }
+
+    /// The files whose absence from a repository says something, too, and that are not among those `listed`.
+    pub(super) fn absent(&self, listed: &[String]) -> Vec<&'static str> {
+        let deciding: &[&str] = match self {
+            Self::Named(_) | Self::Encoder => &[],
+            Self::PictureEncoder => &PICTURE_FILES,
+            Self::TextEncoder => &TEXT_FILES,
+        };
+        deciding.iter().filter(|name| !listed.iter().any(|listed| listed == *name)).copied().collect()
     }
 
     /// A file to name where none is there.
     pub(super) fn first(&self) -> String {
         match self {
             Self::Named(names) => names.first().cloned().unwrap_or_default(),
-            Self::Encoder => WEIGHTS[0].to_owned(),
+            _ => WEIGHTS[0].to_owned(),
         }
     }
 }
@@ -84,15 +117,23 @@ impl Files {
 /// [`HubError::NoLocalFile`], [`HubError::Weights`], [`Error::Io`].
 pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapshot, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    if let Some(file) = files.first_missing(folder) {
+    // What the user's own folder has not, the encoder has not.
+    if let Some(file) = files.first_missing(folder, &|name| name != "config.json") {
+        let found = if is_weights(&file) && !file.contains('/') { other_weights(folder) } else { Vec::new() };
+        if !found.is_empty() {
+            return Err(HubError::NoWeights { place: folder.display().to_string(), found }.into());
+        }
         return Err(HubError::NoLocalFile { folder: folder.to_path_buf(), file, repo: repo.to_owned() }.into());
+    }
+    if *files == Files::TextEncoder && !folder.join("modules.json").is_file() {
+        tracing::warn!(folder = %folder.display(), "no modules.json says how tokens become an embedding: the family's way");
     }
     for entry in entries {
         let path = entry.map_err(Error::io("list", folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let needed = match files {
             Files::Named(names) => names.iter().any(|needed| needed == name),
-            Files::Encoder => true,
+            _ => true,
         };
         if needed && is_weights(name) {
             check_weights(&path)?;
@@ -141,11 +182,53 @@ fn weights_among(repo: &str, listed: &[String]) -> Result<Vec<String>, HubError>
     if has(INDEX) && !parts.is_empty() {
         return Ok(parts);
     }
-    let other = |name: &&String| {
-        let extension = Path::new(name.as_str()).extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|extension| OTHER_WEIGHTS.contains(&extension))
+    Err(HubError::NoWeights {
+        place: repo.to_owned(),
+        found: listed.iter().filter(|name| is_other(name)).cloned().collect(),
+    })
+}
+
+fn is_other(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|extension| OTHER_WEIGHTS.contains(&extension))
+}
+
+/// Weights of other formats in a folder and in `onnx` below it.
+fn other_weights(folder: &Path) -> Vec<String> {
+    let names = |below: &str| -> Vec<String> {
+        let entries = fs::read_dir(folder.join(below)).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some(format!("{below}{}", entry.file_name().to_str()?))).collect()
     };
-    Err(HubError::NoWeights { place: repo.to_owned(), found: listed.iter().filter(other).cloned().collect() })
+    let mut found = [names(""), names("onnx/")].concat();
+    found.retain(|name| is_other(name));
+    found.sort();
+    found
+}
+
+/// Whether config.json is timm's, which says how pictures are prepared.
+fn is_timm(folder: &Path) -> bool {
+    json(&folder.join("config.json")).is_some_and(|config| config.get("pretrained_cfg").is_some())
+}
+
+/// The files of the modules that modules.json names, those that decide an embedding.
+fn module_files(folder: &Path) -> Vec<String> {
+    let modules = json(&folder.join("modules.json"));
+    let modules = modules.as_ref().and_then(serde_json::Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let files = modules.iter().flat_map(|module| {
+        let field = |key: &str| module.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+        let names: &[&str] = match field("type").rsplit('.').next() {
+            Some("Pooling") => &["config.json"],
+            Some("Dense") => &["config.json", "model.safetensors"],
+            _ => &[],
+        };
+        let path = field("path").to_owned();
+        names.iter().map(move |name| if path.is_empty() { (*name).to_owned() } else { format!("{path}/{name}") })
+    });
+    files.collect()
+}
+
+fn json(path: &Path) -> Option<serde_json::Value> {
+    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
 /// Configurations and tokenizers at the root, and the numbered folders of Sentence-Transformers (`1_Pooling`, `2_Dense`).
@@ -163,7 +246,7 @@ fn is_description(name: &str) -> bool {
 
 /// The files that an index of weights names.
 fn parts(index: &Path) -> Option<BTreeSet<String>> {
-    let value: serde_json::Value = serde_json::from_str(&fs::read_to_string(index).ok()?).ok()?;
+    let value = json(index)?;
     let map = value.get("weight_map")?.as_object()?;
     map.values().map(|file| file.as_str().map(ToOwned::to_owned)).collect()
 }
@@ -199,7 +282,7 @@ mod tests {
         );
         assert_eq!(Files::Encoder.choose("o/n", "main", &listed).unwrap().len(), 4);
         let folder = tempfile::tempdir().unwrap();
-        let missing = || Files::Encoder.first_missing(folder.path());
+        let missing = || Files::Encoder.first_missing(folder.path(), &|_| false);
         assert_eq!(missing().as_deref(), Some("model.safetensors"));
         let index =
             r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
@@ -214,5 +297,63 @@ mod tests {
     fn other_formats_are_named() {
         let error = Files::Encoder.choose("o/n", "main", &names("config.json pytorch_model.bin")).unwrap_err();
         assert!(error.to_string().contains("only pytorch_model.bin\nhint: convert"), "{error}");
+    }
+
+    #[test]
+    fn a_text_encoder_needs_all_that_decides_its_embeddings() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let missing = |absent: &str| {
+            let absent = names(absent);
+            Files::TextEncoder.first_missing(folder.path(), &|name| absent.iter().any(|absent| absent == name))
+        };
+        write("model.safetensors", "");
+        write("config.json", "{}");
+        write("tokenizer_config.json", "{}");
+        assert_eq!(missing("").as_deref(), Some("modules.json"));
+        let optional = "config_sentence_transformers.json sentence_bert_config.json";
+        assert_eq!(missing(&format!("modules.json {optional}")), None, "a plain model");
+        let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+            {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+            {"path": "2_Dense", "type": "sentence_transformers.models.Dense"},
+            {"path": "3_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
+        write("modules.json", modules);
+        assert_eq!(missing("").as_deref(), Some("config_sentence_transformers.json"));
+        for file in ["1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors"] {
+            assert_eq!(missing(optional).as_deref(), Some(file));
+            write(file, "{}");
+        }
+        assert_eq!(missing(optional), None);
+        assert_eq!(
+            Files::TextEncoder.absent(&names("config.json modules.json tokenizer_config.json")),
+            names(optional)
+        );
+        assert_eq!(Files::Encoder.first_missing(folder.path(), &|_| false), None);
+    }
+
+    #[test]
+    fn pictures_need_their_preparation() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = || Files::PictureEncoder.first_missing(folder.path(), &|_| false);
+        fs::write(folder.path().join("model.safetensors"), "").unwrap();
+        assert_eq!(missing().as_deref(), Some("preprocessor_config.json"));
+        fs::write(folder.path().join("config.json"), r#"{"pretrained_cfg": {}}"#).unwrap();
+        assert_eq!(missing(), None);
+    }
+
+    #[test]
+    fn weights_of_other_kinds_in_a_folder_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("onnx")).unwrap();
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        for (file, hint) in [("onnx/model.onnx", "ONNX"), ("pytorch_model.bin", "convert")] {
+            fs::write(folder.path().join(file), "").unwrap();
+            let error = local_snapshot(folder.path(), "o/n", &Files::TextEncoder).unwrap_err().to_string();
+            assert!(error.contains(file) && error.contains(hint), "{error}");
+        }
     }
 }

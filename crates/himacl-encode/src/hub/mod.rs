@@ -15,6 +15,7 @@ mod transfer;
 
 pub use crate::error::HubError;
 pub use check::check_weights;
+pub(crate) use check::is_pointer;
 pub use client::Hub;
 pub use encoder_files::{Files, Snapshot, descriptions, local_snapshot};
 pub(crate) use encoder_files::{INDEX, WEIGHTS};

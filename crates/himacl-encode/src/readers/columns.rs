@@ -1,7 +1,8 @@
 //! Which column holds what.
 
 use super::reader::ReadOptions;
-use crate::error::ReadError;
+use crate::error::{ReadError, list};
+use serde_json::Value;
 use std::path::Path;
 
 /// Names that columns of pictures have, most usual first; `open_clip`'s is the first.
@@ -22,11 +23,10 @@ pub(super) struct Columns {
 impl Columns {
     /// Finds the columns among `available`; those of a modality that is not asked for are taken where they are plain.
     pub(super) fn find(options: &ReadOptions, available: &[String], path: &Path) -> Result<Self, ReadError> {
-        let position = |name: &str| available.iter().position(|column| column == name);
         let find = |asked: Option<&String>, usual: &[&str], needed: bool, what| {
             let found = match asked {
-                Some(name) => position(name),
-                None => usual.iter().find_map(|name| position(name)),
+                Some(name) => position(available, name),
+                None => usual.iter().find_map(|name| position(available, name)),
             };
             if found.is_none() && (needed || asked.is_some()) {
                 return Err(ReadError::Column { path: path.to_path_buf(), what, available: available.to_vec() });
@@ -37,35 +37,54 @@ impl Columns {
         Ok(Self {
             image: find(image.as_ref(), &IMAGE, modality.has_image(), "picture")?,
             caption: find(caption.as_ref(), &CAPTION, modality.has_text(), "caption")?,
-            key: KEY.iter().find_map(|name| position(name)),
+            key: KEY.iter().find_map(|name| position(available, name)),
         })
     }
 
     /// The caption in a JSON object, by the name asked for or a usual one.
-    pub(super) fn caption_in(options: &ReadOptions, object: &serde_json::Value) -> Option<String> {
+    pub(super) fn caption_in(options: &ReadOptions, object: &Value) -> Option<String> {
         Self::in_object(options.caption_column.as_deref(), &CAPTION, object)
     }
 
     /// The picture's path in a JSON object.
-    pub(super) fn image_in(options: &ReadOptions, object: &serde_json::Value) -> Option<String> {
+    pub(super) fn image_in(options: &ReadOptions, object: &Value) -> Option<String> {
         Self::in_object(options.image_column.as_deref(), &IMAGE, object)
     }
 
     /// The key in a JSON object.
-    pub(super) fn key_in(object: &serde_json::Value) -> Option<String> {
-        KEY.iter().find_map(|name| match object.get(name)? {
-            serde_json::Value::String(text) => Some(text.clone()),
-            serde_json::Value::Number(number) => Some(number.to_string()),
-            _ => None,
-        })
+    pub(super) fn key_in(object: &Value) -> Option<String> {
+        Self::in_object(None, &KEY, object)
     }
 
-    fn in_object(asked: Option<&str>, usual: &[&str], object: &serde_json::Value) -> Option<String> {
-        let text = |name: &str| object.get(name)?.as_str().map(ToOwned::to_owned);
+    fn in_object(asked: Option<&str>, usual: &[&str], object: &Value) -> Option<String> {
         match asked {
-            Some(name) => text(name),
-            None => usual.iter().find_map(|name| text(name)),
+            Some(name) => text_of(object.get(name)?),
+            None => usual.iter().find_map(|name| text_of(object.get(name)?)),
         }
+    }
+}
+
+/// A column by its name; where none has it, by its name in other letters' case.
+fn position(available: &[String], name: &str) -> Option<usize> {
+    let exact = available.iter().position(|column| column == name);
+    exact.or_else(|| available.iter().position(|column| column.eq_ignore_ascii_case(name)))
+}
+
+/// A text, a number as it is written, or the first of several.
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(values) => values.iter().filter(|value| !value.is_array()).find_map(text_of),
+        _ => None,
+    }
+}
+
+/// The names of an object's fields.
+pub(super) fn fields_of(object: &Value) -> String {
+    match object.as_object() {
+        Some(object) => list(object.keys()),
+        None => "no fields, it is no object".to_owned(),
     }
 }
 
@@ -73,6 +92,21 @@ impl Columns {
 mod tests {
     use super::super::sample::Modality;
     use super::*;
+
+    #[test]
+    fn texts_of_fields() {
+        let object: Value = serde_json::from_str(
+            r#"{"a": ["", null, 7], "b": [null, "x", "y"], "c": 2.5, "d": {}, "e": [], "caption": null, "text": "t"}"#,
+        )
+        .unwrap();
+        let text = |name: &str| text_of(&object[name]);
+        assert_eq!(["a", "b", "c"].map(text), [Some(String::new()), Some("x".to_owned()), Some("2.5".to_owned())]);
+        assert_eq!(["d", "e"].map(text), [None, None]);
+        let options = ReadOptions { modality: Modality::Text, image_column: None, caption_column: None };
+        assert_eq!(Columns::caption_in(&options, &object).as_deref(), Some("t"));
+        let many = list((0..12).map(|number| format!("{number}{}", "x".repeat(80))));
+        assert!(many.starts_with("`0xxx") && many.ends_with("...` and 2 more"), "{many}");
+    }
 
     #[test]
     fn usual_names_and_names_asked_for() {

@@ -3,62 +3,14 @@
 use super::folder::FolderReader;
 use super::lines::LineReader;
 use super::parquet_table::ParquetReader;
-use super::reader::{ReadOptions, Reader};
+use super::reader::{Format, ReadOptions, Reader};
 use super::sample::Record;
-use super::table::{JsonLinesReader, TableReader};
+use super::table::{JsonLinesReader, Keys, TableReader};
 use super::webdataset::WebDatasetReader;
 use crate::error::Error;
 use crate::error::ReadError;
 use std::fmt;
 use std::path::{Path, PathBuf};
-
-/// The formats that are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Pictures with captions in files beside them.
-    Folder,
-    /// .tar shards.
-    WebDataset,
-    /// .parquet tables.
-    Parquet,
-    /// .csv and .tsv tables.
-    Table,
-    /// .jsonl: an object a line.
-    JsonLines,
-    /// .txt: a caption a line.
-    Lines,
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Folder => "a folder",
-            Self::WebDataset => "a tar shard",
-            Self::Parquet => "a parquet table",
-            Self::Table => "a csv or tsv table",
-            Self::JsonLines => "lines of JSON",
-            Self::Lines => "lines of text",
-        })
-    }
-}
-
-impl Format {
-    /// The format of a folder or file, by its name.
-    fn of(path: &Path) -> Result<Self, ReadError> {
-        if path.is_dir() {
-            return Ok(Self::Folder);
-        }
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        match extension.to_ascii_lowercase().as_str() {
-            "tar" => Ok(Self::WebDataset),
-            "parquet" | "parq" => Ok(Self::Parquet),
-            "csv" | "tsv" => Ok(Self::Table),
-            "jsonl" | "ndjson" => Ok(Self::JsonLines),
-            "txt" => Ok(Self::Lines),
-            _ => Err(ReadError::Format(path.to_path_buf())),
-        }
-    }
-}
 
 /// A dataset: the records of one or several files of one format, in order.
 ///
@@ -87,6 +39,7 @@ pub struct Dataset {
     /// Records before the current file: keys of records that have none of their own go on from there.
     passed: u64,
     in_current: u64,
+    is_only: bool,
 }
 
 impl fmt::Debug for Dataset {
@@ -119,8 +72,12 @@ impl Dataset {
         if format == Format::Lines && options.modality.has_image() {
             return Err(ReadError::TextOnly(first).into());
         }
-        let files = files.into_iter();
-        let mut dataset = Self { files, format, options, current: None, passed: 0, in_current: 0 };
+        // A table without the columns that are needed would end the run when its turn comes.
+        if matches!(format, Format::Parquet | Format::Table | Format::JsonLines) {
+            files.iter().skip(1).try_for_each(|path| open_reader(format, path, &options, 0, false).map(drop))?;
+        }
+        let (is_only, files) = (files.len() == 1, files.into_iter());
+        let mut dataset = Self { is_only, files, format, options, current: None, passed: 0, in_current: 0 };
         dataset.open_next()?;
         Ok(dataset)
     }
@@ -153,18 +110,49 @@ impl Dataset {
         self.in_current = 0;
         self.current = None;
         let Some(path) = self.files.next() else { return Ok(()) };
-        let (options, first) = (self.options.clone(), self.passed);
-        self.current = Some(match self.format {
-            Format::Folder => Box::new(FolderReader::open(&path, options)?),
-            Format::WebDataset => Box::new(WebDatasetReader::open(&path, options)?),
-            Format::Parquet => Box::new(ParquetReader::open(&path, options, first)?),
-            Format::Table => Box::new(TableReader::open(&path, options, first)?),
-            Format::JsonLines => Box::new(JsonLinesReader::open(&path, options, first)?),
-            Format::Lines => Box::new(LineReader::open(&path, options, first)?),
+        self.current = Some(match open_reader(self.format, &path, &self.options, self.passed, self.is_only) {
+            Ok(reader) => reader,
+            // A shard that cannot be opened costs itself alone, unless it is all that there is.
+            Err(Error::Data(error)) if !self.is_only && self.format == Format::WebDataset => {
+                Box::new(Broken(Some(Record::unusable(path.display().to_string(), error.to_string()))))
+            }
+            Err(error) => return Err(error),
         });
         Ok(())
     }
 }
+
+/// Opens one file or folder; `passed` records are before it, and `only` says that it is the whole dataset.
+fn open_reader(
+    format: Format,
+    path: &Path,
+    options: &ReadOptions,
+    passed: u64,
+    only: bool,
+) -> Result<Box<dyn Reader>, Error> {
+    let (options, keys) = (options.clone(), Keys::From(passed));
+    Ok(match format {
+        Format::Folder => Box::new(FolderReader::open(path, options, only)?),
+        Format::WebDataset => Box::new(WebDatasetReader::open(path, options)?),
+        Format::Parquet => Box::new(ParquetReader::open(path, options, keys)?),
+        Format::Table => Box::new(TableReader::open(path, options, keys)?),
+        Format::JsonLines => Box::new(JsonLinesReader::open(path, options, keys)?),
+        Format::Lines => Box::new(LineReader::open(path, options, passed)?),
+    })
+}
+
+/// Stands for a file that cannot be read.
+struct Broken(Option<Record>);
+
+impl Iterator for Broken {
+    type Item = Result<Record, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.take().map(Ok)
+    }
+}
+
+impl Reader for Broken {}
 
 impl Iterator for Dataset {
     type Item = Result<Record, Error>;

@@ -1,138 +1,402 @@
-//! Pictures in folders, captions in files beside them: `cat.jpg` with `cat.txt` or `cat.json`.
+//! Pictures in folders, captions in files beside them (`cat.jpg` with `cat.txt` or `cat.json`) or in a table of the folder.
 
-use super::columns::Columns;
-use super::reader::{ReadOptions, Reader};
+use super::budget::{self, CAPTION_BYTES, RECORD_BYTES};
+use super::columns::{Columns, fields_of};
+use super::decode::is_picture;
+use super::json;
+use super::order::compare;
+use super::parquet_table::ParquetReader;
+use super::reader::{Format, ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
+use super::table::{JsonLinesReader, Keys, TableReader};
 use crate::error::Error;
-use std::collections::{BTreeMap, VecDeque};
+use crate::error::ReadError;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::fmt::Write as _;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Endings of pictures, in the order of preference where a sample has several.
-pub(super) const IMAGE_EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "gif"];
+pub(super) const IMAGE_EXTENSIONS: [&str; 10] =
+    ["jpg", "jpeg", "png", "webp", "gif", "jfif", "jpe", "bmp", "tif", "tiff"];
+/// Endings of pictures that are not read.
+const OTHER_IMAGES: [&str; 22] = [
+    "avif", "heic", "heif", "jxl", "jp2", "j2k", "svg", "psd", "ico", "tga", "ppm", "pgm", "pbm", "pnm", "qoi", "exr",
+    "hdr", "dng", "cr2", "nef", "arw", "raw",
+];
+/// Tables that say which caption a picture has, in folders as Hugging Face's `imagefolder` reads them.
+const TABLES: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
+/// The column of such tables that names pictures.
+const FILE_NAME: &str = "file_name";
 
-/// The files of one sample.
+/// The name of a sample in its folder, without the ending.
+#[derive(Debug, PartialEq, Eq)]
+struct Stem(String);
+
+impl Ord for Stem {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare(self.0.as_bytes(), other.0.as_bytes())
+    }
+}
+
+impl PartialOrd for Stem {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The files of one name.
 #[derive(Debug, Default)]
 struct Files {
-    /// The picture and the rank of its ending.
-    image: Option<(usize, PathBuf)>,
+    /// Pictures, with the rank of their ending; those that are not read have none.
+    images: Vec<(Option<usize>, PathBuf)>,
     txt: Option<PathBuf>,
     json: Option<PathBuf>,
 }
 
-/// Reads a folder and those in it: in each the files by name, then the folders by name. Hidden ones are left out.
+/// A sample that is to be read.
 #[derive(Debug)]
+struct Item {
+    key: String,
+    image: Option<PathBuf>,
+    txt: Option<PathBuf>,
+    json: Option<PathBuf>,
+    /// Why it cannot be used.
+    refused: Option<String>,
+}
+
+/// Reads a folder and those in it: in each the files by name, then the folders by name. Hidden ones are left out, and a
+/// folder that was read by another name.
 pub(super) struct FolderReader {
     root: PathBuf,
     options: ReadOptions,
     /// Folders still to be read, the next one last.
     folders: Vec<PathBuf>,
-    samples: VecDeque<(String, Files)>,
+    visited: HashSet<PathBuf>,
+    items: VecDeque<Item>,
+    /// The table of a folder, while it is read.
+    table: Option<(PathBuf, Box<dyn Reader>)>,
+    /// Pictures that tables have named.
+    named: HashSet<PathBuf>,
+    /// Files that are no part of samples, by ending: how many, and where the first one is.
+    others: BTreeMap<String, (u64, PathBuf)>,
 }
 
 impl FolderReader {
-    pub(super) fn open(path: &Path, options: ReadOptions) -> Result<Self, Error> {
-        let (root, folders) = (path.to_path_buf(), vec![path.to_path_buf()]);
-        let mut reader = Self { root, options, folders, samples: VecDeque::new() };
+    /// Opens a folder; `only` refuses one without any sample.
+    pub(super) fn open(path: &Path, options: ReadOptions, only: bool) -> Result<Self, Error> {
+        // What cannot be listed at all is told at once; a folder within costs itself alone.
+        fs::read_dir(path).map_err(Error::io("list", path))?;
+        let mut reader = Self {
+            root: path.to_path_buf(),
+            options,
+            folders: vec![path.to_path_buf()],
+            visited: HashSet::new(),
+            items: VecDeque::new(),
+            table: None,
+            named: HashSet::new(),
+            others: BTreeMap::new(),
+        };
         reader.fill()?;
+        if only && reader.items.is_empty() && reader.table.is_none() {
+            return Err(reader.nothing().into());
+        }
         Ok(reader)
+    }
+
+    /// Why a folder without samples is refused: what there is, and how it is read.
+    fn nothing(&self) -> ReadError {
+        let found: Vec<String> = self.others.iter().map(|(ending, (count, _))| format!("{count} {ending}")).collect();
+        let found = if found.is_empty() { "no files".to_owned() } else { found.join(", ") };
+        let patterns: Vec<String> = self
+            .others
+            .iter()
+            .filter(|(ending, (_, path))| Format::of(path).is_ok() && *ending != ".json" && *ending != ".txt")
+            .map(|(ending, (_, path))| format!("'{}/*{ending}'", path.parent().unwrap_or(Path::new("")).display()))
+            .collect();
+        let hint = match patterns.is_empty() {
+            true => "expected pictures, or captions in .txt and .json files".to_owned(),
+            false => format!("give files by a pattern: {}", patterns.join(" or ")),
+        };
+        let wanted = if self.options.modality.has_image() { "pictures" } else { "captions" };
+        ReadError::Folder { path: self.root.clone(), wanted, found, hint }
     }
 
     /// Reads folders until there are samples.
     fn fill(&mut self) -> Result<(), Error> {
-        while self.samples.is_empty() {
+        while self.items.is_empty() && self.table.is_none() {
             let Some(folder) = self.folders.pop() else { return Ok(()) };
-            let mut samples: BTreeMap<String, Files> = BTreeMap::new();
-            let mut inside = Vec::new();
-            for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-                let path = entry.map_err(Error::io("list", &folder))?.path();
-                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if name.is_empty() || name.starts_with('.') {
-                    continue;
+            // A link to a folder that was read, or is being read, leads nowhere new.
+            if fs::canonicalize(&folder).is_ok_and(|real| !self.visited.insert(real)) {
+                continue;
+            }
+            match list(&folder) {
+                Ok((files, mut inside)) => {
+                    self.table = self.table_of(&folder, &files)?.map(|table| (folder.clone(), table));
+                    // The folder's own pictures come behind its table, which may name them.
+                    if self.table.is_some() {
+                        self.visited.remove(&fs::canonicalize(&folder).unwrap_or_default());
+                        self.folders.push(folder);
+                        return Ok(());
+                    }
+                    self.take(files);
+                    inside.sort_by(|a, b| compare(b.as_os_str().as_encoded_bytes(), a.as_os_str().as_encoded_bytes()));
+                    self.folders.append(&mut inside);
                 }
-                if path.is_dir() {
-                    inside.push(path);
-                } else {
-                    self.place(path, &mut samples);
+                Err(error) => {
+                    let key = self.key(&folder);
+                    let refused = Some(format!("folder `{}`: {error}", folder.display()));
+                    self.items.push_back(Item { key, image: None, txt: None, json: None, refused });
                 }
             }
-            inside.sort_unstable_by(|a, b| b.cmp(a));
-            self.folders.append(&mut inside);
-            self.samples = samples.into_iter().filter(|(_, files)| self.is_sample(files)).collect();
         }
         Ok(())
     }
 
-    fn place(&self, path: PathBuf, samples: &mut BTreeMap<String, Files>) {
-        let Some(extension) = path.extension().and_then(|extension| extension.to_str()) else { return };
-        let extension = extension.to_ascii_lowercase();
-        let inside = path.strip_prefix(&self.root).unwrap_or(&path);
-        let key = inside.with_extension("").to_string_lossy().into_owned();
-        if let Some(rank) = IMAGE_EXTENSIONS.iter().position(|&known| known == extension) {
-            let files = samples.entry(key).or_default();
-            if files.image.as_ref().is_none_or(|(found, _)| rank < *found) {
-                files.image = Some((rank, path));
-            }
-        } else if extension == "txt" {
-            samples.entry(key).or_default().txt = Some(path);
-        } else if extension == "json" {
-            samples.entry(key).or_default().json = Some(path);
+    /// The table of a folder's pictures, if there is one and it was not read before.
+    fn table_of(&mut self, folder: &Path, files: &[PathBuf]) -> Result<Option<Box<dyn Reader>>, Error> {
+        let Some(path) = TABLES.iter().map(|name| folder.join(name)).find(|path| files.contains(path)) else {
+            return Ok(None);
+        };
+        if !self.named.insert(path.clone()) {
+            return Ok(None);
+        }
+        let image_column = self.options.image_column.clone().or(Some(FILE_NAME.to_owned()));
+        let options = ReadOptions { image_column, ..self.options.clone() };
+        let opened: Result<Box<dyn Reader>, Error> = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("csv") => TableReader::open(&path, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+            Some("jsonl") => JsonLinesReader::open(&path, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+            _ => ParquetReader::open(&path, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+        };
+        match opened {
+            Ok(table) => Ok(Some(table)),
+            // Some other table of that name.
+            Err(Error::Read(ReadError::Column { what: "picture", .. })) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    /// Whether files of one name are a sample at all: a README beside pictures is none.
-    fn is_sample(&self, files: &Files) -> bool {
-        files.image.is_some() || !self.options.modality.has_image() && (files.txt.is_some() || files.json.is_some())
+    /// Makes samples of a folder's files.
+    fn take(&mut self, files: Vec<PathBuf>) {
+        let is_table =
+            |path: &PathBuf| matches!(Format::of(path), Ok(Format::WebDataset | Format::Parquet | Format::Table));
+        let has_tables = files.iter().any(is_table);
+        let mut samples: BTreeMap<Stem, Files> = BTreeMap::new();
+        for path in files {
+            self.place(path, &mut samples);
+        }
+        let has_image = self.options.modality.has_image();
+        for (Stem(key), mut files) in samples {
+            files.images.retain(|(_, path)| !self.named.contains(path));
+            files.images.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
+            let item = |key: String, image: Option<PathBuf>, refused| {
+                let (txt, json) = (files.txt.clone(), files.json.clone());
+                Item { key, image, txt, json, refused }
+            };
+            let is_read = files.images.first().is_some_and(|(rank, _)| rank.is_some());
+            // A README beside pictures is no sample where these are wanted, nor are figures about shards.
+            if !has_image && !is_read {
+                if files.txt.is_some() || files.json.is_some() && !has_tables {
+                    self.items.push_back(item(key, None, None));
+                } else {
+                    files.json.into_iter().for_each(|path| self.count(path));
+                }
+                continue;
+            }
+            if files.images.is_empty() {
+                files.txt.into_iter().chain(files.json).for_each(|path| self.count(path));
+                continue;
+            }
+            for (number, (rank, path)) in files.images.iter().enumerate() {
+                let key = if number == 0 { key.clone() } else { self.key(path) };
+                match rank {
+                    Some(_) => self.items.push_back(item(key, Some(path.clone()), None)),
+                    None if has_image => {
+                        let ending = ending(path);
+                        let reason = format!(
+                            "`{}`: .{ending} pictures are not read, expected {}",
+                            path.display(),
+                            IMAGE_EXTENSIONS.join(", ")
+                        );
+                        self.items.push_back(item(self.key(path), None, Some(reason)));
+                    }
+                    None => {}
+                }
+            }
+        }
     }
 
-    fn record(&self, key: String, files: Files) -> Record {
-        let caption = match caption(&files, &self.options) {
+    fn place(&mut self, path: PathBuf, samples: &mut BTreeMap<Stem, Files>) {
+        let ending = ending(&path);
+        let rank = IMAGE_EXTENSIONS.iter().position(|&known| known == ending);
+        let known = rank.is_some() || ["txt", "json"].contains(&&*ending) || OTHER_IMAGES.contains(&&*ending);
+        let key = if known { self.key(&path.with_extension("")) } else { self.key(&path) };
+        if rank.is_some() || OTHER_IMAGES.contains(&&*ending) {
+            samples.entry(Stem(key)).or_default().images.push((rank, path));
+        } else if ending == "txt" {
+            samples.entry(Stem(key)).or_default().txt = Some(path);
+        } else if ending == "json" {
+            samples.entry(Stem(key)).or_default().json = Some(path);
+        } else if self.options.modality.has_image() && Format::of(&path).is_err() && begins_as_picture(&path) {
+            samples.entry(Stem(key)).or_default().images.push((Some(IMAGE_EXTENSIONS.len()), path));
+        } else {
+            self.count(path);
+        }
+    }
+
+    /// Counts a file that is no part of a sample.
+    fn count(&mut self, path: PathBuf) {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // Of `a.tar.gz` both.
+        let at = name.find(".tar.").or_else(|| name.rfind('.')).unwrap_or(name.len());
+        let kind = if at < name.len() { name[at..].to_ascii_lowercase() } else { "without an ending".to_owned() };
+        self.others.entry(kind).or_insert_with(|| (0, path)).0 += 1;
+    }
+
+    /// A path within the folder as a key: what is not UTF-8 in it by its bytes, so that no two files have one.
+    fn key(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.root).unwrap_or(path);
+        printable(inside.as_os_str().as_encoded_bytes())
+    }
+
+    fn record(&self, item: Item) -> Record {
+        let Item { key, image, refused, txt, json } = item;
+        if let Some(reason) = refused {
+            return Record::unusable(key, reason);
+        }
+        let caption = match self.caption(txt.as_deref(), json.as_deref()) {
             Ok(caption) => caption,
             Err(_) if !self.options.modality.has_text() => None,
             Err(reason) => return Record::unusable(key, reason),
         };
-        let image = files.image.map(|(_, path)| path);
-        let image_path = image.as_ref().map(|path| path.display().to_string());
-        Record::checked(Sample { key, image_path, image: image.map(ImageSource::File), caption }, self.options.modality)
+        let image_path = image.as_ref().map(|path| printable(path.as_os_str().as_encoded_bytes()));
+        let sample = Sample { key: key.clone(), image_path, image: image.map(ImageSource::File), caption };
+        Record::checked(sample, self.options.modality, || match txt {
+            Some(path) => format!("`{}` is empty", path.display()),
+            None => format!("there is neither `{key}.txt` nor `{key}.json`"),
+        })
+    }
+
+    /// The caption of a sample: the text file's content, or the JSON file's field; one that is asked for is no other.
+    fn caption(&self, txt: Option<&Path>, json: Option<&Path>) -> Result<Option<String>, String> {
+        let options = &self.options;
+        let read = |path: &Path, limit: u64| {
+            let wrong = |error: String| format!("{}: {error}", path.display());
+            let bytes = budget::read(path, limit).map_err(|error| wrong(error.to_string()))?;
+            String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8: {error}")))
+        };
+        let asked = options.caption_column.as_deref().filter(|asked| *asked != "txt");
+        match (txt, json) {
+            (Some(path), json) if asked.is_none() || json.is_none() => {
+                let text = read(path, CAPTION_BYTES)?;
+                Ok(Some(text.trim_start_matches('\u{feff}').trim_end().to_owned()))
+            }
+            (_, Some(path)) => {
+                let object = json::parse(read(path, RECORD_BYTES)?.as_bytes())
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                let lacking = || format!("no caption: `{}` has {}", path.display(), fields_of(&object));
+                Columns::caption_in(options, &object).map(Some).ok_or_else(lacking)
+            }
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// The next record of the table, whose picture is noted.
+    fn next_of_table(&mut self) -> Option<Result<Record, Error>> {
+        let (folder, table) = self.table.as_mut()?;
+        let record = table.next();
+        match &record {
+            None => self.table = None,
+            Some(Ok(Record::Sample(Sample { image: Some(ImageSource::File(path)), .. }))) => {
+                self.named.insert(path.clone());
+            }
+            Some(Ok(Record::Unusable { key, .. })) => {
+                self.named.insert(folder.join(key));
+            }
+            Some(_) => {}
+        }
+        record
+    }
+
+    fn next_step(&mut self) -> Result<Option<Step>, Error> {
+        loop {
+            if let Some(record) = self.next_of_table() {
+                return record.map(|record| Some(Step::OfTable(record)));
+            }
+            self.fill()?;
+            if self.table.is_none() {
+                return Ok(self.items.pop_front().map(Step::Item));
+            }
+        }
     }
 }
 
-/// The caption of a sample: the text file's content, or the JSON file's field.
-fn caption(files: &Files, options: &ReadOptions) -> Result<Option<String>, String> {
-    let read = |path: &PathBuf| fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()));
-    if let Some(path) = &files.txt {
-        return read(path).map(|text| Some(text.trim_end().to_owned()));
+/// What comes next: a record of a table, or files that are not read yet.
+enum Step {
+    OfTable(Record),
+    Item(Item),
+}
+
+/// The files and the folders of a folder, but those that are hidden.
+fn list(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut files, mut inside) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.as_encoded_bytes().to_vec()).unwrap_or_default();
+        if name.starts_with(b".") || name == b"__MACOSX" {
+            continue;
+        }
+        if path.is_dir() { inside.push(path) } else { files.push(path) }
     }
-    let Some(path) = &files.json else { return Ok(None) };
-    let object: serde_json::Value =
-        serde_json::from_str(&read(path)?).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(Columns::caption_in(options, &object))
+    files.sort();
+    Ok((files, inside))
+}
+
+fn ending(path: &Path) -> String {
+    path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default()
+}
+
+fn begins_as_picture(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = budget::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
+    read.is_ok() && is_picture(&head)
+}
+
+/// A name as text, bytes that are not UTF-8 as `\xNN`.
+fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02X}");
+        }
+    }
+    text
 }
 
 impl Iterator for FolderReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Err(error) = self.fill() {
-            return Some(Err(error));
+        match self.next_step() {
+            Ok(step) => Some(Ok(match step? {
+                Step::OfTable(record) => record,
+                Step::Item(item) => self.record(item),
+            })),
+            Err(error) => Some(Err(error)),
         }
-        let (key, files) = self.samples.pop_front()?;
-        Some(Ok(self.record(key, files)))
     }
 }
 
 impl Reader for FolderReader {
     fn skip_records(&mut self, count: u64) -> Result<u64, Error> {
-        let mut skipped = 0;
-        while skipped < count {
-            self.fill()?;
-            if self.samples.is_empty() {
-                break;
+        for skipped in 0..count {
+            if self.next_step()?.is_none() {
+                return Ok(skipped);
             }
-            let some = (count - skipped).min(self.samples.len() as u64);
-            self.samples.drain(..some as usize);
-            skipped += some;
         }
-        Ok(skipped)
+        Ok(count)
     }
 }

@@ -1,9 +1,11 @@
 //! Paths and patterns: `data/{00000..00099}.tar`, `part-*.parquet`.
 
+use super::order::compare_paths;
 use crate::error::ReadError;
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// The files that a path or pattern names, in order: braces as written, wildcards by name.
+/// The files that a path or pattern names, in order: braces as written, wildcards by name with numbers by their value.
 ///
 /// A path that exists is taken as it is, whatever characters it has.
 ///
@@ -24,35 +26,88 @@ pub fn expand_input(input: &str) -> Result<Vec<PathBuf>, ReadError> {
     if PathBuf::from(input).exists() {
         return Ok(vec![PathBuf::from(input)]);
     }
+    if input.split_once("://").is_some_and(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return Err(ReadError::Remote(input.to_owned()));
+    }
     let mut files = Vec::new();
-    for pattern in expand_braces(input) {
-        let before = files.len();
-        let wrong = |reason: String| ReadError::Pattern { pattern: pattern.clone(), reason };
-        for path in glob::glob(&pattern).map_err(|error| wrong(error.to_string()))? {
-            files.push(path.map_err(|error| wrong(error.to_string()))?);
-        }
+    for pattern in expand_braces(input)? {
+        let found = matches_of(&pattern)?;
         // Each alternative of a brace is a file that the user means to be there.
-        if files.len() == before {
+        if found.is_empty() {
             return Err(ReadError::NoFiles { input: pattern });
+        }
+        files.extend(found);
+        if files.len() > MOST {
+            return Err(too_many(input));
         }
     }
     Ok(files)
 }
 
+/// Files that a pattern may name.
+const MOST: usize = 1 << 20;
+
+fn too_many(pattern: &str) -> ReadError {
+    ReadError::Pattern { pattern: pattern.to_owned(), reason: format!("it names more than {MOST} files") }
+}
+
+/// The files that match a pattern without braces; one that is found by several paths, through links, is one.
+fn matches_of(pattern: &str) -> Result<Vec<PathBuf>, ReadError> {
+    let wrong = |reason: String| ReadError::Pattern { pattern: pattern.to_owned(), reason };
+    // Several in a row mean no more than one, and many make for as many ways to each file.
+    let mut plain = pattern.to_owned();
+    while plain.contains("**/**/") {
+        plain = plain.replace("**/**/", "**/");
+    }
+    let plain = plain.replace("**/**", "**");
+    if plain.matches("**").count() > 2 {
+        return Err(wrong("more than two `**`".to_owned()));
+    }
+    let mut files = Vec::new();
+    for path in glob::glob(&plain).map_err(|error| wrong(error.to_string()))? {
+        files.push(path.map_err(|error| wrong(error.to_string()))?);
+        if files.len() > MOST {
+            return Err(too_many(pattern));
+        }
+    }
+    files.sort_by(|a, b| compare_paths(a, b));
+    if plain.contains("**") {
+        let mut seen = HashSet::new();
+        files.retain(|path| path.canonicalize().map_or(true, |real| seen.insert(real)));
+    }
+    Ok(files)
+}
+
 /// `a{1,2}b` -> `a1b`, `a2b`; `{08..10}` -> `08`, `09`, `10`, with the width of the first number.
-fn expand_braces(pattern: &str) -> Vec<String> {
-    let Some(open) = pattern.find('{') else { return vec![pattern.to_owned()] };
-    let Some(close) = closing(&pattern[open..]).map(|at| open + at) else { return vec![pattern.to_owned()] };
+fn expand_braces(pattern: &str) -> Result<Vec<String>, ReadError> {
+    expand(pattern, 0).ok_or_else(|| too_many(pattern))
+}
+
+/// Nothing if there would be too many, or braces within one another without end.
+fn expand(pattern: &str, depth: usize) -> Option<Vec<String>> {
+    const DEPTH: usize = 64;
+    let Some(open) = pattern.find('{') else { return Some(vec![pattern.to_owned()]) };
+    let Some(close) = closing(&pattern[open..]).map(|at| open + at) else { return Some(vec![pattern.to_owned()]) };
+    if depth == DEPTH {
+        return None;
+    }
     let (before, inside, after) = (&pattern[..open], &pattern[open + 1..close], &pattern[close + 1..]);
-    let alternatives = range(inside).unwrap_or_else(|| split_commas(inside));
-    let tails = expand_braces(after);
+    let alternatives = match range(inside) {
+        Some((first, last, _)) if last - first >= MOST as u64 => return None,
+        Some((first, last, width)) => (first..=last).map(|number| format!("{number:0width$}")).collect(),
+        None => split_commas(inside),
+    };
+    let tails = expand(after, depth + 1)?;
     let mut all = Vec::new();
     for alternative in alternatives {
-        for middle in expand_braces(&alternative) {
+        for middle in expand(&alternative, depth + 1)? {
+            if all.len() + tails.len() > MOST {
+                return None;
+            }
             all.extend(tails.iter().map(|tail| format!("{before}{middle}{tail}")));
         }
     }
-    all
+    Some(all)
 }
 
 /// The position of the brace that closes the one at the start.
@@ -71,11 +126,12 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
-fn range(inside: &str) -> Option<Vec<String>> {
+/// First and last number of a range, and the width that they are written in.
+fn range(inside: &str) -> Option<(u64, u64, usize)> {
     let (first, last) = inside.split_once("..")?;
     let width = if first.starts_with('0') { first.len() } else { 0 };
     let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last).then(|| (first..=last).map(|number| format!("{number:0width$}")).collect())
+    (first <= last && width < 64).then_some((first, last, width))
 }
 
 /// The parts between commas that are not inside further braces.
@@ -102,6 +158,10 @@ fn split_commas(inside: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn expand_braces(pattern: &str) -> Vec<String> {
+        super::expand_braces(pattern).unwrap()
+    }
+
     #[test]
     fn braces_as_the_shell_has_them() {
         assert_eq!(expand_braces("plain.tar"), ["plain.tar"]);
@@ -125,5 +185,38 @@ mod tests {
         assert_eq!(expand_input(&path("*.tar")).unwrap().len(), 3);
         assert_eq!(expand_input(&path("odd{name}.tar")).unwrap().len(), 1);
         assert!(matches!(expand_input(&path("a[.tar")), Err(ReadError::Pattern { .. })));
+    }
+
+    #[test]
+    fn patterns_without_end_are_refused() {
+        let many = "{a,b}".repeat(40);
+        for pattern in ["{0..9999999999}", "{0..18446744073709551615}", &many, &"{".repeat(200).replace('{', "{a,")] {
+            let result = expand_input(pattern);
+            assert!(
+                matches!(result, Err(ReadError::Pattern { .. } | ReadError::NoFiles { .. })),
+                "{pattern}: {result:?}"
+            );
+        }
+        assert!(expand_input(&"{a,".repeat(100_000)).is_err());
+        assert!(matches!(expand_input("s3://bucket/{0..3}.tar"), Err(ReadError::Remote(_))));
+        assert!(matches!(expand_input("**/a/**/b/**/c"), Err(ReadError::Pattern { .. })));
+    }
+
+    #[test]
+    fn numbers_are_in_order_and_links_lead_nowhere_new() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        for name in ["part-10.tar", "part-2.tar", "part-1.tar"] {
+            std::fs::write(below.join(name), "").unwrap();
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), below.join("again")).unwrap();
+        for stars in [1, 50] {
+            let pattern = format!("{}/{}*.tar", folder.path().display(), "**/".repeat(stars));
+            let files = expand_input(&pattern).unwrap();
+            let names: Vec<_> = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
+            assert_eq!(names, ["part-1.tar", "part-2.tar", "part-10.tar"]);
+        }
     }
 }

@@ -3,23 +3,32 @@
 //! Every reader yields [`Record`]s in an order that depends on names and content alone, numbered from 0. A sample that
 //! cannot be used keeps its number and says why, so that rows never shift.
 
+mod budget;
 mod columns;
 mod dataset;
 mod decode;
 mod folder;
 mod input;
+mod json;
+#[cfg(test)]
+mod kinds_tests;
 mod lines;
+mod order;
 mod parquet_table;
 mod reader;
+mod rows;
 mod sample;
+mod source;
 mod table;
+mod tar_file;
 #[cfg(test)]
 mod tests;
 mod webdataset;
 
 pub use crate::error::ReadError;
-pub use dataset::{Dataset, Format};
+pub use dataset::Dataset;
 pub use decode::decode_image;
 pub use input::expand_input;
-pub use reader::ReadOptions;
+pub use reader::{Format, ReadOptions};
 pub use sample::{ImageSource, Modality, Record, Sample};
+pub use tar_file::Member;

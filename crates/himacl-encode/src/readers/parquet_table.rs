@@ -1,12 +1,14 @@
 //! Parquet tables: pictures as bytes or paths, captions as text.
 
+use super::budget;
 use super::columns::Columns;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
-use super::table::resolve;
+use super::table::{Keys, resolve};
 use crate::error::Error;
 use crate::error::ReadError;
 use arrow_array::cast::AsArray;
+use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
 use parquet::arrow::ProjectionMask;
@@ -33,12 +35,14 @@ pub(super) struct ParquetReader {
     num_rows: u64,
     read: u64,
     first: u64,
+    /// What ended the reading before the file's end.
+    failure: Option<String>,
 }
 
 impl ParquetReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, first: u64) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         let wrong = |source| himacl_data::Error::Parquet { path: path.to_path_buf(), source };
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = budget::open(path).map_err(Error::io("read", path))?;
         let num_rows = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(wrong)?.file_metadata().num_rows();
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
         let schema = builder.schema().clone();
@@ -56,15 +60,24 @@ impl ParquetReader {
             refuse(column, "binary, text, or a struct of `bytes` and `path`")?;
         }
         // Metadata is kept where it costs nothing: paths of pictures beside captions, but not the pictures.
-        let is_path = |column: &usize| is_text(schema.field(*column).data_type());
+        let is_path = |column: &usize| holds_text(schema.field(*column).data_type());
         image = image.or(columns.image.filter(is_path));
         let caption = columns.caption.filter(|column| modality.has_text() || is_path(column));
         if let Some(column) = caption
-            && !is_path(&column)
+            && !holds_text(schema.field(column).data_type())
         {
-            refuse(column, "text")?;
+            refuse(column, "text, whole numbers, or a list of these")?;
         }
-        let key = columns.key.filter(|&column| is_key(schema.field(column).data_type()));
+        let key = match keys {
+            Keys::From(_) => columns.key,
+            Keys::Pictures => columns.key.or(columns.image),
+        };
+        // Rows known by other names than their own would be silently taken for others.
+        if let Some(column) = key
+            && !holds_text(schema.field(column).data_type())
+        {
+            refuse(column, "text or whole numbers")?;
+        }
         let name = |column: Option<usize>| column.map(|column| names[column].clone());
         let mut reader = Self {
             path: path.to_path_buf(),
@@ -77,7 +90,8 @@ impl ParquetReader {
             row: 0,
             num_rows: num_rows as u64,
             read: 0,
-            first,
+            failure: None,
+            first: if let Keys::From(first) = keys { first } else { 0 },
         };
         reader.start_at(0)?;
         Ok(reader)
@@ -106,10 +120,24 @@ impl ParquetReader {
     }
 
     fn next_batch(&mut self) -> Result<bool, Error> {
+        if let Some(failure) = &self.failure {
+            return Err(Error::io("read", &self.path)(std::io::Error::other(failure.clone())));
+        }
         let next = self.reader.as_mut().and_then(Iterator::next).transpose();
         let wrong = |error: ArrowError| himacl_data::Error::Parquet { path: self.path.clone(), source: error.into() };
         (self.batch, self.row) = (next.map_err(wrong)?, 0);
         Ok(self.batch.is_some())
+    }
+
+    /// A row of what cannot be read to the file's end: each has a record, so that none is missed in silence.
+    fn broken(&mut self, error: &Error) -> Option<Record> {
+        let reason = self.failure.get_or_insert_with(|| error.to_string()).clone();
+        self.reader = None;
+        (self.read < self.num_rows).then(|| {
+            let key = (self.first + self.read).to_string();
+            self.read += 1;
+            Record::unusable(key, reason)
+        })
     }
 
     fn record(&self, batch: &RecordBatch, row: usize) -> Record {
@@ -122,7 +150,11 @@ impl ParquetReader {
         if let Some(column) = self.image.as_ref().and_then(|name| batch.column_by_name(name)) {
             self.place_image(&mut sample, column, row);
         }
-        Record::checked(sample, self.options.modality)
+        let (has_image, names) = (sample.image.is_some(), [&self.image, &self.caption]);
+        Record::checked(sample, self.options.modality, || {
+            let name = names[usize::from(has_image || self.image.is_none())].as_deref().unwrap_or_default();
+            format!("column `{name}` is empty")
+        })
     }
 
     fn place_image(&self, sample: &mut Sample, column: &ArrayRef, row: usize) {
@@ -153,7 +185,7 @@ impl Iterator for ParquetReader {
             match self.next_batch() {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(error) => return Some(Err(error)),
+                Err(error) => return self.broken(&error).map(Ok),
             }
         }
         let record = self.record(self.batch.as_ref()?, self.row);
@@ -171,12 +203,16 @@ impl Reader for ParquetReader {
     }
 }
 
-fn is_text(kind: &DataType) -> bool {
-    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
-}
-
-fn is_key(kind: &DataType) -> bool {
-    is_text(kind) || kind.is_integer()
+/// Text, numbers that are shown as text, categories of either, and lists, of which the first counts.
+fn holds_text(kind: &DataType) -> bool {
+    match kind {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => holds_text(values),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            holds_text(field.data_type())
+        }
+        other => other.is_integer(),
+    }
 }
 
 fn holds_images(kind: &DataType) -> bool {
@@ -185,7 +221,9 @@ fn holds_images(kind: &DataType) -> bool {
         DataType::Struct(fields) => {
             fields.iter().any(|field| field.name() == "bytes" && holds_images(field.data_type()))
         }
-        other => is_text(other),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => holds_images(values),
+        _ => false,
     }
 }
 
@@ -193,17 +231,28 @@ fn text_at(column: &ArrayRef, row: usize) -> Option<String> {
     if column.is_null(row) {
         return None;
     }
-    let text = match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
-        DataType::LargeUtf8 => column.as_string::<i64>().value(row).to_owned(),
-        DataType::Utf8View => column.as_string_view().value(row).to_owned(),
-        DataType::Int64 => column.as_primitive::<arrow_array::types::Int64Type>().value(row).to_string(),
-        DataType::UInt64 => column.as_primitive::<arrow_array::types::UInt64Type>().value(row).to_string(),
-        DataType::Int32 => column.as_primitive::<arrow_array::types::Int32Type>().value(row).to_string(),
-        DataType::UInt32 => column.as_primitive::<arrow_array::types::UInt32Type>().value(row).to_string(),
-        _ => return None,
-    };
-    Some(text)
+    let first_of = |list: ArrayRef| (0..list.len()).find_map(|place| text_at(&list, place));
+    match column.data_type() {
+        DataType::Utf8 => Some(column.as_string::<i32>().value(row).to_owned()),
+        DataType::LargeUtf8 => Some(column.as_string::<i64>().value(row).to_owned()),
+        DataType::Utf8View => Some(column.as_string_view().value(row).to_owned()),
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary();
+            text_at(dictionary.values(), *dictionary.normalized_keys().get(row)?)
+        }
+        DataType::List(_) => first_of(column.as_list::<i32>().value(row)),
+        DataType::LargeList(_) => first_of(column.as_list::<i64>().value(row)),
+        DataType::FixedSizeList(..) => first_of(column.as_fixed_size_list().value(row)),
+        DataType::Int8 => Some(column.as_primitive::<Int8Type>().value(row).to_string()),
+        DataType::Int16 => Some(column.as_primitive::<Int16Type>().value(row).to_string()),
+        DataType::Int32 => Some(column.as_primitive::<Int32Type>().value(row).to_string()),
+        DataType::Int64 => Some(column.as_primitive::<Int64Type>().value(row).to_string()),
+        DataType::UInt8 => Some(column.as_primitive::<UInt8Type>().value(row).to_string()),
+        DataType::UInt16 => Some(column.as_primitive::<UInt16Type>().value(row).to_string()),
+        DataType::UInt32 => Some(column.as_primitive::<UInt32Type>().value(row).to_string()),
+        DataType::UInt64 => Some(column.as_primitive::<UInt64Type>().value(row).to_string()),
+        _ => None,
+    }
 }
 
 fn bytes_at(column: &ArrayRef, row: usize) -> Option<Vec<u8>> {

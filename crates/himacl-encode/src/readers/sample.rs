@@ -1,6 +1,10 @@
 //! One row of a dataset.
 
+use super::budget::{self, Budget, CAPTION_BYTES, PICTURE_BYTES};
+use super::decode::decode_with;
+use super::tar_file::Member;
 use crate::error::Error;
+use image::DynamicImage;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -46,20 +50,41 @@ impl fmt::Display for Modality {
 pub enum ImageSource {
     /// In a file of its own, not read yet.
     File(PathBuf),
+    /// A part of an archive, not read yet.
+    Member(Member),
     /// Here.
     Bytes(Vec<u8>),
 }
+
+/// What the files of all pictures that are decoded at a time may take; one alone may exceed it.
+static READING: Budget = Budget::new(256 << 20);
 
 impl ImageSource {
     /// The bytes, encoded as they are on disk.
     ///
     /// # Errors
-    /// [`Error::Io`] for a file that cannot be read.
+    /// [`Error::Data`] for a file that cannot be read, is none, or has more than 256 MiB.
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, Error> {
         match self {
-            Self::File(path) => fs::read(path).map(Cow::Owned).map_err(Error::io("read", path)),
+            Self::File(path) => budget::read(path, PICTURE_BYTES).map(Cow::Owned).map_err(Error::io("read", path)),
+            Self::Member(member) => Ok(Cow::Owned(member.read(PICTURE_BYTES)?)),
             Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
         }
+    }
+
+    /// Reads and decodes the picture, and lends it with its bytes. Threads that do so side by side share one budget of
+    /// memory.
+    ///
+    /// # Errors
+    /// Why there is no picture, as text.
+    pub fn decode_with<T>(&self, then: impl FnOnce(&[u8], DynamicImage) -> T) -> Result<T, String> {
+        let _share = READING.share(match self {
+            Self::File(path) => fs::metadata(path).map_or(0, |data| data.len().min(PICTURE_BYTES)),
+            Self::Member(member) => member.size().min(PICTURE_BYTES),
+            Self::Bytes(_) => 0,
+        });
+        let bytes = self.bytes().map_err(|error| error.to_string())?;
+        decode_with(&bytes, |image| then(&bytes, image))
     }
 }
 
@@ -91,17 +116,21 @@ pub enum Record {
 }
 
 impl Record {
-    /// The sample, if it has what `modality` needs.
-    pub(super) fn checked(sample: Sample, modality: Modality) -> Self {
+    /// The sample, if it has what `modality` needs; else `found` says what there is instead.
+    pub(super) fn checked(sample: Sample, modality: Modality, found: impl FnOnce() -> String) -> Self {
         let lacks_text = sample.caption.as_ref().is_none_or(|caption| caption.trim().is_empty());
-        let reason = if modality.has_image() && sample.image.is_none() {
-            "no picture"
+        let bytes = sample.caption.as_ref().map_or(0, |caption| caption.len() as u64);
+        let lacking = if modality.has_image() && sample.image.is_none() {
+            "picture"
         } else if modality.has_text() && lacks_text {
-            "no caption"
+            "caption"
+        } else if modality.has_text() && bytes > CAPTION_BYTES {
+            let reason = format!("a caption of {bytes} bytes, at most {CAPTION_BYTES} are read");
+            return Self::unusable(sample.key, reason);
         } else {
             return Self::Sample(sample);
         };
-        Self::unusable(sample.key, reason)
+        Self::unusable(sample.key, format!("no {lacking}: {}", found()))
     }
 
     pub(super) fn unusable(key: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -1,14 +1,12 @@
-//! Tables of paths and captions: csv, tsv, and an object a line.
+//! Tables of paths and captions: csv, tsv, and JSON objects.
 
-use super::columns::Columns;
-use super::lines::Lines;
+use super::columns::{Columns, fields_of};
+use super::json::Objects;
 use super::reader::{ReadOptions, Reader};
+use super::rows::Rows;
 use super::sample::{ImageSource, Record, Sample};
 use crate::error::Error;
-use crate::error::ReadError;
-use csv::StringRecord;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Where a path in a table leads: relative to the table's folder, or, where there is no such file, as it stands.
@@ -17,44 +15,85 @@ pub(super) fn resolve(table: &Path, path: &str) -> PathBuf {
     if beside.exists() { beside } else { PathBuf::from(path) }
 }
 
-/// Reads csv and tsv with a header line. `open_clip` writes tabs into .csv files too: a header with a tab decides.
+/// What names the rows that have no key of their own.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Keys {
+    /// Their number in the dataset, that of the first being this.
+    From(u64),
+    /// Their picture's path.
+    Pictures,
+}
+
+/// Reads csv and tsv with a header line, or without one where columns are asked for by number.
 pub(super) struct TableReader {
     path: PathBuf,
-    records: csv::StringRecordsIntoIter<BufReader<File>>,
+    rows: Rows,
+    /// The first record, where it is no header.
+    first: Option<Vec<String>>,
+    names: Vec<String>,
     columns: Columns,
-    width: usize,
     options: ReadOptions,
     position: u64,
 }
 
 impl TableReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, first: u64) -> Result<Self, Error> {
-        let mut header = String::new();
-        let file = File::open(path).map_err(Error::io("read", path))?;
-        BufReader::new(file).read_line(&mut header).map_err(Error::io("read", path))?;
-        let delimiter = if header.contains('\t') { b'\t' } else { b',' };
-        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(Error::io("read", path))?);
-        let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(file);
-        let wrong = |source| ReadError::Table { path: path.to_path_buf(), source };
-        let names: Vec<String> = reader.headers().map_err(wrong)?.iter().map(plain_name).collect();
-        let columns = Columns::find(&options, &names, path)?;
-        let (path, width) = (path.to_path_buf(), names.len());
-        Ok(Self { path, records: reader.into_records(), columns, width, options, position: first })
+    pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
+        let mut rows = Rows::open(path)?;
+        let header = rows.next_row()?.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_default();
+        rows.width = header.len();
+        let by_number = |name: &Option<String>| {
+            let number = name.as_ref().and_then(|name| name.parse::<usize>().ok());
+            number.is_some_and(|number| (1..=header.len()).contains(&number))
+                && !header.iter().any(|column| Some(column) == name.as_ref())
+        };
+        let is_address = |field: &String| field.starts_with("http://") || field.starts_with("https://");
+        let has_header = !(by_number(&options.image_column) || by_number(&options.caption_column));
+        let address = header.iter().position(is_address);
+        let columns = match address {
+            // Captions and addresses of pictures, as Conceptual Captions come.
+            Some(address)
+                if has_header
+                    && header.len() == 2
+                    && !options.modality.has_image()
+                    && options.caption_column.is_none() =>
+            {
+                Some(Columns { caption: Some(1 - address), ..Columns::default() })
+            }
+            _ => None,
+        };
+        let has_header = has_header && columns.is_none();
+        let names: Vec<String> =
+            if has_header { header.clone() } else { (1..=header.len()).map(|number| number.to_string()).collect() };
+        let mut columns = columns.map_or_else(|| Columns::find(&options, &names, path), Ok)?;
+        let position = match keys {
+            Keys::From(first) => first,
+            Keys::Pictures => {
+                columns.key = columns.key.or(columns.image);
+                0
+            }
+        };
+        let first = (!has_header).then_some(header);
+        Ok(Self { path: path.to_path_buf(), rows, first, names, columns, options, position })
     }
 
-    fn record(&self, row: &StringRecord, key: String) -> Record {
-        if row.len() != self.width {
-            return Record::unusable(key, format!("{} fields, the header has {}", row.len(), self.width));
+    fn record(&self, row: &[String], key: String) -> Record {
+        if row.len() != self.names.len() {
+            return Record::unusable(key, format!("{} fields, the header has {}", row.len(), self.names.len()));
         }
         let field = |column: Option<usize>| column.and_then(|column| row.get(column)).filter(|text| !text.is_empty());
         let (path, caption) = (field(self.columns.image), field(self.columns.caption));
         let sample = Sample {
-            key: field(self.columns.key).map_or(key, ToOwned::to_owned),
-            image_path: path.map(ToOwned::to_owned),
+            key: field(self.columns.key).cloned().unwrap_or(key),
+            image_path: path.cloned(),
             image: path.map(|path| ImageSource::File(resolve(&self.path, path))),
-            caption: caption.map(ToOwned::to_owned),
+            caption: caption.cloned(),
         };
-        Record::checked(sample, self.options.modality)
+        let has_path = path.is_some();
+        Record::checked(sample, self.options.modality, || {
+            let column = if has_path { self.columns.caption } else { self.columns.image.or(self.columns.caption) };
+            let name = column.and_then(|column| self.names.get(column)).map_or("", String::as_str);
+            format!("column `{name}` is empty")
+        })
     }
 }
 
@@ -62,80 +101,75 @@ impl Iterator for TableReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let row = match self.first.take() {
+            Some(row) => Ok(row),
+            None => match self.rows.next_row() {
+                Ok(row) => row?,
+                Err(error) => return Some(Err(error)),
+            },
+        };
         let key = self.position.to_string();
-        let row = self.records.next()?;
         self.position += 1;
-        Some(match row {
-            Ok(row) => Ok(self.record(&row, key)),
-            Err(error) if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) => {
-                Ok(Record::unusable(key, error.to_string()))
-            }
-            Err(source) => Err(ReadError::Table { path: self.path.clone(), source }.into()),
-        })
+        Some(Ok(match row {
+            Ok(row) => self.record(&row, key),
+            Err(reason) => Record::unusable(key, reason),
+        }))
     }
 }
 
 impl Reader for TableReader {}
 
-/// Reads an object a line.
-#[derive(Debug)]
+/// Reads JSON objects, a line each or otherwise.
 pub(super) struct JsonLinesReader {
     path: PathBuf,
-    lines: Lines,
+    objects: Objects,
     options: ReadOptions,
+    keys: Keys,
     position: u64,
 }
 
 impl JsonLinesReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, first: u64) -> Result<Self, Error> {
-        if first == 0 {
-            check_first_object(path, &options)?;
+    pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
+        // A wrong column is told at once, rather than with every object.
+        if let Some(Ok(Value::Object(object))) = Objects::open(path)?.next_object()? {
+            let names: Vec<String> = object.keys().cloned().collect();
+            Columns::find(&options, &names, path)?;
         }
-        Ok(Self { path: path.to_path_buf(), lines: Lines::open(path)?, options, position: first })
+        let position = if let Keys::From(first) = keys { first } else { 0 };
+        Ok(Self { path: path.to_path_buf(), objects: Objects::open(path)?, options, keys, position })
     }
-}
 
-/// Tells of a wrong column at once, rather than with every line.
-fn check_first_object(path: &Path, options: &ReadOptions) -> Result<(), Error> {
-    let mut lines = Lines::open(path)?;
-    let Some(Ok(line)) = lines.next_line()? else { return Ok(()) };
-    let Ok(serde_json::Value::Object(object)) = serde_json::from_str(line) else { return Ok(()) };
-    let names: Vec<String> = object.keys().cloned().collect();
-    Columns::find(options, &names, path)?;
-    Ok(())
+    fn record(&self, object: &Value, key: String) -> Record {
+        let image_path = Columns::image_in(&self.options, object);
+        let named = match self.keys {
+            Keys::From(_) => None,
+            Keys::Pictures => image_path.clone(),
+        };
+        let sample = Sample {
+            key: Columns::key_in(object).or(named).unwrap_or(key),
+            image: image_path.as_ref().map(|path| ImageSource::File(resolve(&self.path, path))),
+            image_path,
+            caption: Columns::caption_in(&self.options, object),
+        };
+        Record::checked(sample, self.options.modality, || format!("the object has {}", fields_of(object)))
+    }
 }
 
 impl Iterator for JsonLinesReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = self.position.to_string();
-        let line = match self.lines.next_line() {
-            Ok(line) => line?,
+        let object = match self.objects.next_object() {
+            Ok(object) => object?,
             Err(error) => return Some(Err(error)),
         };
+        let key = self.position.to_string();
         self.position += 1;
-        let parsed = line.and_then(|line| serde_json::from_str(line).map_err(|error| error.to_string()));
-        let record = match parsed {
+        Some(Ok(match object {
+            Ok(object) => self.record(&object, key),
             Err(reason) => Record::unusable(key, reason),
-            Ok(object) => {
-                let image_path = Columns::image_in(&self.options, &object);
-                let sample = Sample {
-                    key: Columns::key_in(&object).unwrap_or(key),
-                    image: image_path.as_ref().map(|path| ImageSource::File(resolve(&self.path, path))),
-                    image_path,
-                    caption: Columns::caption_in(&self.options, &object),
-                };
-                Record::checked(sample, self.options.modality)
-            }
-        };
-        Some(Ok(record))
+        }))
     }
 }
 
 impl Reader for JsonLinesReader {}
-
-/// A column's name without the byte order mark that spreadsheets put before the first.
-fn plain_name(name: &str) -> String {
-    name.trim_start_matches('\u{feff}').to_owned()
-}

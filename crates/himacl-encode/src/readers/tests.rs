@@ -1,7 +1,6 @@
 //! One small dataset in every format gives the same samples.
 
 use super::*;
-use crate::error::Error;
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray, StructArray};
 use arrow_schema::{DataType, Field};
 use image::{DynamicImage, ImageFormat};
@@ -72,8 +71,8 @@ fn folders() {
     write("README.txt", b"no sample where pictures are wanted");
     write(".hidden.png", b"");
     let found: Vec<_> = read(folder.path(), Modality::Both).iter().map(brief).collect();
-    let no_caption = ("deep/c".to_owned(), Err("no caption".to_owned()));
-    assert_eq!(found, [expected("a", 1, "one"), expected("b", 2, "two"), no_caption]);
+    assert_eq!(found[..2], [expected("a", 1, "one"), expected("b", 2, "two")]);
+    assert!(found[2].1.as_ref().unwrap_err().contains("no caption: there is neither `deep/c.txt`"), "{found:?}");
     assert_eq!(read(folder.path(), Modality::Image).len(), 3);
     let texts = read(folder.path(), Modality::Text);
     assert_eq!(texts.iter().map(|record| brief(record).0).collect::<Vec<_>>(), ["README", "a", "b", "deep/c"]);
@@ -122,16 +121,30 @@ fn webdataset_shards() {
 }
 
 #[test]
-fn a_truncated_shard_gives_what_is_whole_and_then_an_error() {
+fn what_comes_before_a_cut_is_used_and_the_shard_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.tar");
-    tar_file(&path, &[("0.txt", b"zero".to_vec()), ("1.txt", b"one".to_vec()), ("2.txt", vec![b'x'; 5000])]);
-    let whole = fs::read(&path).unwrap();
-    fs::write(&path, &whole[..3 * 512 + 100]).unwrap();
-    let mut records = Dataset::open(vec![path], options(Modality::Text)).unwrap();
-    assert!(matches!(records.next(), Some(Ok(Record::Sample(sample))) if sample.key == "0"));
-    let error = records.find_map(Result::err).unwrap();
-    assert!(matches!(error, Error::Read(ReadError::Archive { .. })), "{error}");
+    let (cut, whole) = (folder.path().join("0.tar"), folder.path().join("1.tar"));
+    tar_file(&cut, &[("0.txt", b"zero".to_vec()), ("1.txt", b"one".to_vec()), ("2.txt", vec![b'x'; 5000])]);
+    tar_file(&whole, &[("3.txt", b"three".to_vec())]);
+    let bytes = fs::read(&cut).unwrap();
+    // In the content of 2, in its header, behind the header of 1.
+    for (length, before) in [(5 * 512 + 100, 3), (4 * 512 + 100, 2), (3 * 512, 2)] {
+        fs::write(&cut, &bytes[..length]).unwrap();
+        let files = [cut.clone(), whole.clone()];
+        let records = Dataset::open(files.to_vec(), options(Modality::Text)).unwrap();
+        let found: Vec<_> = records.map(|record| brief(&record.unwrap())).collect();
+        assert_eq!(found.len(), before + 2, "{length}: {found:?}");
+        assert_eq!(found[0].1, Ok((None, Some("zero".to_owned()))));
+        assert!(found[before].0.ends_with("0.tar"), "{found:?}");
+        let reason = found[before].1.as_ref().unwrap_err();
+        assert!(reason.contains("cut off") && reason.contains("what came before"), "{reason}");
+        assert_eq!(found[before + 1].0, "3");
+        check_skipping(&files, Modality::Text);
+    }
+    fs::write(&cut, "").unwrap();
+    assert!(brief(&read(&cut, Modality::Text)[0]).1.unwrap_err().contains("empty"));
+    fs::write(&cut, "<html>".repeat(200)).unwrap();
+    assert!(brief(&read(&cut, Modality::Text)[0]).1.unwrap_err().contains("no header of a tar"));
 }
 
 #[test]
@@ -200,12 +213,12 @@ fn parquet_with_bytes_paths_and_structs() {
     };
     let hub = write("hub.parquet", vec![("image", both), ("caption", captions.clone())]);
     let found: Vec<_> = read(&hub, Modality::Both).iter().map(brief).collect();
-    let no_caption = ("1".to_owned(), Err("no caption".to_owned()));
+    let no_caption = ("1".to_owned(), Err("no caption: column `caption` is empty".to_owned()));
     assert_eq!(found, [expected("0", 1, "one"), no_caption, expected("2", 3, "three")]);
     let plain = write("plain.parquet", vec![("jpg", bytes), ("text", captions.clone()), ("key", captions.clone())]);
     let found: Vec<_> = read(&plain, Modality::Image).iter().map(brief).collect();
     assert_eq!(found[0].0, "one");
-    assert_eq!(found[2].1, Err("no picture".to_owned()));
+    assert_eq!(found[2].1, Err("no picture: column `jpg` is empty".to_owned()));
     for file in [&hub, &plain] {
         check_skipping(&[file.clone(), file.clone()], Modality::Both);
         check_skipping(std::slice::from_ref(file), Modality::Text);
@@ -254,6 +267,16 @@ fn pictures_of_every_kind() {
     let png = encode(&rgb, ImageFormat::Png);
     decode_image(&png[..png.len() / 2]).expect_err("truncated");
     assert!(decode_image(b"<svg></svg>").unwrap_err().contains("neither JPEG"));
+    let pointer = decode_image(b"version https://git-lfs.github.com/spec/v1\noid").unwrap_err();
+    assert!(pointer.contains("LFS pointer"), "{pointer}");
+    assert!(decode_image(b"\0\0\0\x1cftypheic\0\0\0\0").unwrap_err().contains("AVIF or HEIC"));
+    use ImageFormat::{Bmp, Gif, Jpeg, Png, Tiff, WebP};
+    for format in [Jpeg, Png, WebP, Gif, Bmp, Tiff] {
+        let mut bytes = encode(&rgb, format);
+        // What others append: a second picture, a film, an editor's notes.
+        bytes.extend(b"\xff\xd8\xff\xda more \xff\xd9\xff\xda and more");
+        assert_eq!(decode_image(&bytes).unwrap().height(), 32, "{format:?}");
+    }
 }
 
 /// An EXIF segment with one orientation, put behind the start marker.
@@ -282,5 +305,54 @@ fn pictures_are_turned_upright() {
         let decoded = decode_image(&with_orientation(&jpeg, orientation)).unwrap().to_rgb8();
         assert_eq!(decoded.dimensions(), size, "{orientation}");
         assert!(decoded.get_pixel(white.0, white.1)[0] > 250, "{orientation}");
+    }
+}
+
+/// Headers of a few bytes that promise pictures of many pixels.
+fn giants() -> Vec<(&'static str, Vec<u8>)> {
+    let (side, wide) = (40_000u32, 40_000u16);
+    let small = |format| {
+        let mut bytes = Cursor::new(Vec::new());
+        image::RgbImage::new(16, 16).write_to(&mut bytes, format).unwrap();
+        bytes.into_inner()
+    };
+    let mut png = small(ImageFormat::Png);
+    png[16..20].copy_from_slice(&side.to_be_bytes());
+    png[20..24].copy_from_slice(&side.to_be_bytes());
+    let mut crc = flate2::Crc::new();
+    crc.update(&png[12..29]);
+    let sum = crc.sum().to_be_bytes();
+    png[29..33].copy_from_slice(&sum);
+    let mut gif = small(ImageFormat::Gif);
+    gif[6..8].copy_from_slice(&wide.to_le_bytes());
+    gif[8..10].copy_from_slice(&wide.to_le_bytes());
+    let mut jpeg = small(ImageFormat::Jpeg);
+    let frame = jpeg.windows(2).position(|two| two == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 7].copy_from_slice(&wide.to_be_bytes());
+    jpeg[frame + 7..frame + 9].copy_from_slice(&wide.to_be_bytes());
+    let mut bmp = small(ImageFormat::Bmp);
+    bmp[18..22].copy_from_slice(&side.to_le_bytes());
+    bmp[22..26].copy_from_slice(&side.to_le_bytes());
+    // Lossless WebP: 14 bits of width and of height behind its mark, 16,384 a side at most.
+    let mut webp = small(ImageFormat::WebP);
+    assert_eq!(webp[20], 0x2F);
+    let bits = u32::from_le_bytes(webp[21..25].try_into().unwrap());
+    webp[21..25].copy_from_slice(&(bits | 0x0FFF_FFFF).to_le_bytes());
+    let mut tiff = small(ImageFormat::Tiff);
+    let directory = u32::from_le_bytes(tiff[4..8].try_into().unwrap()) as usize;
+    for place in [directory + 2, directory + 14] {
+        let kind = u16::from_le_bytes([tiff[place], tiff[place + 1]]);
+        assert!(kind == 256 || kind == 257, "width and height come first");
+        tiff[place + 2] = 4;
+        tiff[place + 8..place + 12].copy_from_slice(&side.to_le_bytes());
+    }
+    vec![("png", png), ("gif", gif), ("jpeg", jpeg), ("bmp", bmp), ("webp", webp), ("tiff", tiff)]
+}
+
+#[test]
+fn pictures_that_are_too_large_are_refused_by_their_headers() {
+    for (name, bytes) in giants() {
+        let error = decode_image(&bytes).unwrap_err();
+        assert!(error.contains("pixels") || error.to_lowercase().contains("limit"), "{name}: {error}");
     }
 }

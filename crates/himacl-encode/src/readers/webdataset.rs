@@ -1,167 +1,203 @@
-//! webdataset shards: members of one key follow one another in a tar archive.
+//! webdataset shards: the members of a tar archive that have one key are a sample.
 
-use super::columns::Columns;
+use super::budget::CAPTION_BYTES;
+use super::columns::{Columns, fields_of};
 use super::folder::IMAGE_EXTENSIONS;
+use super::json;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
-use crate::error::Error;
-use crate::error::ReadError;
-use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use super::tar_file::{TarFile, text};
+use crate::error::{Error, list};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use tar::{Archive, EntryType};
 
-/// Headers and contents begin at multiples of this many bytes.
-const BLOCK: u64 = 512;
+/// Endings of captions.
+const TEXT_EXTENSIONS: [&str; 3] = ["txt", "text", "caption"];
 
-/// A member: its name and where its content lies.
+/// The members of a sample, by their place in the archive.
 #[derive(Debug)]
-struct Member {
-    key: String,
-    extension: String,
-    name: String,
-    start: u64,
-    size: u64,
+struct Group {
+    members: Vec<u32>,
+    /// Whether an earlier sample has the same key.
+    is_repeated: bool,
 }
 
 /// Reads one shard: its headers first, then each sample's members where they lie. Memory grows with the number of members
 /// of one shard, a hundred bytes each.
 pub(super) struct WebDatasetReader {
     path: PathBuf,
-    file: File,
+    shard: TarFile,
     options: ReadOptions,
-    members: VecDeque<Member>,
-    /// What ended the list of members before its time.
-    failure: Option<Error>,
+    groups: std::vec::IntoIter<Group>,
+    /// Whether any member has an ending of a picture and nothing before it: then `mask.png` is not the picture.
+    has_plain_images: bool,
+    has_plain_texts: bool,
+}
+
+/// The key and the ending of a member: the key ends at the first dot of the last part of its path.
+fn split(name: &str) -> Option<(&str, &str)> {
+    let file = name.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = file + name[file..].find('.')?;
+    (dot > file && !name.starts_with("__MACOSX/")).then_some((&name[..dot], &name[dot + 1..]))
 }
 
 impl WebDatasetReader {
     pub(super) fn open(path: &Path, options: ReadOptions) -> Result<Self, Error> {
-        let open = || File::open(path).map_err(Error::io("read", path));
-        let mut archive = Archive::new(BufReader::new(open()?));
-        let mut members = VecDeque::new();
-        let length = open()?.metadata().map_err(Error::io("read", path))?.len();
-        let failure = list(&mut archive, length, &mut members).err().map(|source| {
-            let (path, member) = (path.to_path_buf(), members.len());
-            ReadError::Archive { path, member, source }.into()
-        });
-        Ok(Self { path: path.to_path_buf(), file: open()?, options, members, failure })
-    }
-
-    /// The members of the next sample.
-    fn next_group(&mut self) -> Result<Vec<Member>, Error> {
-        let same = |members: &VecDeque<Member>| {
-            members.iter().take_while(|member| Some(&member.key) == members.front().map(|first| &first.key)).count()
+        let shard = TarFile::open(path)?;
+        let has = |endings: &[&str]| {
+            let mut members = shard.entries.iter().filter_map(|entry| split(&entry.name));
+            members.any(|(_, ending)| endings.iter().any(|known| ending.eq_ignore_ascii_case(known)))
         };
-        let count = same(&self.members);
-        // A sample before a failure may lack members that would have followed.
-        if count == self.members.len()
-            && let Some(failure) = self.failure.take()
-        {
-            self.members.clear();
-            return Err(failure);
-        }
-        Ok(self.members.drain(..count).collect())
+        let (has_plain_images, has_plain_texts) = (has(&IMAGE_EXTENSIONS), has(&TEXT_EXTENSIONS));
+        let groups = groups(&shard).into_iter();
+        Ok(Self { path: path.to_path_buf(), shard, options, groups, has_plain_images, has_plain_texts })
     }
 
-    fn content(&mut self, start: u64, size: u64) -> io::Result<Vec<u8>> {
-        self.file.seek(SeekFrom::Start(start))?;
-        let mut content = Vec::with_capacity(usize::try_from(size).unwrap_or_default().min(1 << 26));
-        let got = (&mut self.file).take(size).read_to_end(&mut content)?;
-        if (got as u64) < size {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("ends after {got} of {size} bytes")));
-        }
-        Ok(content)
+    /// What a member is called behind its key.
+    fn ending(&self, member: u32) -> &str {
+        split(&self.shard.entries[member as usize].name).map_or("", |(_, ending)| ending)
     }
 
-    fn record(&mut self, group: &[Member]) -> Record {
-        let key = group[0].key.clone();
-        match self.sample(group) {
-            Ok(sample) => Record::checked(sample, self.options.modality),
-            Err(reason) => Record::unusable(key, reason),
+    fn record(&self, group: &Group) -> Record {
+        let name = &self.shard.entries[group.members[0] as usize].name;
+        let key = split(name).map_or(name.as_str(), |(key, _)| key).to_owned();
+        if group.is_repeated {
+            let reason = format!("key `{key}` is repeated in `{}`; its first sample is used", self.path.display());
+            return Record::unusable(key, reason);
         }
-    }
-
-    fn sample(&mut self, group: &[Member]) -> Result<Sample, String> {
-        let (modality, options) = (self.options.modality, self.options.clone());
-        let by_extension = |wanted: &str| group.iter().find(|member| member.extension == wanted);
-        let mut sample = Sample { key: group[0].key.clone(), ..Sample::default() };
-        let picture = match &options.image_column {
-            Some(extension) => by_extension(extension),
-            None => IMAGE_EXTENSIONS.iter().find_map(|extension| by_extension(extension)),
+        let found = || {
+            let members = list(group.members.iter().map(|&member| self.ending(member)));
+            format!("key `{key}` has the members {members}")
         };
-        if let Some(member) = picture {
-            sample.image_path = Some(format!("{}/{}", self.path.display(), member.name));
+        match self.sample(group, &key) {
+            Ok(sample) => Record::checked(sample, self.options.modality, || {
+                format!("{}; --image-column and --caption-column name the ones to take", found())
+            }),
+            Err(reason) => Record::unusable(key.clone(), reason),
+        }
+    }
+
+    /// The member that was asked for, or one with a usual ending, most usual first. Where none of the shard is called
+    /// by such an ending alone, a sample's only one that ends so is it: `input.jpg` beside `output.txt`.
+    fn choose(
+        &self,
+        group: &Group,
+        asked: Option<&str>,
+        usual: &[&str],
+        has_plain: bool,
+    ) -> Result<Option<u32>, String> {
+        let of = |wanted: &str| {
+            group.members.iter().copied().find(|&member| self.ending(member).eq_ignore_ascii_case(wanted))
+        };
+        if let Some(asked) = asked {
+            return Ok(of(asked));
+        }
+        let plain = usual.iter().find_map(|ending| of(ending));
+        if plain.is_some() || has_plain {
+            return Ok(plain);
+        }
+        let last = |member: u32| self.ending(member).rsplit('.').next().unwrap_or_default();
+        let ends = |&member: &u32| usual.iter().any(|ending| last(member).eq_ignore_ascii_case(ending));
+        let found: Vec<u32> = group.members.iter().copied().filter(ends).collect();
+        match found[..] {
+            [] => Ok(None),
+            [member] => Ok(Some(member)),
+            [..] => Err(list(found.iter().map(|&member| self.ending(member)))),
+        }
+    }
+
+    fn sample(&self, group: &Group, key: &str) -> Result<Sample, String> {
+        let (modality, options) = (self.options.modality, &self.options);
+        let mut sample = Sample { key: key.to_owned(), ..Sample::default() };
+        let ambiguous = |flag: &'static str| {
+            move |found: String| format!("key `{key}` has several such members: {found}; {flag} names the one to take")
+        };
+        let picture = self.choose(group, options.image_column.as_deref(), &IMAGE_EXTENSIONS, self.has_plain_images);
+        let picture = picture.map_err(ambiguous("--image-column"));
+        if let Some(member) = if modality.has_image() { picture? } else { picture.unwrap_or_default() } {
+            sample.image_path = Some(format!("{}/{}", self.path.display(), self.shard.entries[member as usize].name));
             if modality.has_image() {
-                let bytes = self.content(member.start, member.size).map_err(|error| error.to_string())?;
-                sample.image = Some(ImageSource::Bytes(bytes));
+                sample.image = Some(ImageSource::Member(self.shard.member(member as usize)));
             }
         }
-        // A caption is a text member, the one named, or a field of the JSON member.
-        let named = options.caption_column.as_deref().and_then(by_extension).or(by_extension("txt"));
-        let read = match (named, by_extension("json")) {
-            (Some(text), _) => self.text(text).map(|text| Some(text.trim_end().to_owned())),
-            (None, Some(json)) => self.text(json).and_then(|text| {
-                let object = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", json.name))?;
-                Ok(Columns::caption_in(&options, &object))
-            }),
-            (None, None) => Ok(None),
-        };
+        let caption = self.caption(group, ambiguous("--caption-column"));
         // What is wrong with a caption is no matter where none is asked for.
-        sample.caption = if modality.has_text() { read? } else { read.unwrap_or_default() };
+        sample.caption = if modality.has_text() { caption? } else { caption.unwrap_or_default() };
         Ok(sample)
     }
 
-    fn text(&mut self, member: &Member) -> Result<String, String> {
-        let bytes = self.content(member.start, member.size).map_err(|error| error.to_string())?;
-        String::from_utf8(bytes).map_err(|error| format!("{}: not UTF-8: {error}", member.name))
+    /// The caption: a text member or a field of the JSON member; one that is asked for by name is no other.
+    fn caption(&self, group: &Group, ambiguous: impl Fn(String) -> String + Copy) -> Result<Option<String>, String> {
+        let asked = self.options.caption_column.as_deref();
+        let read = |member: u32| {
+            let (member, entry) = (member as usize, &self.shard.entries[member as usize]);
+            text(&self.shard.member(member), &entry.name)
+        };
+        if let Some(member) = self.choose(group, asked, &TEXT_EXTENSIONS, self.has_plain_texts).map_err(ambiguous)? {
+            let caption = read(member)?;
+            if caption.len() as u64 > CAPTION_BYTES {
+                return Err(format!("a caption of {} bytes, at most {CAPTION_BYTES} are read", caption.len()));
+            }
+            return Ok(Some(caption.trim_end().to_owned()));
+        }
+        let Some(member) = self.choose(group, None, &["json"], false).map_err(ambiguous)? else { return Ok(None) };
+        let name = &self.shard.entries[member as usize].name;
+        let object = json::parse(read(member)?.as_bytes()).map_err(|error| format!("{name}: {error}"))?;
+        match Columns::caption_in(&self.options, &object) {
+            Some(caption) => Ok(Some(caption)),
+            None => Err(format!("no caption: `{name}` has {}; --caption-column names one", fields_of(&object))),
+        }
     }
+
+    /// What stands for the part of the archive that cannot be read.
+    fn failure(&mut self) -> Option<Record> {
+        let reason = self.shard.failure.take()?;
+        Some(Record::unusable(self.path.display().to_string(), format!("{reason}; what came before is used")))
+    }
+}
+
+/// Members by key, in the order of their first ones. A second member of one name begins a second sample of that key.
+fn groups(shard: &TarFile) -> Vec<Group> {
+    let key = |member: u32| split(&shard.entries[member as usize].name).map_or("", |(key, _)| key);
+    let mut members: Vec<u32> = (0..shard.entries.len() as u32).filter(|&member| !key(member).is_empty()).collect();
+    members.sort_by(|&a, &b| key(a).cmp(key(b)).then(a.cmp(&b)));
+    let mut groups: Vec<Group> = Vec::new();
+    for same in members.chunk_by(|&a, &b| key(a) == key(b)) {
+        let first = groups.len();
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        for &member in same {
+            let name = &shard.entries[member as usize].name;
+            let time = times.entry(name).or_default();
+            if groups.len() == first + *time {
+                groups.push(Group { members: Vec::new(), is_repeated: *time > 0 });
+            }
+            groups[first + *time].members.push(member);
+            *time += 1;
+        }
+    }
+    groups.sort_by_key(|group| group.members[0]);
+    groups
 }
 
 impl Iterator for WebDatasetReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        match self.next_group() {
-            Ok(group) if group.is_empty() => None,
-            Ok(group) => Some(Ok(self.record(&group))),
-            Err(error) => Some(Err(error)),
-        }
+        let record = match self.groups.next() {
+            Some(group) => self.record(&group),
+            None => self.failure()?,
+        };
+        Some(Ok(record))
     }
 }
 
 impl Reader for WebDatasetReader {
     fn skip_records(&mut self, count: u64) -> Result<u64, Error> {
         for skipped in 0..count {
-            if self.next_group()?.is_empty() {
+            if self.groups.next().is_none() && self.failure().is_none() {
                 return Ok(skipped);
             }
         }
         Ok(count)
     }
-}
-
-/// Appends the files that belong to samples, in the archive's order; `length` is that of the archive.
-fn list(archive: &mut Archive<BufReader<File>>, length: u64, members: &mut VecDeque<Member>) -> io::Result<()> {
-    let mut end = 0;
-    for entry in archive.entries_with_seek()? {
-        let entry = entry?;
-        end = entry.raw_file_position().saturating_add(entry.size()).next_multiple_of(BLOCK);
-        if !matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
-            continue;
-        }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).trim_start_matches("./").to_owned();
-        let (folder, file) = name.rsplit_once('/').map_or(("", name.as_str()), |(folder, file)| (folder, file));
-        // The key ends at the first dot of the file's name: `000/1.seg.png` has the extension `seg.png`.
-        let Some((stem, extension)) = file.split_once('.').filter(|(stem, _)| !stem.is_empty()) else { continue };
-        let key = if folder.is_empty() { stem.to_owned() } else { format!("{folder}/{stem}") };
-        let (extension, start, size) = (extension.to_ascii_lowercase(), entry.raw_file_position(), entry.size());
-        members.push_back(Member { key, extension, name: name.clone(), start, size });
-    }
-    // Seeking over content does not notice that it is not there.
-    if end > length {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive is truncated"));
-    }
-    Ok(())
 }

@@ -298,7 +298,7 @@ impl Network for VisionTransformer {
         let (x, sequences) = packed(x)?;
         let pooled = match &self.head {
             Head::Cls => self.last_norm.forward(&sequences.pick(&x, |_| 0)?)?,
-            Head::Mean => sequences.mean(&self.last_norm.forward(&x)?)?,
+            Head::Mean => sequences.mean(&self.last_norm.forward(&x)?, 0)?,
             Head::Attention(head) => head.forward(&self.last_norm.forward(&x)?, n)?,
         };
         match &self.projection {

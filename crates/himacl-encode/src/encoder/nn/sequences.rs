@@ -55,12 +55,14 @@ impl Sequences {
         self.pick(x, |row| self.lengths[row] - 1)
     }
 
-    /// The mean of each sequence, `(tokens, width)` to `(n, width)`.
-    pub(in crate::encoder) fn mean(&self, x: &Tensor) -> Result<Tensor> {
+    /// The mean of each sequence without its first `left_out` tokens, `(tokens, width)` to `(n, width)`; zeros where
+    /// nothing is left.
+    pub(in crate::encoder) fn mean(&self, x: &Tensor, left_out: usize) -> Result<Tensor> {
         let (n, tokens) = (self.len(), x.dim(0)?);
         let mut weights = vec![0f32; n * tokens];
         for (row, (start, length)) in self.spans().enumerate() {
-            weights[row * tokens + start..][..length].fill(1.0 / length as f32);
+            let left_out = left_out.min(length);
+            weights[row * tokens + start..][left_out..length].fill(1.0 / (length - left_out) as f32);
         }
         Tensor::from_vec(weights, (n, tokens), &self.device)?.to_dtype(x.dtype())?.matmul(x)
     }

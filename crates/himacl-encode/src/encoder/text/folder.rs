@@ -8,6 +8,17 @@ use crate::error::EncoderError;
 use serde_json::Value;
 use std::path::Path;
 
+/// Where the longest text is, by the names of several ages.
+const LENGTH_FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
 /// What such files say; nothing where there are none.
 #[derive(Debug, Default)]
 pub(super) struct SentenceTransformer {
@@ -16,15 +27,19 @@ pub(super) struct SentenceTransformer {
     pub(super) max_tokens: Option<usize>,
     pub(super) lowercase: bool,
     pub(super) prefix: Option<String>,
+    /// Whether the prompt's tokens are left out of the mean.
+    pub(super) without_prompt: bool,
     dense: Vec<String>,
 }
 
 impl SentenceTransformer {
     pub(super) fn read(folder: &Path) -> Result<Self, EncoderError> {
         let mut found = Self::default();
-        if let Some(config) = Config::read_if_there(&folder.join("sentence_bert_config.json"))? {
+        for name in LENGTH_FILES {
+            let Some(config) = Config::read_if_there(&folder.join(name))? else { continue };
             found.max_tokens = config.get("max_seq_length").and_then(Value::as_u64).map(|tokens| tokens as usize);
             found.lowercase = config.flag("do_lower_case");
+            break;
         }
         // Newer folders leave the length to the tokenizer; a length without bound is a number that is no integer.
         if found.max_tokens.is_none()
@@ -42,7 +57,11 @@ impl SentenceTransformer {
             let path = field("path");
             match field("type").rsplit('.').next().unwrap_or_default() {
                 "Transformer" => {}
-                "Pooling" => found.pooling = Some(pooling(&Config::read(&folder.join(path).join("config.json"))?)?),
+                "Pooling" => {
+                    let config = Config::read(&folder.join(path).join("config.json"))?;
+                    found.pooling = Some(pooling(&config)?);
+                    found.without_prompt = config.get("include_prompt") == Some(&Value::Bool(false));
+                }
                 "Dense" => found.dense.push(path.to_owned()),
                 "Normalize" => found.normalize = true,
                 other => return Err(modules.wrong(format!("a module of type `{other}` is not known"))),

@@ -23,6 +23,8 @@ pub(super) struct Text {
     pub(super) splitter: Splitter,
     pub(super) transformer: TextTransformer,
     pub(super) pooling: Pooling,
+    /// So many tokens at the beginning, those of the prompt, do not count in a mean.
+    pub(super) left_out: usize,
     pub(super) projections: Vec<(Linear, Activation)>,
     pub(super) normalize: bool,
     pub(super) dimension: usize,
@@ -73,10 +75,13 @@ impl Text {
         let prefix = text.prefix.clone().or_else(|| extra.prefix.clone()).unwrap_or_default();
         let projections = extra.dense(folder, weights)?;
         let dimension = projections.last().map_or(Ok(transformer.hidden()), |(linear, _)| linear.outputs())?;
+        let splitter = Splitter::load(folder, prefix, max_tokens, text.lowercase || extra.lowercase)?;
+        let left_out = if extra.without_prompt { splitter.prompt_tokens()? } else { 0 };
         Ok(Self {
-            splitter: Splitter::load(folder, prefix, max_tokens, text.lowercase || extra.lowercase)?,
+            splitter,
             transformer,
             pooling,
+            left_out,
             projections,
             normalize: spec.normalize.unwrap_or(extra.normalize),
             dimension,
@@ -155,7 +160,7 @@ impl Text {
                     return Err(candle_core::Error::Msg("activations do not tell where texts end".to_owned()).into());
                 }
             },
-            Pooling::Mean => sequences.mean(&x)?,
+            Pooling::Mean => sequences.mean(&x, self.left_out)?,
         };
         for (linear, activation) in &self.projections {
             pooled = linear.forward(&pooled, None, *activation)?;
@@ -193,6 +198,7 @@ pub(in crate::encoder) fn tower(
         dimension: projection.as_ref().map_or(Ok(transformer.hidden()), Linear::outputs)?,
         transformer,
         pooling,
+        left_out: 0,
         projections: projection.into_iter().map(|linear| (linear, Activation::Identity)).collect(),
         normalize: spec.normalize.unwrap_or(false),
         device: weights.device().clone(),

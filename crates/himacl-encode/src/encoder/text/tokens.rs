@@ -56,6 +56,20 @@ impl Splitter {
         self.tokenizer.token_to_id(token)
     }
 
+    /// The tokens that the prompt takes of every text, with what the model puts before it.
+    pub(in crate::encoder) fn prompt_tokens(&self) -> Result<usize, EncoderError> {
+        if self.prefix.is_empty() {
+            return Ok(0);
+        }
+        let text = if self.lowercase { self.prefix.to_lowercase() } else { self.prefix.clone() };
+        // Sentence-Transformers measures the prompt without the space that sets it off.
+        let encoding = self.tokenizer.encode(text.trim(), true);
+        let encoding = encoding.map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
+        // What ends a text ends the prompt alone, too.
+        let ends = encoding.get_special_tokens_mask().last().is_some_and(|&special| special == 1);
+        Ok(encoding.len() - usize::from(ends))
+    }
+
     pub(in crate::encoder) fn split(&self, text: &str) -> Result<Tokens, EncoderError> {
         let text = format!("{}{text}", self.prefix);
         let text = if self.lowercase { text.to_lowercase() } else { text };

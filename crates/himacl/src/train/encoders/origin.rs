@@ -11,7 +11,7 @@ use himacl_data::{Embeddings, Layout};
 use himacl_encode::embed::{EmbedParams, skipped_positions};
 use himacl_encode::encoder::registry::{self, EncoderModality, EncoderSpec, Family};
 use himacl_encode::encoder::weight_files;
-use himacl_encode::hub::{Files, Hub, HubSettings, files_sha256, local_snapshot};
+use himacl_encode::hub::{Hub, HubSettings, files_sha256, local_snapshot};
 use himacl_encode::readers::{Dataset, Modality, ReadOptions, Record as Row, Sample, expand_input};
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -196,7 +196,7 @@ fn encoder_folder(
     named: Option<&Path>,
     watch: &dyn Watch,
 ) -> Result<PathBuf, Error> {
-    let files = if spec.files.is_empty() { Files::Encoder } else { Files::Named(spec.files.clone()) };
+    let files = spec.needed_files();
     if let Some(folder) = named {
         return Ok(local_snapshot(folder, &record.repo, &files)?.folder);
     }

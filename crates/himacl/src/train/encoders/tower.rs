@@ -3,7 +3,7 @@
 use crate::error::Error;
 use candle_core::Tensor;
 use himacl_encode::encoder::{Encoder, ImageEncoder, Pixels, TextEncoder, Tokens};
-use himacl_encode::readers::{Sample, decode_image};
+use himacl_encode::readers::Sample;
 use std::fmt;
 
 /// What an encoder reads.
@@ -69,9 +69,8 @@ impl Tower {
         match self {
             Self::Image(encoder) => {
                 let image = sample.image.as_ref().ok_or("no picture")?;
-                let bytes = image.bytes().map_err(|error| error.to_string())?;
-                let pixels = encoder.preprocess(&decode_image(&bytes)?).map_err(|error| error.to_string())?;
-                Ok(Item::Pixels(pixels))
+                let pixels = image.decode_with(|_, image| encoder.preprocess(&image))?;
+                Ok(Item::Pixels(pixels.map_err(|error| error.to_string())?))
             }
             Self::Text(encoder) => {
                 let caption = sample.caption.as_ref().ok_or("no caption")?;

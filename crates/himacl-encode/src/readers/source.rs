@@ -1,0 +1,80 @@
+//! Files that may be packed: gzip by their content, whatever they are called.
+
+use super::budget;
+use crate::error::Error;
+use crate::error::ReadError;
+use flate2::read::MultiGzDecoder;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// A file read from its beginning to its end.
+pub(super) type Source = Box<dyn BufRead + Send>;
+
+/// What unpacks files that are not read as they are, by their first bytes.
+const OTHERS: [(&[u8], &str); 5] = [
+    (b"\x28\xb5\x2f\xfd", "zstd -d"),
+    (b"BZh91AY&SY", "bunzip2"),
+    (b"\xfd7zXZ\x00", "unxz"),
+    (b"\x04\x22\x4d\x18", "lz4 -d"),
+    (b"PK\x03\x04", "unzip"),
+];
+/// An archive may grow by this factor, and by so many bytes, when it is unpacked.
+const GROWTH: u64 = 100;
+const UNPACKED_BYTES: u64 = 1 << 30;
+
+/// Opens a file, unpacked if need be.
+pub(super) fn open(path: &Path) -> Result<Source, Error> {
+    let (file, is_packed) = sniff(path)?;
+    let mut source: Source = if is_packed {
+        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))))
+    } else {
+        Box::new(BufReader::with_capacity(1 << 16, file))
+    };
+    let head = source.fill_buf().map_err(Error::io("read", path))?;
+    if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
+        return Err(ReadError::Utf16(path.to_path_buf()).into());
+    }
+    if head.starts_with(b"\xef\xbb\xbf") {
+        source.consume(3);
+    }
+    Ok(source)
+}
+
+/// Opens a file whose parts are read in any order: one that is packed is unpacked to a file without a name, and what
+/// ended that before its time is told.
+pub(super) fn open_random(path: &Path) -> Result<(File, Option<io::Error>), Error> {
+    let (file, is_packed) = sniff(path)?;
+    if !is_packed {
+        return Ok((file, None));
+    }
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    let limit = length.saturating_mul(GROWTH).saturating_add(UNPACKED_BYTES);
+    let mut unpacked = tempfile::tempfile().map_err(Error::io("unpack", path))?;
+    let mut bounded = MultiGzDecoder::new(BufReader::new(file)).take(limit);
+    let failure = match io::copy(&mut bounded, &mut unpacked) {
+        Ok(bytes) if bytes == limit => Some(budget::too_large(limit)),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    };
+    Ok((unpacked, failure))
+}
+
+/// A regular file at its beginning, and whether it is packed.
+fn sniff(path: &Path) -> Result<(File, bool), Error> {
+    let mut file = budget::open(path).map_err(Error::io("read", path))?;
+    let mut head = [0; 10];
+    let mut length = 0;
+    while length < head.len() {
+        match file.read(&mut head[length..]).map_err(Error::io("read", path))? {
+            0 => break,
+            some => length += some,
+        }
+    }
+    file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
+    let head = &head[..length];
+    if let Some((_, tool)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
+        return Err(ReadError::Packed { path: path.to_path_buf(), tool }.into());
+    }
+    Ok((file, head.starts_with(b"\x1f\x8b")))
+}
