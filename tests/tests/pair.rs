@@ -118,7 +118,7 @@ fn the_distance_from_the_optimum_is_told_as_estimate_or_proof() {
         let summary = fs::read_to_string(scratch.path("out/summary.json")).unwrap();
         (said, serde_json::from_str::<Value>(&summary).unwrap())
     };
-    for (more, rows) in [(&[][..], 1024), (&["--certify", "sampled"], 1024), (&["--certify", "sampled:200"], 200)] {
+    for (more, rows) in [(&["--certify", "sampled"][..], 1024), (&["--certify", "sampled:200"], 200)] {
         let (said, summary) = run(&[&["--quality", "fast"], more].concat());
         let estimate = &summary["gap_estimate"];
         assert_eq!((&estimate["rows"], &estimate["confidence"]), (&rows.into(), &0.999.into()), "{more:?}: {estimate}");
@@ -127,7 +127,7 @@ fn the_distance_from_the_optimum_is_told_as_estimate_or_proof() {
     }
     let (said, summary) = run(&["--quality", "fast", "--certify"]);
     assert!(summary["gap_estimate"].is_null() && summary["relative_gap"].is_number() && said.contains("(proved)"));
-    let (said, summary) = run(&["--quality", "fast", "--certify", "none"]);
+    let (said, summary) = run(&["--quality", "fast"]);
     assert!(
         summary["gap_estimate"].is_null() && summary["relative_gap"].is_null() && !said.contains("optimum"),
         "{said}"

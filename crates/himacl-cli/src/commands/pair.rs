@@ -112,8 +112,9 @@ pub(crate) struct PairArgs {
     /// How to tell how far the result is from the optimum at most. `proof`, or the flag alone: `dual_bound` and `relative_gap` in
     /// summary.json, and the potentials that prove it in potentials.npy (float32: those of x, then those of y). `sampled`: an
     /// estimate from random rows, `gap_estimate` in summary.json, unless the solve itself has proved a bound; `sampled:ROWS` looks at so
-    /// many. `none`: only what the solve itself has proved. hiref and exact.
-    #[arg(long, value_name = "HOW", num_args = 0..=1, default_value = "sampled", default_missing_value = "proof")]
+    /// many. `none`: only what the solve itself has proved. The estimate is of what the prices at hand can show: beyond some 16,384 points a side
+    /// it is far above the truth as yet. hiref and exact.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_value = "none", default_missing_value = "proof")]
     certify: Certify,
 
     /// Write the solver's state every so often, so that --resume can go on from it after a crash; hiref and exact.

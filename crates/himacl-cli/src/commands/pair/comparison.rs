@@ -132,7 +132,7 @@ pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -
         ("--tolerance", tolerance.is_some(), iterative),
         ("--warm-start", args.warm_start.is_some(), hierarchy),
         ("--quality", args.quality != Quality::default(), hierarchy),
-        ("--certify", args.certify != Certify::Sampled(None), hierarchy),
+        ("--certify", args.certify != Certify::No, hierarchy),
         ("--checkpoint-every", args.checkpoint_every.total_cmp(&CHECKPOINT_SECONDS).is_ne(), hierarchy),
     ];
     for (flag, given, owners) in flags {
