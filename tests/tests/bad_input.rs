@@ -192,9 +192,13 @@ fn folders_whose_files_disagree() {
     refused(&scratch, &set, &good, &[], &["holds `img_emb`, `text_emb`", "--x-key"]);
     refused(&scratch, &set, &good, &["--x-key", "audio"], &["but no `audio`"]);
     scratch.npy("set/img_emb/img_emb_1.npy", &[vec![0.0; 5]]);
+    let lacking = ["do not belong together", "`text_emb` has no shard 1"];
+    refused(&scratch, &scratch.arg("set/img_emb"), &good, &[], &lacking);
+    scratch.npy("set/text_emb/text_emb_1.npy", &cloud(1, 1));
     refused(&scratch, &scratch.arg("set/img_emb"), &good, &[], &["img_emb_1.npy` has 5 coordinates, expected 2"]);
     fs::create_dir(scratch.path("set/metadata")).unwrap();
-    refused(&scratch, &scratch.arg("set/text_emb"), &good, &[], &["metadata_0.parquet` does not exist"]);
     fs::write(scratch.path("set/metadata/metadata_0.parquet"), b"not parquet").unwrap();
+    refused(&scratch, &scratch.arg("set/text_emb"), &good, &[], &["`metadata` has no shard 1"]);
+    fs::write(scratch.path("set/metadata/metadata_1.parquet"), b"not parquet").unwrap();
     refused(&scratch, &scratch.arg("set/text_emb"), &good, &[], &["parquet file `", "metadata_0.parquet`"]);
 }

@@ -194,7 +194,12 @@ impl Embeddings {
 
     /// All files that the embeddings and their metadata are read from.
     pub fn files(&self) -> Vec<PathBuf> {
-        self.shards.iter().map(Shard::path).chain(self.metadata_files.iter().map(PathBuf::as_path)).map(Path::to_path_buf).collect()
+        self.shards
+            .iter()
+            .map(Shard::path)
+            .chain(self.metadata_files.iter().map(PathBuf::as_path))
+            .map(Path::to_path_buf)
+            .collect()
     }
 
     /// All values as f32, `(n * d,)`, row-major.
