@@ -7,6 +7,7 @@ use himacl::hub::HubError;
 use himacl::readers::ReadError;
 use himacl::train::{EncoderTrainingError, RecipeError};
 use himacl::{EncodeError, Error};
+use std::path::Path;
 
 const HINT: &str = "\nhint: ";
 
@@ -64,7 +65,9 @@ fn of_encode(error: &EncodeError) -> Option<String> {
         EncodeError::Hub(HubError::Network { .. }) => {
             "check the network, or HF_ENDPOINT; where there is none, copy the files and name their folder with --local"
         }
-        EncodeError::Hub(HubError::NoWeights { found, .. }) if found.iter().any(|name| !name.ends_with(".onnx")) => {
+        EncodeError::Hub(HubError::NoWeights { found, .. })
+            if found.iter().any(|name| Path::new(name).extension().is_none_or(|extension| extension != "onnx")) =>
+        {
             "convert them with safetensors' convert.py, and name the folder with --local"
         }
         EncodeError::Hub(HubError::NoLocalFile { repo, .. }) => {

@@ -465,11 +465,8 @@ fn row_list(set: &Path, rows: &[BadRow], total: usize) -> String {
     let name = |BadRow { path, row }: &BadRow| {
         if path == set { format!("row {row}") } else { format!("row {row} of `{}`", path.display()) }
     };
-    let mut list = rows.iter().map(name).collect::<Vec<_>>().join(", ");
-    if rows.len() < total {
-        list.push_str(&format!(" and {} more", total - rows.len()));
-    }
-    list
+    let list = rows.iter().map(name).collect::<Vec<_>>().join(", ");
+    if rows.len() < total { format!("{list} and {} more", total - rows.len()) } else { list }
 }
 
 #[cfg(test)]

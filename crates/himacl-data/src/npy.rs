@@ -339,11 +339,11 @@ mod tests {
 
     #[test]
     fn every_kind_of_number_in_every_order_is_read() {
+        /// The bytes of a number, the most significant last.
+        type Encode = fn(f32) -> Vec<u8>;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.npy");
         let expected = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0_f32];
-        // The bytes of a number, the most significant last.
-        type Encode = fn(f32) -> Vec<u8>;
         let kinds: [(&str, Encode); 11] = [
             ("f2", |value| f16::from_f32(value).to_le_bytes().to_vec()),
             ("f4", |value| value.to_le_bytes().to_vec()),

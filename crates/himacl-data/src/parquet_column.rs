@@ -73,7 +73,7 @@ impl ParquetColumn {
     fn first_length(&self) -> Result<usize, Error> {
         let mut length = 0;
         self.each_batch(1, |lists| {
-            if lists.len() > 0 && !lists.is_null(0) {
+            if !lists.is_empty() && !lists.is_null(0) {
                 length = list_at(lists, 0).map_or(0, |list| list.len());
             }
             Ok(false)

@@ -69,7 +69,7 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "PATH")]
     y: PathBuf,
 
-    /// The array, tensor or column to take from X, where it has several, or img_emb or text_emb of a folder.
+    /// The array, tensor or column to take from X, where it has several, or `img_emb` or `text_emb` of a folder.
     #[arg(long, value_name = "NAME")]
     x_key: Option<String>,
 

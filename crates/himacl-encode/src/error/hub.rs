@@ -1,6 +1,6 @@
 //! Why something cannot be had from the Hub.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why something cannot be had from the Hub.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -200,7 +200,7 @@ fn others(found: &[String]) -> String {
     if found.is_empty() {
         return String::new();
     }
-    let only_onnx = found.iter().all(|name| name.ends_with(".onnx"));
+    let only_onnx = found.iter().all(|name| Path::new(name).extension().is_some_and(|extension| extension == "onnx"));
     let hint = if only_onnx {
         "ONNX is not read; take the repository that it was exported from"
     } else {

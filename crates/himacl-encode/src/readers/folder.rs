@@ -116,9 +116,10 @@ impl FolderReader {
             .filter(|(ending, (_, path))| Format::of(path).is_ok() && *ending != ".json" && *ending != ".txt")
             .map(|(ending, (_, path))| format!("'{}/*{ending}'", path.parent().unwrap_or(Path::new("")).display()))
             .collect();
-        let hint = match patterns.is_empty() {
-            true => "expected pictures, or captions in .txt and .json files".to_owned(),
-            false => format!("give files by a pattern: {}", patterns.join(" or ")),
+        let hint = if patterns.is_empty() {
+            "expected pictures, or captions in .txt and .json files".to_owned()
+        } else {
+            format!("give files by a pattern: {}", patterns.join(" or "))
         };
         let wanted = if self.options.modality.has_image() { "pictures" } else { "captions" };
         ReadError::Folder { path: self.root.clone(), wanted, found, hint }

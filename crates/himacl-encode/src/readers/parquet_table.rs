@@ -217,11 +217,15 @@ fn holds_text(kind: &DataType) -> bool {
 
 fn holds_images(kind: &DataType) -> bool {
     match kind {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View => true,
         DataType::Struct(fields) => {
             fields.iter().any(|field| field.name() == "bytes" && holds_images(field.data_type()))
         }
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => holds_images(values),
         _ => false,
     }

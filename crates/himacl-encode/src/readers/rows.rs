@@ -44,7 +44,7 @@ impl Rows {
                 None => Ok(None),
                 Some(Err(reason)) => Ok(Some(Err(reason))),
                 Some(Ok(line)) if line.is_empty() => continue,
-                Some(Ok(line)) if self.delimiter == '\t' => self.tsv_row(line).map(Some),
+                Some(Ok(line)) if self.delimiter == '\t' => self.tsv_row(&line).map(Some),
                 Some(Ok(line)) => self.csv_row(&line).map(Some),
             };
         }
@@ -103,12 +103,12 @@ impl Rows {
     }
 
     /// Many a tsv is written without regard for quotes: one that is not answered before the next tab is text.
-    fn tsv_row(&mut self, first: String) -> Result<Result<Vec<String>, String>, Error> {
-        match tsv_fields(&first, false) {
+    fn tsv_row(&mut self, first: &str) -> Result<Result<Vec<String>, String>, Error> {
+        match tsv_fields(first, false) {
             Tsv::Row(row) => return Ok(Ok(row)),
             Tsv::Open | Tsv::Apart => {}
         }
-        let (begin, mut text, mut taken) = (self.lines.number, first.clone(), Vec::<Line>::new());
+        let (begin, mut text, mut taken) = (self.lines.number, first.to_owned(), Vec::<Line>::new());
         while taken.len() < QUOTED_LINES && text.len() < QUOTED_BYTES {
             let Some(line) = self.lines.next_line(RECORD_BYTES)? else {
                 if self.width > 1 && !taken.is_empty() {
@@ -128,7 +128,7 @@ impl Rows {
             }
         }
         self.lines.give_back(taken.into_iter());
-        Ok(match tsv_fields(&first, true) {
+        Ok(match tsv_fields(first, true) {
             Tsv::Row(row) => Ok(row),
             Tsv::Open | Tsv::Apart => Err(format!("line {begin}: a quoted field does not end")),
         })

@@ -110,7 +110,7 @@ impl Member {
             Content::Link(target) => Err(io::Error::other(format!("a link to `{target}`, which is not before it"))),
             Content::Refused(why) => Err(io::Error::other(why.to_string())),
         };
-        Ok(content.map_err(Error::io("read", &archive.path))?)
+        content.map_err(Error::io("read", &archive.path))
     }
 }
 

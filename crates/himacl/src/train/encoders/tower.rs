@@ -69,8 +69,8 @@ impl Tower {
         match self {
             Self::Image(encoder) => {
                 let image = sample.image.as_ref().ok_or("no picture")?;
-                let pixels = image.decode_with(|_, image| encoder.preprocess(&image))?;
-                Ok(Item::Pixels(pixels.map_err(|error| error.to_string())?))
+                let prepare = |image| encoder.preprocess(&image).map_err(|error| error.to_string());
+                Ok(Item::Pixels(image.decode_with(|_, image| prepare(image))??))
             }
             Self::Text(encoder) => {
                 let caption = sample.caption.as_ref().ok_or("no caption")?;
