@@ -94,7 +94,7 @@ impl Serialize for Seconds {
 /// Writes `summary.json`: last, since its presence tells that the rest is complete.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Json`] for a value that JSON cannot hold.
+/// [`himacl::data::Error::Io`]; [`himacl::data::Error::Json`] for a value that JSON cannot hold.
 pub fn write_summary(output: &OutputDir, summary: &impl Serialize) -> Result<(), Error> {
     Ok(write_json(&output.file(SUMMARY), summary)?)
 }
@@ -102,7 +102,7 @@ pub fn write_summary(output: &OutputDir, summary: &impl Serialize) -> Result<(),
 /// Writes `config.toml`, the resolved configuration.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::ConfigWrite`] for a value that TOML cannot hold.
+/// [`himacl::data::Error::Io`]; [`himacl::data::Error::ConfigWrite`] for a value that TOML cannot hold.
 pub fn write_config(output: &OutputDir, config: &impl Serialize) -> Result<(), Error> {
     Ok(write_text(&output.file("config.toml"), &toml::to_string(config)?)?)
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 /// ends where the last of them does.
 ///
 /// # Errors
-/// [`HubError::Weights`], [`Error::Io`].
+/// [`HubError::Weights`], [`himacl_data::Error::Io`].
 pub fn check_weights(path: &Path) -> Result<(), Error> {
     let damaged = |problem: String| Error::from(HubError::Weights { path: path.to_path_buf(), problem });
     let file = File::open(path).map_err(Error::io("read", path))?;

@@ -80,7 +80,7 @@ impl Hub {
     /// and while an answer is waited for; what has come is kept.
     ///
     /// # Errors
-    /// [`HubError`] as its variants say; [`Error::Io`] for the cache.
+    /// [`HubError`] as its variants say; [`himacl_data::Error::Io`] for the cache.
     pub fn fetch(
         &self,
         repo: &str,

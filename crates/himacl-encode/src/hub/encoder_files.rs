@@ -114,7 +114,7 @@ impl Files {
 /// The files of an encoder in a folder of the user's, by the names they have in `repo`; weights are checked.
 ///
 /// # Errors
-/// [`HubError::NoLocalFile`], [`HubError::Weights`], [`Error::Io`].
+/// [`HubError::NoLocalFile`], [`HubError::Weights`], [`himacl_data::Error::Io`].
 pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapshot, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
     // What the user's own folder has not, the encoder has not.

@@ -145,7 +145,7 @@ impl Transfer<'_> {
 /// SHA-256 of the content of files, one after the other, in hexadecimal.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`himacl_data::Error::Io`].
 pub fn files_sha256(paths: &[impl AsRef<Path>]) -> Result<String, Error> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; BUFFER_BYTES];

@@ -56,7 +56,7 @@ impl Dataset {
     /// Opens files of one format, in the order given; reads the first one's head.
     ///
     /// # Errors
-    /// [`ReadError`]: no file, an unknown format, files of several formats, missing columns; [`Error::Io`].
+    /// [`ReadError`]: no file, an unknown format, files of several formats, missing columns; [`himacl_data::Error::Io`].
     pub fn open(files: Vec<PathBuf>, options: ReadOptions) -> Result<Self, Error> {
         let Some(first) = files.first().cloned() else {
             return Err(ReadError::NoFiles { input: String::new() }.into());

@@ -14,7 +14,7 @@ pub(super) const FEWEST_ANCHORS: usize = 2;
 /// solve per direction.
 ///
 /// # Errors
-/// As [`Aligner::anchors`].
+/// As [`Aligner::anchors`](super::Aligner::anchors).
 pub fn anchors_only(
     source: &Tensor,
     target: &Tensor,

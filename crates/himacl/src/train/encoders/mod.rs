@@ -40,7 +40,7 @@ impl Encoders {
     /// `None` where encoders are frozen.
     ///
     /// # Errors
-    /// [`EncoderTrainingError`]; whatever the encoder's files and the dataset refuse.
+    /// [`EncoderTrainingError`](crate::train::EncoderTrainingError); whatever the encoder's files and the dataset refuse.
     pub fn open(
         recipe: &Recipe,
         data: &Dataset,
