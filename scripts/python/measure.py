@@ -61,7 +61,7 @@ def by_command(folder: Path) -> dict[str, float]:
         seconds = time.perf_counter() - began
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         summary = json.loads(Path(out, "o", "summary.json").read_text())
-    phases = {name: value for name, value in summary["seconds"].items() if name not in ("load", "write", "total") and value}
+    phases = {name: value for name, value in summary["seconds"].items() if name not in ("fingerprint", "load", "write", "total") and value}
     return {
         "solve": sum(phases.values()),
         "process": seconds,
