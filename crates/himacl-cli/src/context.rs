@@ -4,6 +4,7 @@ use super::args::GlobalArgs;
 use super::device::device_name;
 use super::printer::Printer;
 use crate::error::Error;
+use crate::report::Recorder;
 use candle_core::Device;
 
 /// The common options, resolved, and the one way to print.
@@ -15,13 +16,15 @@ pub struct Context {
     pub seed: Option<u64>,
     /// Worker threads of the global pool.
     pub threads: usize,
+    /// The command line as it was given, the program's name first.
+    pub command_line: Vec<String>,
     /// The only way to print.
     pub printer: Printer,
 }
 
 impl Context {
     /// Opens the device and starts the worker threads.
-    pub(crate) fn new(args: &GlobalArgs, printer: Printer) -> Result<Self, Error> {
+    pub(crate) fn new(args: &GlobalArgs, command_line: Vec<String>, printer: Printer) -> Result<Self, Error> {
         if let Some(threads) = args.threads.map(usize::from) {
             let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
             built.map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
@@ -30,7 +33,12 @@ impl Context {
         if let Some(note) = note {
             printer.info(&note);
         }
-        Ok(Self { device, seed: args.seed, threads: rayon::current_num_threads(), printer })
+        Ok(Self { device, seed: args.seed, threads: rayon::current_num_threads(), command_line, printer })
+    }
+
+    /// Starts the clock of a run's summary.
+    pub(crate) fn recorder(&self) -> Recorder {
+        Recorder::start(self.device_name(), self.threads, self.command_line.clone())
     }
 
     /// The device's name, as `--device` takes it.

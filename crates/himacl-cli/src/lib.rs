@@ -58,8 +58,9 @@ impl From<ExitStatus> for ExitCode {
 }
 
 /// Runs one command line, the program's name first, and says on stderr why it could not be done.
-pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> ExitStatus {
-    let cli = match Cli::try_parse_from(args) {
+pub fn run<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> ExitStatus {
+    let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(answer) => {
             // `--help` and `--version` come this way too, with status 0. A closed output is no reason to fail.
@@ -69,15 +70,16 @@ pub fn run<A: Into<OsString> + Clone>(args: impl IntoIterator<Item = A>) -> Exit
     };
     let printer = Printer::new(cli.global.progress, cli.global.quiet);
     printer.install_log(cli.global.log_level);
-    command(&cli, printer.clone()).unwrap_or_else(|error| {
+    let command_line = args.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    command(&cli, command_line, printer.clone()).unwrap_or_else(|error| {
         printer.error(&error);
         ExitStatus::Failed
     })
 }
 
-fn command(cli: &Cli, printer: Printer) -> Result<ExitStatus, Error> {
+fn command(cli: &Cli, command_line: Vec<String>, printer: Printer) -> Result<ExitStatus, Error> {
     interrupt::install();
-    let context = Context::new(&cli.global, printer)?;
+    let context = Context::new(&cli.global, command_line, printer)?;
     match &cli.command {
         Command::Encoders(args) => encoders::run(args, &context),
         Command::Download(args) => download::run(args, &context),

@@ -173,6 +173,14 @@ def test_refusals(clouds: tuple[np.ndarray, np.ndarray], change: dict, said: str
     assert isinstance(refused.value, ValueError) and isinstance(refused.value, himacl.Error)
 
 
+def test_a_copy_that_does_not_fit(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    # 2^46 numbers that are one: nothing but a copy takes memory.
+    huge = np.broadcast_to(np.float64(1.0), (2**36, 1024))
+    with pytest.raises(himacl.OutOfMemoryError, match=r"copy of x as float32 takes 262144\.00 GiB") as refused:
+        himacl.pair(huge, clouds[1])
+    assert isinstance(refused.value, MemoryError)
+
+
 def test_zero_rows_under_cosine(clouds: tuple[np.ndarray, np.ndarray]) -> None:
     x = clouds[0].copy()
     x[17] = 0

@@ -223,12 +223,21 @@ pub(crate) fn multiply(
     (rows, inner, columns): (usize, usize, usize),
     accumulate: bool,
 ) {
+    // Whether every entry of a matrix, whose first stride is from row to row, lies within `length` numbers.
+    let holds = |length: usize, (down, across): (isize, isize), height: usize, width: usize| {
+        let last = |steps: usize, stride: isize| steps.checked_sub(1)?.checked_mul(usize::try_from(stride).ok()?);
+        height == 0
+            || width == 0
+            || last(height, down).zip(last(width, across)).is_some_and(|(a, b)| a.saturating_add(b) < length)
+    };
     assert!(
-        left.len() >= rows * inner && right.len() >= inner * columns && out.len() >= rows * columns,
+        holds(left.len(), left_strides, rows, inner)
+            && holds(right.len(), right_strides, inner, columns)
+            && out.len() >= rows * columns,
         "matrix sizes"
     );
-    // SAFETY: the buffers hold at least the products of their shapes (asserted above), every caller's strides address
-    // them as dense row-major matrices or their transposes, and the output does not overlap the inputs.
+    // SAFETY: the strides lead to no entry outside of the buffers (asserted above), and the output, borrowed mutably, does
+    // not overlap the inputs.
     unsafe {
         gemm::gemm(
             rows,

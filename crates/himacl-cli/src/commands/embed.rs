@@ -3,7 +3,7 @@
 use crate::encoder_files::{RepoArgs, obtain};
 use crate::error::Error;
 use crate::interrupt;
-use crate::report::{Recorder, RunReport, write_config, write_summary};
+use crate::report::{RunReport, write_config, write_summary};
 use crate::{Context, ExitStatus};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
@@ -152,7 +152,7 @@ struct EmbedSummary<'a> {
 /// Runs the command.
 pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Error> {
     let printer = &context.printer;
-    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let mut recorder = context.recorder();
     let specs = args.repo.specs(&args.encoder)?;
     if !args.local.is_empty() && args.local.len() != specs.len() {
         return Err(Error::LocalFolders { got: args.local.len(), expected: specs.len() });

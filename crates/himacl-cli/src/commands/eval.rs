@@ -2,7 +2,7 @@
 
 use crate::args::existing;
 use crate::error::Error;
-use crate::report::{Figures, Recorder, WithReport, write_config, write_summary};
+use crate::report::{Figures, WithReport, write_config, write_summary};
 use crate::table;
 use crate::{Context, ExitStatus};
 use clap::Args;
@@ -63,7 +63,7 @@ struct Evaluation<'a> {
 
 /// Runs the command.
 pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let recorder = Recorder::start(context.device_name(), context.threads);
+    let recorder = context.recorder();
     let existing = existing(args.force, false);
     let output = args.output.as_deref().map(|folder| OutputDir::open(folder, "eval", existing)).transpose()?;
     if let Some(output) = &output {

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod comparison;
+mod comparison_run;
 mod config;
 mod names;
 mod results;
@@ -9,7 +10,7 @@ mod selection;
 
 use crate::args::OutputArgs;
 use crate::error::Error;
-use crate::report::{Recorder, available_memory, write_config};
+use crate::report::{available_memory, write_config};
 use crate::{Context, ExitStatus};
 use candle_core::{Device, Tensor};
 use checkpoint::Checkpoints;
@@ -221,7 +222,7 @@ impl From<Quality> for hiref_core::Quality {
 /// Runs the command.
 pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Error> {
     let printer = &context.printer;
-    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let mut recorder = context.recorder();
 
     // All that can be refused is refused before work starts or anything is written.
     let mut output = OutputDir::open(&args.output.output, "pair", args.output.existing())?;
@@ -283,7 +284,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     if let Some(comparison) = &config.comparison {
         let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
-        let status = comparison::run(comparison, &files, recorder, context)?;
+        let status = comparison_run::run(comparison, &files, recorder, context)?;
         return if status == ExitStatus::Done {
             output.finish().map(|()| status).map_err(Error::from)
         } else {

@@ -2,7 +2,7 @@
 
 use crate::args::existing;
 use crate::error::Error;
-use crate::report::{Recorder, RunFigures, TrainSummary, WithReport};
+use crate::report::{RunFigures, TrainSummary, WithReport};
 use crate::table;
 use crate::{Context, ExitStatus, TrainProgress};
 use clap::Args;
@@ -70,7 +70,7 @@ fn quoted(word: &str) -> String {
 
 /// Runs the command.
 pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let mut recorder = context.recorder();
     let mut file = RecipeFile::read(&args.config, &args.set, context.seed)?;
     if let ([problem], [seed]) = (&file.problems[..], &file.problems[0].recipe.seeds()[..]) {
         // A single run has the folder to itself, and its settings there: with its seed, not with a list of one.
@@ -225,7 +225,7 @@ fn one_run(recipe: &Recipe, data: &Dataset, folder: &Path, title: &str, context:
     }
     fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
     write_text(&folder.join(CONFIG), &toml::to_string(recipe)?)?;
-    let mut recorder = Recorder::start(context.device_name(), context.threads);
+    let mut recorder = context.recorder();
     let progress = TrainProgress::new(&context.printer, title);
     let Some(outcome) = train::run(recipe, data, folder, &progress)? else { return Ok(None) };
     let seconds = outcome.seconds.clone();

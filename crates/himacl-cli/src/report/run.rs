@@ -45,14 +45,15 @@ pub struct Seconds(Vec<(&'static str, Option<f64>)>);
 pub struct Recorder {
     device: String,
     threads: usize,
+    command_line: Vec<String>,
     started: Instant,
     seconds: Seconds,
 }
 
 impl Recorder {
-    /// Starts the clock; `device` is the device's name.
-    pub fn start(device: String, threads: usize) -> Self {
-        Self { device, threads, started: Instant::now(), seconds: Seconds::default() }
+    /// Starts the clock; `device` is the device's name, `command_line` what was given, the program's name first.
+    pub fn start(device: String, threads: usize, command_line: Vec<String>) -> Self {
+        Self { device, threads, command_line, started: Instant::now(), seconds: Seconds::default() }
     }
 
     /// Runs `work` and notes its wall time as that of `phase`.
@@ -77,7 +78,7 @@ impl Recorder {
             versions: Versions { himacl: env!("CARGO_PKG_VERSION") },
             device: self.device.clone(),
             threads: self.threads,
-            command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
+            command_line: self.command_line.clone(),
             seconds: self.seconds.clone(),
             total_seconds: self.started.elapsed().as_secs_f64(),
             peak_rss_bytes: peak_rss_bytes(),
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn phases_keep_their_order_and_add_up() {
-        let mut recorder = Recorder::start("cpu".to_owned(), 2);
+        let mut recorder = Recorder::start("cpu".to_owned(), 2, Vec::new());
         assert_eq!(recorder.time("write", || 7), 7);
         recorder.note("load", Some(1.0));
         recorder.note("load", Some(0.5));

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn figures_are_found_among_the_rest() {
-        let report = Recorder::start("cpu".to_owned(), 2).report();
+        let report = Recorder::start("cpu".to_owned(), 2, Vec::new()).report();
         let text = serde_json::to_string(&WithReport { report, found: &run(4, 0.5) }).unwrap();
         assert_eq!(RunFigures::read(&text).unwrap(), run(4, 0.5));
     }

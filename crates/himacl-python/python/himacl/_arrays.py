@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._errors import InputError
+from ._errors import InputError, OutOfMemoryError
 
 log = logging.getLogger("himacl")
 
@@ -66,15 +66,27 @@ def as_rows(value: Any, name: str) -> NDArray[Any]:
         if array.flags.c_contiguous and array.flags.aligned:
             return array
         log.info("%s is not in C order: copying it", name)
-        return np.ascontiguousarray(array)
+        return _copied(array, array.dtype, name)
     kind = array.dtype.kind
     if kind not in "fiub" or array.dtype.itemsize > 16:
         raise InputError(f"{name} has type {array.dtype}, expected numbers: float16, float32, float64, bfloat16 or integers")
     log.info("%s is %s: copying it to float32", name, array.dtype)
     with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(array, dtype=np.float32)
+        rows = _copied(array, np.dtype(np.float32), name)
     _refuse_overflow(array, rows, name)
     return rows
+
+
+def _copied(array: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    """A C-ordered copy of another type."""
+    try:
+        return np.ascontiguousarray(array, dtype=dtype)
+    except MemoryError as error:
+        size = array.size * dtype.itemsize / 2**30
+        raise OutOfMemoryError(
+            f"a copy of {name} as {dtype} takes {size:.2f} GiB, which cannot be had\n"
+            f"hint: hand it over as float32 or float16 in C order, which is read where it lies"
+        ) from error
 
 
 def _hint(array: NDArray[Any], name: str) -> str:

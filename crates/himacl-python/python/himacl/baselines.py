@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import _himacl
 from ._arrays import as_rows, as_weights
+from ._errors import InputError
 from ._pair import Cost, Pairing, _seed, _threads, pair
 from ._progress import Progress, listener
 
@@ -80,44 +81,51 @@ def _solve(
     solver: str,
     x: Any,
     y: Any,
-    cost: str,
-    params: dict[str, Any],
+    a: Any,
+    b: Any,
     *,
-    a: Any = None,
-    b: Any = None,
-    seed: int = 0,
+    cost: str = "sqeuclidean",
+    rounding_seed: int = 0,
     threads: int | None = None,
     progress: Progress = None,
+    **settings: Any,
 ) -> Coupling:
     rows = (as_rows(x, "x"), as_rows(y, "y"))
     weights = (as_weights(a, "a", len(rows[0])), as_weights(b, "b", len(rows[1])))
-    given = {name: value for name, value in params.items() if value is not None}
+    given = {name: value for name, value in settings.items() if value is not None}
     found = _himacl.baseline(
-        *rows, cost, solver, json.dumps(given), *weights, _seed(seed), _threads(threads), listener(progress)
+        *rows, cost, solver, json.dumps(given), *weights, _seed(rounding_seed), _threads(threads), listener(progress)
     )
     return Coupling(found, rows[1])
 
 
 def sinkhorn(
-    x: Any,
-    y: Any,
-    a: Any = None,
-    b: Any = None,
-    epsilon: float | None = None,
-    *,
-    cost: Cost = "sqeuclidean",
-    max_iterations: int | None = None,
-    tolerance: float | None = None,
-    time_limit: float | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress = None,
-    **settings: Any,
+    x: Any, y: Any, a: Any = None, b: Any = None, epsilon: float | None = None, *, seed: int = 0, **settings: Any
 ) -> Coupling:
     """Entropic optimal transport.
 
-    ``epsilon`` is the regularisation in units of the cost; a twentieth of the mean cost by default. Further settings:
-    ``epsilon_start``, ``epsilon_decay``, ``storage``.
+    Parameters
+    ----------
+    x, y : array, shapes (n, d) and (m, d)
+        The points.
+    a, b : array, shapes (n,) and (m,), optional
+        Weights, any positive numbers; uniform by default.
+    epsilon : float, optional
+        The regularisation in units of the cost; a twentieth of the mean cost by default.
+    seed : int
+        Seed of the rounding's ties.
+    **settings
+        ``cost``, ``threads`` and ``progress`` as for :func:`himacl.pair`; ``max_iterations``, ``tolerance`` (of the marginals),
+        ``time_limit`` in seconds, ``epsilon_start``, ``epsilon_decay``, ``storage``.
+
+    Returns
+    -------
+    Coupling
+
+    Raises
+    ------
+    InputError
+        Weights of another length or not positive; a setting outside its range or of another name.
 
     Examples
     --------
@@ -126,120 +134,51 @@ def sinkhorn(
     >>> himacl.baselines.sinkhorn(x, x + 0.1, epsilon=0.01).y_of_x
     array([0, 1, 2])
     """
-    params = {
-        "epsilon": epsilon,
-        "max_iterations": max_iterations,
-        "tolerance": tolerance,
-        "time_limit": time_limit,
-        **settings,
-    }
-    return _solve("sinkhorn", x, y, cost, params, a=a, b=b, seed=seed, threads=threads, progress=progress)
+    return _solve("sinkhorn", x, y, a, b, epsilon=epsilon, rounding_seed=seed, **settings)
 
 
-def progot(
-    x: Any,
-    y: Any,
-    a: Any = None,
-    b: Any = None,
-    *,
-    num_steps: int | None = None,
-    epsilon: float | None = None,
-    max_iterations: int | None = None,
-    tolerance: float | None = None,
-    time_limit: float | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress = None,
-    **settings: Any,
-) -> Coupling:
-    """Progressive entropic optimal transport (ProgOT), for the squared Euclidean cost."""
-    params = {
-        "num_steps": num_steps,
-        "epsilon": epsilon,
-        "max_iterations": max_iterations,
-        "tolerance": tolerance,
-        "time_limit": time_limit,
-        **settings,
-    }
-    return _solve("progot", x, y, "sqeuclidean", params, a=a, b=b, seed=seed, threads=threads, progress=progress)
+def progot(x: Any, y: Any, a: Any = None, b: Any = None, *, seed: int = 0, **settings: Any) -> Coupling:
+    """Progressive entropic optimal transport (ProgOT), for the squared Euclidean cost.
+
+    Arguments as of :func:`sinkhorn`; settings besides: ``num_steps``, ``pace``, ``alphas``, ``epsilons``.
+    """
+    return _solve("progot", x, y, a, b, rounding_seed=seed, **settings)
 
 
 def low_rank(
-    x: Any,
-    y: Any,
-    a: Any = None,
-    b: Any = None,
-    rank: int | None = None,
-    *,
-    cost: Cost = "sqeuclidean",
-    max_iterations: int | None = None,
-    tolerance: float | None = None,
-    time_limit: float | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress = None,
-    **settings: Any,
+    x: Any, y: Any, a: Any = None, b: Any = None, rank: int | None = None, *, seed: int = 0, **settings: Any
 ) -> Coupling:
-    """Low-rank optimal transport with an optimised inner marginal (LOT)."""
-    params = _low_rank_params(x, y, rank, max_iterations, tolerance, time_limit, seed, settings)
-    return _solve("lot", x, y, cost, params, a=a, b=b, seed=seed, threads=threads, progress=progress)
+    """Low-rank optimal transport with an optimised inner marginal (LOT).
+
+    Arguments as of :func:`sinkhorn`; ``rank`` is the number of co-clusters, 40 or the points of the smaller side by default.
+    Settings besides: ``step``, ``least_mass``; ``tolerance`` is the relative change of the cost.
+    """
+    return _of_rank("lot", x, y, a, b, rank, seed, settings)
 
 
 def frlc(
-    x: Any,
-    y: Any,
-    a: Any = None,
-    b: Any = None,
-    rank: int | None = None,
-    *,
-    cost: Cost = "sqeuclidean",
-    max_iterations: int | None = None,
-    tolerance: float | None = None,
-    time_limit: float | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress = None,
-    **settings: Any,
+    x: Any, y: Any, a: Any = None, b: Any = None, rank: int | None = None, *, seed: int = 0, **settings: Any
 ) -> Coupling:
-    """Low-rank optimal transport with a latent coupling (FRLC)."""
-    params = _low_rank_params(x, y, rank, max_iterations, tolerance, time_limit, seed, settings)
-    return _solve("frlc", x, y, cost, params, a=a, b=b, seed=seed, threads=threads, progress=progress)
+    """Low-rank optimal transport with a latent coupling (FRLC).
+
+    Arguments as of :func:`low_rank`; ``inner_penalty`` in place of ``least_mass``.
+    """
+    return _of_rank("frlc", x, y, a, b, rank, seed, settings)
 
 
-def _low_rank_params(
-    x: Any,
-    y: Any,
-    rank: int | None,
-    max_iterations: int | None,
-    tolerance: float | None,
-    time_limit: float | None,
-    seed: int,
-    settings: dict[str, Any],
-) -> dict[str, Any]:
-    return {
-        "rank": min(40, len(x), len(y)) if rank is None else rank,
-        "max_iterations": max_iterations,
-        "tolerance": tolerance,
-        "time_limit": time_limit,
-        "seed": _seed(seed),
-        **settings,
-    }
-
-
-def minibatch(
-    x: Any,
-    y: Any,
-    batch_size: int | None = None,
-    *,
-    cost: Cost = "sqeuclidean",
-    time_limit: float | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    progress: Progress = None,
+def _of_rank(
+    solver: str, x: Any, y: Any, a: Any, b: Any, rank: int | None, seed: int, settings: dict[str, Any]
 ) -> Coupling:
-    """Random batches, each paired exactly: what flow matching does within its training batches."""
-    params = {"batch_size": batch_size, "time_limit": time_limit, "seed": _seed(seed)}
-    return _solve("minibatch", x, y, cost, params, seed=seed, threads=threads, progress=progress)
+    rank = min(40, len(x), len(y)) if rank is None else rank
+    return _solve(solver, x, y, a, b, rank=rank, seed=_seed(seed), rounding_seed=seed, **settings)
+
+
+def minibatch(x: Any, y: Any, batch_size: int | None = None, *, seed: int = 0, **settings: Any) -> Coupling:
+    """Random batches, each paired exactly: what flow matching does within its training batches.
+
+    ``batch_size`` is the most points of a side in one batch; settings as of :func:`sinkhorn`, but for its own.
+    """
+    return _solve("minibatch", x, y, None, None, batch_size=batch_size, seed=_seed(seed), rounding_seed=seed, **settings)
 
 
 def exact(
@@ -260,8 +199,6 @@ def exact(
     >>> himacl.baselines.exact(x, x[::-1]).y_of_x
     array([2, 1, 0])
     """
-    from ._errors import InputError
-
     limit, sides = 16_384, (len(x), len(y))
     if max(sides) > limit:
         raise InputError(f"the exact solver takes at most {limit} points a side, got {sides[0]} and {sides[1]}\nhint: himacl.pair(quality=\"best\")")
