@@ -151,7 +151,9 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
         Termination::Interrupted => "interrupted: go on with --resume",
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
-    let distance = distance_from_optimum(solved).map_or(String::new(), |line| format!("\n{line}"));
+    let unknown = "how far from the optimum is not known: --certify proves it, in O(n m d) time";
+    let distance = distance_from_optimum(solved).or_else(|| (!solved.exact).then(|| unknown.to_owned()));
+    let distance = distance.map_or(String::new(), |line| format!("\n{line}"));
     format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){distance}\nwritten to {}", folder.display())
 }
 
