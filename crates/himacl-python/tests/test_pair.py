@@ -214,6 +214,9 @@ def test_folders_go_both_ways(clouds: tuple[np.ndarray, np.ndarray], tmp_path: P
     assert himacl.load(tmp_path / "warm").mean_cost == ours.mean_cost
     with pytest.raises(OSError, match="not empty"):
         ours.save(tmp_path / "ours")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError):
+        ours.save(tmp_path / "file" / "below")
     with pytest.raises(OSError, match="not a finished pairing"):
         himacl.load(tmp_path)
     assert sorted(path.name for path in (tmp_path / "ours").iterdir()) == [

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,28 +137,20 @@ def _rounded_down(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.where(rounded > values, np.nextafter(rounded, np.float32(-np.inf)), rounded).astype(np.float32)
 
 
-def _write(path: Path, content: Any) -> None:
+def _write(path: Path, content: Callable[[IO[bytes]], Any]) -> None:
     """A file that appears whole or not at all."""
+    temporary = path.with_name(f".himacl-{path.name}-{secrets.token_hex(8)}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".himacl-", suffix=".tmp", dir=path.parent)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "xb") as file:
                 content(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o666 & ~_umask())
             os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise FileError(f"cannot write `{path}`: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def load(folder: str | os.PathLike[str]) -> Pairing:
@@ -276,8 +269,10 @@ def pair(
     >>> x = rng.normal(size=(1000, 8)).astype(np.float32)
     >>> order = rng.permutation(1000)
     >>> result = himacl.pair(x, x[order], certify=True)
-    >>> bool((order[result.y_of_x] == np.arange(1000)).all()), result.mean_cost, result.gap == 0.0 or result.lower_bound
-    (True, 0.0, ...)
+    >>> result.mean_cost
+    0.0
+    >>> bool((order[result.y_of_x] == np.arange(1000)).all())
+    True
     """
     rows = (as_rows(x, "x"), as_rows(y, "y"))
     params = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
