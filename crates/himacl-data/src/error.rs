@@ -281,6 +281,16 @@ pub enum Error {
         /// The first shard.
         reference: PathBuf,
     },
+    /// A value does not fit the type that a column has over all files.
+    #[error("column `{column}` of `{}` has values that {kind}, its type over all files, cannot hold\nhint: write all files with one type", path.display())]
+    Rounding {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The type of the column over all files.
+        kind: String,
+    },
     /// A parquet file cannot be read or written.
     #[error("parquet file `{}`: {source}{}", path.display(), parquet_hint(source))]
     Parquet {

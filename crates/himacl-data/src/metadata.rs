@@ -2,7 +2,8 @@
 
 use crate::error::Error;
 use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -21,47 +22,38 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Checks that the files can be read and go together, without reading their rows: columns, types, compression.
+    /// Checks that the files can be read and go together: columns, types, compression. Reads the first row of each file, and
+    /// all rows where types differ, since values decide then whether one type holds them.
     ///
     /// # Errors
     /// As [`Self::read`].
     pub(crate) fn check(paths: &[PathBuf]) -> Result<(), Error> {
-        common_schema(paths)?;
+        let Some(schema) = common_schema(paths)? else { return Ok(()) };
         for path in paths {
-            // The first row brings to light what the footer does not tell: an unknown compression, a broken page.
-            let first = open(path)?.with_batch_size(1).build().map_err(Error::parquet(path))?.next();
-            first.transpose().map_err(|error: ArrowError| Error::parquet(path)(error.into()))?;
+            let rows = if open(path)?.schema().fields() == schema.fields() { 1 } else { usize::MAX };
+            // A first row brings to light what the footer does not tell: an unknown compression, a broken page.
+            each_batch(path, &schema, rows, |_| ())?;
         }
         Ok(())
     }
 
     /// Reads parquet files that follow one another.
     ///
-    /// A column that is missing everywhere in one file (of type null) takes the type it has in the others.
+    /// Columns of one name take a type that holds the values of all files (`common_type`): files that are written one by one have
+    /// other types where values are missing.
     ///
     /// # Errors
-    /// [`Error::Parquet`] for an unreadable file, [`Error::Columns`] where they have not all the same columns.
+    /// [`Error::Parquet`] for an unreadable file, [`Error::Columns`] where they have not all the same columns or no type holds one,
+    /// [`Error::Rounding`] where a value would change in that type.
     pub(crate) fn read(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
         let Some(schema) = common_schema(paths)? else { return Ok(None) };
-        let mut all = Self { schema, batches: Vec::new(), starts: Vec::new(), num_rows: 0 };
+        let mut all = Self { schema: schema.clone(), batches: Vec::new(), starts: Vec::new(), num_rows: 0 };
         for path in paths {
-            let wrong = |error: ArrowError| Error::parquet(path)(error.into());
-            for batch in open(path)?.with_batch_size(65_536).build().map_err(Error::parquet(path))? {
-                let batch = batch.map_err(wrong)?;
-                let typed = batch.columns().iter().zip(all.schema.fields()).map(|(column, field)| {
-                    let absent = column.data_type() == &DataType::Null && field.data_type() != &DataType::Null;
-                    if absent { new_null_array(field.data_type(), column.len()) } else { column.clone() }
-                });
-                let batch = RecordBatch::try_new_with_options(
-                    all.schema.clone(),
-                    typed.collect(),
-                    &RecordBatchOptions::new().with_row_count(Some(batch.num_rows())),
-                );
-                let batch = batch.map_err(wrong)?;
+            each_batch(path, &schema, usize::MAX, |batch| {
                 all.starts.push(all.num_rows);
                 all.num_rows += batch.num_rows();
                 all.batches.push(batch);
-            }
+            })?;
         }
         Ok(Some(all))
     }
@@ -125,7 +117,60 @@ fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
     ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))
 }
 
-/// The columns that all files have; a column may be of type null where it has another type in other files.
+/// Hands over the first `rows` rows of a file, in batches of the columns of `schema`.
+fn each_batch(path: &Path, schema: &SchemaRef, rows: usize, mut take: impl FnMut(RecordBatch)) -> Result<(), Error> {
+    let wrong = |error: ArrowError| Error::parquet(path)(error.into());
+    let builder = open(path)?.with_batch_size(rows.min(65_536)).with_limit(rows);
+    for batch in builder.build().map_err(Error::parquet(path))? {
+        let batch = batch.map_err(wrong)?;
+        let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+            convert(column, field.data_type()).ok_or_else(|| Error::Rounding {
+                path: path.to_path_buf(),
+                column: field.name().clone(),
+                kind: field.data_type().to_string(),
+            })
+        });
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns = columns.collect::<Result<_, Error>>()?;
+        take(RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(wrong)?);
+    }
+    Ok(())
+}
+
+/// A type that holds the values of two: null with anything; whole numbers of any width (i64); whole numbers with others (f64, as
+/// pandas has a column of whole numbers of which some are missing); texts of any kind, categories included.
+fn common_type(a: &DataType, b: &DataType) -> Option<DataType> {
+    let is_plain = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_text = |kind: &DataType| match kind {
+        DataType::Dictionary(_, values) => is_plain(values),
+        kind => is_plain(kind),
+    };
+    match (a, b) {
+        (a, b) if a == b => Some(a.clone()),
+        (DataType::Null, other) | (other, DataType::Null) => Some(other.clone()),
+        (a, b) if is_text(a) && is_text(b) => Some(DataType::LargeUtf8),
+        (a, b) if a.is_integer() && b.is_integer() => Some(DataType::Int64),
+        (a, b) if a.is_numeric() && b.is_numeric() => Some(DataType::Float64),
+        _ => None,
+    }
+}
+
+/// A column in a common type; none if a value would change.
+fn convert(column: &ArrayRef, kind: &DataType) -> Option<ArrayRef> {
+    if column.data_type() == kind {
+        return Some(column.clone());
+    }
+    // What a type cannot hold is refused so; but whole numbers beyond 2^53 become rounded reals.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let converted = cast_with_options(column, kind, &options).ok()?;
+    if column.data_type().is_integer() && kind == &DataType::Float64 {
+        let back = cast_with_options(&converted, column.data_type(), &options).ok()?;
+        return (back.as_ref() == column.as_ref()).then_some(converted);
+    }
+    Some(converted)
+}
+
+/// The columns that all files have, in types that hold the values of all.
 fn common_schema(paths: &[PathBuf]) -> Result<Option<SchemaRef>, Error> {
     let Some(reference) = paths.first() else { return Ok(None) };
     let first = open(reference)?.schema().clone();
@@ -143,12 +188,8 @@ fn common_schema(paths: &[PathBuf]) -> Result<Option<SchemaRef>, Error> {
         }
         for (field, own) in fields.iter_mut().zip(schema.fields()) {
             let (kind, own_kind) = (field.data_type().clone(), own.data_type());
-            if field.name() != own.name()
-                || (kind != *own_kind && kind != DataType::Null && *own_kind != DataType::Null)
-            {
-                return Err(differ());
-            }
-            let kind = if kind == DataType::Null { own_kind.clone() } else { kind };
+            let common = if field.name() == own.name() { common_type(&kind, own_kind) } else { None };
+            let kind = common.ok_or_else(differ)?;
             let nullable = field.is_nullable() || own.is_nullable() || *own_kind == DataType::Null;
             *field = field.clone().with_data_type(kind).with_nullable(nullable);
         }

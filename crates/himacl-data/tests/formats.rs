@@ -1,8 +1,11 @@
 //! Sets of embeddings as people have them: each is read as the same rows, or refused by name.
 
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder};
-use arrow_array::types::Int32Type;
-use arrow_array::{Array, ArrayRef, DictionaryArray, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int32Type, Int64Type};
+use arrow_array::{
+    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, NullArray, RecordBatch, StringArray,
+};
 use himacl_data::{Embeddings, Error, write_like, write_npy_f16, write_npy_f32};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
@@ -276,11 +279,34 @@ fn metadata_of_every_kind_are_read_and_checked_at_once() {
 
     let kinds: DictionaryArray<Int32Type> = vec!["x"].into_iter().collect();
     parquet(&path(2), vec![("caption", Arc::new(kinds))], Compression::SNAPPY);
-    let set = Embeddings::open(folder.path(), None).unwrap();
+    let metadata = Embeddings::open(folder.path(), None).unwrap().metadata().unwrap().unwrap();
+    assert_eq!(metadata.text_column("caption").unwrap(), [None, Some("a cat".to_owned()), Some("x".to_owned())]);
+
+    // What pandas writes: whole numbers, of which one shard lacks some.
+    let write = |widths: [ArrayRef; 3]| {
+        for (shard, width) in widths.into_iter().enumerate() {
+            parquet(&path(shard), vec![("width", width)], Compression::SNAPPY);
+        }
+        Embeddings::open(folder.path(), None).unwrap()
+    };
+    let whole = |value: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![value])) };
+    let real: ArrayRef = Arc::new(Float64Array::from(vec![None]));
+    let short: ArrayRef = Arc::new(Int32Array::from(vec![7]));
+    let metadata = write([whole(640), real.clone(), short.clone()]).metadata().unwrap().unwrap();
+    let taken = metadata.take(&[0, 1, 2]).unwrap();
+    assert_eq!(taken[0].as_primitive::<Float64Type>().iter().collect::<Vec<_>>(), [Some(640.0), None, Some(7.0)]);
+    let metadata = write([whole(1 << 60), short, whole(2)]).metadata().unwrap().unwrap();
+    assert_eq!(metadata.take(&[0, 1]).unwrap()[0].as_primitive::<Int64Type>().values(), &[1 << 60, 7]);
+    let set = write([whole(3), real, whole((1 << 60) + 1)]);
+    assert!(matches!(set.check_metadata(), Err(Error::Rounding { .. })), "a number would be rounded");
+    let set = write([whole(1), caption.clone(), whole(2)]);
     assert!(matches!(set.check_metadata(), Err(Error::Columns { .. })));
+
+    for shard in 0..3 {
+        parquet(&path(shard), vec![("caption", caption.clone())], Compression::SNAPPY);
+    }
     let mut file = File::options().write(true).open(path(1)).unwrap();
     file.write_all(b"PAR1 and then something else").unwrap();
-    parquet(&path(2), vec![("caption", caption)], Compression::SNAPPY);
     let set = Embeddings::open(folder.path(), None).unwrap();
     assert!(matches!(set.check_metadata(), Err(Error::Parquet { .. })));
 }
