@@ -38,10 +38,14 @@ print(json.dumps({"solve": seconds, "processor": time.process_time() - processor
 
 
 def clouds(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two draws of one mixture of ten normal distributions."""
+    """A half-moon and an S-curve in the plane; else two draws of one normal distribution."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(size=(10, d)) * 3
-    return tuple((centres[rng.integers(0, 10, n)] + rng.normal(size=(n, d))).astype(np.float32) for _ in range(2))  # type: ignore[return-value]
+    if d != 2:
+        return tuple(rng.normal(size=(n, d)).astype(np.float32) for _ in range(2))  # type: ignore[return-value]
+    moon, curve = rng.uniform(0, np.pi, n), rng.uniform(-1.5 * np.pi, 1.5 * np.pi, n)
+    x = np.stack([np.cos(moon), np.sin(moon)], axis=1)
+    y = np.stack([np.sin(curve), np.sign(curve) * (np.cos(curve) - 1)], axis=1)
+    return tuple((side + 0.05 * rng.normal(size=(n, 2))).astype(np.float32) for side in (x, y))  # type: ignore[return-value]
 
 
 def by_package(folder: Path) -> dict[str, float]:
@@ -74,7 +78,7 @@ def by_command(folder: Path) -> dict[str, float]:
 def main() -> None:
     """Measures all sets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     rows = []
