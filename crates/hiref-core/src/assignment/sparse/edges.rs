@@ -42,6 +42,25 @@ impl CandidateEdges {
         self.columns[range.clone()].iter().copied().zip(self.costs[range].iter().copied())
     }
 
+    /// The rows among whose candidates each column is, with the costs.
+    pub(crate) fn transposed(&self, num_columns: usize) -> Self {
+        let mut offsets = vec![0; num_columns + 1];
+        self.columns.iter().for_each(|&column| offsets[column as usize + 1] += 1);
+        for column in 0..num_columns {
+            offsets[column + 1] += offsets[column];
+        }
+        let mut free = offsets.clone();
+        let (mut rows, mut costs) = (vec![0; self.len()], vec![0.0; self.len()]);
+        for row in 0..self.num_rows() as u32 {
+            for (column, cost) in self.of(row) {
+                let at = &mut free[column as usize];
+                (rows[*at], costs[*at]) = (row, cost);
+                *at += 1;
+            }
+        }
+        Self { offsets, columns: rows, costs }
+    }
+
     /// The same with more columns of each row and their costs, `(n, k)`, and with its partner, `(n,)`.
     pub(crate) fn with(&self, (columns, costs): (&[u32], &[f64]), (partner, partner_cost): (&[u32], &[f64])) -> Self {
         let width = columns.len() / self.num_rows();

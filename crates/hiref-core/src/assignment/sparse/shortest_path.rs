@@ -1,10 +1,8 @@
 //! Shortest augmenting paths over candidate edges, from prices and a pairing that are nearly optimal.
 
 use super::edges::CandidateEdges;
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use super::frontier::{FREE, Frontier};
 
-const FREE: u32 = u32::MAX;
 /// Passes in which free rows take their best column from its owner, before paths are searched.
 const BIDDING_ROUNDS: usize = 4;
 /// Displacements in a row that one such pass follows.
@@ -12,29 +10,6 @@ const LONGEST_CHAIN: usize = 64;
 const ROWS_BETWEEN_QUESTIONS: usize = 64;
 /// Or so many columns reached.
 const REACHED_BETWEEN_QUESTIONS: usize = 1 << 18;
-
-/// A column waiting to be reached, nearest first, ties by index.
-struct Waiting {
-    distance: f64,
-    column: u32,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Waiting {}
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Waiting {
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.distance.total_cmp(&self.distance).then(other.column.cmp(&self.column))
-    }
-}
 
 /// Finds the assignment of least cost over candidate edges, among which each row's present partner must be; updates
 /// `y_of_x` and the column prices `g`, `(m,)`. Afterwards every row is tight: `c_ij - g_j` is least, among its candidates, at
@@ -84,62 +59,6 @@ struct Search<'a> {
     frontier: Frontier,
     /// Columns reached by the present search, with their distances.
     tree: Vec<(u32, f64)>,
-}
-
-/// Distances of the present search.
-struct Frontier {
-    distance: Vec<f64>,
-    predecessor: Vec<u32>,
-    touched: Vec<u32>,
-    heap: BinaryHeap<Waiting>,
-}
-
-impl Frontier {
-    fn new(len: usize) -> Self {
-        Self {
-            distance: vec![f64::INFINITY; len],
-            predecessor: vec![FREE; len],
-            touched: Vec::new(),
-            heap: BinaryHeap::new(),
-        }
-    }
-
-    fn relax(&mut self, column: u32, through: f64, row: u32) {
-        let distance = &mut self.distance[column as usize];
-        if through < *distance {
-            if *distance == f64::INFINITY {
-                self.touched.push(column);
-            }
-            *distance = through;
-            self.predecessor[column as usize] = row;
-            self.heap.push(Waiting { distance: through, column });
-        }
-    }
-
-    /// The nearest column not reached before, and its distance.
-    fn next(&mut self) -> (u32, f64) {
-        loop {
-            let Some(Waiting { distance, column }) = self.heap.pop() else {
-                unreachable!("the present partners are candidates, so a free column is always within reach");
-            };
-            if distance <= self.distance[column as usize] {
-                return (column, distance);
-            }
-        }
-    }
-
-    /// No later path to the column is shorter.
-    fn close(&mut self, column: u32) {
-        self.distance[column as usize] = f64::NEG_INFINITY;
-    }
-
-    fn clear(&mut self) {
-        for &column in &self.touched {
-            self.distance[column as usize] = f64::INFINITY;
-        }
-        self.touched.clear();
-        self.heap.clear();
-    }
 }
 
 impl<'a> Search<'a> {
@@ -243,7 +162,9 @@ impl<'a> Search<'a> {
                     self.frontier.relax(column, through, row);
                 }
             }
-            let (column, distance) = self.frontier.next();
+            let Some((column, distance)) = self.frontier.next() else {
+                unreachable!("the present partners are candidates, so a free column is always within reach");
+            };
             let owner = self.row_of_column[column as usize];
             if owner == FREE {
                 break (column, distance);
@@ -265,7 +186,7 @@ impl<'a> Search<'a> {
         let count = self.tree.len();
         let mut column = sink;
         loop {
-            let row = self.frontier.predecessor[column as usize];
+            let row = self.frontier.predecessor(column);
             self.row_of_column[column as usize] = row;
             let next = std::mem::replace(&mut self.column_of_row[row as usize], column);
             if row == free_row {
