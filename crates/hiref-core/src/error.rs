@@ -242,6 +242,99 @@ pub enum Error {
         /// The cost that it is defined for.
         expected: CostKind,
     },
+    /// A matrix of costs is empty, or its rows are not whole.
+    #[error("there are {values} costs, expected at least one row of {columns}, and whole rows")]
+    CostShape {
+        /// Costs found.
+        values: usize,
+        /// Costs of a row.
+        columns: usize,
+    },
+    /// A cost is no number.
+    #[error(
+        "the cost matrix has the value `{value}` at row {row}, column {column}, expected numbers\n\
+         hint: positive infinity stands for a pair that may not be"
+    )]
+    CostValue {
+        /// Row of the first offending value.
+        row: usize,
+        /// Column of the first offending value.
+        column: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A candidate pair's cost is not finite.
+    #[error(
+        "candidate {position}, x {x} with y {y}, has the cost `{cost}`, expected a finite number\n\
+         hint: leave out pairs that may not be"
+    )]
+    CandidateCost {
+        /// Position in the list.
+        position: usize,
+        /// Its x.
+        x: u32,
+        /// Its y.
+        y: u32,
+        /// The cost.
+        cost: f64,
+    },
+    /// A listed pair names an item that there is not.
+    #[error("pair {position} of the list has the {side} index {index}, expected one below {limit}")]
+    PairOutOfRange {
+        /// Position in the list.
+        position: usize,
+        /// The side in question.
+        side: Side,
+        /// The index.
+        index: u64,
+        /// Items of that side.
+        limit: usize,
+    },
+    /// A list that should have an entry for each item of a side has another length.
+    #[error("there are {got} {what} for `{side}`, expected {expected} (one for each of its items)")]
+    ItemCount {
+        /// What is listed.
+        what: &'static str,
+        /// The side in question.
+        side: Side,
+        /// Entries found.
+        got: usize,
+        /// Items of that side.
+        expected: usize,
+    },
+    /// Two settings contradict each other.
+    #[error("`{first}` and `{second}` cannot be had together\nhint: choose one of them")]
+    NotTogether {
+        /// One of them.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+    /// More pairs are asked for than there can be.
+    #[error("{wanted} pairs are asked for, there can be {most} at most (the places of the smaller side)")]
+    TooManyPairs {
+        /// Pairs asked for.
+        wanted: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Not all items that must be paired can be.
+    #[error(
+        "no matching pairs all that must be paired: {items} {side} items ({}{}) need {wanted} places, and all their candidates together have \
+         {places}\nhint: give them more candidates, or let items stay single", list(first), if *items > first.len() { ", …" } else { "" }
+    )]
+    NoMatching {
+        /// The side in question.
+        side: Side,
+        /// Items that are in each other's way.
+        items: usize,
+        /// Partners that they need together.
+        wanted: usize,
+        /// Partners that there are for them.
+        places: usize,
+        /// The first of them.
+        first: Vec<u32>,
+    },
     /// The interface was asked to stop before any coupling existed.
     #[error("interrupted before a first coupling existed")]
     Interrupted,
@@ -288,8 +381,16 @@ impl Error {
             | Self::WarmStartMismatch { .. }
             | Self::BrokenWarmStart { .. }
             | Self::Weight { .. }
-            | Self::MarginalLength { .. } => ErrorKind::Input,
+            | Self::MarginalLength { .. }
+            | Self::CostShape { .. }
+            | Self::CostValue { .. }
+            | Self::CandidateCost { .. }
+            | Self::PairOutOfRange { .. }
+            | Self::ItemCount { .. }
+            | Self::NoMatching { .. } => ErrorKind::Input,
             Self::Parameter { .. }
+            | Self::NotTogether { .. }
+            | Self::TooManyPairs { .. }
             | Self::RankTooLarge { .. }
             | Self::UnsupportedCost { .. }
             | Self::MarginalsNotTaken { .. } => ErrorKind::Parameter,
@@ -298,4 +399,8 @@ impl Error {
             Self::Tensor(_) | Self::Device(_) => ErrorKind::Device,
         }
     }
+}
+
+fn list(items: &[u32]) -> String {
+    items.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -30,6 +30,7 @@ pub mod error;
 mod geometry;
 mod hiref;
 pub mod marginals;
+pub mod matching;
 pub mod math;
 pub mod mean_cost;
 mod ops;

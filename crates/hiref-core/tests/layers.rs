@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate, lowest first.
-const CRATE: [&str; 19] = [
+const CRATE: [&str; 20] = [
     "rng",
     "math",
     "ops",
@@ -23,10 +23,11 @@ const CRATE: [&str; 19] = [
     "refine",
     "device",
     "hiref",
+    "matching",
     "pair",
 ];
 /// Those of the larger folders.
-const FOLDERS: [(&str, &[&str]); 4] = [
+const FOLDERS: [(&str, &[&str]); 5] = [
     ("assignment", &["dense", "sparse"]),
     ("pricing", &["candidates", "tree", "tiles", "pricer", "align", "rounds"]),
     (
@@ -52,6 +53,7 @@ const FOLDERS: [(&str, &[&str]); 4] = [
             "solve",
         ],
     ),
+    ("matching", &["params", "costs", "rounds", "output", "given", "points", "groups"]),
     ("device", &["points", "pricing", "blocks"]),
 ];
 

@@ -29,12 +29,12 @@ pub fn exact_assignment(x: &[f32], y: &[f32], dimension: usize, cost: Cost) -> A
     let mut y_of_x = vec![UNMATCHED; n];
     if n <= m {
         let matrix: Vec<f64> = (0..n * m).map(|at| between(at / m, at % m)).collect();
-        for (i, j) in hungarian(&matrix, n, m).into_iter().enumerate() {
+        for (i, j) in exact_of_matrix(&matrix, n, m).into_iter().enumerate() {
             y_of_x[i] = j as u32;
         }
     } else {
         let matrix: Vec<f64> = (0..n * m).map(|at| between(at % n, at / n)).collect();
-        for (j, i) in hungarian(&matrix, m, n).into_iter().enumerate() {
+        for (j, i) in exact_of_matrix(&matrix, m, n).into_iter().enumerate() {
             y_of_x[i] = j as u32;
         }
     }
@@ -43,11 +43,11 @@ pub fn exact_assignment(x: &[f32], y: &[f32], dimension: usize, cost: Cost) -> A
     Assignment { y_of_x, mean_cost }
 }
 
-/// The column of each row in an optimal assignment of all `rows <= columns` rows; `matrix` is `(rows, columns)`.
+/// The column of each row in an optimal assignment of all `rows <= columns` rows; `matrix` is `(rows, columns)`, finite.
 ///
 /// Rows enter one by one; each lengthens the matching along a shortest path in reduced costs. Index 0 of the working
 /// arrays is a virtual column that holds the entering row.
-fn hungarian(matrix: &[f64], rows: usize, columns: usize) -> Vec<usize> {
+pub fn exact_of_matrix(matrix: &[f64], rows: usize, columns: usize) -> Vec<usize> {
     let mut row_price = vec![0.0_f64; rows + 1];
     let mut column_price = vec![0.0_f64; columns + 1];
     let mut row_at = vec![0_usize; columns + 1];
@@ -126,7 +126,7 @@ mod tests {
             let matrix: Vec<f64> = (0..rows * columns)
                 .map(|_| if case % 2 == 0 { rng.random_range(-1.0..1.0) } else { f64::from(rng.random_range(0..4)) })
                 .collect();
-            let found = hungarian(&matrix, rows, columns);
+            let found = exact_of_matrix(&matrix, rows, columns);
             let mut distinct = found.clone();
             distinct.sort_unstable();
             distinct.dedup();

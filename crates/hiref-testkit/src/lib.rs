@@ -15,7 +15,7 @@ pub mod check;
 pub mod cost;
 pub mod problems;
 
-pub use assignment::{Assignment, exact_assignment};
+pub use assignment::{Assignment, exact_assignment, exact_of_matrix};
 pub use check::{Claim, Verified, assert_relative, check_coupling};
 pub use cost::Cost;
 pub use problems::Instance;

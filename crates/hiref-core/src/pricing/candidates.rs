@@ -24,28 +24,33 @@ pub(crate) fn lowered(value: f64, cost: f64, d: usize) -> f64 {
 }
 
 /// The `width` least values seen so far, by rising order.
-pub(super) struct Least {
+pub(crate) struct Least {
     width: usize,
     entries: Vec<(f64, u32)>,
 }
 
 impl Least {
-    pub(super) fn new(width: usize) -> Self {
+    pub(crate) fn new(width: usize) -> Self {
         Self { width, entries: Vec::with_capacity(width + 1) }
     }
 
-    pub(super) fn clear(&mut self) {
+    /// How many values are kept.
+    pub(crate) fn width(&self) -> usize {
+        self.width
+    }
+
+    pub(crate) fn clear(&mut self) {
         self.entries.clear();
     }
 
     /// A value at least as large as this would not be kept.
     #[inline(always)]
-    pub(super) fn threshold(&self) -> f64 {
+    pub(crate) fn threshold(&self) -> f64 {
         if self.entries.len() < self.width { f64::INFINITY } else { self.entries[self.width - 1].0 }
     }
 
     #[inline(always)]
-    pub(super) fn offer(&mut self, value: f64, column: u32) {
+    pub(crate) fn offer(&mut self, value: f64, column: u32) {
         if value >= self.threshold() {
             return;
         }
@@ -54,7 +59,7 @@ impl Least {
         self.entries.truncate(self.width);
     }
 
-    pub(super) fn entries(&self) -> &[(f64, u32)] {
+    pub(crate) fn entries(&self) -> &[(f64, u32)] {
         &self.entries
     }
 }
