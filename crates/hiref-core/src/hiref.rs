@@ -114,6 +114,7 @@ impl Hiref {
         let control = Control::start(observer, self.params.time_limit);
         let (x, y) = (problem.x().rows(), problem.y().rows());
         let supports = Supports::new(x.view(), y.view(), problem.cost());
+        let supports = Supports { restrictions: problem.restrictions(), ..supports };
         let params = &self.params;
         let fresh = matches!(stage, Stage::Cold | Stage::Warm(_));
         if fresh && suits_direct_search(supports, params) {

@@ -41,6 +41,7 @@ mod pricing;
 pub mod problem;
 pub mod refine;
 pub mod report;
+mod restrictions;
 pub mod rng;
 
 pub use control::StopFlag;

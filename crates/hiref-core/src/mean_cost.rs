@@ -30,7 +30,13 @@ pub fn mean_cost(problem: &Problem<'_>, permutation: &Permutation) -> f64 {
     let pairs: Vec<(usize, usize)> = permutation.pairs().collect();
     let partial: Vec<f64> = pairs
         .par_chunks(CHUNK)
-        .map(|chunk| chunk.iter().map(|&(i, j)| problem.cost().between(&x.row(i), &y.row(j))).sum())
+        .map(|chunk| {
+            let between = |&(i, j): &(usize, usize)| {
+                let cost = problem.cost().between(&x.row(i), &y.row(j));
+                problem.restrictions().map_or(cost, |limits| limits.apply(i as u32, j as u32, cost))
+            };
+            chunk.iter().map(between).sum()
+        })
         .collect();
     partial.iter().sum::<f64>() / pairs.len() as f64
 }

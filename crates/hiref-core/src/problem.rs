@@ -4,6 +4,7 @@ use crate::cost::CostKind;
 use crate::error::{Error, Side};
 use crate::marginals::Marginals;
 use crate::points::{PointCloud, Points};
+use crate::restrictions::Restrictions;
 
 /// Two point sets of the same space and a cost between them, checked: finite, non-empty, of one dimension, on one device.
 ///
@@ -16,6 +17,7 @@ pub struct Problem<'a> {
     y: PointCloud<'a>,
     cost: CostKind,
     marginals: Option<Marginals>,
+    restrictions: Option<Restrictions>,
 }
 
 impl<'a> Problem<'a> {
@@ -45,7 +47,7 @@ impl<'a> Problem<'a> {
                 cloud.check_size(side)?;
             }
         }
-        Ok(Self { x, y, cost, marginals: None })
+        Ok(Self { x, y, cost, marginals: None, restrictions: None })
     }
 
     /// The same supports with other masses; for the solvers that take them.
@@ -55,6 +57,16 @@ impl<'a> Problem<'a> {
     pub fn with_marginals(self, marginals: Marginals) -> Result<Self, Error> {
         marginals.check_sizes(self.x.num_points(), self.y.num_points())?;
         Ok(Self { marginals: Some(marginals), ..self })
+    }
+
+    /// The same supports with restricted costs.
+    pub(crate) fn restricted(self, restrictions: Restrictions) -> Self {
+        Self { restrictions: Some(restrictions), ..self }
+    }
+
+    /// What restricts the costs, if anything does.
+    pub(crate) fn restrictions(&self) -> Option<&Restrictions> {
+        self.restrictions.as_ref()
     }
 
     /// The source support, `(n, d)`.
@@ -89,6 +101,7 @@ impl<'a> Problem<'a> {
     #[must_use]
     pub fn turned(&self) -> Self {
         let marginals = self.marginals.as_ref().map(Marginals::turned);
-        Self { x: self.y.clone(), y: self.x.clone(), cost: self.cost, marginals }
+        let restrictions = self.restrictions.as_ref().map(Restrictions::turned);
+        Self { x: self.y.clone(), y: self.x.clone(), cost: self.cost, marginals, restrictions }
     }
 }

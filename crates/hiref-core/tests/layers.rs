@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of the crate, lowest first.
-const CRATE: [&str; 20] = [
+const CRATE: [&str; 21] = [
     "rng",
     "math",
     "ops",
@@ -14,6 +14,7 @@ const CRATE: [&str; 20] = [
     "control",
     "points",
     "marginals",
+    "restrictions",
     "problem",
     "permutation",
     "mean_cost",
@@ -53,7 +54,7 @@ const FOLDERS: [(&str, &[&str]); 5] = [
             "solve",
         ],
     ),
-    ("matching", &["params", "costs", "rounds", "output", "given", "points", "groups"]),
+    ("matching", &["params", "costs", "rounds", "output", "given", "hierarchy", "groups", "points"]),
     ("device", &["points", "pricing", "blocks"]),
 ];
 

@@ -87,6 +87,36 @@ impl CostTile {
         }
     }
 
+    /// Makes of every cost what `restricted(i, j, cost)` says; `own(i)` is the cost of row i with column i, `None` for a stand-in. O(s²).
+    ///
+    /// Costs are whole for it, so that no column term is left: what is restricted has no outliers.
+    pub(crate) fn restrict(
+        &mut self,
+        own: impl Fn(usize) -> Option<f64>,
+        restricted: impl Fn(usize, usize, f64) -> f64,
+    ) {
+        let size = self.y_norms.len();
+        self.row_extent.clear();
+        self.row_gap.clear();
+        for (i, row) in self.product.chunks_exact_mut(size).enumerate() {
+            let (mut extent, mut gap) = (0.0_f64, f64::INFINITY);
+            if let Some(own) = own(i) {
+                let (kept, whole) = (restricted(i, i, own), own - self.column_terms[i]);
+                for (j, (value, term)) in row.iter_mut().zip(&self.column_terms).enumerate().filter(|&(j, _)| j != i) {
+                    *value = restricted(i, j, *value + term + whole) - kept;
+                    extent = extent.max(value.abs());
+                    // What is restricted to one value is the same in any type.
+                    gap = if *value == 0.0 { gap } else { gap.min(value.abs()) };
+                }
+            } else {
+                row.fill(0.0);
+            }
+            self.row_extent.push(extent);
+            self.row_gap.push(if gap.is_finite() { gap } else { f64::MAX });
+        }
+        self.column_terms.fill(0.0);
+    }
+
     /// What was taken from each column, `(s,)`: potentials of the tile plus this are potentials of the cost.
     pub(crate) fn column_terms(&self) -> &[f64] {
         &self.column_terms
@@ -261,6 +291,31 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_restricted_tile_is_the_restricted_cost() {
+        let mut rng = stream(4, &[]);
+        let (size, dimension) = (8, 3);
+        let mut points = || (0..size * dimension).map(|_| rng.random_range(-1.0..1.0_f32) + 3.0).collect::<Vec<f32>>();
+        let (x, y) = (points(), points());
+        for cost in CostKind::ALL {
+            let row = |i: usize| (i != 2).then(|| &x[i * dimension..][..dimension]);
+            let mut tile = CostTile::default();
+            tile.compute(cost, dimension, (0..size).map(row), y.chunks_exact(dimension));
+            let whole = |i: usize, j: usize| row(i).map(|x| cost.between(x, &y[j * dimension..][..dimension]));
+            let cap = whole(0, 1).unwrap();
+            let restricted = |i: usize, j: usize, cost: f64| if (i, j) == (3, 3) { 100.0 } else { cost.min(cap) };
+            tile.restrict(|i| whole(i, i), restricted);
+            for i in 0..size {
+                let c = |j: usize| whole(i, j).map_or(0.0, |cost| restricted(i, j, cost));
+                for j in 0..size {
+                    let (got, expected) = (tile.at(i, j), c(j) - c(i));
+                    assert!((got - expected).abs() < 1e-12, "{cost} ({i}, {j}): {got} against {expected}");
+                }
+            }
+            assert!(tile.column_terms().iter().all(|&term| term == 0.0) && tile.extent() > 1.0);
         }
     }
 

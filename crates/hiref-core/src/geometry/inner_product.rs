@@ -56,7 +56,7 @@ pub(crate) struct InnerProductGeometry<'a> {
 impl<'a> InnerProductGeometry<'a> {
     /// Features of points with n <= m; O((n + m) d).
     pub(crate) fn new(supports: Supports<'a>) -> Self {
-        let Supports { x, y, cost } = supports;
+        let Supports { x, y, cost, .. } = supports;
         let (n, m) = (x.num_points(), y.num_points());
         let normalize = cost == CostKind::Cosine;
         let squared = matches!(cost, CostKind::SquaredEuclidean | CostKind::Euclidean);

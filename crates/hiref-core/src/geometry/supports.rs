@@ -2,6 +2,7 @@
 
 use crate::cost::CostKind;
 use crate::points::Rows;
+use crate::restrictions::Restrictions;
 use std::borrow::Cow;
 
 /// The points of a problem with n <= m, as the exact solves see them; x indices from n on stand for "no partner".
@@ -12,17 +13,19 @@ pub(crate) struct Supports<'a> {
     /// `(m, d)`
     pub(crate) y: Rows<'a>,
     pub(crate) cost: CostKind,
+    /// What the leaves and sweeps make of the costs; reduced costs are those without.
+    pub(crate) restrictions: Option<&'a Restrictions>,
 }
 
 impl<'a> Supports<'a> {
     /// Points on the host.
     pub(crate) fn new(x: Rows<'a>, y: Rows<'a>, cost: CostKind) -> Self {
-        Self { x, y, cost }
+        Self { x, y, cost, restrictions: None }
     }
 
     /// The same points with x and y exchanged.
     pub(crate) fn turned(self) -> Self {
-        Self { x: self.y, y: self.x, ..self }
+        Self { x: self.y, y: self.x, cost: self.cost, restrictions: None }
     }
 
     pub(crate) fn num_x(&self) -> usize {
@@ -52,6 +55,11 @@ impl<'a> Supports<'a> {
 
     /// The cost between two points, in f64.
     pub(crate) fn between(&self, i: u32, j: u32) -> f64 {
-        self.cost.between(&self.x_row(i), &self.y_row(j))
+        self.restricted(i, j, self.cost.between(&self.x_row(i), &self.y_row(j)))
+    }
+
+    /// What becomes of the cost of a pair.
+    pub(crate) fn restricted(&self, i: u32, j: u32, cost: f64) -> f64 {
+        self.restrictions.map_or(cost, |restrictions| restrictions.apply(i, j, cost))
     }
 }

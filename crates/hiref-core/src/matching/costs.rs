@@ -1,9 +1,9 @@
 //! Costs that are given: a matrix, or a list of candidate pairs.
 
-use super::params::Forbidden;
 use crate::assignment::sparse::CandidateEdges;
 use crate::error::{Error, Side};
 use crate::pricing::{Least, Pricing, lowered};
+use crate::restrictions::Forbidden;
 use rayon::prelude::*;
 
 /// Rows priced as one unit of work.
@@ -51,6 +51,11 @@ pub(crate) trait Costs: Sync {
             )
             .all(|done| done);
         complete.then_some(pricing)
+    }
+
+    /// `g_j = min_i (c_ij - f_i)`, `(m,)`, from below; `None` if `should_stop` said so, or where it is not to be had.
+    fn raise(&self, _column_of_row: &[u32], _f: &[f64], _should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Vec<f64>> {
+        None
     }
 
     /// Lists the columns of least reduced cost of a row; returns a number never above the least.
@@ -323,6 +328,10 @@ impl Costs for Allowed<'_> {
 
     fn lowest(&self) -> f64 {
         self.costs.lowest()
+    }
+
+    fn raise(&self, column_of_row: &[u32], f: &[f64], should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Vec<f64>> {
+        self.costs.raise(column_of_row, f, should_stop)
     }
 
     fn price(

@@ -2,12 +2,13 @@
 
 use super::costs::{Allowed, Candidates, CostRows, Costs};
 use super::output::{Kind, Matching, matching_of};
-use super::params::{Forbidden, MatchingParams, Rows};
-use super::rounds::{Enough, Rounds, Singles, Task};
-use crate::assignment::sparse::{CandidateEdges, FREE};
+use super::params::{MatchingParams, Rows};
+use super::rounds::{Enough, Rounds, Singles, Start, Task};
+use crate::assignment::sparse::CandidateEdges;
 use crate::control::Control;
 use crate::error::{Error, Side};
 use crate::report::{Observer, Phase, PhaseSeconds, Termination};
+use crate::restrictions::Forbidden;
 use std::time::Instant;
 
 /// The best matching under a matrix of costs, `(n, m)`, exactly; n and m may differ. Pairs whose cost is infinite may not be.
@@ -69,6 +70,9 @@ fn solve(
 ) -> Result<Matching, Error> {
     let (n, m) = (costs.num_rows(), costs.num_columns());
     params.check(n, m)?;
+    if params.groups.is_some() {
+        return Err(Error::NotTogether { first: "groups", second: "given costs" });
+    }
     let started = Instant::now();
     let control = Control::start(observer, None);
     let forbidden = Forbidden::new(params.forbidden.iter().copied());
@@ -82,7 +86,7 @@ fn solve(
             .collect::<Vec<_>>()
             .into_iter()
     }));
-    let mut rounds = Rounds::new(&task, vec![FREE; task.rows.len()], vec![0.0; m], &known);
+    let mut rounds = Rounds::new(&task, Start { known, ..Start::nothing(&task) });
     let finished = rounds.run(Enough { gap: 0.0, reach: usize::MAX }, control)?;
     let termination = if finished { Termination::Converged } else { control.reason() };
     let mut matching = matching_of(&task, rounds, kind, termination);

@@ -6,8 +6,11 @@
 
 mod costs;
 mod given;
+mod groups;
+mod hierarchy;
 mod output;
 mod params;
+mod points;
 mod rounds;
 
 pub use costs::{Candidates, CostRows};

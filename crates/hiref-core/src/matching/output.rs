@@ -29,7 +29,9 @@ pub struct Matching {
     /// Potentials of x and y that prove the bound, where there is one: `f_i + g_j <= c_ij` for all pairs that may be; with singles, `f` and `g` are at
     /// most half of `unmatched_cost`.
     pub potentials: Option<[Vec<f64>; 2]>,
-    /// Rounds of the exact solve.
+    /// Categories of x that y has none of, and the other way round, by rising number; their items are single.
+    pub lonely_groups: [Vec<u32>; 2],
+    /// Rounds of the exact solve; of categories, those of the largest.
     pub rounds: Vec<RoundReport>,
     /// Time spent.
     pub seconds: PhaseSeconds,
@@ -46,6 +48,19 @@ impl Matching {
     /// How far the objective is from the optimum at most, as a share of it, where that is proved.
     pub fn relative_gap(&self) -> Option<f64> {
         self.dual_bound.map(|bound| relative_gap(self.objective, bound))
+    }
+
+    /// Exchanges the sides.
+    pub(crate) fn turn(&mut self) {
+        let mut priced: Vec<([u32; 2], f64)> =
+            self.pairs.iter().map(|&[x, y]| [y, x]).zip(self.costs.iter().copied()).collect();
+        priced.sort_unstable_by_key(|&(pair, _)| pair);
+        (self.pairs, self.costs) = priced.into_iter().unzip();
+        self.sizes.reverse();
+        self.lonely_groups.reverse();
+        if let Some(potentials) = &mut self.potentials {
+            potentials.reverse();
+        }
     }
 
     /// Items of each side without a partner, by rising index.
@@ -112,6 +127,7 @@ pub(crate) fn matching_of(task: &Task<'_>, rounds: Rounds<'_>, kind: Kind, termi
         unmatched_cost: None,
         exact: rounds.optimal,
         potentials: None,
+        lonely_groups: [Vec::new(), Vec::new()],
         rounds: rounds.reports,
         seconds: PhaseSeconds::default(),
         termination,

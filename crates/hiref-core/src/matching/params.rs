@@ -1,7 +1,6 @@
 //! What a matching may look like.
 
 use crate::error::{Error, Side};
-use std::collections::HashMap;
 
 /// How many partners an item may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,7 +33,15 @@ impl Capacity {
         Ok(capacity.into_iter().map(|capacity| capacity.min(limit)).collect())
     }
 
-    /// Whether some item may have several partners, or none.
+    /// The capacities of some items.
+    pub(crate) fn of(&self, items: &[u32]) -> Self {
+        match self {
+            Self::Each(capacity) => Self::Each(items.iter().map(|&item| capacity[item as usize]).collect()),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether every item may have one partner.
     pub(crate) fn is_one(&self) -> bool {
         match self {
             Self::One | Self::All(1) => true,
@@ -58,12 +65,25 @@ pub struct MatchingParams {
     pub y_capacity: Capacity,
     /// Pairs `[x, y]` that may not be.
     pub forbidden: Vec<[u32; 2]>,
+    /// The category of each x and of each y: pairs are made inside categories only. Not with `num_pairs`.
+    pub groups: Option<[Vec<u32>; 2]>,
 }
 
 impl MatchingParams {
     /// Whether it is the plain problem: one to one, every item of the smaller side paired.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same seen from the other side.
+    pub(crate) fn turned(&self) -> Self {
+        Self {
+            x_capacity: self.y_capacity.clone(),
+            y_capacity: self.x_capacity.clone(),
+            forbidden: self.forbidden.iter().map(|&[x, y]| [y, x]).collect(),
+            groups: self.groups.as_ref().map(|[x, y]| [y.clone(), x.clone()]),
+            ..*self
+        }
     }
 
     /// Refuses settings outside their ranges, and those that contradict each other.
@@ -81,6 +101,16 @@ impl MatchingParams {
         if !self.x_capacity.is_one() && !self.y_capacity.is_one() {
             return Err(Error::NotTogether { first: "x_capacity", second: "y_capacity" });
         }
+        if let Some(groups) = &self.groups {
+            if self.num_pairs.is_some() {
+                return Err(Error::NotTogether { first: "groups", second: "num_pairs" });
+            }
+            for (side, labels, expected) in [(Side::X, &groups[0], n), (Side::Y, &groups[1], m)] {
+                if labels.len() != expected {
+                    return Err(Error::ItemCount { what: "categories", side, got: labels.len(), expected });
+                }
+            }
+        }
         for (position, &[x, y]) in self.forbidden.iter().enumerate() {
             for (side, index, limit) in [(Side::X, x, n), (Side::Y, y, m)] {
                 if index as usize >= limit {
@@ -89,43 +119,6 @@ impl MatchingParams {
             }
         }
         Ok(())
-    }
-}
-
-/// Pairs that may not be, as they are looked up.
-#[derive(Debug, Default)]
-pub(crate) struct Forbidden {
-    /// The columns that a row may not take, by rising index.
-    columns_of: HashMap<u32, Vec<u32>>,
-    /// Rows that have any, by rising index.
-    rows: Vec<u32>,
-}
-
-impl Forbidden {
-    pub(crate) fn new(pairs: impl Iterator<Item = [u32; 2]>) -> Self {
-        let mut columns_of: HashMap<u32, Vec<u32>> = HashMap::new();
-        pairs.for_each(|[row, column]| columns_of.entry(row).or_default().push(column));
-        for columns in columns_of.values_mut() {
-            columns.sort_unstable();
-            columns.dedup();
-        }
-        let mut rows: Vec<u32> = columns_of.keys().copied().collect();
-        rows.sort_unstable();
-        Self { columns_of, rows }
-    }
-
-    pub(crate) fn has(&self, row: u32, column: u32) -> bool {
-        self.of(row).binary_search(&column).is_ok()
-    }
-
-    /// The columns that a row may not take.
-    pub(crate) fn of(&self, row: u32) -> &[u32] {
-        // Most rows have none, and most problems no such rows.
-        if self.rows.is_empty() { &[] } else { self.columns_of.get(&row).map_or(&[], Vec::as_slice) }
-    }
-
-    pub(crate) fn rows(&self) -> &[u32] {
-        &self.rows
     }
 }
 

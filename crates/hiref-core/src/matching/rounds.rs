@@ -5,7 +5,7 @@ use super::params::Rows;
 use crate::assignment::sparse::{CandidateEdges, FREE, Unassigned, assign, rounding};
 use crate::control::Control;
 use crate::error::{Error, Side};
-use crate::pricing::{Least, relative_gap};
+use crate::pricing::{Least, Pricing, relative_gap};
 use crate::report::{Event, Phase, RoundReport};
 use std::time::Instant;
 
@@ -31,6 +31,34 @@ pub(crate) struct Task<'a> {
     pub(crate) rows: Rows,
     pub(crate) capacity: Vec<u32>,
     pub(crate) singles: Option<Singles>,
+}
+
+impl Task<'_> {
+    /// How many rows all columns take together.
+    pub(crate) fn num_places(&self) -> usize {
+        self.capacity.iter().map(|&capacity| capacity as usize).sum()
+    }
+}
+
+/// Where the rounds start.
+pub(crate) struct Start {
+    /// The column of each row, [`FREE`] where it has none; the number of columns stands for single.
+    pub(crate) column_of_row: Vec<u32>,
+    /// Prices of the columns.
+    pub(crate) g: Vec<f64>,
+    /// The price of being single, at most 0.
+    pub(crate) single_price: f64,
+    /// Candidates that are known already.
+    pub(crate) known: CandidateEdges,
+}
+
+impl Start {
+    /// Without prices, pairs or candidates.
+    pub(crate) fn nothing(task: &Task<'_>) -> Self {
+        let (rows, columns) = (task.rows.len(), task.costs.num_columns());
+        let known = CandidateEdges::empty(rows);
+        Self { column_of_row: vec![FREE; rows], g: vec![0.0; columns], single_price: 0.0, known }
+    }
 }
 
 /// A lower bound on the cost of every matching, and the potentials that prove it.
@@ -64,6 +92,8 @@ pub(crate) struct Rounds<'a> {
     /// The column of each row; the number of columns stands for single.
     pub(crate) column_of_row: Vec<u32>,
     pub(crate) g: Vec<f64>,
+    /// Whether columns and singles together take more rows than there are: prices are at most 0 then.
+    spare: bool,
     pub(crate) bound: Option<Bound>,
     pub(crate) reports: Vec<RoundReport>,
     pub(crate) optimal: bool,
@@ -71,23 +101,73 @@ pub(crate) struct Rounds<'a> {
 }
 
 impl<'a> Rounds<'a> {
-    /// From an assignment ([`FREE`] where there is none) and prices of the columns; `known` are candidates that are known already.
-    pub(crate) fn new(task: &'a Task<'a>, column_of_row: Vec<u32>, mut g: Vec<f64>, known: &CandidateEdges) -> Self {
+    pub(crate) fn new(task: &'a Task<'a>, start: Start) -> Self {
+        let Start { column_of_row, mut g, single_price, known } = start;
         let mut capacity = task.capacity.clone();
         let most = task.singles.map_or(0, |singles| singles.most);
         capacity.push(most);
+        g.push(single_price);
         let spare = capacity.iter().map(|&c| u64::from(c)).sum::<u64>() > task.rows.len() as u64;
         if spare {
             g.iter_mut().for_each(|g| *g = g.min(0.0));
         }
-        g.push(0.0);
         let single = task.costs.num_columns() as u32;
         let edges = CandidateEdges::of_rows((0..task.rows.len() as u32).map(|row| {
             let singles = task.singles.filter(|singles| singles.most > 0).map(|singles| (single, singles.cost));
             known.of(row).chain(singles).collect::<Vec<_>>().into_iter()
         }));
         let (bound, reports) = (None, Vec::new());
-        Self { task, capacity, edges, column_of_row, g, bound, reports, optimal: false, reached: 0 }
+        Self { task, capacity, edges, column_of_row, g, spare, bound, reports, optimal: false, reached: 0 }
+    }
+
+    /// Whether some row has no column yet.
+    pub(crate) fn has_free_rows(&self) -> bool {
+        self.column_of_row.contains(&FREE)
+    }
+
+    /// Proves a bound from the present prices where there is none yet, and raises it as far as the rows' potentials allow; `false` if something
+    /// asked to stop.
+    pub(crate) fn certify(&mut self, control: Control<'_>) -> bool {
+        let should_stop = || control.should_stop();
+        control.begin(Phase::Certify, 2);
+        if self.bound.is_none() && self.price(&should_stop).is_none() {
+            return false;
+        }
+        control.advance(Phase::Certify, 1);
+        let raised = self.raise(&should_stop);
+        control.advance(Phase::Certify, 1);
+        raised.is_some() || !control.should_stop()
+    }
+
+    /// The least reduced costs under the present prices, and the bound that they prove.
+    fn price(&mut self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Pricing> {
+        let task = self.task;
+        let columns = task.costs.num_columns();
+        let width = (2 * task.rows.most_copies()).clamp(CANDIDATES, MOST_CANDIDATES);
+        let partners = task.rows.of_items(&self.column_of_row);
+        let pricing = task.costs.price(&partners, &self.g[..columns], width, should_stop)?;
+        let single = task.singles.map_or(f64::INFINITY, |singles| singles.cost - self.g[columns]);
+        let row = |row: u32| pricing.floor[task.rows.item(row) as usize].min(single);
+        let f = (0..task.rows.len() as u32).map(row).collect();
+        self.offer(Bound::new(f, self.g.clone(), &self.capacity));
+        Some(pricing)
+    }
+
+    /// Raises the prices of the best bound as far as its rows' potentials allow.
+    fn raise(&mut self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
+        let Bound { f, g, .. } = self.bound.as_ref()?;
+        let task = self.task;
+        let partners = task.rows.of_items(&self.column_of_row);
+        // Items that take part in nothing have no potential.
+        let of_items = Some(task.rows.of_values(f)).filter(|f| f.iter().all(|f| f.is_finite()))?;
+        let mut raised = task.costs.raise(&partners, &of_items, should_stop)?;
+        raised.extend(g.last());
+        if self.spare {
+            raised.iter_mut().for_each(|g| *g = g.min(0.0));
+        }
+        let bound = Bound::new(f.clone(), raised, &self.capacity);
+        self.offer(bound);
+        Some(())
     }
 
     fn cost(&self, row: u32, column: u32) -> f64 {
@@ -115,7 +195,7 @@ impl<'a> Rounds<'a> {
             let going_on = self.round(enough, control)?;
             control.advance(Phase::Exact, 1);
             let Some((done, total)) = going_on else {
-                return if self.column_of_row.contains(&FREE) { Err(Error::Interrupted) } else { Ok(false) };
+                return if self.has_free_rows() { Err(Error::Interrupted) } else { Ok(false) };
             };
             let rows = self.column_of_row.len() as f64;
             let report = RoundReport {
@@ -136,17 +216,9 @@ impl<'a> Rounds<'a> {
     /// One round; says whether it was the last, and the cost at its start. `None` if something asked to stop.
     fn round(&mut self, enough: Enough, control: Control<'_>) -> Result<Option<(bool, Option<f64>)>, Error> {
         let task = self.task;
-        let columns = task.costs.num_columns();
         let should_stop = || control.should_stop();
-        let width = (2 * task.rows.most_copies()).clamp(CANDIDATES, MOST_CANDIDATES);
-        let partners = task.rows.of_items(&self.column_of_row);
-        let Some(pricing) = task.costs.price(&partners, &self.g[..columns], width, &should_stop) else {
-            return Ok(None);
-        };
-        let single = task.singles.map_or(f64::INFINITY, |singles| singles.cost - self.g[columns]);
+        let Some(pricing) = self.price(&should_stop) else { return Ok(None) };
         let item = |row: u32| task.rows.item(row) as usize;
-        let f = (0..task.rows.len() as u32).map(|row| pricing.floor[item(row)].min(single)).collect();
-        self.offer(Bound::new(f, self.g.clone(), &self.capacity));
         let total = self.total();
         self.optimal = total.is_some()
             && self.is_tight(|row| {
@@ -182,9 +254,8 @@ impl<'a> Rounds<'a> {
         let single = self.task.singles.map(|singles| (singles.cost, self.g[self.task.costs.num_columns()]));
         let mut count = vec![0; self.capacity.len()];
         self.column_of_row.iter().for_each(|&column| count[column as usize] += 1);
-        let spare = self.capacity.iter().map(|&c| u64::from(c)).sum::<u64>() > self.column_of_row.len() as u64;
         let cheap = |(column, &g): (usize, &f64)| count[column] < self.capacity[column] && g < 0.0;
-        if spare && self.g.iter().enumerate().any(cheap) {
+        if self.spare && self.g.iter().enumerate().any(cheap) {
             return false;
         }
         let loose = |row: u32, other: (f64, f64)| {

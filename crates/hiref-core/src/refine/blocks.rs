@@ -169,6 +169,14 @@ impl Workspace {
             x.iter().zip(self.x.chunks_exact(d)).map(|(&i, row)| supports.is_point(i).then_some(row)),
             self.y.chunks_exact(d),
         );
+        if supports.restrictions.is_some() {
+            let (x_rows, y_rows) = (&self.x, &self.y);
+            let own = |k: usize| supports.cost.between(&x_rows[k * d..][..d], &y_rows[k * d..][..d]);
+            self.tile.restrict(
+                |k| supports.is_point(x[k]).then(|| own(k)),
+                |i, j, cost| supports.restricted(x[i], y[j], cost),
+            );
+        }
         let terms = self.tile.column_terms();
         let old_g: Vec<f64> = y.iter().zip(terms).map(|(&j, term)| pairing.g[j as usize] - term).collect();
         let old_mean = mean(&old_g);

@@ -27,7 +27,10 @@ const MOST_CANDIDATES: usize = 1 << 24;
 /// Whether a problem is of the kind that this is for.
 pub(crate) fn suits(supports: Supports<'_>, params: &HirefParams) -> bool {
     let (n, m) = (supports.num_x(), supports.num_y());
-    m > params.leaf_size && m / n >= FEWEST_TIMES && n * supports.dimension() <= MOST_VALUES
+    supports.restrictions.is_none()
+        && m > params.leaf_size
+        && m / n >= FEWEST_TIMES
+        && n * supports.dimension() <= MOST_VALUES
 }
 
 /// The nearest points of an x point with their costs, by rising cost.

@@ -38,6 +38,7 @@ pub(crate) fn suits(supports: Supports<'_>, params: &HirefParams) -> bool {
     metric
         && supports.dimension() <= MAX_DIMENSION
         && n == supports.num_y()
+        && supports.restrictions.is_none()
         && n > params.leaf_size.max(4 * FEWEST_MEMBERS)
 }
 
