@@ -25,7 +25,7 @@ fn server() -> FakeHub {
 fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
     let cache = scratch.path("cache");
     let (endpoint, first_wait) = (server.endpoint.clone(), Duration::from_millis(1));
-    HubSettings { endpoint, cache, token: None, offline: false, retries: 5, first_wait }
+    HubSettings { endpoint, cache, token: None, certificates: None, offline: false, retries: 5, first_wait }
 }
 
 fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Box<Error>> {
@@ -176,6 +176,15 @@ fn a_server_without_ranges_starts_over() {
     server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(1000));
     server.fail("GET", "/model.safetensors?", 1, Fault::WholeFile);
     check(&fetch(&settings(&server, &scratch), "main").unwrap());
+}
+
+#[test]
+fn a_server_without_ranges_that_never_ends_well_is_given_up() {
+    let (server, scratch) = (server(), Scratch::new());
+    server.fail("GET", "/model.safetensors?", 1000, Fault::CutWhole(1000));
+    let error = refusal(&settings(&server, &scratch), "main");
+    assert!(matches!(error, HubError::Truncated { .. } | HubError::Network { .. }), "{error}");
+    assert_eq!(server.seen().iter().filter(|seen| seen.host == "cdn").count(), 6, "one attempt and five retries");
 }
 
 #[test]

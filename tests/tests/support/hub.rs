@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     Truncate(usize),
     /// The range asked for is ignored.
     WholeFile,
+    /// The range asked for is ignored, and the body ends after so many bytes.
+    CutWhole(usize),
     /// Another content of the same length.
     Corrupt,
     /// The repository has moved: a relative redirect.
@@ -111,7 +113,7 @@ impl State {
         }
         let sent = match fault {
             _ if method == "HEAD" => &[],
-            Some(Fault::Truncate(length)) => &body[..length.min(body.len())],
+            Some(Fault::Truncate(length) | Fault::CutWhole(length)) => &body[..length.min(body.len())],
             _ => body.as_slice(),
         };
         let mut stream = stream;
@@ -172,7 +174,7 @@ impl State {
             let start =
                 seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
             return match start {
-                Some(start) if !matches!(fault, Some(Fault::WholeFile)) => {
+                Some(start) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
                     let start: usize = start;
                     let range = format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
                     (206, range, content[start..].to_vec())

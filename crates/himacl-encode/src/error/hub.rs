@@ -133,6 +133,25 @@ pub enum HubError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A server that shows a certificate of nobody known.
+    #[error(
+        "cannot trust {url}: {reason}\n\
+         hint: where a proxy or a mirror has an authority of its own, SSL_CERT_FILE names its certificates (PEM)"
+    )]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Authorities that were named and cannot be read.
+    #[error("certificates `{}`: {reason}\nhint: SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names them", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A transfer that ends early, again and again.
     #[error(
         "{url} ends after {got} of {expected} bytes ({attempts} attempts)\nhint: what has come is kept; the same command goes on from there"

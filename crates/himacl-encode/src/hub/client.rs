@@ -209,7 +209,7 @@ impl Hub {
         file: Option<&str>,
     ) -> Option<HubError> {
         let (repo, revision) = (repo.to_owned(), revision.to_owned());
-        let (endpoint, message, token) = (self.settings.endpoint.clone(), message.to_owned(), self.http.has_token());
+        let (endpoint, message, token) = (self.settings.address(), message.to_owned(), self.http.has_token());
         match (code, status, file) {
             ("GatedRepo", ..) | ("", 403, _) => {
                 Some(HubError::Gated { page: format!("{endpoint}/{repo}"), repo, message, token })

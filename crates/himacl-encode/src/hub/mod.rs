@@ -5,6 +5,7 @@
 //! the SHA-256 that the Hub gives for large files, and the header of safetensors files.
 
 mod cache;
+mod certificates;
 mod check;
 mod client;
 mod encoder_files;

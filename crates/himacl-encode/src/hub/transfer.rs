@@ -31,7 +31,8 @@ impl Transfer<'_> {
         let mut restarted = false;
         loop {
             let resumed = fs::metadata(partial).is_ok_and(|found| found.len() > 0);
-            http.retry(watch.should_stop, |attempt| self.attempt(http, partial, attempt, watch))?;
+            let mut furthest = 0;
+            http.retry(watch.should_stop, |attempt| self.attempt(http, partial, attempt, &mut furthest, watch))?;
             match self.verify(partial) {
                 Ok(()) => break,
                 Err(error @ Error::Hub(HubError::Checksum { .. })) => {
@@ -50,8 +51,15 @@ impl Transfer<'_> {
         fs::rename(partial, complete).map_err(Error::io("write", complete))
     }
 
-    /// One request for what is missing.
-    fn attempt(&self, http: &Http, partial: &Path, attempt: u32, watch: Watch<'_>) -> Result<(), Failure> {
+    /// One request for what is missing; `furthest` is what any attempt has got to.
+    fn attempt(
+        &self,
+        http: &Http,
+        partial: &Path,
+        attempt: u32,
+        furthest: &mut u64,
+        watch: Watch<'_>,
+    ) -> Result<(), Failure> {
         let write = |error| Failure::from(Error::io("write", partial)(error));
         let mut file = File::options().create(true).append(true).open(partial).map_err(write)?;
         let mut length = file.metadata().map_err(write)?.len();
@@ -89,7 +97,6 @@ impl Transfer<'_> {
         }
         let announced = header(&answer.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
         let expected = self.size.or(announced.map(|rest| length + rest));
-        let start = length;
         let ended = self.copy(&mut answer, &mut file, partial, &mut length, expected, watch)?;
         let failure = match (expected, ended) {
             (Some(expected), _) if length == expected => return Ok(()),
@@ -97,7 +104,10 @@ impl Transfer<'_> {
             (Some(expected), None) => HubError::Truncated { url: answer.url, got: length, expected, attempts: attempt },
             (_, Some(reason)) => HubError::Network { url: answer.url, reason, attempts: attempt },
         };
-        Err(Failure::Passing { error: failure, wait: None, progress: length > start })
+        // A server that ignores ranges and always cuts the body gets no further, however much it sends.
+        let progress = length > *furthest;
+        *furthest = length.max(*furthest);
+        Err(Failure::Passing { error: failure, wait: None, progress })
     }
 
     /// Copies the body to the file; a connection that breaks is told as text.
