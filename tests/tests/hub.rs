@@ -6,10 +6,9 @@ use himacl::EncodeError as Error;
 use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Snapshot};
 use std::cell::RefCell;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 use support::Scratch;
-use support::hub::{COMMIT, FakeHub, Fault, REPO, sha256, weights};
+use support::hub::{COMMIT, FakeHub, Fault, REPO, git_sum, sha256, weights};
 
 const VALUES: usize = 100_000;
 
@@ -216,20 +215,64 @@ fn weights_with_a_wrong_header_are_refused() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_what_came_is_kept() {
-    if !Path::new("/dev/full").exists() {
-        return;
-    }
+fn a_link_in_a_shared_cache_is_not_written_through() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let root = settings.cache.join("models--org--encoder");
+    let locks = settings.cache.join(".locks/models--org--encoder");
+    fs::create_dir_all(root.join("blobs")).unwrap();
+    fs::create_dir_all(&locks).unwrap();
+    let sum = sha256(&weights(VALUES));
+    let partial = |sum: &str| root.join("blobs").join(format!("{sum}.incomplete"));
+    let mine = scratch.path("mine");
+    fs::write(&mine, "mine").unwrap();
+    std::os::unix::fs::symlink(&mine, partial(&sum)).unwrap();
+    fs::hard_link(&mine, partial(&git_sum(b"{}"))).unwrap();
+    std::os::unix::fs::symlink(scratch.path("absent"), locks.join(format!("{sum}.lock"))).unwrap();
+    check(&fetch(&settings, "main").unwrap());
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+    assert!(!scratch.path("absent").exists());
+    assert!(root.join("blobs").join(&sum).symlink_metadata().unwrap().is_file());
+}
+
+#[test]
+fn small_files_are_checked_too() {
     let (server, scratch) = (server(), Scratch::new());
     let settings = settings(&server, &scratch);
     let blobs = settings.cache.join("models--org--encoder/blobs");
-    fs::create_dir_all(&blobs).unwrap();
-    let partial = blobs.join(format!("{}.incomplete", sha256(&weights(VALUES))));
-    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
-    let error = fetch(&settings, "main").unwrap_err().to_string();
-    assert!(error.starts_with("cannot write") && error.contains("\nhint: free some space"), "{error}");
-    fs::remove_file(&partial).unwrap();
+    let is_empty = || fs::read_dir(&blobs).unwrap().next().is_none();
+    server.fail("GET", "1_Pooling/config.json", 1, Fault::Corrupt);
+    let error = refusal(&settings, "main");
+    assert!(matches!(&error, HubError::Checksum { expected, .. } if *expected == git_sum(b"{}")), "{error}");
+    assert!(is_empty());
+    // A page in place of a file whose sum is known, and of one of which only a mirror's own name is.
+    let page = "<!DOCTYPE html><p>Please log in";
+    for head in [None, Some("ETag: \"5f-1a2b\"\r\nContent-Length: 31\r\n")] {
+        if let Some(head) = head {
+            server.fail("HEAD", "1_Pooling/config.json", 1, Fault::Status(200, "", head));
+        }
+        server.fail("GET", "1_Pooling/config.json", 1, Fault::Other(page));
+        let error = refusal(&settings, "main");
+        assert!(matches!(error, HubError::Page { .. }), "{error}");
+        assert!(is_empty(), "{head:?}");
+    }
     check(&fetch(&settings, "main").unwrap());
+}
+
+#[test]
+fn another_commit_is_refused() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let other = r#"{"sha": "ffffffffffffffffffffffffffffffffffffffff", "siblings": []}"#;
+    server.fail("GET", "/api/models", 1, Fault::Other(other));
+    let error = refusal(&settings, COMMIT);
+    assert!(matches!(&error, HubError::Commit { expected, .. } if expected == COMMIT), "{error}");
+    assert!(error.to_string().contains("answered with ffffffff"), "{error}");
+    let head = "ETag: \"0123\"\r\nX-Repo-Commit: ffffffffffffffffffffffffffffffffffffffff\r\n";
+    server.fail("HEAD", "1_Pooling/config.json", 1, Fault::Status(200, "", head));
+    let error = refusal(&settings, "main");
+    assert!(matches!(error, HubError::Commit { .. }), "{error}");
+    check(&fetch(&settings, &COMMIT.to_ascii_uppercase()).unwrap());
 }
 
 #[test]

@@ -168,14 +168,34 @@ pub enum HubError {
     },
     /// Content other than what was announced.
     #[error(
-        "{url} gave content with SHA-256 {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files"
+        "{url} gave content with the checksum {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files"
     )]
     Checksum {
         /// The address.
         url: String,
-        /// SHA-256 of what came.
+        /// The sum of what came: SHA-256, or Git's for small files.
         got: String,
-        /// SHA-256 announced.
+        /// The sum announced.
+        expected: String,
+    },
+    /// A web page instead of a file.
+    #[error(
+        "{url} gave a web page instead of the file\nhint: a proxy or a login page may have answered in the Hub's place"
+    )]
+    Page {
+        /// The address.
+        url: String,
+    },
+    /// Another commit than the one asked for.
+    #[error(
+        "commit {expected} of `{repo}` was asked for, and the server answered with {got}\nhint: is HF_ENDPOINT the address of a Hub or a true mirror?"
+    )]
+    Commit {
+        /// The repository.
+        repo: String,
+        /// The commit that came.
+        got: String,
+        /// The commit asked for.
         expected: String,
     },
     /// Weights that are not sound.
