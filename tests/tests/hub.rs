@@ -3,7 +3,7 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Snapshot};
+use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, Snapshot};
 use std::cell::RefCell;
 use std::fs;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
 }
 
 fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Box<Error>> {
-    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| (), &|| false)?)
+    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::ENCODER, &|_| (), &|| false)?)
 }
 
 fn refusal(settings: &HubSettings, revision: &str) -> HubError {
@@ -95,7 +95,7 @@ fn refusals_say_what_to_do() {
     let settings = settings(&server, &scratch);
     assert!(matches!(refusal(&settings, "v9"), HubError::NoRevision { revision, .. } if revision == "v9"));
     let hub = Hub::new(settings.clone()).unwrap();
-    let error = hub.fetch("org/other", "main", &Files::Encoder, &|_| (), &|| false).unwrap_err().to_string();
+    let error = hub.fetch("org/other", "main", &Files::ENCODER, &|_| (), &|| false).unwrap_err().to_string();
     assert!(error.contains("no repository `org/other`") && error.contains("HF_TOKEN"), "{error}");
     let named = Files::Named(vec!["model.safetensors".to_owned(), "absent.json".to_owned()]);
     let error = hub.fetch(REPO, "main", &named, &|_| (), &|| false).unwrap_err();
@@ -147,7 +147,7 @@ fn a_truncated_body_goes_on_where_it_ended() {
             Event::Finished => "finished".to_owned(),
         });
     };
-    check(&hub.fetch(REPO, "main", &Files::Encoder, &observe, &|| false).unwrap());
+    check(&hub.fetch(REPO, "main", &Files::ENCODER, &observe, &|| false).unwrap());
     let ranges: Vec<_> = server.seen().into_iter().filter(|seen| seen.host == "cdn").map(|seen| seen.range).collect();
     assert_eq!(ranges, [None, Some("bytes=150000-".to_owned()), Some("bytes=300000-".to_owned())]);
     let size = weights(VALUES).len();
@@ -289,4 +289,39 @@ fn redirects_are_followed_and_the_token_stays_home() {
         assert_eq!(request.token.as_deref(), expected, "{request:?}");
     }
     assert!(seen.iter().any(|seen| seen.host == "cdn" && seen.method == "GET"));
+}
+
+/// What decides an embedding is fetched, wherever it is, or missed by name.
+#[test]
+fn a_text_encoder_is_fetched_as_a_whole() {
+    let modules = br#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+    let mut files = vec![
+        ("config.json", b"{}".to_vec()),
+        ("modules.json", modules.to_vec()),
+        ("pooling/config.json", b"{}".to_vec()),
+        ("tokenizer.json", b"{}".to_vec()),
+        ("model.safetensors", weights(10)),
+    ];
+    let text = Files::Encoder(Open { pictures: false, tokens: true, pooling: true });
+    let fetch = |settings: &HubSettings| {
+        Hub::new(settings.clone()).unwrap().fetch(REPO, COMMIT, &text, &|_| (), &|| false).map_err(Box::new)
+    };
+    let (server, scratch) = (FakeHub::start(&files), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let offline = HubSettings { offline: true, ..settings.clone() };
+    let folder = fetch(&settings).unwrap().folder;
+    fetch(&offline).unwrap();
+    for file in ["pooling/config.json", "modules.json", "tokenizer.json", "config.json"] {
+        fs::remove_file(folder.join(file)).unwrap();
+        let error = fetch(&offline).unwrap_err();
+        assert!(matches!(&*error, Error::Hub(HubError::Offline { file: missing, .. }) if missing == file), "{error}");
+        fetch(&settings).unwrap();
+        assert!(folder.join(file).is_file(), "{file} is fetched, though the weights are there");
+    }
+    files.remove(2);
+    let (server, scratch) = (FakeHub::start(&files), Scratch::new());
+    let settings = self::settings(&server, &scratch);
+    let error = fetch(&settings).unwrap_err();
+    assert!(matches!(&*error, Error::Hub(HubError::NoFile { file, .. }) if file == "pooling/config.json"), "{error}");
 }

@@ -118,8 +118,16 @@ impl Hub {
             self.file(repo, &commit, &file, watch)?;
         }
         files.absent(&listed).into_iter().try_for_each(|name| cache.mark_absent(&commit, name))?;
+        // What has come may name more: modules, parts of weights.
+        let folder = cache.snapshot(&commit);
+        while let Some(file) = files.first_missing(&folder, &|name| cache.is_absent(&commit, name)) {
+            if !listed.contains(&file) {
+                return Err(HubError::NoFile { repo: repo.to_owned(), revision: commit.clone(), file }.into());
+            }
+            self.file(repo, &commit, &file, watch)?;
+        }
         cache.remember(revision, &commit)?;
-        Ok(Snapshot { folder: cache.snapshot(&commit), commit: Some(commit) })
+        Ok(Snapshot { folder, commit: Some(commit) })
     }
 
     /// One file at a commit: from the cache, or fetched into it.
