@@ -41,7 +41,7 @@ impl Folder {
         fs::write(self.path(file), content.to_string()).unwrap();
     }
 
-    fn load(&self) -> Result<Box<dyn TextEncoder>, EncoderError> {
+    fn load(&self) -> Result<Box<dyn TextEncoder>, Box<EncoderError>> {
         let spec = registry::for_repo("org/model", "main", Family::SentenceTransformers);
         Ok(Encoder::load(&spec, self.0.path(), &Device::Cpu, DType::F32)?.text.unwrap())
     }
@@ -62,7 +62,7 @@ fn module(kind: &str, path: &str) -> Value {
 
 #[test]
 fn what_would_change_embeddings_is_refused_by_name() {
-    let modules = |list: &[(&str, &str)]| Value::from_iter(list.iter().map(|(kind, path)| module(kind, path)));
+    let modules = |list: &[(&str, &str)]| list.iter().map(|(kind, path)| module(kind, path)).collect::<Value>();
     let (model, pooling) = (("Transformer", ""), ("Pooling", "1_Pooling"));
     let (dense, normalize) = (("Dense", "2_Dense"), ("Normalize", "3_Normalize"));
     let files = [

@@ -127,7 +127,7 @@ impl Files {
     pub(super) fn first(&self) -> String {
         match self {
             Self::Named(names) => names.first().cloned().unwrap_or_default(),
-            _ => WEIGHTS[0].to_owned(),
+            Self::Encoder(_) => WEIGHTS[0].to_owned(),
         }
     }
 }
@@ -154,7 +154,7 @@ pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapsh
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let needed = match files {
             Files::Named(names) => names.iter().any(|needed| needed == name),
-            _ => true,
+            Files::Encoder(_) => true,
         };
         if needed && is_weights(name) {
             check_weights(&path)?;

@@ -98,7 +98,7 @@ impl Splitter {
     }
 }
 
-/// What tokenizer_config.json says of BERT's normalizer goes before what tokenizer.json says, or before its defaults.
+/// What `tokenizer_config.json` says of BERT's normalizer goes before what tokenizer.json says, or before its defaults.
 fn normalize(tokenizer: &mut Tokenizer, config: &Config) -> Result<(), EncoderError> {
     let Some(&NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer() else { return Ok(()) };
     let flag = |key: &str| config.get(key).and_then(Value::as_bool);
