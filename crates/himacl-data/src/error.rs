@@ -237,6 +237,16 @@ pub enum Error {
         /// What stands there.
         text: String,
     },
+    /// Candidate pairs that cannot be read.
+    #[error(
+        "candidates `{}`: the file {problem}\nhint: a .parquet file with the columns i, j and cost, or a sparse matrix of scipy's save_npz", path.display()
+    )]
+    Candidates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A column that cannot be embeddings.
     #[error("column `{column}` of `{}` {problem}", path.display())]
     Column {

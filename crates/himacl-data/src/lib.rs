@@ -1,6 +1,7 @@
 //! Sets of embeddings on disk: npy, safetensors, clip-retrieval folders; files that are either whole or absent; output folders.
 
 mod clip_folder;
+mod costs;
 mod embeddings;
 mod error;
 pub mod files;
@@ -16,6 +17,7 @@ mod sealed;
 mod transform;
 mod write;
 
+pub use costs::{CandidatePairs, CostMatrix, CostValues, read_candidates, read_npy_floats, read_npy_integers};
 pub use embeddings::{Embeddings, Layout};
 pub use error::{BadRow, Error, ErrorKind, NpyProblem};
 pub use files::natural_order;

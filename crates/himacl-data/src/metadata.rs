@@ -84,6 +84,18 @@ impl Metadata {
         Some(entries)
     }
 
+    /// A column of text or numbers as text, one entry a row, `None` for a null: names of categories. `None` where there is no such column or it has no
+    /// text.
+    pub fn labels(&self, name: &str) -> Option<Vec<Option<String>>> {
+        let (index, _) = self.schema.column_with_name(name)?;
+        let mut entries = Vec::with_capacity(self.num_rows);
+        for column in self.batches.iter().map(|batch| batch.column(index)) {
+            let text = cast_with_options(column, &DataType::LargeUtf8, &CastOptions::default()).ok()?;
+            entries.extend(text.as_string::<i64>().iter().map(|text| text.map(str::to_owned)));
+        }
+        Some(entries)
+    }
+
     /// All columns of the rows given, in the order given.
     ///
     /// # Errors

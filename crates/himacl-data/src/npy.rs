@@ -118,6 +118,74 @@ pub(crate) fn read_npy_pairs(path: &Path) -> Result<Vec<(i64, i64)>, Error> {
     Ok(values.as_chunks::<2>().0.iter().map(|&[first, second]| (first, second)).collect())
 }
 
+/// An array of one dimension, or of none, somewhere in the bytes of a file.
+pub(crate) struct Array {
+    header: Header,
+    bytes: Bytes,
+}
+
+impl Array {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        Self::new(path, Bytes::Mapped(map_file(path)?))
+    }
+
+    pub(crate) fn new(path: &Path, bytes: Bytes) -> Result<Self, Error> {
+        let header = parse_header(&bytes).map_err(|problem| Error::Npy { path: path.to_path_buf(), problem })?;
+        Ok(Self { header, bytes })
+    }
+
+    /// The numbers as they lie, of `size` bytes each.
+    fn numbers<T>(&self, size: usize, value: impl Fn(&[u8]) -> T) -> Result<Vec<T>, NpyProblem> {
+        let &[count] = self.header.shape.as_slice() else {
+            let (shape, expected) = (self.header.shape.clone(), "one dimension");
+            return Err(NpyProblem::Shape { shape, expected });
+        };
+        check_length(&self.bytes, &self.header, size)?;
+        Ok(self.bytes[self.header.data_offset..][..count * size].chunks_exact(size).map(value).collect())
+    }
+
+    /// Whole numbers of any width.
+    pub(crate) fn integers(&self) -> Result<Vec<i64>, NpyProblem> {
+        match self.header.descr.as_str() {
+            "|b1" | "|u1" => self.numbers(1, |bytes| bytes[0].into()),
+            "|i1" => self.numbers(1, |bytes| (bytes[0] as i8).into()),
+            "<u2" => self.numbers(2, |bytes| u16::from_le_bytes(array(bytes)).into()),
+            "<i2" => self.numbers(2, |bytes| i16::from_le_bytes(array(bytes)).into()),
+            "<u4" => self.numbers(4, |bytes| u32::from_le_bytes(array(bytes)).into()),
+            "<i4" => self.numbers(4, |bytes| i32::from_le_bytes(array(bytes)).into()),
+            // Nothing has so many items as no longer fit.
+            "<u8" => self.numbers(8, |bytes| u64::from_le_bytes(array(bytes)).try_into().unwrap_or(i64::MAX)),
+            "<i8" => self.numbers(8, |bytes| i64::from_le_bytes(array(bytes))),
+            other => {
+                Err(NpyProblem::ElementType { got: other.to_owned(), expected: "little-endian integers" })
+            }
+        }
+    }
+
+    /// Numbers of any type.
+    pub(crate) fn floats(&self) -> Result<Vec<f64>, NpyProblem> {
+        match self.header.descr.as_str() {
+            "<f2" => self.numbers(2, |bytes| f16::from_le_bytes(array(bytes)).to_f64()),
+            "<f4" => self.numbers(4, |bytes| f32::from_le_bytes(array(bytes)).into()),
+            "<f8" => self.numbers(8, |bytes| f64::from_le_bytes(array(bytes))),
+            other => self.integers().map(|values| values.into_iter().map(|value| value as f64).collect()).map_err(
+                |problem| match problem {
+                    NpyProblem::ElementType { .. } => {
+                        NpyProblem::ElementType { got: other.to_owned(), expected: NUMBERS }
+                    }
+                    other => other,
+                },
+            ),
+        }
+    }
+
+    /// Text of one byte a character, without its end.
+    pub(crate) fn text(&self) -> String {
+        let bytes = &self.bytes[self.header.data_offset.min(self.bytes.len())..];
+        bytes.iter().filter(|&&byte| byte != 0).map(|&byte| char::from(byte)).take(32).collect()
+    }
+}
+
 /// The bytes of one number, cut out by its size.
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("a chunk of the size of the number")

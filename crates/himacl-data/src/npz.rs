@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 1 << 40;
 pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(StoredRows, String), Error> {
     let wrong = |problem: String| Error::Archive { path: path.to_path_buf(), problem };
     let map = map_file(path)?;
-    let mut archive = ZipArchive::new(Cursor::new(&map[..])).map_err(|error| wrong(error.to_string()))?;
+    let archive = ZipArchive::new(Cursor::new(&map[..])).map_err(|error| wrong(error.to_string()))?;
     let mut available: Vec<String> =
         archive.file_names().flatten().filter_map(|name| Some(name.strip_suffix(".npy")?.to_owned())).collect();
     available.sort();
@@ -28,6 +28,19 @@ pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(StoredRows,
     let Some(name) = name.cloned() else {
         return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available });
     };
+    let bytes = member_bytes(path, &map, &name)?;
+    Ok((npy::matrix(path, bytes)?, name))
+}
+
+/// Opens the array `name`, of one dimension or none.
+pub(crate) fn open_array(path: &Path, name: &str) -> Result<npy::Array, Error> {
+    npy::Array::new(path, member_bytes(path, &map_file(path)?, name)?)
+}
+
+/// The bytes of one array.
+fn member_bytes(path: &Path, map: &[u8], name: &str) -> Result<Bytes, Error> {
+    let wrong = |problem: String| Error::Archive { path: path.to_path_buf(), problem };
+    let mut archive = ZipArchive::new(Cursor::new(map)).map_err(|error| wrong(error.to_string()))?;
     let index =
         archive.index_for_name(&format!("{name}.npy")).ok_or_else(|| wrong(format!("no member `{name}.npy`")))?;
     let member = archive.by_index_raw(index).map_err(|error| wrong(error.to_string()))?;
@@ -51,5 +64,5 @@ pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(StoredRows,
     if got as u64 != size {
         return Err(wrong(format!("`{name}` has {got} bytes, expected {size}")));
     }
-    Ok((npy::matrix(path, Bytes::Unpacked(Arc::from(bytes)))?, name))
+    Ok(Bytes::Unpacked(Arc::from(bytes)))
 }

@@ -140,6 +140,52 @@ impl StoredRows {
         if self.is_plain() { self.read_plain(out, value) } else { self.read(out, |bytes| value(array(bytes))) }
     }
 
+    /// The values where they lie, if they are float32 in C order.
+    pub(crate) fn as_f32(&self) -> Option<&[f32]> {
+        if self.element != ElementType::F32 || !self.is_plain() || cfg!(target_endian = "big") {
+            return None;
+        }
+        // SAFETY: every pattern of four bytes is an f32; the middle part is aligned, and is all there is or nothing is returned.
+        let (before, values, after) = unsafe { self.data().align_to::<f32>() };
+        (before.is_empty() && after.is_empty()).then_some(values)
+    }
+
+    /// The values where they lie, if they are float64 in C order.
+    pub(crate) fn as_f64(&self) -> Option<&[f64]> {
+        if self.element != ElementType::F64 || !self.is_plain() || cfg!(target_endian = "big") {
+            return None;
+        }
+        // SAFETY: every pattern of eight bytes is an f64; the middle part is aligned, and is all there is or nothing is returned.
+        let (before, values, after) = unsafe { self.data().align_to::<f64>() };
+        (before.is_empty() && after.is_empty()).then_some(values)
+    }
+
+    /// A copy of all values in f64, whatever they are.
+    pub(crate) fn to_f64(&self) -> Vec<f64> {
+        let (data, size) = (self.data(), self.element.size());
+        let (row_step, column_step) = if self.column_major { (1, self.rows) } else { (self.dimension, 1) };
+        let mut values = vec![0.0; self.rows * self.dimension];
+        values.par_chunks_mut(self.dimension.max(1)).enumerate().for_each(|(row, target)| {
+            for (column, target) in target.iter_mut().enumerate() {
+                let at = (row * row_step + column * column_step) * size;
+                let mut bytes = [0; 8];
+                bytes[..size].copy_from_slice(&data[at..at + size]);
+                if self.big_endian {
+                    bytes[..size].reverse();
+                }
+                *target = match self.element {
+                    ElementType::F64 => f64::from_le_bytes(bytes),
+                    ElementType::I32 => i32::from_le_bytes(array(&bytes[..4])).into(),
+                    ElementType::U32 => u32::from_le_bytes(array(&bytes[..4])).into(),
+                    ElementType::I64 => i64::from_le_bytes(bytes) as f64,
+                    ElementType::U64 => u64::from_le_bytes(bytes) as f64,
+                    other => other.value(&bytes[..size]).into(),
+                };
+            }
+        });
+        values
+    }
+
     fn is_plain(&self) -> bool {
         !self.column_major && !self.big_endian
     }

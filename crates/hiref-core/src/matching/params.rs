@@ -101,11 +101,11 @@ impl MatchingParams {
         if !self.x_capacity.is_one() && !self.y_capacity.is_one() {
             return Err(Error::NotTogether { first: "x_capacity", second: "y_capacity" });
         }
-        if let Some(groups) = &self.groups {
+        if let Some([x, y]) = &self.groups {
             if self.num_pairs.is_some() {
                 return Err(Error::NotTogether { first: "groups", second: "num_pairs" });
             }
-            for (side, labels, expected) in [(Side::X, &groups[0], n), (Side::Y, &groups[1], m)] {
+            for (side, labels, expected) in [(Side::X, x, n), (Side::Y, y, m)] {
                 if labels.len() != expected {
                     return Err(Error::ItemCount { what: "categories", side, got: labels.len(), expected });
                 }
