@@ -40,11 +40,37 @@ pub enum Error {
         /// The embeddings that they belong to.
         path: PathBuf,
         /// The column's name.
-        column: &'static str,
+        column: String,
         /// What it should hold.
         expected: &'static str,
         /// The columns there are, `name: type`.
         got: Vec<String>,
+    },
+    /// A row has no category.
+    #[error("row {row} of the metadata of `{}` has no `{column}`, expected a category", path.display())]
+    NoCategory {
+        /// The embeddings that it belongs to.
+        path: PathBuf,
+        /// The column's name.
+        column: String,
+        /// The row.
+        row: usize,
+    },
+    /// A number of partners that is none.
+    #[error("{flag} has `{got}`, expected whole numbers from 0, or a .npy file of such, one for each item")]
+    Capacity {
+        /// The flag.
+        flag: &'static str,
+        /// What is there.
+        got: String,
+    },
+    /// Two flags of `pair` that cannot be had together.
+    #[error("{first} and {second} cannot be had together\nhint: leave one of them out")]
+    FlagsNotTogether {
+        /// One flag.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
     },
     /// A sample's id is none.
     #[error(

@@ -26,6 +26,12 @@ fn hint(error: &Error) -> Option<String> {
         Error::Solver(hiref_core::Error::DimensionMismatch { .. }) => {
             "map one side into the other's space first (`himacl train` learns such a map)"
         }
+        Error::Solver(hiref_core::Error::NoMatching { .. }) => {
+            "--unmatched-cost or --pairs lets items stay single; or give them more candidates"
+        }
+        Error::Solver(hiref_core::Error::NotTogether { first: "x_capacity", .. }) => {
+            "give one side's items several partners: --x-capacity or --y-capacity"
+        }
         Error::Solver(hiref_core::Error::Device(_)) => "`--device cpu` works without it",
         Error::Recipe(RecipeError::Override { .. }) => "for example --set train.epochs=3",
         Error::EncoderTraining(EncoderTrainingError::NoWeights { side }) => {

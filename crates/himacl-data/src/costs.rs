@@ -140,7 +140,9 @@ fn read_npz(path: &Path) -> Result<CandidatePairs, Error> {
     let data = npz::open_array(path, "data")?;
     let data = data.floats().map_err(|problem| Error::Npy { path: path.to_path_buf(), problem })?;
     let shape = whole("shape")?;
-    let &[n, m] = shape.as_slice() else { return Err(wrong(path, format!("has the shape {shape:?}, expected two sizes"))) };
+    let &[n, m] = shape.as_slice() else {
+        return Err(wrong(path, format!("has the shape {shape:?}, expected two sizes")));
+    };
     let text = npz::open_array(path, "format")?.text();
     let (rows, columns) = match text.as_str() {
         "coo" => (whole("row")?, whole("col")?),

@@ -156,9 +156,7 @@ impl Array {
             // Nothing has so many items as no longer fit.
             "<u8" => self.numbers(8, |bytes| u64::from_le_bytes(array(bytes)).try_into().unwrap_or(i64::MAX)),
             "<i8" => self.numbers(8, |bytes| i64::from_le_bytes(array(bytes))),
-            other => {
-                Err(NpyProblem::ElementType { got: other.to_owned(), expected: "little-endian integers" })
-            }
+            other => Err(NpyProblem::ElementType { got: other.to_owned(), expected: "little-endian integers" }),
         }
     }
 

@@ -14,6 +14,7 @@ mod device;
 mod encode;
 mod errors;
 mod job;
+mod matching;
 mod metrics;
 mod solve;
 mod train;
@@ -37,6 +38,9 @@ fn _himacl(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<align::Map>()?;
     module.add_class::<encode::Encoder>()?;
     module.add_function(wrap_pyfunction!(solve::pair, module)?)?;
+    module.add_function(wrap_pyfunction!(matching::match_points, module)?)?;
+    module.add_function(wrap_pyfunction!(matching::match_costs, module)?)?;
+    module.add_function(wrap_pyfunction!(matching::match_candidates, module)?)?;
     module.add_function(wrap_pyfunction!(baselines::baseline, module)?)?;
     module.add_function(wrap_pyfunction!(align::align, module)?)?;
     module.add_function(wrap_pyfunction!(train::train, module)?)?;

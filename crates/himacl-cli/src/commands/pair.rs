@@ -4,6 +4,8 @@ mod checkpoint;
 mod comparison;
 mod comparison_run;
 mod config;
+mod matching;
+mod matching_run;
 mod names;
 mod results;
 mod selection;
@@ -42,6 +44,16 @@ Examples:
     himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better
   Prove how good the result is (without the flag, a sample of the rows estimates it):
     himacl pair --x images.npy --y captions.npy --certify -o pairs
+  Leave items single where no pair is worth it; or make the best 50,000 pairs only:
+    himacl pair --x images.npy --y captions.npy --cost cosine --unmatched-cost 0.6 -o partial
+    himacl pair --x images.npy --y captions.npy --cost cosine --pairs 50000 -o partial
+  Give each picture up to five captions:
+    himacl pair --x images.npy --y captions.npy --x-capacity 5 -o captioned
+  Pair inside a category only, by a column of the metadata:
+    himacl pair --x laion/img_emb --y laion/text_emb --x-groups language --y-groups language -o grouped
+  Pair by costs that are known, as a matrix or as candidate pairs:
+    himacl pair --cost-matrix costs.npy -o pairs
+    himacl pair --candidates neighbours.npz -o pairs
   Go on with a run that was interrupted or killed:
     himacl pair --x images.npy --y captions.npy --certify -o pairs --resume
   Pair by entropic optimal transport instead, for comparison:
@@ -63,12 +75,12 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PairArgs {
     /// The source set.
-    #[arg(long, value_name = "PATH")]
-    x: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["cost_matrix", "candidates"])]
+    x: Option<PathBuf>,
 
     /// The target set.
-    #[arg(long, value_name = "PATH")]
-    y: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["cost_matrix", "candidates"])]
+    y: Option<PathBuf>,
 
     /// The array, tensor or column to take from X, where it has several, or `img_emb` or `text_emb` of a folder.
     #[arg(long, value_name = "NAME")]
@@ -125,6 +137,9 @@ pub(crate) struct PairArgs {
     /// Refuse to start if the run is estimated to need more memory than this many GiB.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
+
+    #[command(flatten)]
+    matching: matching::MatchingArgs,
 
     #[command(flatten)]
     selection: selection::SelectionArgs,
@@ -221,22 +236,30 @@ impl From<Quality> for hiref_core::Quality {
 
 /// Runs the command.
 pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let (Some(x_path), Some(y_path)) = (&args.x, &args.y) else {
+        let costs = args.matching.given().unwrap_or(Path::new(""));
+        return matching_run::run_given(args, costs, context);
+    };
     let printer = &context.printer;
     let mut recorder = context.recorder();
 
     // All that can be refused is refused before work starts or anything is written.
     let mut output = OutputDir::open(&args.output.output, "pair", args.output.existing())?;
-    output.refuse_inputs([&args.x, &args.y].into_iter().chain(&args.warm_start).map(PathBuf::as_path))?;
-    let x = Embeddings::open(&args.x, args.x_key.as_deref())?;
-    let y = Embeddings::open(&args.y, args.y_key.as_deref())?;
+    let named: Vec<PathBuf> = args.matching.files().into_iter().map(|(_, path)| path).collect();
+    output.refuse_inputs([x_path, y_path].into_iter().chain(&args.warm_start).chain(&named).map(PathBuf::as_path))?;
+    let x = Embeddings::open(x_path, args.x_key.as_deref())?;
+    let y = Embeddings::open(y_path, args.y_key.as_deref())?;
     if x.dimension() != y.dimension() {
-        let (x_path, y_path) = (args.x.clone(), args.y.clone());
+        let (x_path, y_path) = (x_path.clone(), y_path.clone());
         return Err(Error::DimensionMismatch { x_path, x: x.dimension(), y_path, y: y.dimension() });
     }
     // Metadata are read when the pairs are written: what is wrong with them must not come to light then.
     [&x, &y].into_iter().try_for_each(Embeddings::check_metadata)?;
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
-    let config = PairConfig::new(args, context, [n.min(m), n.max(m)])?;
+    args.matching.check_together(args)?;
+    let config = PairConfig::new(args, [x_path, y_path], context, [n.min(m), n.max(m)])?;
+    let matching = if args.matching.any() { Some(args.matching.resolve([n, m], Some([&x, &y]))?) } else { None };
+    let marginals = args.matching.marginals([n, m])?;
     let solver = config.hiref.clone().check()?.on_device(&context.device);
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
@@ -269,6 +292,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
             other => other.into(),
         })
     })?;
+    let problem = if let Some(marginals) = marginals { problem.with_marginals(marginals)? } else { problem };
     output.begin(&plan)?;
     write_config(&output, &config)?;
 
@@ -285,6 +309,15 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     if let Some(comparison) = &config.comparison {
         let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
         let status = comparison_run::run(comparison, &files, recorder, context)?;
+        return if status == ExitStatus::Done {
+            output.finish().map(|()| status).map_err(Error::from)
+        } else {
+            Ok(status)
+        };
+    }
+    if let Some(matching) = &matching {
+        let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
+        let status = matching_run::run(&solver, matching, &files, recorder, context)?;
         return if status == ExitStatus::Done {
             output.finish().map(|()| status).map_err(Error::from)
         } else {

@@ -18,6 +18,7 @@ from ._encoder import Encoder, encoders
 from ._errors import Error, FileError, InputError, OutOfMemoryError
 from ._estimator import NotFittedError
 from ._himacl import __version__
+from ._matching import pair_candidates, pair_costs
 from ._monge import MongeMap
 from ._pair import Pairing, load, pair
 
@@ -37,4 +38,6 @@ __all__ = [
     "load",
     "metrics",
     "pair",
+    "pair_candidates",
+    "pair_costs",
 ]

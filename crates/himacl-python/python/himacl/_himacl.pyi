@@ -16,6 +16,9 @@ __all__ = [
     "baseline",
     "command_line",
     "encoders",
+    "match_candidates",
+    "match_costs",
+    "match_points",
     "pair",
     "pairing_accuracy",
     "retrieval",
@@ -88,6 +91,21 @@ class Encoder:
         on_event: _Listener,
     ) -> _Matrix: ...
 
+_Kind = tuple[float | None, int | None, _Integers, _Integers, _Integers, tuple[_Integers, _Integers] | None]
+
+def match_points(
+    x: _Rows, y: _Rows, cost: str, params: str, kind: _Kind, threads: int | None, on_event: _Listener
+) -> dict[str, Any]: ...
+def match_costs(costs: NDArray[Any], kind: _Kind, threads: int | None, on_event: _Listener) -> dict[str, Any]: ...
+def match_candidates(
+    shape: tuple[int, int],
+    x: _Integers,
+    y: _Integers,
+    costs: NDArray[np.float64],
+    kind: _Kind,
+    threads: int | None,
+    on_event: _Listener,
+) -> dict[str, Any]: ...
 def pair(
     x: _Rows,
     y: _Rows,

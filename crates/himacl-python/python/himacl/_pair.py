@@ -30,22 +30,24 @@ _UNMATCHED = np.uint32(0xFFFF_FFFF)
 
 @dataclass(frozen=True, eq=False)
 class Pairing:
-    """Two sets paired one to one: what :func:`pair` returns.
+    """Two sets, paired: what :func:`pair` returns.
 
     Attributes
     ----------
     y_of_x : ndarray of int64, shape (n,)
-        The partner of each x; -1 where it stays single (only if n > m).
+        The partner of each x; -1 where it stays single. The first, where there may be several (``pairs`` has all).
     x_of_y : ndarray of int64, shape (m,)
-        The partner of each y; -1 where it stays single (only if m > n).
+        The partner of each y, likewise.
     mean_cost : float
         Mean cost of the pairs, recomputed in float64 from the points.
     lower_bound : float or None
         No pairing has a mean cost below this (``certify=True``).
     gap : float or None
-        ``(mean_cost - lower_bound) / abs(mean_cost)``: the result is at most this share from the optimum.
+        ``(mean_cost - lower_bound) / abs(mean_cost)``: the result is at most this share from the optimum. With ``unmatched_cost``, of the
+        ``objective``.
     potentials : tuple of two float64 arrays, or None
-        ``f (n,)`` and ``g (m,)`` with ``f[i] + g[j] <= cost(x[i], y[j])`` for all pairs: the proof of the bound.
+        ``f (n,)`` and ``g (m,)`` with ``f[i] + g[j] <= cost(x[i], y[j])`` for all pairs that may be: the proof of the bound. With
+        ``unmatched_cost``, none is above half of it.
     termination : str
         Why it ended: ``converged``, ``max-iterations``, ``time-limit``, ``interrupted``.
     summary : dict
@@ -60,10 +62,13 @@ class Pairing:
     potentials: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     summary: dict[str, Any] = field(repr=False)
     _warm_start: bytes | None = field(default=None, repr=False)
+    _pairs: NDArray[np.int64] | None = field(default=None, repr=False)
 
     @property
     def pairs(self) -> NDArray[np.int64]:
         """The pairs, ``(k, 2)``: a row of x and a row of y each, by x."""
+        if self._pairs is not None:
+            return self._pairs
         x = np.flatnonzero(self.y_of_x >= 0)
         return np.stack([x, self.y_of_x[x]], axis=1)
 
@@ -74,8 +79,15 @@ class Pairing:
 
     @property
     def num_pairs(self) -> int:
-        """Number of pairs: the size of the smaller side."""
-        return min(len(self.y_of_x), len(self.x_of_y))
+        """Number of pairs: the size of the smaller side, unless items may stay single or have several partners."""
+        if self._pairs is not None:
+            return len(self._pairs)
+        return int(np.count_nonzero(self.y_of_x >= 0))
+
+    @property
+    def objective(self) -> float:
+        """What was minimised: the pairs' costs, and half of ``unmatched_cost`` for each single where that was given."""
+        return float(self.summary.get("objective", self.total_cost))
 
     @property
     def termination(self) -> str:
@@ -115,6 +127,8 @@ class Pairing:
         ``himacl pair --warm-start FOLDER`` goes on from it, and :func:`load` reads it. A folder that holds something is
         refused.
         """
+        if self._pairs is not None and len(self._pairs) != np.count_nonzero(self.y_of_x >= 0):
+            raise InputError("a matching with several partners of an item is not written\nhint: np.save(path, result.pairs)")
         folder = Path(folder)
         if folder.exists() and any(folder.iterdir()):
             raise FileError(f"output folder `{folder}` exists and is not empty\nhint: choose another one")
@@ -203,6 +217,12 @@ def pair(
     certify: bool = False,
     time_limit: float | None = None,
     warm_start: Pairing | str | os.PathLike[str] | Any | None = None,
+    unmatched_cost: float | None = None,
+    num_pairs: int | None = None,
+    x_capacity: Any = 1,
+    y_capacity: Any = 1,
+    groups: tuple[Any, Any] | None = None,
+    forbidden: Any | None = None,
     device: str = "auto",
     seed: int = 0,
     threads: int | None = None,
@@ -233,6 +253,18 @@ def pair(
         Stop improving after this many seconds; the first pairing is always finished.
     warm_start : Pairing, path, or array of int, shape (n,), optional
         Where to start: an earlier result on the same rows, its folder, or the partner of each x.
+    unmatched_cost : float, optional
+        An item stays single where no pair is worth it: two singles together cost this much, half of it each. Outliers then shift no
+        other pair.
+    num_pairs : int, optional
+        The best matching of exactly so many pairs; the other items stay single. Exact up to the size to which the quality is, beyond it the
+        price of singles is sought. Not with ``unmatched_cost`` or ``groups``.
+    x_capacity, y_capacity : int or array of int, optional
+        How many partners an item may have: one number, or one for each. Several on one side only.
+    groups : tuple of two arrays, optional
+        The category of each x and of each y, numbers or text: pairs are made inside categories only, each a problem of its own.
+    forbidden : array of int, shape (k, 2), optional
+        Pairs that may not be: a row of x and a row of y each.
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; a GPU needs a package that was built with feature ``cuda``.
     seed : int
@@ -273,8 +305,30 @@ def pair(
     0.0
     >>> bool((order[result.y_of_x] == np.arange(1000)).all())
     True
+
+    Two of each side lie far off, and stay single:
+
+    >>> x = np.float32([[0], [1], [2], [3], [100], [101]])
+    >>> y = np.float32([[-100], [-101], [3], [2], [1], [0]])
+    >>> himacl.pair(x, y, unmatched_cost=5.0).y_of_x
+    array([ 5,  4,  3,  2, -1, -1])
+    >>> himacl.pair(x, y, num_pairs=4).pairs.tolist()
+    [[0, 5], [1, 4], [2, 3], [3, 2]]
     """
+    from ._matching import is_plain, kind_of, pairing_of
+
     rows = (as_rows(x, "x"), as_rows(y, "y"))
+    terms = (unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden, groups)
+    if not is_plain(*terms):
+        if warm_start is not None:
+            raise InputError("a warm start is for one-to-one pairings\nhint: leave out warm_start, or what else was asked of the matching")
+        if str(device) not in ("auto", "cpu"):
+            raise InputError(f"device is {device}, but matchings that are not one to one run on the CPU\nhint: device='auto'")
+        limits = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
+        kind, names = kind_of(*terms)
+        found = _himacl.match_points(*rows, str(cost), json.dumps(limits), kind, _threads(threads), listener(progress))
+        more = {"cost": cost, "seed": seed, "quality": quality, "d": rows[0].shape[1], "priced": unmatched_cost is not None}
+        return pairing_of(found, more, names)
     params = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
     found = _himacl.pair(
         *rows,

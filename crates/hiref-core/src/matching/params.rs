@@ -86,8 +86,11 @@ impl MatchingParams {
         }
     }
 
-    /// Refuses settings outside their ranges, and those that contradict each other.
-    pub(crate) fn check(&self, n: usize, m: usize) -> Result<(), Error> {
+    /// Refuses settings that contradict each other or do not fit n x and m y items.
+    ///
+    /// # Errors
+    /// [`Error::Parameter`], [`Error::NotTogether`], [`Error::PairOutOfRange`] and [`Error::ItemCount`].
+    pub fn check(&self, n: usize, m: usize) -> Result<(), Error> {
         if let Some(cost) = self.unmatched_cost.filter(|cost| !cost.is_finite()) {
             let (value, expected) = (cost.to_string(), "a finite number");
             return Err(Error::Parameter { name: "unmatched_cost", value, expected });

@@ -65,12 +65,14 @@ pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -
     let ComparisonArgs { epsilon, rank, batch_size, max_iterations, tolerance } = args.comparison.clone();
     let hierarchy: &[Solver] = &[Solver::Hiref, Solver::Exact];
     let iterative: &[Solver] = &[Solver::Sinkhorn, Solver::Progot, Solver::Lot, Solver::Frlc];
-    let flags: [(&'static str, bool, &[Solver]); 9] = [
+    let flags: [(&'static str, bool, &[Solver]); 11] = [
         ("--epsilon", epsilon.is_some(), &[Solver::Sinkhorn, Solver::Progot]),
         ("--rank", rank.is_some(), &[Solver::Lot, Solver::Frlc]),
         ("--batch-size", batch_size.is_some(), &[Solver::Minibatch]),
         ("--max-iterations", max_iterations.is_some(), iterative),
         ("--tolerance", tolerance.is_some(), iterative),
+        ("--x-weights", args.matching.x_weights.is_some(), iterative),
+        ("--y-weights", args.matching.y_weights.is_some(), iterative),
         ("--warm-start", args.warm_start.is_some(), hierarchy),
         ("--quality", args.quality != Quality::default(), hierarchy),
         ("--certify", args.certify != Certify::No, hierarchy),

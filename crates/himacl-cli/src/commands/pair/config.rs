@@ -1,6 +1,7 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
 use super::comparison::{self, Comparison};
+use super::matching::MatchingArgs;
 use super::names::{CHECKPOINT, FILES, PERMUTATION, WARM_START};
 use super::selection::Selection;
 use super::{Certify, PairArgs, Solver};
@@ -48,6 +49,8 @@ pub(super) struct PairConfig {
     pub(super) max_memory: Option<f64>,
     pub(super) checkpoint_every: f64,
     pub(super) selection: Selection,
+    /// What the matching may look like, where it is not one to one; and the weights of items.
+    pub(super) matching: Option<MatchingArgs>,
     pub(super) device: String,
     pub(super) threads: usize,
     pub(super) hiref: HirefParams,
@@ -73,7 +76,7 @@ struct Ending {
 
 impl PairConfig {
     /// Resolves the arguments; `sides` is min(n, m) and max(n, m).
-    pub(super) fn new(args: &PairArgs, context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
+    pub(super) fn new(args: &PairArgs, paths: [&Path; 2], context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
         let mut hiref = HirefParams {
             quality: args.quality.into(),
@@ -90,8 +93,8 @@ impl PairConfig {
         }
         Ok(Self {
             command: "pair".to_owned(),
-            x: absolute(&args.x)?,
-            y: absolute(&args.y)?,
+            x: absolute(paths[0])?,
+            y: absolute(paths[1])?,
             x_key: args.x_key.clone(),
             y_key: args.y_key.clone(),
             cost: args.cost,
@@ -102,6 +105,7 @@ impl PairConfig {
             max_memory: args.max_memory,
             checkpoint_every: args.checkpoint_every,
             selection: args.into(),
+            matching: (args.matching != MatchingArgs::default()).then(|| args.matching.absolute()).transpose()?,
             device: context.device_name(),
             threads: context.threads,
             hiref,
@@ -142,6 +146,7 @@ impl PairConfig {
             let file = of_folder.into_iter().find(|file| file.is_file()).unwrap_or_else(|| path.clone());
             inputs.push(("--warm-start", vec![file]));
         }
+        inputs.extend(self.matching.iter().flat_map(MatchingArgs::files).map(|(flag, path)| (flag, vec![path])));
         let print =
             |(name, files): (&str, Vec<PathBuf>)| Ok((name.to_owned(), fingerprint(&files, None, Depth::Whole)?));
         Ok(Plan {
@@ -158,16 +163,12 @@ impl PairConfig {
     /// # Errors
     /// [`Error::SolverCheckpoint`] and other unreadable files.
     pub(super) fn resume_state(&self, output: &OutputDir) -> Result<Resume, Error> {
-        let summary_path = output.file("summary.json");
-        if summary_path.is_file() {
-            let ending: Ending = read_json(&summary_path)?;
-            if !matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit) {
-                return Ok(Resume::Finished);
-            }
+        if finished(output)? {
+            return Ok(Resume::Finished);
         }
         let path = output.file(CHECKPOINT);
-        // The comparison solvers keep no state.
-        if self.comparison.is_some() || !path.is_file() {
+        // The comparison solvers and other matchings than one to one keep no state.
+        if self.comparison.is_some() || self.matching.is_some() || !path.is_file() {
             return Ok(Resume::StartOver);
         }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
@@ -177,4 +178,14 @@ impl PairConfig {
         let checkpoint = Checkpoint::from_bytes(&bytes).map_err(|source| Error::SolverCheckpoint { path, source })?;
         Ok(Resume::GoOn(Box::new(checkpoint)))
     }
+}
+
+/// Whether a run in this folder came to its end.
+pub(super) fn finished(output: &OutputDir) -> Result<bool, Error> {
+    let path = output.file("summary.json");
+    if !path.is_file() {
+        return Ok(false);
+    }
+    let ending: Ending = read_json(&path)?;
+    Ok(!matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit))
 }

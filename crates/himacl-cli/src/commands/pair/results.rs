@@ -182,12 +182,17 @@ fn distance_from_optimum(solved: &HirefOutput) -> Option<String> {
 }
 
 /// The largest f32 that is no larger: potentials rounded so still satisfy every constraint.
-fn rounded_down(value: f64) -> f32 {
+pub(super) fn rounded_down(value: f64) -> f32 {
     let rounded = value as f32;
     if f64::from(rounded) > value { rounded.next_down() } else { rounded }
 }
 
-fn write_pairs(file: &mut std::fs::File, kept: &Kept, metadata: &[Option<Metadata>; 2]) -> Result<(), ParquetError> {
+/// Writes pairs.parquet.
+pub(super) fn write_pairs(
+    file: &mut std::fs::File,
+    kept: &Kept,
+    metadata: &[Option<Metadata>; 2],
+) -> Result<(), ParquetError> {
     let schema = Arc::new(pairs_schema(metadata));
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;

@@ -86,7 +86,7 @@ impl Selection {
         let Some(column) = column else {
             let fields = metadata.iter().flat_map(|metadata| metadata.schema().fields());
             let got = fields.map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
-            return Err(Error::NoColumn { path: path(), column: UID_COLUMN, expected: "text", got });
+            return Err(Error::NoColumn { path: path(), column: UID_COLUMN.to_owned(), expected: "text", got });
         };
         let read = |(row, text): (usize, &Option<String>)| {
             text.as_deref().and_then(parse_uid).ok_or_else(|| Error::Uid { path: path(), row, got: text.clone() })
@@ -110,10 +110,15 @@ impl Selection {
         let (x, y): (Vec<u32>, Vec<u32>) = permutation.pairs().map(|(x, y)| (x as u32, y as u32)).unzip();
         let between = |(&i, &j): (&u32, &u32)| problem.cost().between(&x_rows.row(i as usize), &y_rows.row(j as usize));
         let costs: Vec<f64> = x.par_iter().zip(&y).map(between).collect();
+        self.keep((x, y), &costs)
+    }
+
+    /// Drops the pairs whose cost is above the quantile.
+    pub(super) fn keep(&self, (x, y): (Vec<u32>, Vec<u32>), costs: &[f64]) -> Kept {
         let Some(quantile) = self.max_cost_quantile else {
             return Kept { x, y, cost: costs.iter().map(|&cost| cost as f32).collect(), rejection: None };
         };
-        let mut sorted = costs.clone();
+        let mut sorted = costs.to_vec();
         sorted.par_sort_unstable_by(f64::total_cmp);
         let largest_cost = sorted[((quantile * costs.len() as f64).ceil() as usize).clamp(1, costs.len()) - 1];
         let keep: Vec<usize> = (0..costs.len()).filter(|&pair| costs[pair] <= largest_cost).collect();
