@@ -87,7 +87,7 @@ fn solve(
             .into_iter()
     }));
     let mut rounds = Rounds::new(&task, Start { known, ..Start::nothing(&task) });
-    let finished = rounds.run(Enough { gap: 0.0, reach: usize::MAX }, control)?;
+    let finished = rounds.run(Enough::OPTIMAL, control)?;
     let termination = if finished { Termination::Converged } else { control.reason() };
     let mut matching = matching_of(&task, rounds, kind, termination);
     let mut seconds = PhaseSeconds::default();
@@ -107,9 +107,6 @@ pub(crate) fn task_of<'a>(costs: &'a dyn Costs, params: &MatchingParams) -> Resu
         (Some(Singles { cost, most: rows.len() as u32 }), Kind::Unmatched(cost))
     } else {
         let count = params.num_pairs.unwrap_or(most_pairs);
-        if count > most_pairs {
-            return Err(Error::TooManyPairs { wanted: count, most: most_pairs });
-        }
         let most = (rows.len() - count) as u32;
         // Cheaper than any pair, so that exactly so many are.
         let singles = (most > 0).then(|| Singles { cost: costs.lowest(), most });

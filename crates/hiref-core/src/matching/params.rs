@@ -104,6 +104,14 @@ impl MatchingParams {
         if !self.x_capacity.is_one() && !self.y_capacity.is_one() {
             return Err(Error::NotTogether { first: "x_capacity", second: "y_capacity" });
         }
+        let places = |capacity: &Capacity, side, points, others| {
+            let each = capacity.resolve(side, points, others)?;
+            Ok::<u64, Error>(each.into_iter().map(u64::from).sum())
+        };
+        let most = places(&self.x_capacity, Side::X, n, m)?.min(places(&self.y_capacity, Side::Y, m, n)?);
+        if let Some(wanted) = self.num_pairs.filter(|&count| count as u64 > most) {
+            return Err(Error::TooManyPairs { wanted, most: most as usize });
+        }
         if let Some([x, y]) = &self.groups {
             if self.num_pairs.is_some() {
                 return Err(Error::NotTogether { first: "groups", second: "num_pairs" });

@@ -120,7 +120,8 @@ impl Hiref {
         let cut_short = matches!(swept, Termination::Interrupted | Termination::TimeLimit);
         let mut termination = swept;
         if exact_end && !cut_short {
-            let finished = rounds.run(Enough { gap: effort.gap, reach: effort.reach }, control)?;
+            let enough = if few { Enough::OPTIMAL } else { Enough { gap: effort.gap, reach: effort.reach } };
+            let finished = rounds.run(enough, control)?;
             termination = if finished { Termination::Converged } else { control.reason() };
         } else if rounds.has_free_rows() {
             rounds.run(Enough { gap: f64::INFINITY, reach: 0 }, control.without_deadline())?;

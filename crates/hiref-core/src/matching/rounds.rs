@@ -80,6 +80,11 @@ pub(crate) struct Enough {
     pub(crate) reach: usize,
 }
 
+impl Enough {
+    /// Nothing but the optimum.
+    pub(crate) const OPTIMAL: Self = Self { gap: 0.0, reach: usize::MAX };
+}
+
 /// An assignment of all rows with prices, and what they prove.
 ///
 /// Column generation, as in [`crate::pricing::PricedRounds`]: prices give each row its least reduced costs over all columns, hence a bound, and
@@ -191,6 +196,8 @@ impl<'a> Rounds<'a> {
     pub(crate) fn run(&mut self, enough: Enough, control: Control<'_>) -> Result<bool, Error> {
         loop {
             let started = Instant::now();
+            // A first assignment is always finished.
+            let control = if self.has_free_rows() { control.without_deadline() } else { control };
             control.begin(Phase::Exact, 1);
             let going_on = self.round(enough, control)?;
             control.advance(Phase::Exact, 1);
@@ -229,11 +236,17 @@ impl<'a> Rounds<'a> {
         if self.optimal || close || self.reached > enough.reach.saturating_mul(self.column_of_row.len()) {
             return Ok(Some((true, total)));
         }
-        self.extend(|row| {
+        let more = self.extend(|row| {
             let range = item(row) * pricing.width..(item(row) + 1) * pricing.width;
             pricing.columns[range.clone()].iter().copied().zip(pricing.costs[range].iter().copied()).collect()
         });
-        Ok(if self.assign(&should_stop)? { Some((false, total)) } else { None })
+        let before = (!more).then(|| (self.column_of_row.clone(), self.g.clone()));
+        if !self.assign(&should_stop)? {
+            return Ok(None);
+        }
+        // What nothing changes any more is optimal up to rounding.
+        let settled = before.is_some_and(|(columns, g)| columns == self.column_of_row && g == self.g);
+        Ok(Some((settled, total)))
     }
 
     /// Keeps a bound if it is better than what there is.
