@@ -12,7 +12,7 @@ mod selection;
 
 use crate::args::OutputArgs;
 use crate::error::Error;
-use crate::report::{available_memory, write_config};
+use crate::report::{Recorder, available_memory, write_config};
 use crate::{Context, ExitStatus};
 use candle_core::{Device, Tensor};
 use checkpoint::Checkpoints;
@@ -21,7 +21,7 @@ use config::{PairConfig, Resume};
 use himacl::data::files::remove_if_present;
 use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, center, normalize_rows, read_npy_u32};
-use hiref_core::{CostKind, Permutation, Problem, Side, Termination, WarmStart};
+use hiref_core::{Checkpoint, CostKind, Hiref, Permutation, Problem, Side, Termination, WarmStart};
 use names::{CHECKPOINT, PERMUTATION, WARM_START};
 use results::Files;
 use serde::{Deserialize, Serialize};
@@ -306,28 +306,32 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         // An earlier run's state must not be taken for this one's.
         remove_if_present(&output.file(CHECKPOINT))?;
     }
-    if let Some(comparison) = &config.comparison {
-        let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
-        let status = comparison_run::run(comparison, &files, recorder, context)?;
-        return if status == ExitStatus::Done {
-            output.finish().map(|()| status).map_err(Error::from)
-        } else {
-            Ok(status)
-        };
+    let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
+    let status = match (&config.comparison, &matching) {
+        (Some(comparison), _) => comparison_run::run(comparison, &files, recorder, context)?,
+        (None, Some(matching)) => matching_run::run(&solver, matching, &files, recorder, context)?,
+        (None, None) => one_to_one(&solver, checkpoint, warm_start.as_ref(), &files, recorder, context)?,
+    };
+    if status == ExitStatus::Done {
+        output.finish()?;
     }
-    if let Some(matching) = &matching {
-        let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
-        let status = matching_run::run(&solver, matching, &files, recorder, context)?;
-        return if status == ExitStatus::Done {
-            output.finish().map(|()| status).map_err(Error::from)
-        } else {
-            Ok(status)
-        };
-    }
-    let checkpoints = Checkpoints::new(printer, &output, config.checkpoint_every);
+    Ok(status)
+}
+
+/// Pairs one to one, from where an earlier run stopped if there was one, and writes the results.
+fn one_to_one(
+    solver: &Hiref,
+    checkpoint: Option<Box<Checkpoint>>,
+    warm_start: Option<&WarmStart>,
+    files: &Files<'_>,
+    mut recorder: Recorder,
+    context: &Context,
+) -> Result<ExitStatus, Error> {
+    let Files { config, problem, output, .. } = files;
+    let checkpoints = Checkpoints::new(&context.printer, output, config.checkpoint_every);
     let solved = match checkpoint {
-        Some(checkpoint) => solver.resume(&problem, *checkpoint, &checkpoints),
-        None => solver.solve(&problem, warm_start.as_ref(), &checkpoints),
+        Some(checkpoint) => solver.resume(problem, *checkpoint, &checkpoints),
+        None => solver.solve(problem, warm_start, &checkpoints),
     }?;
     let seconds = solved.seconds;
     for (phase, seconds) in [
@@ -339,24 +343,16 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     ] {
         recorder.note(phase, Some(seconds));
     }
-    let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
     let rejection = recorder.time("write", || {
         let potentials = solved.certificate.as_ref().map(results::potentials);
         files.write(&solved.permutation, Some(&solved.warm_start()), potentials.as_deref())
     })?;
     files.write_summary(&solved, rejection, &recorder)?;
-
     if !matches!(solved.termination, Termination::Interrupted | Termination::TimeLimit) {
         remove_if_present(&output.file(CHECKPOINT))?;
     }
-
-    let line = results::describe(&problem, &solved, output.path());
-    let interrupted = solved.termination == Termination::Interrupted;
-    if !interrupted {
-        output.finish()?;
-    }
-    printer.result(&line);
-    Ok(if interrupted { ExitStatus::Partial } else { ExitStatus::Done })
+    context.printer.result(&results::describe(problem, &solved, output.path()));
+    Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
 }
 
 /// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in. In host
