@@ -83,14 +83,14 @@ fn kills_cost_no_byte_twice() {
         child.wait().unwrap();
         let (_, partial) = on_disk(&scratch);
         assert_eq!(partial.len(), 1, "one file at a time: {partial:?}");
-        resumed.extend(partial.into_values().map(|length| Some(format!("bytes={length}-"))));
+        resumed.extend(partial.into_values().map(|length| format!("bytes={length}-")));
     }
     server.allow(None);
     let (output, stderr) = run(&mut download(&server.endpoint, &scratch));
     assert!(output.status.success(), "{stderr}");
     assert_eq!(server.sent(), size, "every byte once");
     let asked: Vec<_> = server.seen().into_iter().filter(|seen| seen.host == "cdn").collect();
-    let ranges: Vec<_> = asked.iter().map(|seen| seen.range.clone()).filter(Option::is_some).collect();
+    let ranges: Vec<_> = asked.iter().filter_map(|seen| seen.range.clone()).collect();
     assert_eq!(ranges, resumed, "each goes on where the disk ends");
     assert_eq!(asked.len(), 3 + 5, "each part from its beginning, once: {asked:?}");
     let folder = scratch.path("home/hub/models--org--encoder/snapshots").join(COMMIT);
