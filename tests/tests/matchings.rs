@@ -75,7 +75,7 @@ fn outliers_stay_single_and_shift_no_pair() {
             (&summary["mean_cost"], &summary["exact"], &summary["bijection"]),
             (&0.0.into(), &true.into(), &false.into())
         );
-        assert_eq!(summary["relative_gap"], 0.0);
+        assert!(summary["relative_gap"].as_f64().unwrap() < 1e-9);
         assert!(scratch.path("out").join("potentials.npy").exists());
     }
     let (_, summary) = pair(&scratch, &["--x", &x, "--y", &y, "--unmatched-cost", "5"]);
@@ -107,7 +107,7 @@ fn several_captions_to_a_picture() {
     assert_eq!([0, 1, 2, 3, 4].map(of), [0, 1, 3, 1, 2]);
     for (flags, fault) in [
         (vec!["--x-capacity", "2", "--y-capacity", "2"], "`x_capacity` and `y_capacity` cannot be had together"),
-        (vec!["--x-capacity", "-1"], "--x-capacity"),
+        (vec!["--x-capacity", "1.5"], "--x-capacity has `1.5`"),
         (vec!["--x-capacity", "many"], "--x-capacity has `many`"),
         (vec!["--y-capacity", &capacity], "5 capacities for `y`, expected 12"),
     ] {
@@ -199,7 +199,8 @@ fn a_matrix_of_costs() {
     let (pairs, summary) = pair(&scratch, &["--cost-matrix", &costs]);
     assert_eq!(pairs, [(0, 1, 1.0), (1, 3, 2.0), (2, 0, 2.0)]);
     assert_eq!((summary["n"].as_u64(), summary["m"].as_u64(), &summary["exact"]), (Some(3), Some(4), &true.into()));
-    assert_eq!((summary["total_cost"].as_f64(), summary["relative_gap"].as_f64()), (Some(5.0), Some(0.0)));
+    assert_eq!(summary["total_cost"], 5.0);
+    assert!(summary["relative_gap"].as_f64().unwrap() < 1e-9);
     assert_eq!(pair(&scratch, &["--cost-matrix", &fortran]).0, pairs);
     let (few, _) = pair(&scratch, &["--cost-matrix", &costs, "--pairs", "2"]);
     assert_eq!(few.iter().map(|pair| pair.2).sum::<f32>(), 2.0);

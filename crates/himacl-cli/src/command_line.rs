@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Encoders(EncodersArgs),
     Download(DownloadArgs),
     Embed(EmbedArgs),
-    Pair(PairArgs),
+    Pair(Box<PairArgs>),
     Train(TrainArgs),
     Eval(EvalArgs),
     Apply(ApplyArgs),

@@ -164,7 +164,7 @@ impl MatchingArgs {
             Ok::<_, Error>(pairs.into_iter().map(|(x, y)| [index(x), index(y)]).collect())
         })?;
         let (groups, group_names) = match (&self.x_groups, &self.y_groups, sides) {
-            (Some(x), Some(y), Some(sides)) => numbered([labels(x, sides[0])?, labels(y, sides[1])?]),
+            (Some(x), Some(y), Some(sides)) => numbered(&[labels(x, sides[0])?, labels(y, sides[1])?]),
             _ => (None, Vec::new()),
         };
         let params = MatchingParams {
@@ -275,7 +275,7 @@ fn labels(text: &str, side: &Embeddings) -> Result<Vec<String>, Error> {
 }
 
 /// Categories of both sides as numbers, by name; and the names.
-fn numbered(labels: [Vec<String>; 2]) -> (Option<[Vec<u32>; 2]>, Vec<String>) {
+fn numbered(labels: &[Vec<String>; 2]) -> (Option<[Vec<u32>; 2]>, Vec<String>) {
     let mut numbers: BTreeMap<&str, u32> = labels.iter().flatten().map(|label| (label.as_str(), 0)).collect();
     numbers.values_mut().zip(0..).for_each(|(number, next)| *number = next);
     let groups = [0, 1].map(|side: usize| labels[side].iter().map(|label| numbers[label.as_str()]).collect());

@@ -69,6 +69,7 @@ struct Singles {
 }
 
 /// What is said of the problem.
+#[derive(Clone, Copy)]
 struct Facts {
     d: Option<usize>,
     cost: &'static str,
@@ -271,7 +272,8 @@ fn summarize(
 fn describe(found: &Matching, cost: &str, [x, y]: [usize; 2]) -> String {
     let ending = match found.termination {
         Termination::Converged if found.exact => "optimal",
-        Termination::Converged | Termination::MaxIterations => "converged",
+        Termination::Converged => "converged",
+        Termination::MaxIterations => "all sweeps done",
         Termination::TimeLimit => "stopped at the time limit",
         Termination::Interrupted => "interrupted",
     };
