@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use std::time::Instant;
 
 /// Solves by which the price of singles is sought where there are too many points for exact rounds.
-const PRICE_SEARCHES: usize = 6;
+const PRICE_SEARCHES: usize = 10;
 /// And how near the number of pairs may come to the one wanted, as a share of it.
 const NEAR_ENOUGH: f64 = 0.002;
 /// Sweeps that prepare an exact solve, at most.
@@ -74,8 +74,8 @@ impl Hierarchy<'_> {
         (mut price, mut output): (f64, HirefOutput),
         all: HirefOutput,
     ) -> Result<(f64, HirefOutput), Error> {
-        let mut low = self.task.costs.lowest();
-        let mut best = (f64::INFINITY, all);
+        let (mut low, mut low_count) = (self.task.costs.lowest(), 0);
+        let (mut best, mut best_count) = ((f64::INFINITY, all), places.rows.len());
         for _ in 0..PRICE_SEARCHES {
             let found = self.costs_of(places, &output).into_iter().filter(|&cost| cost < price).count();
             let guess = self.cost_of_rank(places, &output, count);
@@ -83,15 +83,18 @@ impl Hierarchy<'_> {
             let cut_short = matches!(output.termination, Termination::Interrupted | Termination::TimeLimit);
             let earlier = output.warm_start();
             if found >= count {
-                best = (price, output);
+                (best, best_count) = ((price, output), found);
             } else {
-                low = price;
+                (low, low_count) = (price, found);
             }
             if near || cut_short {
                 break;
             }
+            // The number of pairs grows with the price: above by what it costs to reach the rank, below along the line between both ends.
+            let aimed = count as f64 * (1.0 + 0.5 * NEAR_ENOUGH) - low_count as f64;
+            let share = (aimed / (best_count - low_count).max(1) as f64).clamp(0.1, 0.9);
             let high = best.0.min(low + 2.0 * (price - low).abs().max(guess - low));
-            price = if guess > low && guess < high { guess } else { 0.5 * (low + high) };
+            price = if found >= count && guess > low && guess < high { guess } else { low + share * (high - low) };
             output = self.solve(places, price, self.params.quality, Some(&earlier))?;
         }
         Ok(best)
