@@ -257,8 +257,8 @@ def pair(
         An item stays single where no pair is worth it: two singles together cost this much, half of it each. Outliers then shift no
         other pair.
     num_pairs : int, optional
-        The best matching of exactly so many pairs; the other items stay single. Exact up to the size to which the quality is, beyond it the
-        price of singles is sought. Not with ``unmatched_cost`` or ``groups``.
+        The best matching of exactly so many pairs; the other items stay single. Exact up to 65,536 places a side, beyond that the price
+        of singles is sought. Not with ``unmatched_cost`` or ``groups``.
     x_capacity, y_capacity : int or array of int, optional
         How many partners an item may have: one number, or one for each. Several on one side only.
     groups : tuple of two arrays, optional
