@@ -45,6 +45,15 @@ impl Pairing {
         Self { y_of_x, g, block: vec![0; len], shadow: vec![UNMATCHED; len - num_x] }
     }
 
+    /// Whether it can be gone on from with n x points, as far as can be seen without looking at the points: it may come from a file.
+    pub(crate) fn is_sound(&self, num_x: usize) -> bool {
+        let len = self.y_of_x.len();
+        is_order(&self.y_of_x)
+            && are_prices(&self.g, &self.block, len)
+            && self.shadow.len() + num_x == len
+            && self.shadow.iter().all(|&x| x == UNMATCHED || (x as usize) < num_x)
+    }
+
     /// Whether an earlier solve has left prices.
     pub(crate) fn is_priced(&self) -> bool {
         self.g.iter().any(|&g| g != 0.0)
@@ -54,4 +63,20 @@ impl Pairing {
     pub(crate) fn to_permutation(&self, num_x: usize) -> Permutation {
         Permutation::of_distinct(self.y_of_x[..num_x].to_vec(), self.y_of_x.len())
     }
+}
+
+/// Whether indices are those of `0..len`, each once.
+pub(crate) fn is_order(indices: &[u32]) -> bool {
+    let mut seen = vec![false; indices.len()];
+    indices.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
+}
+
+/// Whether there is a price and a block for each of `len` points; sums of prices stay finite.
+pub(crate) fn are_prices(g: &[f64], block: &[u32], len: usize) -> bool {
+    /// No cost of points in f32 comes near.
+    const HIGHEST: f64 = 1e100;
+    g.len() == len
+        && block.len() == len
+        && g.iter().all(|g| g.abs() <= HIGHEST)
+        && block.iter().all(|&block| (block as usize) < len)
 }
