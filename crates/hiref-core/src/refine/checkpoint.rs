@@ -125,7 +125,7 @@ impl Checkpoint {
         if self.fingerprint != fingerprint(problem) {
             return Err(Error::CheckpointMismatch { what: "problem" });
         }
-        let (n, m) = (problem.x().num_points(), problem.y().num_points());
+        let m = problem.y().num_points();
         let is_order = |order: &[u32]| order.len() == m && is_order(order);
         let Record { earlier, levels, sweeps, costs, .. } = &self.record;
         let earlier = earlier.as_ref().is_none_or(|earlier| is_order(earlier));
@@ -136,8 +136,7 @@ impl Checkpoint {
                 is_order(x_order) && is_order(y_order) && sweeps.is_empty() && level.as_ref() == Some(offsets)
             }
             Stage::Polish(pairing, _) => {
-                pairing.y_of_x.len() == m
-                    && pairing.is_sound(n)
+                pairing.is_sound(problem)
                     && costs.len() == sweeps.len() + 1
                     && costs.iter().all(|cost| cost.is_finite())
                     && sweeps.iter().all(|sweep| sweep.block_size <= m)

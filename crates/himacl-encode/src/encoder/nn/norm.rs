@@ -44,7 +44,14 @@ impl Norm {
         with_values(&contiguous, |x| {
             parallel::rows(x, &mut out, width, |x, out| {
                 let (weight, bias) = (&weight, &bias);
-                pulp::Arch::new().dispatch(NormRows { x, out, weight, bias, epsilon: self.epsilon, centred: self.centred });
+                pulp::Arch::new().dispatch(NormRows {
+                    x,
+                    out,
+                    weight,
+                    bias,
+                    epsilon: self.epsilon,
+                    centred: self.centred,
+                });
             });
         })?;
         Tensor::from_vec(out, x.shape(), x.device())
