@@ -3,13 +3,12 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Snapshot};
+use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, Snapshot};
 use std::cell::RefCell;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 use support::Scratch;
-use support::hub::{COMMIT, FakeHub, Fault, REPO, sha256, weights};
+use support::hub::{COMMIT, FakeHub, Fault, REPO, git_sum, sha256, weights};
 
 const VALUES: usize = 100_000;
 
@@ -25,11 +24,11 @@ fn server() -> FakeHub {
 fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
     let cache = scratch.path("cache");
     let (endpoint, first_wait) = (server.endpoint.clone(), Duration::from_millis(1));
-    HubSettings { endpoint, cache, token: None, offline: false, retries: 5, first_wait }
+    HubSettings { endpoint, cache, token: None, certificates: None, offline: false, retries: 5, first_wait }
 }
 
 fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Box<Error>> {
-    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::Encoder, &|_| (), &|| false)?)
+    Ok(Hub::new(settings.clone()).unwrap().fetch(REPO, revision, &Files::ENCODER, &|_| (), &|| false)?)
 }
 
 fn refusal(settings: &HubSettings, revision: &str) -> HubError {
@@ -96,7 +95,7 @@ fn refusals_say_what_to_do() {
     let settings = settings(&server, &scratch);
     assert!(matches!(refusal(&settings, "v9"), HubError::NoRevision { revision, .. } if revision == "v9"));
     let hub = Hub::new(settings.clone()).unwrap();
-    let error = hub.fetch("org/other", "main", &Files::Encoder, &|_| (), &|| false).unwrap_err().to_string();
+    let error = hub.fetch("org/other", "main", &Files::ENCODER, &|_| (), &|| false).unwrap_err().to_string();
     assert!(error.contains("no repository `org/other`") && error.contains("HF_TOKEN"), "{error}");
     let named = Files::Named(vec!["model.safetensors".to_owned(), "absent.json".to_owned()]);
     let error = hub.fetch(REPO, "main", &named, &|_| (), &|| false).unwrap_err();
@@ -148,7 +147,7 @@ fn a_truncated_body_goes_on_where_it_ended() {
             Event::Finished => "finished".to_owned(),
         });
     };
-    check(&hub.fetch(REPO, "main", &Files::Encoder, &observe, &|| false).unwrap());
+    check(&hub.fetch(REPO, "main", &Files::ENCODER, &observe, &|| false).unwrap());
     let ranges: Vec<_> = server.seen().into_iter().filter(|seen| seen.host == "cdn").map(|seen| seen.range).collect();
     assert_eq!(ranges, [None, Some("bytes=150000-".to_owned()), Some("bytes=300000-".to_owned())]);
     let size = weights(VALUES).len();
@@ -176,6 +175,15 @@ fn a_server_without_ranges_starts_over() {
     server.fail("GET", "/model.safetensors?", 1, Fault::Truncate(1000));
     server.fail("GET", "/model.safetensors?", 1, Fault::WholeFile);
     check(&fetch(&settings(&server, &scratch), "main").unwrap());
+}
+
+#[test]
+fn a_server_without_ranges_that_never_ends_well_is_given_up() {
+    let (server, scratch) = (server(), Scratch::new());
+    server.fail("GET", "/model.safetensors?", 1000, Fault::CutWhole(1000));
+    let error = refusal(&settings(&server, &scratch), "main");
+    assert!(matches!(error, HubError::Truncated { .. } | HubError::Network { .. }), "{error}");
+    assert_eq!(server.seen().iter().filter(|seen| seen.host == "cdn").count(), 6, "one attempt and five retries");
 }
 
 #[test]
@@ -207,20 +215,64 @@ fn weights_with_a_wrong_header_are_refused() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_what_came_is_kept() {
-    if !Path::new("/dev/full").exists() {
-        return;
-    }
+fn a_link_in_a_shared_cache_is_not_written_through() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let root = settings.cache.join("models--org--encoder");
+    let locks = settings.cache.join(".locks/models--org--encoder");
+    fs::create_dir_all(root.join("blobs")).unwrap();
+    fs::create_dir_all(&locks).unwrap();
+    let sum = sha256(&weights(VALUES));
+    let partial = |sum: &str| root.join("blobs").join(format!("{sum}.incomplete"));
+    let mine = scratch.path("mine");
+    fs::write(&mine, "mine").unwrap();
+    std::os::unix::fs::symlink(&mine, partial(&sum)).unwrap();
+    fs::hard_link(&mine, partial(&git_sum(b"{}"))).unwrap();
+    std::os::unix::fs::symlink(scratch.path("absent"), locks.join(format!("{sum}.lock"))).unwrap();
+    check(&fetch(&settings, "main").unwrap());
+    assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+    assert!(!scratch.path("absent").exists());
+    assert!(root.join("blobs").join(&sum).symlink_metadata().unwrap().is_file());
+}
+
+#[test]
+fn small_files_are_checked_too() {
     let (server, scratch) = (server(), Scratch::new());
     let settings = settings(&server, &scratch);
     let blobs = settings.cache.join("models--org--encoder/blobs");
-    fs::create_dir_all(&blobs).unwrap();
-    let partial = blobs.join(format!("{}.incomplete", sha256(&weights(VALUES))));
-    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
-    let error = fetch(&settings, "main").unwrap_err().to_string();
-    assert!(error.starts_with("cannot write") && error.contains("\nhint: free some space"), "{error}");
-    fs::remove_file(&partial).unwrap();
+    let is_empty = || fs::read_dir(&blobs).unwrap().next().is_none();
+    server.fail("GET", "1_Pooling/config.json", 1, Fault::Corrupt);
+    let error = refusal(&settings, "main");
+    assert!(matches!(&error, HubError::Checksum { expected, .. } if *expected == git_sum(b"{}")), "{error}");
+    assert!(is_empty());
+    // A page in place of a file whose sum is known, and of one of which only a mirror's own name is.
+    let page = "<!DOCTYPE html><p>Please log in";
+    for head in [None, Some("ETag: \"5f-1a2b\"\r\nContent-Length: 31\r\n")] {
+        if let Some(head) = head {
+            server.fail("HEAD", "1_Pooling/config.json", 1, Fault::Status(200, "", head));
+        }
+        server.fail("GET", "1_Pooling/config.json", 1, Fault::Other(page));
+        let error = refusal(&settings, "main");
+        assert!(matches!(error, HubError::Page { .. }), "{error}");
+        assert!(is_empty(), "{head:?}");
+    }
     check(&fetch(&settings, "main").unwrap());
+}
+
+#[test]
+fn another_commit_is_refused() {
+    let (server, scratch) = (server(), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let other = r#"{"sha": "ffffffffffffffffffffffffffffffffffffffff", "siblings": []}"#;
+    server.fail("GET", "/api/models", 1, Fault::Other(other));
+    let error = refusal(&settings, COMMIT);
+    assert!(matches!(&error, HubError::Commit { expected, .. } if expected == COMMIT), "{error}");
+    assert!(error.to_string().contains("answered with ffffffff"), "{error}");
+    let head = "ETag: \"0123\"\r\nX-Repo-Commit: ffffffffffffffffffffffffffffffffffffffff\r\n";
+    server.fail("HEAD", "1_Pooling/config.json", 1, Fault::Status(200, "", head));
+    let error = refusal(&settings, "main");
+    assert!(matches!(error, HubError::Commit { .. }), "{error}");
+    check(&fetch(&settings, &COMMIT.to_ascii_uppercase()).unwrap());
 }
 
 #[test]
@@ -237,4 +289,39 @@ fn redirects_are_followed_and_the_token_stays_home() {
         assert_eq!(request.token.as_deref(), expected, "{request:?}");
     }
     assert!(seen.iter().any(|seen| seen.host == "cdn" && seen.method == "GET"));
+}
+
+/// What decides an embedding is fetched, wherever it is, or missed by name.
+#[test]
+fn a_text_encoder_is_fetched_as_a_whole() {
+    let modules = br#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+    let mut files = vec![
+        ("config.json", b"{}".to_vec()),
+        ("modules.json", modules.to_vec()),
+        ("pooling/config.json", b"{}".to_vec()),
+        ("tokenizer.json", b"{}".to_vec()),
+        ("model.safetensors", weights(10)),
+    ];
+    let text = Files::Encoder(Open { pictures: false, tokens: true, pooling: true });
+    let fetch = |settings: &HubSettings| {
+        Hub::new(settings.clone()).unwrap().fetch(REPO, COMMIT, &text, &|_| (), &|| false).map_err(Box::new)
+    };
+    let (server, scratch) = (FakeHub::start(&files), Scratch::new());
+    let settings = settings(&server, &scratch);
+    let offline = HubSettings { offline: true, ..settings.clone() };
+    let folder = fetch(&settings).unwrap().folder;
+    fetch(&offline).unwrap();
+    for file in ["pooling/config.json", "modules.json", "tokenizer.json", "config.json"] {
+        fs::remove_file(folder.join(file)).unwrap();
+        let error = fetch(&offline).unwrap_err();
+        assert!(matches!(&*error, Error::Hub(HubError::Offline { file: missing, .. }) if missing == file), "{error}");
+        fetch(&settings).unwrap();
+        assert!(folder.join(file).is_file(), "{file} is fetched, though the weights are there");
+    }
+    files.remove(2);
+    let (server, scratch) = (FakeHub::start(&files), Scratch::new());
+    let settings = self::settings(&server, &scratch);
+    let error = fetch(&settings).unwrap_err();
+    assert!(matches!(&*error, Error::Hub(HubError::NoFile { file, .. }) if file == "pooling/config.json"), "{error}");
 }

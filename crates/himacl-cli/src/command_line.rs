@@ -9,8 +9,10 @@ use super::commands::eval::EvalArgs;
 use super::commands::pair::PairArgs;
 use super::commands::report::ReportArgs;
 use super::commands::train::TrainArgs;
+use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 
 const STYLES: Styles =
     Styles::styled().header(AnsiColor::Green.on_default().bold()).literal(AnsiColor::Cyan.on_default().bold());
@@ -38,10 +40,37 @@ pub(crate) enum Command {
     Report(ReportArgs),
 }
 
+/// Parses a command line, the program's name first.
+///
+/// Help texts name things in back-ticks, as documentation does; a terminal shows them without.
+pub(crate) fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = without_marks(Cli::command());
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+fn without_marks(mut command: clap::Command) -> clap::Command {
+    let plain = |text: Option<&StyledStr>| text.map(|text| text.ansi().to_string().replace('`', ""));
+    if let Some(about) = plain(command.get_about()) {
+        command = command.about(about);
+    }
+    if let Some(about) = plain(command.get_long_about()) {
+        command = command.long_about(about);
+    }
+    command.mut_subcommands(without_marks).mut_args(|mut arg| {
+        if let Some(help) = plain(arg.get_help()) {
+            arg = arg.help(help);
+        }
+        if let Some(help) = plain(arg.get_long_help()) {
+            arg = arg.long_help(help);
+        }
+        arg
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_commands_are_consistent() {
@@ -54,6 +83,23 @@ mod tests {
             let help = command.get_after_help().or(command.get_after_long_help()).map(ToString::to_string);
             assert!(help.is_some_and(|text| text.contains("Examples:")), "{} has no example", command.get_name());
         }
+    }
+
+    #[test]
+    fn help_is_plain_text() {
+        fn check(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            assert!(!help.contains('`'), "{help}");
+            command.get_subcommands_mut().for_each(check);
+        }
+        let mut command = without_marks(Cli::command());
+        command.build();
+        check(&mut command);
+        let long = command.find_subcommand_mut("embed").unwrap().render_long_help().to_string();
+        assert!(
+            long.contains("Embed pictures, texts or both") && long.contains("himacl encoders lists them"),
+            "{long}"
+        );
     }
 
     #[test]

@@ -60,7 +60,11 @@ pub(crate) fn obtain(spec: &EncoderSpec, local: Option<&Path>, context: &Context
                 // A transfer that begins anew keeps its bar.
                 if task.as_ref().is_none_or(|(name, _)| name != file) {
                     let total = total.unwrap_or_default();
-                    context.printer.info(&format!("fetching {file} of {} from {}", spec.repo, hub.settings().endpoint));
+                    context.printer.info(&format!(
+                        "fetching {file} of {} from {}",
+                        spec.repo,
+                        hub.settings().address()
+                    ));
                     *task = Some((file.to_owned(), context.printer.task("fetch", "bytes", total)));
                 }
                 if let Some((_, task)) = task.as_ref() {

@@ -23,7 +23,6 @@ pub use train_progress::TrainProgress;
 
 pub use error::Error;
 
-use clap::Parser;
 use command_line::{Cli, Command};
 use commands::{apply, download, embed, encoders, eval, pair, report as report_command, train};
 use std::ffi::OsString;
@@ -60,7 +59,7 @@ impl From<ExitStatus> for ExitCode {
 /// Runs one command line, the program's name first, and says on stderr why it could not be done.
 pub fn run<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> ExitStatus {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match command_line::parse(&args) {
         Ok(cli) => cli,
         Err(answer) => {
             // `--help` and `--version` come this way too, with status 0. A closed output is no reason to fail.

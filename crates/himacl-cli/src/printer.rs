@@ -149,7 +149,7 @@ impl Printer {
     }
 
     fn to_stderr(&self, text: &str) {
-        self.bars.suspend(|| drop(writeln!(io::stderr(), "{text}")));
+        self.bars.suspend(|| drop(writeln!(io::stderr(), "{}", visible(text))));
     }
 }
 
@@ -292,9 +292,27 @@ impl Write for LogWriter {
     }
 }
 
+/// A text whose control characters, which names of files and answers of servers may have, do nothing to a terminal.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_not_sent() {
+        assert_eq!(visible("a\u{1b}[31m\nb\u{9b}1\tç"), "a\\u{1b}[31m\nb\\u{9b}1\\tç");
+    }
 
     #[test]
     fn tasks_count_from_several_threads() {

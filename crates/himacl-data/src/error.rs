@@ -101,6 +101,9 @@ pub enum Error {
     /// An output file already exists.
     #[error("output file `{}` exists\nhint: choose another one", .0.display())]
     OutputFileExists(PathBuf),
+    /// An output elsewhere, such as `s3://bucket/out`.
+    #[error("output `{}` is an address, expected a place on this machine\nhint: write to a folder and copy it from there", .0.display())]
+    OutputAddress(PathBuf),
     /// An output folder's path, or a parent of it, is a file.
     #[error("output folder `{}` cannot be made: `{}` is not a folder", path.display(), obstacle.display())]
     OutputNotAFolder {

@@ -197,7 +197,8 @@ fn a_prompt_is_left_out_of_the_mean_where_the_files_say_so() {
         fs::copy(golden().join("bert").join(name), folder.path().join(name)).unwrap();
     }
     fs::create_dir(folder.path().join("1_Pooling")).unwrap();
-    let modules = r#"[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
+    let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
+        {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
     fs::write(folder.path().join("modules.json"), modules).unwrap();
     let encode = |include: bool, last: usize| {
         let pooling = format!(r#"{{"pooling_mode_mean_tokens": true, "include_prompt": {include}}}"#);

@@ -56,7 +56,7 @@ impl Encoder {
     ) -> PyResult<Self> {
         job::run(py, &Options { threads, on_event }, |watcher| {
             let spec = describe(name.as_deref(), repo.as_deref(), family, revision)?;
-            let files = if spec.files.is_empty() { Files::Encoder } else { Files::Named(spec.files.clone()) };
+            let files = spec.needed_files();
             let snapshot = match &local {
                 Some(folder) => local_snapshot(folder, &spec.repo, &files)?,
                 None => fetch(&spec, &files, watcher)?,

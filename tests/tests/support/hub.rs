@@ -1,5 +1,6 @@
 //! A server on 127.0.0.1 that speaks the Hub's file API, with faults on demand.
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,8 +31,12 @@ pub(crate) enum Fault {
     Truncate(usize),
     /// The range asked for is ignored.
     WholeFile,
+    /// The range asked for is ignored, and the body ends after so many bytes.
+    CutWhole(usize),
     /// Another content of the same length.
     Corrupt,
+    /// Something else altogether, with status 200.
+    Other(&'static str),
     /// The repository has moved: a relative redirect.
     Moved,
 }
@@ -111,7 +116,7 @@ impl State {
         }
         let sent = match fault {
             _ if method == "HEAD" => &[],
-            Some(Fault::Truncate(length)) => &body[..length.min(body.len())],
+            Some(Fault::Truncate(length) | Fault::CutWhole(length)) => &body[..length.min(body.len())],
             _ => body.as_slice(),
         };
         let mut stream = stream;
@@ -138,6 +143,7 @@ impl State {
                 let (status, head, body) = refuse(*status, code);
                 return (status, format!("{head}{more}"), body);
             }
+            Some(Fault::Other(body)) => return (200, String::new(), body.as_bytes().to_vec()),
             Some(Fault::Moved) => {
                 return (307, format!("Location: {}\r\n", seen.path.replace(REPO, "org/old-name")), Vec::new());
             }
@@ -159,8 +165,13 @@ impl State {
                 let location = format!("Location: {}/{name}?signature=1\r\n", self.cdn);
                 return (302, format!("{location}X-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {size}\r\n"), Vec::new());
             }
-            let head = format!("ETag: \"{}\"\r\nContent-Length: {}\r\n", &sha256(content)[..40], content.len());
-            return (200, head, content.clone());
+            let mut content = content.clone();
+            let sum = git_sum(&content);
+            if matches!(fault, Some(Fault::Corrupt)) {
+                *content.last_mut().unwrap() ^= 1;
+            }
+            let head = format!("ETag: \"{sum}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n", content.len());
+            return (200, head, content);
         }
         if seen.host == "cdn"
             && let Some(content) = self.files.get(path.trim_start_matches('/').split('?').next().unwrap_or_default())
@@ -172,7 +183,7 @@ impl State {
             let start =
                 seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
             return match start {
-                Some(start) if !matches!(fault, Some(Fault::WholeFile)) => {
+                Some(start) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
                     let start: usize = start;
                     let range = format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
                     (206, range, content[start..].to_vec())
@@ -185,7 +196,16 @@ impl State {
 }
 
 pub(crate) fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().fold(String::new(), |mut text, byte| {
+    hexadecimal(&Sha256::digest(content))
+}
+
+/// What Git calls a file with this content.
+pub(crate) fn git_sum(content: &[u8]) -> String {
+    hexadecimal(&Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content).finalize())
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

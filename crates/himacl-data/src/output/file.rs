@@ -2,6 +2,7 @@
 
 use super::Existing;
 use super::lock::Lock;
+use super::refuse_address;
 use crate::embeddings::Embeddings;
 use crate::error::Error;
 use crate::files::{parent, remove_unfinished_of};
@@ -18,7 +19,7 @@ impl OutputFile {
     /// Takes `path`, a set of embeddings in one file; it may not be one of the `inputs`, nor lie in one.
     ///
     /// # Errors
-    /// [`Error::OutputFileExists`] with [`Existing::Refuse`], [`Error::NotEmbeddings`] where the file to be replaced holds
+    /// [`Error::OutputAddress`], [`Error::OutputFileExists`] with [`Existing::Refuse`], [`Error::NotEmbeddings`] where the file to be replaced holds
     /// something else, [`Error::InputInOutput`], [`Error::OutputNotAFolder`] where a parent is a file, [`Error::OutputInUse`],
     /// [`Error::Io`].
     pub fn open<'a>(
@@ -26,6 +27,7 @@ impl OutputFile {
         existing: Existing,
         inputs: impl IntoIterator<Item = &'a Path>,
     ) -> Result<Self, Error> {
+        refuse_address(path)?;
         let folder = parent(path);
         let here = std::path::absolute(folder).map_err(Error::io("resolve", folder))?;
         let obstacle = here.ancestors().find(|ancestor| ancestor.exists() && !ancestor.is_dir());

@@ -59,10 +59,11 @@ impl OutputDir {
     /// Takes `path` for `command`; makes it where it does not exist.
     ///
     /// # Errors
-    /// [`Error::OutputNotAFolder`] where a file is in the way, [`Error::OutputExists`] for a folder that holds something
+    /// [`Error::OutputAddress`], [`Error::OutputNotAFolder`] where a file is in the way, [`Error::OutputExists`] for a folder that holds something
     /// with [`Existing::Refuse`], [`Error::OutputNotOurs`] and [`Error::OutputOfOther`] for one without the command's mark,
     /// [`Error::OutputInUse`] while another process holds it, [`Error::Io`].
     pub fn open(path: &Path, command: &'static str, existing: Existing) -> Result<Self, Error> {
+        refuse_address(path)?;
         let here = std::path::absolute(path).map_err(Error::io("resolve", path))?;
         // A parent that is a file makes `metadata` fail with a wording that does not say which, so every parent is asked.
         let ancestor = here.ancestors().find(|ancestor| ancestor.symlink_metadata().is_ok()).unwrap_or(&here);
@@ -232,6 +233,16 @@ impl Drop for OutputDir {
 }
 
 /// Whether a folder is empty or has something of this program in it.
+/// Refuses an address: `s3://bucket/out` would be folders of these names.
+fn refuse_address(path: &Path) -> Result<(), Error> {
+    let text = path.to_string_lossy();
+    let scheme = text.split_once("://").map_or("", |(scheme, _)| scheme);
+    if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Error::OutputAddress(path.to_path_buf()));
+    }
+    Ok(())
+}
+
 fn holds_ours(folder: &Path) -> Result<bool, Error> {
     let mut is_empty = true;
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {

@@ -45,6 +45,20 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 #[test]
+fn output_is_a_place_on_this_machine() {
+    for address in ["s3://bucket/out", "gs://b", "file:///tmp/out"] {
+        let refused = [open(Path::new(address), Existing::Refuse).err(), {
+            OutputFile::open(Path::new(address), Existing::Refuse, []).err()
+        }];
+        for error in refused {
+            assert!(matches!(error, Some(Error::OutputAddress(_))), "{address}: {error:?}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    open(&folder.path().join("a:b//c"), Existing::Refuse).unwrap();
+}
+
+#[test]
 fn existing_output_needs_a_flag_and_a_mark() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");

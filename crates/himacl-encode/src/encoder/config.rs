@@ -61,6 +61,10 @@ impl Config {
         if self.get(key).is_some() { self.size(key) } else { Ok(default) }
     }
 
+    pub(super) fn maybe_size(&self, key: &str) -> Result<Option<usize>, EncoderError> {
+        self.get(key).map(|_| self.size(key)).transpose()
+    }
+
     pub(super) fn number_or(&self, key: &str, default: f64) -> f64 {
         self.get(key).and_then(Value::as_f64).unwrap_or(default)
     }

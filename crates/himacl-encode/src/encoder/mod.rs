@@ -143,6 +143,11 @@ impl Encoder {
 
     fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
         let config = || Config::read(&folder.join("config.json"));
+        if let Some(config) = Config::read_if_there(&folder.join("config.json"))?
+            && config.get("quantization_config").is_some()
+        {
+            return Err(config.wrong("the weights are quantized (`quantization_config`), expected f32, f16 or bf16"));
+        }
         let image = match spec.family {
             Family::Clip | Family::MobileClip => return towers::clip(spec, folder, weights),
             Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),

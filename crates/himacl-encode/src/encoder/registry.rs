@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use crate::error::EncoderError;
-use crate::hub::Files;
+use crate::hub::{Files, Open};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -303,14 +303,14 @@ impl EncoderSpec {
         if !self.files.is_empty() {
             return Files::Named(self.files.clone());
         }
-        let tokens_open = self.text.as_ref().is_some_and(|text| text.max_tokens.is_none());
-        match self.modality {
-            EncoderModality::Text if self.pooling.is_none() || self.normalize.is_none() || tokens_open => {
-                Files::TextEncoder
-            }
-            EncoderModality::Image | EncoderModality::Both if self.image.is_none() => Files::PictureEncoder,
-            _ => Files::Encoder,
-        }
+        let text = self.text.as_ref().filter(|_| self.modality != EncoderModality::Image);
+        let is_text = self.modality == EncoderModality::Text;
+        let tokens_open = text.is_some_and(|text| text.max_tokens.is_none());
+        Files::Encoder(Open {
+            pictures: !is_text && self.image.is_none(),
+            tokens: text.is_some(),
+            pooling: is_text && (self.pooling.is_none() || self.normalize.is_none() || tokens_open),
+        })
     }
 
     /// The same with one of its prompts before every text: one of this description or of the folder with its files.
@@ -402,8 +402,12 @@ mod tests {
         assert_eq!(spec.text, Some(TextSpec::default()));
         assert_eq!(for_repo("org/model", "abc", Family::Siglip).image, None);
         assert_eq!(for_repo("org/model", "abc", Family::Vit).text, None);
-        assert_eq!(spec.needed_files(), Files::TextEncoder);
-        assert_eq!(for_repo("org/model", "abc", Family::Siglip).needed_files(), Files::PictureEncoder);
+        let needed = |pictures, tokens, pooling| Files::Encoder(Open { pictures, tokens, pooling });
+        assert_eq!(spec.needed_files(), needed(false, true, true));
+        assert_eq!(for_repo("org/model", "abc", Family::Siglip).needed_files(), needed(true, true, false));
+        assert_eq!(for_repo("org/model", "abc", Family::Vit).needed_files(), needed(true, false, false));
+        assert_eq!(find("e5-base-v2").unwrap().needed_files(), needed(false, true, false));
+        assert_eq!(find("dinov2-base").unwrap().needed_files(), Files::ENCODER);
     }
 
     #[test]

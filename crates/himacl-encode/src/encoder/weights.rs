@@ -4,6 +4,7 @@ use crate::error::EncoderError;
 use crate::hub::{INDEX, WEIGHTS};
 use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Tensor, Var};
+use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,7 +79,13 @@ impl Weights {
 
     /// A tensor that training leaves alone.
     pub(super) fn constant(&self, name: &str) -> Result<Tensor, EncoderError> {
-        let view = self.source.tensors.get(&format!("{}{name}", self.prefix))?;
+        let name = format!("{}{name}", self.prefix);
+        let view = self.source.tensors.get(&name)?;
+        // Numbers of other types stand for something else: a scale or a table would have to be applied.
+        if !matches!(view.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            let message = format!("tensor `{name}` has type {:?}, expected F16, BF16, F32 or F64", view.dtype());
+            return Err(candle_core::Error::Msg(message).into());
+        }
         Ok(view.load(&self.source.device)?.to_dtype(self.source.dtype)?)
     }
 

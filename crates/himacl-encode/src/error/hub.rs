@@ -133,6 +133,25 @@ pub enum HubError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A server that shows a certificate of nobody known.
+    #[error(
+        "cannot trust {url}: {reason}\n\
+         hint: where a proxy or a mirror has an authority of its own, SSL_CERT_FILE names its certificates (PEM)"
+    )]
+    Untrusted {
+        /// The address.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Authorities that were named and cannot be read.
+    #[error("certificates `{}`: {reason}\nhint: SSL_CERT_FILE, REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names them", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A transfer that ends early, again and again.
     #[error(
         "{url} ends after {got} of {expected} bytes ({attempts} attempts)\nhint: what has come is kept; the same command goes on from there"
@@ -149,14 +168,34 @@ pub enum HubError {
     },
     /// Content other than what was announced.
     #[error(
-        "{url} gave content with SHA-256 {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files"
+        "{url} gave content with the checksum {got}, expected {expected}\nhint: try again; if it persists, a proxy or mirror alters files"
     )]
     Checksum {
         /// The address.
         url: String,
-        /// SHA-256 of what came.
+        /// The sum of what came: SHA-256, or Git's for small files.
         got: String,
-        /// SHA-256 announced.
+        /// The sum announced.
+        expected: String,
+    },
+    /// A web page instead of a file.
+    #[error(
+        "{url} gave a web page instead of the file\nhint: a proxy or a login page may have answered in the Hub's place"
+    )]
+    Page {
+        /// The address.
+        url: String,
+    },
+    /// Another commit than the one asked for.
+    #[error(
+        "commit {expected} of `{repo}` was asked for, and the server answered with {got}\nhint: is HF_ENDPOINT the address of a Hub or a true mirror?"
+    )]
+    Commit {
+        /// The repository.
+        repo: String,
+        /// The commit that came.
+        got: String,
+        /// The commit asked for.
         expected: String,
     },
     /// Weights that are not sound.

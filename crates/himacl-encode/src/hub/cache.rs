@@ -49,8 +49,11 @@ impl RepoCache {
         write_text(&path, "")
     }
 
-    /// The commit that a branch or tag meant when it was last looked up.
+    /// The commit that a revision is, or meant when it was last looked up.
     pub(super) fn commit_of(&self, revision: &str) -> Option<String> {
+        if is_commit(revision) {
+            return Some(revision.to_ascii_lowercase());
+        }
         let text = fs::read_to_string(self.root.join("refs").join(revision)).ok()?;
         is_commit(text.trim()).then(|| text.trim().to_owned())
     }
@@ -58,7 +61,7 @@ impl RepoCache {
     /// Remembers what a branch or tag means.
     pub(super) fn remember(&self, revision: &str, commit: &str) -> Result<(), Error> {
         let path = self.root.join("refs").join(revision);
-        if revision == commit || self.commit_of(revision).as_deref() == Some(commit) {
+        if self.commit_of(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         make_parent(&path)?;
@@ -75,7 +78,7 @@ impl RepoCache {
     pub(super) fn lock(&self, etag: &str) -> Result<File, Error> {
         let path = self.locks.join(format!("{etag}.lock"));
         make_parent(&path)?;
-        let file = File::options().create(true).append(true).open(&path).map_err(Error::io("write", &path))?;
+        let file = open_own(&path)?;
         file.lock().map_err(Error::io("lock", &path))?;
         Ok(file)
     }
@@ -96,6 +99,24 @@ impl RepoCache {
         linked.map_err(Error::io("write", &path))?;
         Ok(path)
     }
+}
+
+/// Opens a file of the cache to read it and to write at its end.
+///
+/// Others may write into a shared cache, too: what a link there leads to is not the cache's, and stays as it is.
+pub(super) fn open_own(path: &Path) -> Result<File, Error> {
+    let mut options = File::options();
+    options.create(true).read(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+        let foreign = |found: fs::Metadata| !found.is_file() || found.nlink() > 1;
+        if path.symlink_metadata().is_ok_and(foreign) {
+            fs::remove_file(path).map_err(Error::io("replace", path))?;
+        }
+        options.custom_flags(libc::O_NOFOLLOW);
+    }
+    options.open(path).map_err(Error::io("write", path))
 }
 
 /// Whether a revision is a full commit, which never changes its meaning.

@@ -43,6 +43,7 @@ struct Sibling {
 struct FileInfo {
     etag: Option<String>,
     size: Option<u64>,
+    commit: Option<String>,
 }
 
 impl Hub {
@@ -66,8 +67,7 @@ impl Hub {
     pub fn cached(&self, repo: &str, revision: &str, files: &Files) -> Result<Option<Snapshot>, HubError> {
         let cache = RepoCache::new(&self.settings.cache, repo)?;
         check_name(revision)?;
-        let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
-        let Some(commit) = commit else { return Ok(None) };
+        let Some(commit) = cache.commit_of(revision) else { return Ok(None) };
         let folder = cache.snapshot(&commit);
         let complete = files.first_missing(&folder, &|name| cache.is_absent(&commit, name)).is_none();
         Ok(complete.then_some(Snapshot { folder, commit: Some(commit) }))
@@ -90,6 +90,9 @@ impl Hub {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Snapshot, Error> {
         let watch = Watch { observe, should_stop };
+        // The Hub and its cache write commits in small letters.
+        let small = is_commit(revision).then(|| revision.to_ascii_lowercase());
+        let revision = small.as_deref().unwrap_or(revision);
         let cached = self.cached(repo, revision, files)?;
         let cache = RepoCache::new(&self.settings.cache, repo)?;
         if self.settings.offline {
@@ -115,8 +118,16 @@ impl Hub {
             self.file(repo, &commit, &file, watch)?;
         }
         files.absent(&listed).into_iter().try_for_each(|name| cache.mark_absent(&commit, name))?;
+        // What has come may name more: modules, parts of weights.
+        let folder = cache.snapshot(&commit);
+        while let Some(file) = files.first_missing(&folder, &|name| cache.is_absent(&commit, name)) {
+            if !listed.contains(&file) {
+                return Err(HubError::NoFile { repo: repo.to_owned(), revision: commit.clone(), file }.into());
+            }
+            self.file(repo, &commit, &file, watch)?;
+        }
         cache.remember(revision, &commit)?;
-        Ok(Snapshot { folder: cache.snapshot(&commit), commit: Some(commit) })
+        Ok(Snapshot { folder, commit: Some(commit) })
     }
 
     /// One file at a commit: from the cache, or fetched into it.
@@ -128,7 +139,7 @@ impl Hub {
             return Ok(path);
         }
         let url = format!("{}/{repo}/resolve/{commit}/{}", self.settings.endpoint, escape(file));
-        let FileInfo { etag, size } = self.file_info(repo, commit, file, &url, watch)?;
+        let FileInfo { etag, size, .. } = self.file_info(repo, commit, file, &url, watch)?;
         let etag = etag.ok_or_else(|| HubError::Protocol { url: url.clone(), what: "an ETag" })?;
         check_name(&etag)?;
         let (complete, partial) = cache.blob(&etag);
@@ -136,9 +147,7 @@ impl Hub {
         let folder = complete.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
         if !complete.is_file() {
-            // The ETag of a large file is the SHA-256 of its content; others have Git's own sums.
-            let sha256 = Some(etag.as_str()).filter(|etag| etag.len() == 64);
-            Transfer { repo, file, url: &url, size, sha256 }.run(&self.http, &partial, &complete, watch)?;
+            Transfer { repo, file, url: &url, size, etag: &etag }.run(&self.http, &partial, &complete, watch)?;
         }
         if is_weights(file)
             && let Err(error) = check_weights(&complete)
@@ -168,7 +177,14 @@ impl Hub {
                 return Err(Failure::Passing { error, wait: None, progress: false });
             }
             let info: RepoInfo = serde_json::from_slice(&text).map_err(|_| protocol())?;
-            if is_commit(&info.sha) { Ok(info) } else { Err(protocol().into()) }
+            if !is_commit(&info.sha) {
+                return Err(protocol().into());
+            }
+            // A branch or tag means what the server says; a commit is one and the same everywhere.
+            if is_commit(revision) {
+                check_commit(repo, revision, &info.sha)?;
+            }
+            Ok(info)
         })
     }
 
@@ -180,6 +196,7 @@ impl Hub {
             let told = |headers: &HeaderMap, info: &mut FileInfo| {
                 let linked = header(headers, "x-linked-etag").map(|etag| plain(&etag));
                 info.size = info.size.or_else(|| header(headers, "x-linked-size")?.parse().ok());
+                info.commit = info.commit.take().or_else(|| header(headers, "x-repo-commit"));
                 info.etag = info.etag.take().or(linked);
                 info.etag.is_some()
             };
@@ -193,6 +210,9 @@ impl Hub {
             if answer.status.is_success() && !told(&answer.headers, &mut info) {
                 info.etag = header(&answer.headers, "etag").map(|etag| plain(&etag));
                 info.size = info.size.or_else(|| header(&answer.headers, "content-length")?.parse().ok());
+            }
+            if let Some(got) = &info.commit {
+                check_commit(repo, commit, got)?;
             }
             Ok(info)
         })
@@ -209,7 +229,7 @@ impl Hub {
         file: Option<&str>,
     ) -> Option<HubError> {
         let (repo, revision) = (repo.to_owned(), revision.to_owned());
-        let (endpoint, message, token) = (self.settings.endpoint.clone(), message.to_owned(), self.http.has_token());
+        let (endpoint, message, token) = (self.settings.address(), message.to_owned(), self.http.has_token());
         match (code, status, file) {
             ("GatedRepo", ..) | ("", 403, _) => {
                 Some(HubError::Gated { page: format!("{endpoint}/{repo}"), repo, message, token })
@@ -223,8 +243,8 @@ impl Hub {
     }
 
     fn not_cached(&self, repo: &str, revision: &str, files: &Files, cache: &RepoCache) -> HubError {
-        let commit = if is_commit(revision) { Some(revision.to_owned()) } else { cache.commit_of(revision) };
-        let missing = commit
+        let missing = cache
+            .commit_of(revision)
             .and_then(|commit| files.first_missing(&cache.snapshot(&commit), &|name| cache.is_absent(&commit, name)));
         HubError::Offline {
             repo: repo.to_owned(),
@@ -233,6 +253,14 @@ impl Hub {
             cache: self.settings.cache.clone(),
         }
     }
+}
+
+/// Refuses another commit than the one asked for.
+fn check_commit(repo: &str, expected: &str, got: &str) -> Result<(), HubError> {
+    if got.eq_ignore_ascii_case(expected) {
+        return Ok(());
+    }
+    Err(HubError::Commit { repo: repo.to_owned(), got: got.to_owned(), expected: expected.to_owned() })
 }
 
 /// An `ETag` without its quotes and weakness.

@@ -19,6 +19,8 @@ const TEXT_FILES: [&str; 5] = [
     "sentence_bert_config.json",
     "tokenizer_config.json",
 ];
+/// Either says how texts become tokens, the second one where the first is not.
+const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 /// Any of these says how pictures are prepared, or timm's config.json.
 const PICTURE_FILES: [&str; 3] = ["preprocessor_config.json", "processor_config.json", "open_clip_config.json"];
 /// Endings of weights that are not read.
@@ -38,16 +40,26 @@ pub struct Snapshot {
 pub enum Files {
     /// These.
     Named(Vec<String>),
-    /// Weights, and everything that describes them: configurations, tokenizers, Sentence-Transformers modules. Known
-    /// otherwise is how they are used, so that weights alone are enough.
-    Encoder,
-    /// The same, where the files themselves say how pictures are prepared.
-    PictureEncoder,
-    /// The same, where the files themselves say how tokens become an embedding: one without them is another encoder.
-    TextEncoder,
+    /// Weights, and everything that describes them: configurations, tokenizers, Sentence-Transformers modules. What the
+    /// files alone say has to be among them.
+    Encoder(Open),
+}
+
+/// What is not known of an encoder otherwise: a snapshot without the files that say it is another encoder's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    /// How pictures are prepared.
+    pub pictures: bool,
+    /// How texts become tokens.
+    pub tokens: bool,
+    /// How tokens become an embedding.
+    pub pooling: bool,
 }
 
 impl Files {
+    /// All that describes an encoder, where nothing is needed but its weights.
+    pub const ENCODER: Self = Self::Encoder(Open { pictures: false, tokens: false, pooling: false });
+
     /// The files to fetch out of those `listed`, weights last.
     pub(super) fn choose(&self, repo: &str, revision: &str, listed: &[String]) -> Result<Vec<String>, HubError> {
         let mut chosen = match self {
@@ -58,7 +70,7 @@ impl Files {
                 }
                 names.clone()
             }
-            Self::Encoder | Self::PictureEncoder | Self::TextEncoder => {
+            Self::Encoder(_) => {
                 let weights = weights_among(repo, listed)?;
                 let describes = |name: &&String| is_description(name);
                 listed.iter().filter(describes).cloned().chain(weights).collect()
@@ -72,15 +84,22 @@ impl Files {
     pub(super) fn first_missing(&self, folder: &Path, is_absent: &dyn Fn(&str) -> bool) -> Option<String> {
         let lacks = |name: &str| !folder.join(name).is_file();
         let undecided = |name: &&&str| lacks(name) && !is_absent(name);
-        let missing = match self {
+        let open = match self {
             Self::Named(names) => return names.iter().find(|name| lacks(name)).cloned(),
-            Self::Encoder => None,
-            Self::PictureEncoder if PICTURE_FILES.iter().any(|name| !lacks(name)) => None,
-            Self::PictureEncoder => PICTURE_FILES.iter().find(undecided).filter(|_| !is_timm(folder)).copied(),
-            Self::TextEncoder => TEXT_FILES.iter().find(undecided).copied(),
+            Self::Encoder(open) => open,
         };
+        let mut missing = None;
+        if open.pictures && PICTURE_FILES.iter().all(|name| lacks(name)) && !is_timm(folder) {
+            missing = PICTURE_FILES.iter().find(undecided).copied();
+        }
+        if open.tokens && lacks(TOKENIZER_FILES[0]) {
+            missing = missing.or_else(|| TOKENIZER_FILES.iter().find(undecided).copied());
+        }
+        if open.pooling {
+            missing = missing.or_else(|| TEXT_FILES.iter().find(undecided).copied());
+        }
         let missing = missing.map(str::to_owned).or_else(|| {
-            let modules = if *self == Self::TextEncoder { module_files(folder) } else { Vec::new() };
+            let modules = if open.pooling { module_files(folder) } else { Vec::new() };
             modules.into_iter().find(|name| lacks(name))
         });
         if missing.is_some() || WEIGHTS.iter().any(|name| !lacks(name)) {
@@ -94,19 +113,21 @@ impl Files {
 
     /// The files whose absence from a repository says something, too, and that are not among those `listed`.
     pub(super) fn absent(&self, listed: &[String]) -> Vec<&'static str> {
-        let deciding: &[&str] = match self {
-            Self::Named(_) | Self::Encoder => &[],
-            Self::PictureEncoder => &PICTURE_FILES,
-            Self::TextEncoder => &TEXT_FILES,
-        };
-        deciding.iter().filter(|name| !listed.iter().any(|listed| listed == *name)).copied().collect()
+        let Self::Encoder(open) = self else { return Vec::new() };
+        let deciding = [
+            (open.pictures, PICTURE_FILES.as_slice()),
+            (open.tokens, TOKENIZER_FILES.as_slice()),
+            (open.pooling, TEXT_FILES.as_slice()),
+        ];
+        let deciding = deciding.into_iter().filter(|(is_open, _)| *is_open).flat_map(|(_, names)| names);
+        deciding.filter(|name| !listed.iter().any(|listed| listed == *name)).copied().collect()
     }
 
     /// A file to name where none is there.
     pub(super) fn first(&self) -> String {
         match self {
             Self::Named(names) => names.first().cloned().unwrap_or_default(),
-            _ => WEIGHTS[0].to_owned(),
+            Self::Encoder(_) => WEIGHTS[0].to_owned(),
         }
     }
 }
@@ -125,7 +146,7 @@ pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapsh
         }
         return Err(HubError::NoLocalFile { folder: folder.to_path_buf(), file, repo: repo.to_owned() }.into());
     }
-    if *files == Files::TextEncoder && !folder.join("modules.json").is_file() {
+    if matches!(files, Files::Encoder(Open { pooling: true, .. })) && !folder.join("modules.json").is_file() {
         tracing::warn!(folder = %folder.display(), "no modules.json says how tokens become an embedding: the family's way");
     }
     for entry in entries {
@@ -133,7 +154,7 @@ pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapsh
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let needed = match files {
             Files::Named(names) => names.iter().any(|needed| needed == name),
-            _ => true,
+            Files::Encoder(_) => true,
         };
         if needed && is_weights(name) {
             check_weights(&path)?;
@@ -255,6 +276,9 @@ fn parts(index: &Path) -> Option<BTreeSet<String>> {
 mod tests {
     use super::*;
 
+    const TEXT: Files = Files::Encoder(Open { pictures: false, tokens: true, pooling: true });
+    const PICTURES: Files = Files::Encoder(Open { pictures: true, tokens: false, pooling: false });
+
     fn names(text: &str) -> Vec<String> {
         text.split_whitespace().map(ToOwned::to_owned).collect()
     }
@@ -265,7 +289,7 @@ mod tests {
             "model.safetensors pytorch_model.bin onnx/model.onnx onnx/config.json config.json README.md vocab.txt \
              1_Pooling/config.json 2_Dense/model.safetensors modules.json tokenizer.json data_config.txt",
         );
-        let chosen = Files::Encoder.choose("o/n", "main", &listed).unwrap();
+        let chosen = Files::ENCODER.choose("o/n", "main", &listed).unwrap();
         let expected = names(
             "config.json vocab.txt 1_Pooling/config.json 2_Dense/model.safetensors modules.json tokenizer.json \
              model.safetensors",
@@ -280,9 +304,9 @@ mod tests {
         let listed = names(
             "config.json model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json",
         );
-        assert_eq!(Files::Encoder.choose("o/n", "main", &listed).unwrap().len(), 4);
+        assert_eq!(Files::ENCODER.choose("o/n", "main", &listed).unwrap().len(), 4);
         let folder = tempfile::tempdir().unwrap();
-        let missing = || Files::Encoder.first_missing(folder.path(), &|_| false);
+        let missing = || Files::ENCODER.first_missing(folder.path(), &|_| false);
         assert_eq!(missing().as_deref(), Some("model.safetensors"));
         let index =
             r#"{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}"#;
@@ -295,7 +319,7 @@ mod tests {
 
     #[test]
     fn other_formats_are_named() {
-        let error = Files::Encoder.choose("o/n", "main", &names("config.json pytorch_model.bin")).unwrap_err();
+        let error = Files::ENCODER.choose("o/n", "main", &names("config.json pytorch_model.bin")).unwrap_err();
         assert!(error.to_string().contains("only pytorch_model.bin\nhint: convert"), "{error}");
     }
 
@@ -309,11 +333,14 @@ mod tests {
         };
         let missing = |absent: &str| {
             let absent = names(absent);
-            Files::TextEncoder.first_missing(folder.path(), &|name| absent.iter().any(|absent| absent == name))
+            TEXT.first_missing(folder.path(), &|name| absent.iter().any(|absent| absent == name))
         };
         write("model.safetensors", "");
         write("config.json", "{}");
         write("tokenizer_config.json", "{}");
+        assert_eq!(missing("").as_deref(), Some("tokenizer.json"));
+        assert_eq!(missing("tokenizer.json").as_deref(), Some("vocab.txt"));
+        write("tokenizer.json", "{}");
         assert_eq!(missing("").as_deref(), Some("modules.json"));
         let optional = "config_sentence_transformers.json sentence_bert_config.json";
         assert_eq!(missing(&format!("modules.json {optional}")), None, "a plain model");
@@ -329,16 +356,16 @@ mod tests {
         }
         assert_eq!(missing(optional), None);
         assert_eq!(
-            Files::TextEncoder.absent(&names("config.json modules.json tokenizer_config.json")),
-            names(optional)
+            TEXT.absent(&names("config.json modules.json tokenizer_config.json vocab.txt")),
+            names(&format!("tokenizer.json {optional}"))
         );
-        assert_eq!(Files::Encoder.first_missing(folder.path(), &|_| false), None);
+        assert_eq!(Files::ENCODER.first_missing(folder.path(), &|_| false), None);
     }
 
     #[test]
     fn pictures_need_their_preparation() {
         let folder = tempfile::tempdir().unwrap();
-        let missing = || Files::PictureEncoder.first_missing(folder.path(), &|_| false);
+        let missing = || PICTURES.first_missing(folder.path(), &|_| false);
         fs::write(folder.path().join("model.safetensors"), "").unwrap();
         assert_eq!(missing().as_deref(), Some("preprocessor_config.json"));
         fs::write(folder.path().join("config.json"), r#"{"pretrained_cfg": {}}"#).unwrap();
@@ -352,7 +379,7 @@ mod tests {
         fs::write(folder.path().join("config.json"), "{}").unwrap();
         for (file, hint) in [("onnx/model.onnx", "ONNX"), ("pytorch_model.bin", "convert")] {
             fs::write(folder.path().join(file), "").unwrap();
-            let error = local_snapshot(folder.path(), "o/n", &Files::TextEncoder).unwrap_err().to_string();
+            let error = local_snapshot(folder.path(), "o/n", &TEXT).unwrap_err().to_string();
             assert!(error.contains(file) && error.contains(hint), "{error}");
         }
     }

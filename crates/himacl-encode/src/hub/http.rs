@@ -1,12 +1,14 @@
 //! Requests with redirects, retries, and a token that only the endpoint sees.
 
-use super::settings::HubSettings;
+use super::certificates;
+use super::settings::{HubSettings, without_user};
 use crate::error::Error;
 use crate::error::HubError;
 use std::io::Read;
 use std::time::{Duration, Instant};
 use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Method, StatusCode, Uri};
+use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 const MAX_REDIRECTS: usize = 10;
@@ -59,12 +61,20 @@ pub(super) struct Http {
 
 impl Http {
     pub(super) fn new(settings: &HubSettings) -> Result<Self, HubError> {
-        let wrong = || HubError::Address(settings.endpoint.clone());
+        let wrong = || HubError::Address(settings.address());
         let endpoint: Uri = settings.endpoint.parse().map_err(|_| wrong())?;
         if endpoint.authority().is_none() || !matches!(endpoint.scheme_str(), Some("http" | "https")) {
             return Err(wrong());
         }
+        // Reading them takes milliseconds, and nobody needs them without TLS.
+        let tls = match endpoint.scheme_str() {
+            Some("https") => {
+                TlsConfig::builder().root_certs(certificates::roots(settings.certificates.as_deref())?).build()
+            }
+            _ => TlsConfig::default(),
+        };
         let config = Agent::config_builder()
+            .tls_config(tls)
             .http_status_as_error(false)
             // Redirects are followed here: the Hub tells about a file in the headers of the first answer.
             .max_redirects(0)
@@ -130,18 +140,20 @@ impl Http {
             }
             // Only a token with control characters is no header.
             let message = "the token has characters that a header cannot have".to_owned();
-            let request =
-                request.body(()).map_err(|_| HubError::Token { endpoint: self.endpoint.to_string(), message })?;
+            let request = request
+                .body(())
+                .map_err(|_| HubError::Token { endpoint: without_user(&self.endpoint.to_string()), message })?;
             let response = self.agent.run(request).map_err(|error| network(&url, &error, attempt))?;
             let (parts, body) = response.into_parts();
-            let answer = Answer { url: url.to_string(), status: parts.status, headers: parts.headers, body };
+            let answer =
+                Answer { url: without_user(&url.to_string()), status: parts.status, headers: parts.headers, body };
             if !answer.status.is_redirection() || until(&answer) {
                 return Ok(answer);
             }
             let location = header(&answer.headers, LOCATION.as_str()).unwrap_or_default();
             url = join(&url, &location).ok_or(HubError::Protocol { url: answer.url, what: "a valid Location" })?;
         }
-        Err(HubError::Protocol { url: url.to_string(), what: "an end to its redirects" }.into())
+        Err(HubError::Protocol { url: without_user(&url.to_string()), what: "an end to its redirects" }.into())
     }
 
     /// Whether an address belongs to the endpoint, and may see the token.
@@ -180,7 +192,11 @@ pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// A failure of the connection.
 pub(super) fn network(url: &Uri, error: &ureq::Error, attempt: u32) -> Failure {
-    let error = HubError::Network { url: url.to_string(), reason: error.to_string(), attempts: attempt };
+    let (url, reason) = (without_user(&url.to_string()), error.to_string());
+    if certificates::is_refusal(error) {
+        return HubError::Untrusted { url, reason }.into();
+    }
+    let error = HubError::Network { url, reason, attempts: attempt };
     Failure::Passing { error, wait: None, progress: false }
 }
 

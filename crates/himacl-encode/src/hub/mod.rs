@@ -5,6 +5,7 @@
 //! the SHA-256 that the Hub gives for large files, and the header of safetensors files.
 
 mod cache;
+mod certificates;
 mod check;
 mod client;
 mod encoder_files;
@@ -17,7 +18,7 @@ pub use crate::error::HubError;
 pub use check::check_weights;
 pub(crate) use check::is_pointer;
 pub use client::Hub;
-pub use encoder_files::{Files, Snapshot, descriptions, local_snapshot};
+pub use encoder_files::{Files, Open, Snapshot, descriptions, local_snapshot};
 pub(crate) use encoder_files::{INDEX, WEIGHTS};
 pub use event::Event;
 pub use settings::HubSettings;

@@ -12,8 +12,9 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// |---|---|---|
 /// | `HF_ENDPOINT` | address of the Hub or a mirror | `https://huggingface.co` |
 /// | `HF_HOME` | folder of the cache and the token | `$XDG_CACHE_HOME/huggingface`, `~/.cache/huggingface` |
-/// | `HF_HUB_CACHE` | folder of the cache alone | `$HF_HOME/hub` |
-/// | `HF_TOKEN` | token for private and gated repositories | the file `$HF_HOME/token`, which `hf auth login` writes |
+/// | `HF_HUB_CACHE`, formerly `HUGGINGFACE_HUB_CACHE` | folder of the cache alone | `$HF_HOME/hub` |
+/// | `HF_TOKEN`, formerly `HUGGING_FACE_HUB_TOKEN` | token for private and gated repositories | the file `$HF_HOME/token`, which `hf auth login` writes |
+/// | `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE` | authorities to trust, as PEM | the system's, else Mozilla's |
 /// | `HF_HUB_OFFLINE` | `1`, `on`, `yes` or `true`: never use the network | off |
 #[derive(Clone, PartialEq, Eq)]
 pub struct HubSettings {
@@ -23,6 +24,8 @@ pub struct HubSettings {
     pub cache: PathBuf,
     /// Sent to the endpoint, and to no other host.
     pub token: Option<String>,
+    /// A file of certificates, as PEM: the authorities to trust instead of the system's.
+    pub certificates: Option<PathBuf>,
     /// Use the cache alone.
     pub offline: bool,
     /// How often a request is repeated that failed for a passing reason.
@@ -35,12 +38,17 @@ impl std::fmt::Debug for HubSettings {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let token = self.token.as_ref().map(|_| "(hidden)");
         let mut all = formatter.debug_struct("HubSettings");
-        all.field("endpoint", &self.endpoint).field("cache", &self.cache).field("token", &token);
+        all.field("endpoint", &self.address()).field("cache", &self.cache).field("token", &token);
         all.field("offline", &self.offline).finish_non_exhaustive()
     }
 }
 
 impl HubSettings {
+    /// The endpoint as it may be shown: without a user's name and password.
+    pub fn address(&self) -> String {
+        without_user(&self.endpoint)
+    }
+
     /// The settings that the environment asks for.
     pub fn from_env() -> Self {
         Self::from_variables(&|name| std::env::var(name).ok())
@@ -56,22 +64,36 @@ impl HubSettings {
     /// ```
     pub fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
-        let path = |name: &str| set(name).map(|value| expand(&value, set("HOME").as_deref()));
+        let first = |names: &[&str]| names.iter().find_map(|name| set(name));
+        let any_path = |names: &[&str]| first(names).map(|value| expand(&value, set("HOME").as_deref()));
+        let path = |name: &str| any_path(&[name]);
         let home = path("HF_HOME").unwrap_or_else(|| {
             let caches = path("XDG_CACHE_HOME").unwrap_or_else(|| expand("~/.cache", set("HOME").as_deref()));
             caches.join("huggingface")
         });
         let stored_token = || std::fs::read_to_string(path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"))).ok();
-        let token = set("HF_TOKEN").or_else(stored_token).map(|token| token.trim().to_owned());
+        let token =
+            first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(stored_token).map(|token| token.trim().to_owned());
         let offline = set("HF_HUB_OFFLINE").map(|value| value.to_ascii_lowercase());
         Self {
             endpoint: set("HF_ENDPOINT").unwrap_or(ENDPOINT.to_owned()).trim_end_matches('/').to_owned(),
-            cache: path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
+            cache: any_path(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).unwrap_or_else(|| home.join("hub")),
             token: token.filter(|token| !token.is_empty()),
+            certificates: any_path(&["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
             offline: offline.is_some_and(|value| matches!(value.as_str(), "1" | "on" | "yes" | "true")),
             retries: 5,
             first_wait: Duration::from_secs(1),
         }
+    }
+}
+
+/// An address without a user's name and password.
+pub(super) fn without_user(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => address.to_owned(),
     }
 }
 
@@ -101,6 +123,8 @@ mod tests {
         assert_eq!(settings(&[home, ("XDG_CACHE_HOME", "/x")]).cache, Path::new("/x/huggingface/hub"));
         assert_eq!(settings(&[home, ("HF_HOME", "~/hf")]).cache, Path::new("/home/a/hf/hub"));
         assert_eq!(settings(&[home, ("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c")]).cache, Path::new("/c"));
+        assert_eq!(settings(&[("HUGGINGFACE_HUB_CACHE", "/old")]).cache, Path::new("/old"));
+        assert_eq!(settings(&[("HUGGINGFACE_HUB_CACHE", "/old"), ("HF_HUB_CACHE", "/c")]).cache, Path::new("/c"));
     }
 
     #[test]
@@ -112,6 +136,8 @@ mod tests {
         assert_eq!(settings(&[("HF_HOME", home)]).token.as_deref(), Some("hf_file"));
         let both = settings(&[("HF_HOME", home), ("HF_TOKEN", " hf_variable ")]);
         assert_eq!(both.token.as_deref(), Some("hf_variable"));
+        let old = settings(&[("HF_HOME", home), ("HUGGING_FACE_HUB_TOKEN", "hf_old")]);
+        assert_eq!(old.token.as_deref(), Some("hf_old"));
         assert!(!format!("{both:?}").contains("hf_variable"), "a token must not get into logs");
     }
 
@@ -122,5 +148,17 @@ mod tests {
         }
         assert_eq!(settings(&[]).endpoint, "https://huggingface.co");
         assert_eq!(settings(&[("HF_ENDPOINT", "http://127.0.0.1:80/")]).endpoint, "http://127.0.0.1:80");
+        let secret = settings(&[("HF_ENDPOINT", "https://me:pass@word@host/a@b")]);
+        assert_eq!(secret.address(), "https://host/a@b");
+        assert!(!format!("{secret:?}").contains("word"), "nor may a password");
+    }
+
+    #[test]
+    fn authorities_are_named_as_elsewhere() {
+        assert_eq!(settings(&[]).certificates, None);
+        let curl = ("CURL_CA_BUNDLE", "/curl.pem");
+        assert_eq!(settings(&[curl]).certificates.as_deref(), Some(Path::new("/curl.pem")));
+        let both = settings(&[curl, ("SSL_CERT_FILE", "~/own.pem"), ("HOME", "/home/a")]);
+        assert_eq!(both.certificates.as_deref(), Some(Path::new("/home/a/own.pem")));
     }
 }

@@ -1,17 +1,21 @@
 //! One file's content: streamed, resumed, checked.
 
+use super::cache::open_own;
 use super::event::{Event, Watch};
 use super::http::{Answer, Failure, Http, header, refused};
 use crate::error::Error;
 use crate::error::HubError;
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use ureq::http::{Method, StatusCode};
 
 const BUFFER_BYTES: usize = 1 << 18;
+/// So much of a file is looked at for whether it is a web page.
+const PAGE_BYTES: u64 = 512;
 
 /// What is to be fetched.
 #[derive(Debug, Clone, Copy)]
@@ -21,44 +25,56 @@ pub(super) struct Transfer<'a> {
     pub(super) url: &'a str,
     /// Length that the content must have.
     pub(super) size: Option<u64>,
-    /// SHA-256 that the content must have, in hexadecimal.
-    pub(super) sha256: Option<&'a str>,
+    /// What names the content: the SHA-256 of a large file, Git's sum of a small one; a mirror may have other names.
+    pub(super) etag: &'a str,
+}
+
+/// The part of a content that has come.
+struct Partial<'a> {
+    file: File,
+    path: &'a Path,
+    length: u64,
+    /// What any attempt has got to.
+    furthest: u64,
+}
+
+impl Partial<'_> {
+    fn clear(&mut self) -> Result<(), Error> {
+        self.length = 0;
+        self.file.set_len(0).map_err(Error::io("write", self.path))
+    }
 }
 
 impl Transfer<'_> {
-    /// Fetches the content to `partial`, going on with what is there, and renames it to `complete`.
-    pub(super) fn run(&self, http: &Http, partial: &Path, complete: &Path, watch: Watch<'_>) -> Result<(), Error> {
-        let mut restarted = false;
+    /// Fetches the content to `path`, going on with what is there, and renames it to `complete`.
+    pub(super) fn run(&self, http: &Http, path: &Path, complete: &Path, watch: Watch<'_>) -> Result<(), Error> {
+        let file = open_own(path)?;
+        let length = file.metadata().map_err(Error::io("read", path))?.len();
+        let mut partial = Partial { file, path, length, furthest: 0 };
+        // The part that was there before may be damaged: an attempt from the start tells.
+        let mut again = length > 0;
         loop {
-            let resumed = fs::metadata(partial).is_ok_and(|found| found.len() > 0);
-            http.retry(watch.should_stop, |attempt| self.attempt(http, partial, attempt, watch))?;
-            match self.verify(partial) {
-                Ok(()) => break,
-                Err(error @ Error::Hub(HubError::Checksum { .. })) => {
-                    fs::remove_file(partial).map_err(Error::io("remove", partial))?;
-                    // The part that was there before may have been damaged: one attempt from the start tells.
-                    if !resumed || restarted {
-                        return Err(error);
-                    }
-                    restarted = true;
+            http.retry(watch.should_stop, |attempt| self.attempt(http, &mut partial, attempt, watch))?;
+            match self.verify(&mut partial)? {
+                None => break,
+                Some(_) if again => partial.clear()?,
+                Some(refusal) => {
+                    fs::remove_file(path).map_err(Error::io("remove", path))?;
+                    return Err(refusal.into());
                 }
-                Err(error) => return Err(error),
             }
+            again = false;
         }
-        let file = File::options().append(true).open(partial).map_err(Error::io("write", partial))?;
-        file.sync_all().map_err(Error::io("write", partial))?;
-        fs::rename(partial, complete).map_err(Error::io("write", complete))
+        partial.file.sync_all().map_err(Error::io("write", path))?;
+        fs::rename(path, complete).map_err(Error::io("write", complete))
     }
 
     /// One request for what is missing.
-    fn attempt(&self, http: &Http, partial: &Path, attempt: u32, watch: Watch<'_>) -> Result<(), Failure> {
-        let write = |error| Failure::from(Error::io("write", partial)(error));
-        let mut file = File::options().create(true).append(true).open(partial).map_err(write)?;
-        let mut length = file.metadata().map_err(write)?.len();
-        if self.size.is_some_and(|size| length > size) {
-            file.set_len(0).map_err(write)?;
-            length = 0;
+    fn attempt(&self, http: &Http, partial: &mut Partial<'_>, attempt: u32, watch: Watch<'_>) -> Result<(), Failure> {
+        if self.size.is_some_and(|size| partial.length > size) {
+            partial.clear()?;
         }
+        let length = partial.length;
         (watch.observe)(Event::Started { file: self.file, done: length, total: self.size });
         if self.size == Some(length) {
             return Ok(());
@@ -68,14 +84,13 @@ impl Transfer<'_> {
             StatusCode::OK => {
                 // The server does not know ranges, or sends another part than was asked for: from the start.
                 if length > 0 {
-                    file.set_len(0).map_err(write)?;
-                    length = 0;
+                    partial.clear()?;
                     (watch.observe)(Event::Started { file: self.file, done: 0, total: self.size });
                 }
             }
             StatusCode::PARTIAL_CONTENT if starts_at(&answer, length) => {}
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if length > 0 => {
-                file.set_len(0).map_err(write)?;
+                partial.clear()?;
                 let error = HubError::Protocol { url: answer.url, what: "the range asked for" };
                 return Err(Failure::Passing { error, wait: None, progress: false });
             }
@@ -88,25 +103,26 @@ impl Transfer<'_> {
             }
         }
         let announced = header(&answer.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
-        let expected = self.size.or(announced.map(|rest| length + rest));
-        let start = length;
-        let ended = self.copy(&mut answer, &mut file, partial, &mut length, expected, watch)?;
-        let failure = match (expected, ended) {
-            (Some(expected), _) if length == expected => return Ok(()),
+        let expected = self.size.or(announced.map(|rest| partial.length + rest));
+        let ended = self.copy(&mut answer, partial, expected, watch)?;
+        let got = partial.length;
+        let error = match (expected, ended) {
+            (Some(expected), _) if got == expected => return Ok(()),
             (None, None) => return Ok(()),
-            (Some(expected), None) => HubError::Truncated { url: answer.url, got: length, expected, attempts: attempt },
+            (Some(expected), None) => HubError::Truncated { url: answer.url, got, expected, attempts: attempt },
             (_, Some(reason)) => HubError::Network { url: answer.url, reason, attempts: attempt },
         };
-        Err(Failure::Passing { error: failure, wait: None, progress: length > start })
+        // A server that ignores ranges and always cuts the body gets no further, however much it sends.
+        let progress = got > partial.furthest;
+        partial.furthest = got.max(partial.furthest);
+        Err(Failure::Passing { error, wait: None, progress })
     }
 
     /// Copies the body to the file; a connection that breaks is told as text.
     fn copy(
         &self,
         answer: &mut Answer,
-        file: &mut File,
-        partial: &Path,
-        length: &mut u64,
+        partial: &mut Partial<'_>,
         expected: Option<u64>,
         watch: Watch<'_>,
     ) -> Result<Option<String>, Error> {
@@ -122,9 +138,9 @@ impl Transfer<'_> {
                 Err(error) => return Ok(Some(error.to_string())),
             };
             // More than was announced would never match: the rest is not worth fetching.
-            let room = expected.map_or(got, |expected| got.min(expected.saturating_sub(*length) as usize));
-            file.write_all(&buffer[..room]).map_err(Error::io("write", partial))?;
-            *length += room as u64;
+            let room = expected.map_or(got, |expected| got.min(expected.saturating_sub(partial.length) as usize));
+            partial.file.write_all(&buffer[..room]).map_err(Error::io("write", partial.path))?;
+            partial.length += room as u64;
             (watch.observe)(Event::Advanced(room as u64));
             if room < got {
                 return Ok(None);
@@ -132,13 +148,31 @@ impl Transfer<'_> {
         }
     }
 
-    fn verify(&self, partial: &Path) -> Result<(), Error> {
-        let Some(expected) = self.sha256 else { return Ok(()) };
-        let got = files_sha256(&[partial])?;
-        if got.eq_ignore_ascii_case(expected) {
-            return Ok(());
+    /// Why the content is not what was announced, `None` if it is, as far as its name tells.
+    fn verify(&self, partial: &mut Partial<'_>) -> Result<Option<HubError>, Error> {
+        let read = |error| Error::io("read", partial.path)(error);
+        let mut start = Vec::new();
+        partial.file.rewind().and_then(|()| (&partial.file).take(PAGE_BYTES).read_to_end(&mut start)).map_err(read)?;
+        partial.file.rewind().map_err(read)?;
+        let is_hexadecimal = self.etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let got = match self.etag.len() {
+            64 if is_hexadecimal => Some(digest(Sha256::new(), &mut partial.file)),
+            40 if is_hexadecimal => {
+                let header = format!("blob {}\0", partial.length);
+                Some(digest(Sha1::new_with_prefix(header), &mut partial.file))
+            }
+            _ => None,
+        };
+        let got = got.transpose().map_err(read)?;
+        if got.as_ref().is_some_and(|got| got.eq_ignore_ascii_case(self.etag)) {
+            return Ok(None);
         }
-        Err(HubError::Checksum { url: self.url.to_owned(), got, expected: expected.to_owned() }.into())
+        let url = self.url.to_owned();
+        // No file that describes an encoder begins so.
+        if start.trim_ascii_start().starts_with(b"<") {
+            return Ok(Some(HubError::Page { url }));
+        }
+        Ok(got.map(|got| HubError::Checksum { url, got, expected: self.etag.to_owned() }))
     }
 }
 
@@ -147,18 +181,27 @@ impl Transfer<'_> {
 /// # Errors
 /// [`himacl_data::Error::Io`].
 pub fn files_sha256(paths: &[impl AsRef<Path>]) -> Result<String, Error> {
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
+    let mut all = Sha256::new();
     for path in paths.iter().map(AsRef::as_ref) {
-        let mut file = File::open(path).map_err(Error::io("read", path))?;
-        loop {
-            match file.read(&mut buffer).map_err(Error::io("read", path))? {
-                0 => break,
-                got => digest.update(&buffer[..got]),
-            }
+        File::open(path).and_then(|mut file| feed(&mut all, &mut file)).map_err(Error::io("read", path))?;
+    }
+    Ok(hexadecimal(&all.finalize()))
+}
+
+/// The digest with the rest of a file added, in hexadecimal.
+fn digest<D: Digest>(mut digest: D, file: &mut File) -> io::Result<String> {
+    feed(&mut digest, file)?;
+    Ok(hexadecimal(&digest.finalize()))
+}
+
+fn feed(digest: &mut impl Digest, file: &mut File) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            got => digest.update(&buffer[..got]),
         }
     }
-    Ok(hexadecimal(&digest.finalize()))
 }
 
 /// Bytes in hexadecimal.
@@ -173,4 +216,25 @@ fn starts_at(answer: &Answer, start: u64) -> bool {
     let range = header(&answer.headers, "content-range").unwrap_or_default();
     let first = range.strip_prefix("bytes ").and_then(|rest| rest.split('-').next()?.trim().parse().ok());
     first == Some(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ureq::Body;
+    use ureq::http::HeaderMap;
+
+    #[test]
+    fn a_full_disk_is_told() {
+        let path = Path::new("/dev/full");
+        let Ok(file) = File::options().write(true).open(path) else { return };
+        let mut partial = Partial { file, path, length: 0, furthest: 0 };
+        let body = Body::builder().data(vec![7; 1000]);
+        let (url, headers) = ("http://hub/file".to_owned(), HeaderMap::new());
+        let mut answer = Answer { url, status: StatusCode::OK, headers, body };
+        let transfer = Transfer { repo: "org/encoder", file: "file", url: "http://hub/file", size: None, etag: "" };
+        let watch = Watch { observe: &|_| (), should_stop: &|| false };
+        let error = transfer.copy(&mut answer, &mut partial, None, watch).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write") && error.contains("\nhint: free some space"), "{error}");
+    }
 }

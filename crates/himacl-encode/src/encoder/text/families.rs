@@ -5,6 +5,7 @@ use crate::encoder::config::Config;
 use crate::encoder::nn::{Activation, Attention, Block, BlockNames, BlockShape, Linear, Mask, Mlp, Norm, Order, Rope};
 use crate::encoder::weights::Weights;
 use crate::error::EncoderError;
+use serde_json::Value;
 use std::sync::Arc;
 
 const BERT: BlockNames = BlockNames {
@@ -201,6 +202,14 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
     let epsilon = config.number_or("norm_eps", 1e-5);
     let layers = config.size_or("num_hidden_layers", 22)?;
     let every = config.size_or("global_attn_every_n_layers", 3)?.max(1);
+    // Newer configurations list what older ones have a rule for.
+    let types = config.get("layer_types").and_then(Value::as_array).map(Vec::as_slice);
+    let is_global = |layer: usize| match types.map(|types| types.get(layer).and_then(Value::as_str)) {
+        None => Ok(layer.is_multiple_of(every)),
+        Some(Some("full_attention")) => Ok(true),
+        Some(Some("sliding_attention")) => Ok(false),
+        Some(other) => Err(config.wrong(format!("`layer_types` has {other:?} for layer {layer}"))),
+    };
     let window = config.size_or("local_attention", 128)? / 2;
     let longest = config.size_or("max_position_embeddings", 8192)?;
     let rope = |theta: f64| Ok::<_, EncoderError>(Arc::new(Rope::new(theta, hidden / heads, longest, &words)?));
@@ -213,7 +222,7 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
         let part = |name: &str, place: usize, parts: usize| {
             Linear::part(&weights, (&format!("{name}.weight"), &format!("{name}.bias")), place, parts)
         };
-        let is_global = layer.is_multiple_of(every);
+        let is_global = is_global(layer)?;
         let norm = weights.at("attn_norm");
         Ok(Block {
             attention: Attention {

@@ -14,6 +14,7 @@ use crate::error::EncoderError;
 use candle_core::{D, DType, Device, Tensor};
 use families::bert;
 use folder::SentenceTransformer;
+use serde_json::Value;
 use std::path::Path;
 use tokens::Splitter;
 use transformer::TextTransformer;
@@ -53,6 +54,7 @@ impl Text {
         if !fits {
             return Err(config.wrong(format!("`model_type` is `{kind}`, expected one of family {:?}", spec.family)));
         }
+        check(&config, &kind)?;
         let extra = SentenceTransformer::read(folder)?;
         let transformer = match kind.as_str() {
             "bert" => bert(&weights.at_if_there("bert"), &config, 0)?,
@@ -88,6 +90,38 @@ impl Text {
             device: weights.device().clone(),
         })
     }
+}
+
+/// Refuses what would change embeddings and is not computed, and a configuration without what no weights tell.
+fn check(config: &Config, kind: &str) -> Result<(), EncoderError> {
+    for key in ["num_hidden_layers", "num_attention_heads"] {
+        config.size(key)?;
+    }
+    let refused = |what: String| Err(config.wrong(format!("{what}, which is not supported")));
+    if config.at("auto_map").get("AutoModel").is_some() {
+        return refused("`auto_map` says that code of the repository computes the model".to_owned());
+    }
+    let places = config.text("position_embedding_type", "absolute");
+    if places != "absolute" {
+        return refused(format!("`position_embedding_type` is `{places}`"));
+    }
+    if kind == "qwen3" && config.get("is_causal") == Some(&Value::Bool(false)) {
+        return refused("`is_causal` is false".to_owned());
+    }
+    for key in ["is_decoder", "use_sliding_window", "use_bidirectional_attention"] {
+        if config.flag(key) {
+            return refused(format!("`{key}` is true"));
+        }
+    }
+    let rope = [config.at("rope_scaling"), config.at("rope_parameters")];
+    let sections = ["full_attention", "sliding_attention"].iter().map(|section| rope[1].at(section));
+    for rope in rope.iter().cloned().chain(sections) {
+        let kind = rope.text("rope_type", rope.text("type", "default"));
+        if kind != "default" {
+            return refused(format!("rotary positions are scaled (`rope_type` is `{kind}`)"));
+        }
+    }
+    Ok(())
 }
 
 impl TextEncoder for Text {

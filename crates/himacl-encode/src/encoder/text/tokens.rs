@@ -1,14 +1,16 @@
 //! Texts to tokens.
 
 use crate::encoder::Tokens;
+use crate::encoder::config::Config;
 use crate::error::EncoderError;
+use serde_json::Value;
 use std::path::Path;
 use tokenizers::Tokenizer;
 use tokenizers::models::wordpiece::WordPiece;
-use tokenizers::normalizers::BertNormalizer;
+use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::utils::truncation::TruncationParams;
+use tokenizers::utils::truncation::{TruncationDirection, TruncationParams};
 
 /// A tokenizer with what a model puts around its texts.
 pub(in crate::encoder) struct Splitter {
@@ -36,7 +38,17 @@ impl Splitter {
         };
         // Padding belongs to a batch, not to a text; the file may ask for some.
         tokenizer.with_padding(None);
-        let truncation = TruncationParams { max_length: max_tokens, ..TruncationParams::default() };
+        let mut direction = tokenizer.get_truncation().map(|truncation| truncation.direction).unwrap_or_default();
+        if let Some(config) = Config::read_if_there(&folder.join("tokenizer_config.json"))? {
+            normalize(&mut tokenizer, &config)?;
+            direction = match config.text("truncation_side", "") {
+                "" => direction,
+                "right" => TruncationDirection::Right,
+                "left" => TruncationDirection::Left,
+                other => return Err(config.wrong(format!("`truncation_side` is `{other}`, expected left or right"))),
+            };
+        }
+        let truncation = TruncationParams { max_length: max_tokens, direction, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(wrong)?;
         Ok(Self { tokenizer, prefix, lowercase, fill: None })
     }
@@ -84,6 +96,17 @@ impl Splitter {
         }
         Ok(Tokens(ids))
     }
+}
+
+/// What `tokenizer_config.json` says of BERT's normalizer goes before what tokenizer.json says, or before its defaults.
+fn normalize(tokenizer: &mut Tokenizer, config: &Config) -> Result<(), EncoderError> {
+    let Some(&NormalizerWrapper::BertNormalizer(mut normalizer)) = tokenizer.get_normalizer() else { return Ok(()) };
+    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
+    normalizer.lowercase = flag("do_lower_case").unwrap_or(normalizer.lowercase);
+    normalizer.strip_accents = flag("strip_accents").or(normalizer.strip_accents);
+    normalizer.handle_chinese_chars = flag("tokenize_chinese_chars").unwrap_or(normalizer.handle_chinese_chars);
+    let set = tokenizer.with_normalizer(Some(normalizer));
+    set.map(drop).map_err(|error| config.wrong(error.to_string()))
 }
 
 /// BERT's tokenizer, for repositories older than tokenizer.json.

@@ -1,0 +1,231 @@
+//! What the files of a folder say decides the embeddings: it is read, or refused by name.
+
+use candle_core::{DType, Device, Tensor};
+use himacl_encode::encoder::registry::{self, Family};
+use himacl_encode::encoder::{Encoder, EncoderError, TextEncoder, Tokens};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A copy of a golden folder, to be changed.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(golden: &str) -> Self {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders").join(golden);
+        let folder = Self(tempfile::tempdir().unwrap());
+        for below in ["", "1_Pooling", "2_Dense", "3_Normalize"] {
+            let Ok(entries) = fs::read_dir(from.join(below)) else { continue };
+            fs::create_dir_all(folder.path(below)).unwrap();
+            for file in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+                fs::copy(&file, folder.path(below).join(file.file_name().unwrap())).unwrap();
+            }
+        }
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Puts a value under a key of a JSON file; of a list, into each entry with that key.
+    fn set(&self, file: &str, key: &str, value: &Value) {
+        let text = fs::read_to_string(self.path(file)).unwrap_or("{}".to_owned());
+        let mut content: Value = serde_json::from_str(&text).unwrap();
+        content[key] = value.clone();
+        self.write(file, &content);
+    }
+
+    fn write(&self, file: &str, content: &Value) {
+        fs::write(self.path(file), content.to_string()).unwrap();
+    }
+
+    fn load(&self) -> Result<Box<dyn TextEncoder>, Box<EncoderError>> {
+        let spec = registry::for_repo("org/model", "main", Family::SentenceTransformers);
+        Ok(Encoder::load(&spec, self.0.path(), &Device::Cpu, DType::F32)?.text.unwrap())
+    }
+
+    fn tokens(&self, text: &str) -> Tokens {
+        self.load().unwrap().tokenize(text).unwrap()
+    }
+
+    fn embedding(&self, text: &str) -> Vec<f32> {
+        let encoder = self.load().unwrap();
+        encoder.encode(&[encoder.tokenize(text).unwrap()]).unwrap().get(0).unwrap().to_vec1().unwrap()
+    }
+}
+
+fn module(kind: &str, path: &str) -> Value {
+    json!({ "type": format!("sentence_transformers.models.{kind}"), "path": path })
+}
+
+#[test]
+fn what_would_change_embeddings_is_refused_by_name() {
+    let modules = |list: &[(&str, &str)]| list.iter().map(|(kind, path)| module(kind, path)).collect::<Value>();
+    let (model, pooling) = (("Transformer", ""), ("Pooling", "1_Pooling"));
+    let (dense, normalize) = (("Dense", "2_Dense"), ("Normalize", "3_Normalize"));
+    let files = [
+        ("modules.json", json!({}), "expected a list of modules"),
+        (
+            "modules.json",
+            json!([{ "type": "custom_st.Transformer", "path": "" }]),
+            "`custom_st.Transformer` is not known",
+        ),
+        ("modules.json", modules(&[model, ("LSTM", "1_LSTM"), pooling]), "LSTM` is not known"),
+        ("modules.json", modules(&[model]), "expected Transformer, Pooling"),
+        ("modules.json", modules(&[model, pooling, pooling]), "expected Transformer, Pooling"),
+        ("modules.json", modules(&[model, pooling, normalize, dense]), "in this order"),
+        ("modules.json", modules(&[("Transformer", "0_Transformer"), pooling]), "the model is in `0_Transformer`"),
+        ("1_Pooling/config.json", json!({ "pooling_mode_cls_token": true }), "the pooling is `cls and mean`"),
+        ("1_Pooling/config.json", json!({ "pooling_mode": "weightedmean" }), "the pooling is `weightedmean`"),
+        ("1_Pooling/config.json", json!({ "pooling_mode": ["cls", "mean"] }), "the pooling is `[\"cls\",\"mean\"]`"),
+        (
+            "1_Pooling/config.json",
+            json!({ "pooling_mode_mean_tokens": false, "pooling_mode_mean_sqrt_len_tokens": true }),
+            "the pooling is `mean_sqrt_len`",
+        ),
+        (
+            "1_Pooling/config.json",
+            json!({ "pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true }),
+            "the pooling is `max and mean`",
+        ),
+        ("config.json", json!({}), "`num_hidden_layers` is missing"),
+        ("config.json", json!({ "model_type": "bert", "num_hidden_layers": 2 }), "`num_attention_heads` is missing"),
+    ];
+    for (file, content, expected) in files {
+        let folder = Folder::new("sentence-transformers");
+        folder.write(file, &content);
+        let error = folder.load().err().unwrap_or_else(|| panic!("{file}: {content}")).to_string();
+        assert!(error.contains(expected) && error.contains(file), "{content}: {error}");
+    }
+    let keys = [
+        ("2_Dense/config.json", "module_input_name", json!("token_embeddings")),
+        ("2_Dense/config.json", "activation_function", json!("torch.nn.modules.activation.Mish")),
+        ("config_sentence_transformers.json", "default_prompt_name", json!("absent")),
+        ("config_sentence_transformers.json", "model_type", json!("SparseEncoder")),
+        ("config_sentence_transformers.json", "truncate_dim", json!(16)),
+        ("sentence_bert_config.json", "max_seq_length", json!("256")),
+        ("sentence_bert_config.json", "mask_prompt", json!(true)),
+        ("sentence_bert_config.json", "transformer_task", json!("fill-mask")),
+        ("sentence_bert_config.json", "model_args", json!({ "num_hidden_layers": 1 })),
+        ("tokenizer_config.json", "truncation_side", json!("middle")),
+        ("config.json", "auto_map", json!({ "AutoModel": "modeling.Model" })),
+        ("config.json", "position_embedding_type", json!("relative_key")),
+        ("config.json", "is_decoder", json!(true)),
+        ("config.json", "rope_scaling", json!({ "type": "yarn", "factor": 4.0 })),
+        ("config.json", "quantization_config", json!({ "quant_method": "gptq" })),
+    ];
+    for (file, key, value) in keys {
+        let folder = Folder::new("sentence-transformers");
+        folder.set(file, key, &value);
+        let error = folder.load().err().unwrap_or_else(|| panic!("{file}: {key} = {value}")).to_string();
+        let named = if key == "rope_scaling" { "`rope_type` is `yarn`" } else { key };
+        let named = if key == "model_args" { "`num_hidden_layers` in `model_args`" } else { named };
+        assert!(error.contains(named) && error.contains(file), "{key}: {error}");
+    }
+}
+
+#[test]
+fn what_changes_nothing_is_let_be() {
+    let plain = Folder::new("sentence-transformers").embedding("the cat");
+    for (file, key, value) in [
+        ("sentence_bert_config.json", "model_args", json!({ "add_pooling_layer": false, "torch_dtype": "float16" })),
+        ("sentence_bert_config.json", "max_seq_length", json!(20)),
+        ("config_sentence_transformers.json", "similarity_fn_name", json!("dot")),
+        ("config.json", "dtype", json!("bfloat16")),
+        ("config.json", "rope_scaling", Value::Null),
+        ("1_Pooling/config.json", "include_prompt", json!(false)),
+    ] {
+        let folder = Folder::new("sentence-transformers");
+        folder.set(file, key, &value);
+        assert_eq!(folder.embedding("the cat"), plain, "{file}: {key}");
+    }
+}
+
+#[test]
+fn each_way_of_pooling_is_read() {
+    let folder = Folder::new("sentence-transformers");
+    folder.write("modules.json", &json!([module("Transformer", ""), module("Pooling", "1_Pooling")]));
+    folder.write("config_sentence_transformers.json", &json!({}));
+    let encoder = folder.load().unwrap();
+    let states = encoder.encode_before(&[encoder.tokenize("the red cat").unwrap()], 0).unwrap().remove(0);
+    let last = states.dim(0).unwrap() - 1;
+    for (config, expected) in [
+        (json!({ "pooling_mode": "cls" }), states.get(0)),
+        (json!({ "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false }), states.get(0)),
+        (json!({ "pooling_mode": "Mean" }), states.mean(0)),
+        (json!({ "word_embedding_dimension": 32 }), states.mean(0)),
+        (json!({ "pooling_mode_lasttoken": true, "pooling_mode_mean_tokens": false }), states.get(last)),
+    ] {
+        folder.write("1_Pooling/config.json", &config);
+        let expected: Vec<f32> = expected.unwrap().to_vec1().unwrap();
+        let got = folder.embedding("the red cat");
+        let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(got.len() == expected.len() && worst < 1e-5, "{config}: {worst}");
+    }
+}
+
+#[test]
+fn long_texts_are_cut_as_the_files_say() {
+    let long = "the cat sat on the red mat and the dog";
+    let folder = Folder::new("sentence-transformers");
+    folder.write("config_sentence_transformers.json", &json!({}));
+    let whole = folder.tokens(long).0;
+    assert!(whole.len() > 12 && whole.len() < 24, "{}", whole.len());
+    let ends = |from_front: bool, length: usize| {
+        let (first, last) = (whole[0], whole[whole.len() - 1]);
+        let inner = &whole[1..whole.len() - 1];
+        let kept = if from_front { &inner[..length - 2] } else { &inner[inner.len() + 2 - length..] };
+        [&[first], kept, &[last]].concat()
+    };
+    folder.set("tokenizer_config.json", "model_max_length", &json!(12));
+    assert_eq!(folder.tokens(long).0, ends(true, 12), "by the tokenizer's length");
+    folder.set("sentence_bert_config.json", "max_seq_length", &json!(9));
+    assert_eq!(folder.tokens(long).0, ends(true, 9), "Sentence-Transformers' own goes first");
+    folder.set("tokenizer_config.json", "truncation_side", &json!("left"));
+    assert_eq!(folder.tokens(long).0, ends(false, 9), "the end of the text is kept");
+    folder.set("tokenizer_config.json", "truncation_side", &Value::Null);
+    let truncation = json!({ "direction": "Left", "max_length": 5, "strategy": "LongestFirst", "stride": 0 });
+    folder.set("tokenizer.json", "truncation", &truncation);
+    assert_eq!(folder.tokens(long).0, ends(false, 9), "tokenizer.json says the side, its length is that of training");
+}
+
+#[test]
+fn letters_are_treated_as_the_files_say() {
+    let folder = Folder::new("bert");
+    fs::remove_file(folder.path("tokenizer.json")).unwrap();
+    let vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "The", "the", "café", "cafe", "中", "中国"];
+    fs::write(folder.path("vocab.txt"), vocabulary.join("\n")).unwrap();
+    let ids = |text: &str| folder.tokens(text).0[1..].to_vec();
+    assert_eq!(ids("The café 中国"), [5, 7, 8, 1, 3], "BERT's own way");
+    folder.set("tokenizer_config.json", "do_lower_case", &json!(false));
+    assert_eq!(ids("The café"), [4, 6, 3]);
+    folder.set("tokenizer_config.json", "strip_accents", &json!(true));
+    assert_eq!(ids("The café"), [4, 7, 3]);
+    folder.set("tokenizer_config.json", "tokenize_chinese_chars", &json!(false));
+    assert_eq!(ids("中国"), [9, 3]);
+}
+
+#[test]
+fn numbers_of_other_types_are_no_weights() {
+    let folder = Folder::new("bert");
+    let path = folder.path("model.safetensors");
+    let mut tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let plain = folder.embedding("the cat");
+    let save = |tensors: &HashMap<String, Tensor>| candle_core::safetensors::save(tensors, &path).unwrap();
+    for tensor in tensors.values_mut() {
+        *tensor = tensor.to_dtype(DType::BF16).unwrap();
+    }
+    save(&tensors);
+    let half = folder.embedding("the cat");
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = dot(&plain, &half) / (dot(&plain, &plain) * dot(&half, &half)).sqrt();
+    assert!(cosine > 0.999, "{cosine}");
+    let name = "encoder.layer.0.output.dense.weight";
+    let quantized = (&tensors[name] * 100.0).unwrap().to_dtype(DType::U8).unwrap();
+    tensors.insert(name.to_owned(), quantized);
+    save(&tensors);
+    let error = folder.load().err().unwrap().to_string();
+    assert!(error.contains(name) && error.contains("U8, expected F16"), "{error}");
+}
