@@ -178,7 +178,6 @@ fn attack(instance: &Instance, bytes: &[u8], use_it: &dyn Fn(&[u8]) -> Result<Hi
     let mut counts = [0; 2];
     for (what, file) in changed(bytes) {
         LARGEST.store(0, Ordering::Relaxed);
-        eprintln!("{what}");
         let outcome = catch_unwind(AssertUnwindSafe(|| use_it(&file)));
         let largest = LARGEST.load(Ordering::Relaxed);
         assert!(largest < LIMIT, "{what}: {largest} bytes at once");
