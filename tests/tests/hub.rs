@@ -4,7 +4,7 @@ mod support;
 
 use himacl::EncodeError as Error;
 use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, Snapshot};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::time::Duration;
 use support::Scratch;
@@ -324,4 +324,36 @@ fn a_text_encoder_is_fetched_as_a_whole() {
     let settings = self::settings(&server, &scratch);
     let error = fetch(&settings).unwrap_err();
     assert!(matches!(&*error, Error::Hub(HubError::NoFile { file, .. }) if file == "pooling/config.json"), "{error}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_silent_server() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let scratch = Scratch::new();
+    let server = server();
+    let settings = settings(&server, &scratch);
+    let fetch = |endpoint: String, should_stop: &dyn Fn() -> bool| {
+        let hub = Hub::new(HubSettings { endpoint, ..settings.clone() }).unwrap();
+        hub.fetch(REPO, "main", &Files::ENCODER, &|_| (), should_stop).unwrap_err()
+    };
+    let asked = Cell::new(0);
+    let error = fetch(format!("http://{}", silent.local_addr().unwrap()), &|| asked.replace(asked.get() + 1) > 3);
+    assert!(matches!(error, Error::Hub(HubError::Interrupted)), "before any answer: {error}");
+
+    let partial =
+        settings.cache.join("models--org--encoder/blobs").join(format!("{}.incomplete", sha256(&weights(VALUES))));
+    let length = || fs::metadata(&partial).map_or(0, |found| found.len());
+    server.allow(Some(1000));
+    let error = fetch(server.endpoint.clone(), &|| length() == 1000);
+    assert!(matches!(error, Error::Hub(HubError::Interrupted)), "within a body: {error}");
+    assert_eq!(length(), 1000, "what has come is kept");
+
+    server.fail("GET", "/api/models", 1, Fault::Status(429, "", "Retry-After: 200\r\n"));
+    server.seen();
+    let (busy, asked) = (Cell::new(false), Cell::new(0));
+    let error = fetch(server.endpoint.clone(), &|| {
+        busy.set(busy.get() || !server.seen().is_empty());
+        busy.get() && asked.replace(asked.get() + 1) > 10
+    });
+    assert!(matches!(error, Error::Hub(HubError::Interrupted)), "while it is busy: {error}");
 }

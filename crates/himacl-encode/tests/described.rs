@@ -1,7 +1,7 @@
 //! What the files of a folder say decides the embeddings: it is read, or refused by name.
 
 use candle_core::{DType, Device, Tensor};
-use himacl_encode::encoder::registry::{self, Family};
+use himacl_encode::encoder::registry::{self, EncoderModality, Family};
 use himacl_encode::encoder::{Encoder, EncoderError, TextEncoder, Tokens};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -42,8 +42,15 @@ impl Folder {
     }
 
     fn load(&self) -> Result<Box<dyn TextEncoder>, Box<EncoderError>> {
-        let spec = registry::for_repo("org/model", "main", Family::SentenceTransformers);
-        Ok(Encoder::load(&spec, self.0.path(), &Device::Cpu, DType::F32)?.text.unwrap())
+        Ok(self.load_as(Family::SentenceTransformers)?.text.unwrap())
+    }
+
+    /// As an encoder of this family, its pictures prepared as the golden folder describes.
+    fn load_as(&self, family: Family) -> Result<Encoder, Box<EncoderError>> {
+        let mut spec = registry::for_repo("org/model", "main", family);
+        let own = registry::parse("golden", &fs::read_to_string(self.path("spec.toml")).unwrap()).unwrap();
+        spec.image = own.image.filter(|_| family.modality() != EncoderModality::Text);
+        Ok(Encoder::load(&spec, self.0.path(), &Device::Cpu, DType::F32)?)
     }
 
     fn tokens(&self, text: &str) -> Tokens {
@@ -228,4 +235,47 @@ fn numbers_of_other_types_are_no_weights() {
     save(&tensors);
     let error = folder.load().err().unwrap().to_string();
     assert!(error.contains(name) && error.contains("U8, expected F16"), "{error}");
+}
+
+#[test]
+fn another_model_with_the_same_names_is_refused() {
+    for (golden, family, architecture, fits) in [
+        ("efficientnet-lite", Family::EfficientnetLite, "tf_efficientnet_lite0", true),
+        ("efficientnet-lite", Family::EfficientnetLite, "efficientnet_lite0", false),
+        ("efficientnet-lite", Family::MobilenetV2, "tf_efficientnet_lite0", false),
+        ("mobilenet-v2", Family::MobilenetV2, "mobilenetv2_100", true),
+        ("mobilenet-v2", Family::EfficientnetLite, "mobilenetv2_100", false),
+        ("resnet-bottleneck", Family::Resnet, "resnet50", true),
+        ("resnet-bottleneck", Family::Resnet, "resnetblur50", false),
+    ] {
+        let folder = Folder::new(golden);
+        folder.set("config.json", "architecture", &json!(architecture));
+        let error = folder.load_as(family).err().map(|error| error.to_string());
+        assert_eq!(error.is_none(), fits, "{golden} as {family:?}: {error:?}");
+        assert!(error.is_none_or(|error| error.contains(&format!("`{architecture}`"))));
+    }
+}
+
+/// A block of which only a part would be computed.
+#[test]
+fn weights_that_nothing_reads_are_named() {
+    for (golden, family, name) in [
+        ("bert", Family::Bert, "encoder.layer.1.attention.self.distance_embedding.weight"),
+        ("resnet-bottleneck", Family::Resnet, "layer1.0.se.fc1.weight"),
+        ("dinov2", Family::Dinov2, "encoder.layer.0.mlp.gate.weight"),
+        ("clip", Family::Clip, "text_model.encoder.layers.1.adapter.down.weight"),
+    ] {
+        let folder = Folder::new(golden);
+        let path = folder.path("model.safetensors");
+        let mut tensors: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        let one = Tensor::ones((2, 2), DType::F32, &Device::Cpu).unwrap();
+        let harmless = ["classifier.weight", "encoder.layer.0.num_batches_tracked", "pooler.0.weight"];
+        tensors.extend(harmless.map(|name| (name.to_owned(), one.clone())));
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        folder.load_as(family).unwrap();
+        tensors.insert(name.to_owned(), one);
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let error = folder.load_as(family).err().unwrap_or_else(|| panic!("{name}")).to_string();
+        assert!(error.contains(&format!("`{name}` is part of a block")), "{error}");
+    }
 }

@@ -103,7 +103,7 @@ impl From<himacl::EncodeError> for Failure {
         let text = with_causes(&error);
         match error {
             himacl::EncodeError::Data(inner) => inner.into(),
-            himacl::EncodeError::Hub(HubError::Interrupted { .. }) => Self::Interrupted,
+            himacl::EncodeError::Hub(HubError::Interrupted) => Self::Interrupted,
             himacl::EncodeError::Hub(_) => Self::File(text),
             _ => Self::Input(text),
         }

@@ -50,9 +50,24 @@ struct Rule {
     fault: Fault,
 }
 
+/// How much of contents may be sent.
+#[derive(Debug, Default)]
+struct Gate {
+    /// Answers of earlier rounds say no more.
+    round: usize,
+    /// Bytes that may still be sent in this round; no bound where there is none.
+    left: Option<usize>,
+    sent: usize,
+}
+
 #[derive(Debug)]
 struct State {
     files: BTreeMap<String, Vec<u8>>,
+    gate: Mutex<Gate>,
+    /// What refusals say, as in JSON.
+    message: Mutex<&'static str>,
+    /// What every path begins with.
+    prefix: &'static str,
     seen: Mutex<Vec<Seen>>,
     rules: Mutex<Vec<Rule>>,
     cdn: String,
@@ -67,12 +82,25 @@ pub(crate) struct FakeHub {
 impl FakeHub {
     /// Serves `files` as [`REPO`] at [`COMMIT`], branch `main`; .safetensors files come from a second host.
     pub(crate) fn start(files: &[(&str, Vec<u8>)]) -> Self {
+        Self::below("", files)
+    }
+
+    /// The same, with the Hub below a path.
+    pub(crate) fn below(prefix: &'static str, files: &[(&str, Vec<u8>)]) -> Self {
         let (hub, cdn) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let files = files.iter().map(|(name, content)| ((*name).to_owned(), content.clone())).collect();
-        let (endpoint, cdn_address) = (address(&hub), address(&cdn));
-        let state = State { files, seen: Mutex::default(), rules: Mutex::default(), cdn: cdn_address };
-        let state = Arc::new(state);
+        let (endpoint, cdn_address) = (address(&hub) + prefix, address(&cdn));
+        let (seen, rules, gate) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let state = Arc::new(State {
+            files,
+            gate,
+            message: Mutex::new("said the server"),
+            prefix,
+            seen,
+            rules,
+            cdn: cdn_address,
+        });
         for (host, listener) in [("hub", hub), ("cdn", cdn)] {
             let state = state.clone();
             std::thread::spawn(move || {
@@ -87,6 +115,23 @@ impl FakeHub {
 
     pub(crate) fn fail(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
         self.state.rules.lock().unwrap().push(Rule { method, path, times, fault });
+    }
+
+    /// What refusals say from now on, as in JSON.
+    pub(crate) fn say(&self, message: &'static str) {
+        *self.state.message.lock().unwrap() = message;
+    }
+
+    /// Lets so many more bytes of large files be sent, to those that ask from now on; as many as there are where there is
+    /// no bound.
+    pub(crate) fn allow(&self, bytes: Option<usize>) {
+        let mut gate = self.state.gate.lock().unwrap();
+        (gate.round, gate.left) = (gate.round + 1, bytes);
+    }
+
+    /// Bytes of large files that have been sent.
+    pub(crate) fn sent(&self) -> usize {
+        self.state.gate.lock().unwrap().sent
     }
 
     /// The requests since the last call.
@@ -122,7 +167,30 @@ impl State {
         let mut stream = stream;
         // A client that has gone is no failure of the server.
         let _ = stream.write_all(format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{head}\r\n").as_bytes());
-        let _ = stream.write_all(sent);
+        let _ = if host == "cdn" { self.send(stream, sent) } else { stream.write_all(sent) };
+    }
+
+    /// Sends as the gate allows.
+    fn send(&self, mut stream: &TcpStream, mut rest: &[u8]) -> std::io::Result<()> {
+        let round = self.gate.lock().unwrap().round;
+        while !rest.is_empty() {
+            let now = {
+                let mut gate = self.gate.lock().unwrap();
+                if gate.round != round {
+                    return Ok(());
+                }
+                let now = rest.len().min(1 << 16).min(gate.left.unwrap_or(usize::MAX));
+                gate.left = gate.left.map(|left| left - now);
+                gate.sent += now;
+                now
+            };
+            stream.write_all(&rest[..now])?;
+            rest = &rest[now..];
+            if now == 0 {
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        }
+        Ok(())
     }
 
     fn fault(&self, method: &str, path: &str) -> Option<Fault> {
@@ -136,7 +204,7 @@ impl State {
     fn answer(&self, seen: &Seen, fault: Option<&Fault>) -> (u16, String, Vec<u8>) {
         let refuse = |status: u16, code: &str| {
             let code = if code.is_empty() { String::new() } else { format!("X-Error-Code: {code}\r\n") };
-            (status, code, br#"{"error":"said the server"}"#.to_vec())
+            (status, code, format!(r#"{{"error":"{}"}}"#, self.message.lock().unwrap()).into_bytes())
         };
         match fault {
             Some(Fault::Status(status, code, more)) => {
@@ -150,6 +218,7 @@ impl State {
             _ => {}
         }
         let path = seen.path.replace("org/old-name", REPO);
+        let path = if seen.host == "hub" { path.strip_prefix(self.prefix).unwrap_or("/") } else { &path };
         if let Some(revision) = path.strip_prefix(&format!("/api/models/{REPO}/revision/")) {
             if revision != "main" && revision != COMMIT {
                 return refuse(404, "RevisionNotFound");

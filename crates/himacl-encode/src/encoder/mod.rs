@@ -21,12 +21,34 @@ pub use weights::files as weight_files;
 use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};
 use ::image::DynamicImage;
 use candle_core::{DType, Device, Tensor, Var};
+use clap::ValueEnum as _;
 use config::Config;
 use registry::{EncoderSpec, Family};
 use std::collections::BTreeMap;
 use std::path::Path;
 use text::Text;
 use weights::Weights;
+
+/// Refuses a model whose weights have the names and shapes of the family's, and mean something else.
+fn check(family: Family, config: &Config) -> Result<(), EncoderError> {
+    if config.get("quantization_config").is_some() {
+        return Err(config.wrong("the weights are quantized (`quantization_config`), expected f32, f16 or bf16"));
+    }
+    let name = config.text("architecture", "");
+    let numbered =
+        |prefix: &str| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    // timm's own EfficientNet-Lite pads otherwise than TensorFlow's; some ResNets blur before they shrink, without weights.
+    let fits = match family {
+        Family::EfficientnetLite => name.starts_with("tf_efficientnet_lite"),
+        Family::MobilenetV2 => name.starts_with("mobilenetv2_"),
+        Family::Resnet => numbered("resnet") || numbered("wide_resnet"),
+        _ => true,
+    };
+    if name.is_empty() || fits {
+        return Ok(());
+    }
+    Err(config.wrong(format!("`architecture` is `{name}`, which is computed otherwise than this family")))
+}
 
 /// A picture, ready for a model: `(side, side, 3)`, row-major, red, green, blue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,12 +164,20 @@ impl Encoder {
     }
 
     fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
-        let config = || Config::read(&folder.join("config.json"));
-        if let Some(config) = Config::read_if_there(&folder.join("config.json"))?
-            && config.get("quantization_config").is_some()
-        {
-            return Err(config.wrong("the weights are quantized (`quantization_config`), expected f32, f16 or bf16"));
+        if let Some(config) = Config::read_if_there(&folder.join("config.json"))? {
+            check(spec.family, &config)?;
         }
+        let read = Self::of_family(spec, folder, weights)?;
+        let Some(unread) = weights.unread() else { return Ok(read) };
+        let family = spec.family.to_possible_value();
+        let family = family.as_ref().map_or("", |value| value.get_name());
+        let reason = format!("`{unread}` is part of a block, and no encoder of family {family} has it");
+        let path = weight_files(folder)?.into_iter().next().unwrap_or_default();
+        Err(EncoderError::File { path, reason })
+    }
+
+    fn of_family(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
+        let config = || Config::read(&folder.join("config.json"));
         let image = match spec.family {
             Family::Clip | Family::MobileClip => return towers::clip(spec, folder, weights),
             Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),

@@ -58,34 +58,35 @@ const FILES: &[(&str, &str)] = &files![
 /// The families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::doc_markdown, reason = "the help of the command shows these lines as they are")]
 pub enum Family {
-    /// CLIP of `OpenAI` and LAION, by the names of transformers.
+    /// CLIP of OpenAI and LAION, by the names of transformers.
     Clip,
-    /// `MobileCLIP`, by the names of `open_clip`.
+    /// MobileCLIP, by the names of open_clip.
     MobileClip,
     /// Chinese-CLIP.
     ChineseClip,
-    /// `SigLIP`, and `SigLIP2` with pictures of one size.
+    /// SigLIP, and SigLIP2 with pictures of one size.
     Siglip,
     /// Vision transformer.
     Vit,
-    /// `DINOv2`.
+    /// DINOv2.
     Dinov2,
-    /// `ResNet` 18 to 152, by the names of timm or transformers.
+    /// ResNet 18 to 152, by the names of timm or transformers.
     Resnet,
-    /// `ConvNeXt`, by the names of timm or transformers.
+    /// ConvNeXt, by the names of timm or transformers.
     Convnext,
     /// EfficientNet-Lite.
     EfficientnetLite,
-    /// `MobileNetV2`, by the names of timm or torchvision.
+    /// MobileNetV2, by the names of timm or torchvision.
     MobilenetV2,
     /// BERT and its Sentence-Transformers.
     Bert,
-    /// `MPNet`.
+    /// MPNet.
     Mpnet,
-    /// XLM-RoBERTa and `RoBERTa`.
+    /// XLM-RoBERTa and RoBERTa.
     XlmRoberta,
-    /// `ModernBERT`.
+    /// ModernBERT.
     Modernbert,
     /// Qwen3-Embedding.
     Qwen3,

@@ -5,7 +5,7 @@ use crate::hub::{INDEX, WEIGHTS};
 use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,11 +14,15 @@ pub(super) const WHOLE: &str = WEIGHTS[0];
 
 struct Source {
     tensors: MmapedSafetensors,
-    names: std::collections::BTreeSet<String>,
+    names: BTreeSet<String>,
     device: Device,
     dtype: DType,
     variables: Option<Mutex<BTreeMap<String, Var>>>,
+    read: Mutex<BTreeSet<String>>,
 }
+
+/// Endings of names in a block that no computation needs: counts of batches, tables that follow from the positions.
+const NEEDLESS: [&str; 3] = ["num_batches_tracked", "position_ids", "inv_freq"];
 
 /// The tensors whose names begin with a prefix.
 #[derive(Clone)]
@@ -38,7 +42,7 @@ impl Weights {
         let tensors = tensors.map_err(|source| EncoderError::Weights { path, source })?;
         let names = tensors.tensors().into_iter().map(|(name, _)| name).collect();
         let variables = trainable.then(Mutex::default);
-        let source = Source { tensors, names, device: device.clone(), dtype, variables };
+        let source = Source { tensors, names, device: device.clone(), dtype, variables, read: Mutex::default() };
         Ok(Self { source: Arc::new(source), prefix: String::new() })
     }
 
@@ -86,7 +90,21 @@ impl Weights {
             let message = format!("tensor `{name}` has type {:?}, expected F16, BF16, F32 or F64", view.dtype());
             return Err(candle_core::Error::Msg(message).into());
         }
-        Ok(view.load(&self.source.device)?.to_dtype(self.source.dtype)?)
+        let tensor = view.load(&self.source.device)?.to_dtype(self.source.dtype)?;
+        self.source.read.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        Ok(tensor)
+    }
+
+    /// A tensor of a numbered block that was not read, though others of the same block were: the model computes more than
+    /// what was made of it.
+    pub(super) fn unread(&self) -> Option<&str> {
+        let read = self.source.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks: BTreeSet<&str> = read.iter().filter_map(|name| block(name)).collect();
+        let is_forgotten = |name: &&str| {
+            let is_needless = NEEDLESS.iter().any(|ending| name.ends_with(ending));
+            !is_needless && !read.contains(*name) && block(name).is_some_and(|block| blocks.contains(block))
+        };
+        self.source.names.iter().map(String::as_str).find(is_forgotten)
     }
 
     pub(super) fn maybe(&self, name: &str) -> Result<Option<Tensor>, EncoderError> {
@@ -108,6 +126,19 @@ impl Weights {
     }
 }
 
+/// The part of a name up to its first number: `encoder.layer.3`.
+fn block(name: &str) -> Option<&str> {
+    let mut end = 0;
+    for part in name.split('.') {
+        end += part.len();
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Some(&name[..end]);
+        }
+        end += 1;
+    }
+    None
+}
+
 /// The weights of a folder: one file, or the parts that an index lists.
 ///
 /// # Errors
@@ -124,7 +155,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     let map = json.get("weight_map").and_then(serde_json::Value::as_object);
     let map = map.ok_or_else(|| wrong("there is no `weight_map`".to_owned()))?;
-    let names: std::collections::BTreeSet<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
+    let names: BTreeSet<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
     // A name with a folder in it could lead anywhere.
     if let Some(name) = names.iter().find(|name| name.contains(['/', '\\'])) {
         return Err(wrong(format!("`{name}` is not a file of this folder")));

@@ -216,15 +216,8 @@ pub enum HubError {
         path: PathBuf,
     },
     /// The user stopped the transfer.
-    #[error(
-        "interrupted while fetching `{file}` of `{repo}`\nhint: what has come is kept; the same command goes on from there"
-    )]
-    Interrupted {
-        /// The repository.
-        repo: String,
-        /// The file.
-        file: String,
-    },
+    #[error("the download was interrupted\nhint: what has come is kept; the same command goes on from there")]
+    Interrupted,
 }
 
 fn said(message: &str) -> String {

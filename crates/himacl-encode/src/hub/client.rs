@@ -1,5 +1,6 @@
 //! The client: revisions, file lists, files.
 
+use super::aside::aside;
 use super::cache::{RepoCache, check_name, is_commit};
 use super::check::{check_weights, is_weights};
 use super::encoder_files::{Files, Snapshot};
@@ -163,19 +164,21 @@ impl Hub {
     fn repo_info(&self, repo: &str, revision: &str, watch: Watch<'_>) -> Result<RepoInfo, Error> {
         let url = format!("{}/api/models/{repo}/revision/{}", self.settings.endpoint, escape_all(revision));
         self.http.retry(watch.should_stop, |attempt| {
-            let mut answer = self.http.send(&Method::GET, &url, None, attempt, |_| false)?;
+            let mut answer = self.http.send(&Method::GET, &url, None, attempt, watch.should_stop, |_| false)?;
             if !answer.status.is_success() {
                 return Err(refused(answer, attempt, |status, code, message| {
                     self.explain(status, code, message, repo, revision, None)
                 }));
             }
             let protocol = || HubError::Protocol { url: url.clone(), what: "the list of the repository's files" };
-            let mut text = Vec::new();
-            let read = answer.body.as_reader().take(LIST_BYTES).read_to_end(&mut text);
-            if let Err(error) = read {
+            let read = aside(watch.should_stop, move || {
+                let mut text = Vec::new();
+                answer.body.as_reader().take(LIST_BYTES).read_to_end(&mut text).map(|_| text)
+            })?;
+            let text = read.map_err(|error| {
                 let error = HubError::Network { url: url.clone(), reason: error.to_string(), attempts: attempt };
-                return Err(Failure::Passing { error, wait: None, progress: false });
-            }
+                Failure::Passing { error, wait: None, progress: false }
+            })?;
             let info: RepoInfo = serde_json::from_slice(&text).map_err(|_| protocol())?;
             if !is_commit(&info.sha) {
                 return Err(protocol().into());
@@ -200,8 +203,9 @@ impl Hub {
                 info.etag = info.etag.take().or(linked);
                 info.etag.is_some()
             };
-            let answer =
-                self.http.send(&Method::HEAD, url, None, attempt, |answer| told(&answer.headers, &mut info))?;
+            let answer = self.http.send(&Method::HEAD, url, None, attempt, watch.should_stop, |answer| {
+                told(&answer.headers, &mut info)
+            })?;
             if !answer.status.is_success() && !answer.status.is_redirection() {
                 return Err(refused(answer, attempt, |status, code, message| {
                     self.explain(status, code, message, repo, commit, Some(file))

@@ -1,5 +1,6 @@
 //! Requests with redirects, retries, and a token that only the endpoint sees.
 
+use super::aside::{Stopped, aside};
 use super::certificates;
 use super::settings::{HubSettings, without_user};
 use crate::error::Error;
@@ -46,6 +47,12 @@ pub(super) enum Failure {
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::Final(Box::new(error.into()))
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        HubError::Interrupted.into()
     }
 }
 
@@ -110,13 +117,13 @@ impl Http {
                 Err(Failure::Passing { error, wait, progress }) => (error, wait, progress),
             };
             failures = if progress { 1 } else { failures + 1 };
-            if failures > self.retries || should_stop() {
+            if failures > self.retries {
                 return Err(error.into());
             }
             let own = self.first_wait.saturating_mul(1 << (failures - 1).min(16));
             let wait = wait.unwrap_or(own).min(MAX_WAIT);
             tracing::warn!(%error, ?wait, "trying again");
-            sleep(wait, should_stop);
+            sleep(wait, should_stop)?;
         }
     }
 
@@ -127,6 +134,7 @@ impl Http {
         url: &str,
         range: Option<u64>,
         attempt: u32,
+        should_stop: &dyn Fn() -> bool,
         mut until: impl FnMut(&Answer) -> bool,
     ) -> Result<Answer, Failure> {
         let mut url: Uri = url.parse().map_err(|_| HubError::Address(url.to_owned()))?;
@@ -143,7 +151,9 @@ impl Http {
             let request = request
                 .body(())
                 .map_err(|_| HubError::Token { endpoint: without_user(&self.endpoint.to_string()), message })?;
-            let response = self.agent.run(request).map_err(|error| network(&url, &error, attempt))?;
+            let agent = self.agent.clone();
+            let response = aside(should_stop, move || agent.run(request))?;
+            let response = response.map_err(|error| network(&url, &error, attempt))?;
             let (parts, body) = response.into_parts();
             let answer =
                 Answer { url: without_user(&url.to_string()), status: parts.status, headers: parts.headers, body };
@@ -240,15 +250,16 @@ fn join(base: &Uri, location: &str) -> Option<Uri> {
 }
 
 /// Sleeps, unless the caller wants to stop.
-fn sleep(wait: Duration, should_stop: &dyn Fn() -> bool) {
+fn sleep(wait: Duration, should_stop: &dyn Fn() -> bool) -> Result<(), HubError> {
     let started = Instant::now();
     while !should_stop() {
         let rest = wait.saturating_sub(started.elapsed());
         if rest.is_zero() {
-            break;
+            return Ok(());
         }
         std::thread::sleep(rest.min(Duration::from_millis(100)));
     }
+    Err(HubError::Interrupted)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! have fetched is found and the other way round. Environment: [`HubSettings`]. What is fetched is checked: its length,
 //! the SHA-256 that the Hub gives for large files, and the header of safetensors files.
 
+mod aside;
 mod cache;
 mod certificates;
 mod check;

@@ -1,5 +1,6 @@
 //! One file's content: streamed, resumed, checked.
 
+use super::aside::{next, pieces};
 use super::cache::open_own;
 use super::event::{Event, Watch};
 use super::http::{Answer, Failure, Http, header, refused};
@@ -11,6 +12,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use ureq::Body;
 use ureq::http::{Method, StatusCode};
 
 const BUFFER_BYTES: usize = 1 << 18;
@@ -79,7 +81,7 @@ impl Transfer<'_> {
         if self.size == Some(length) {
             return Ok(());
         }
-        let mut answer = http.send(&Method::GET, self.url, Some(length), attempt, |_| false)?;
+        let answer = http.send(&Method::GET, self.url, Some(length), attempt, watch.should_stop, |_| false)?;
         match answer.status {
             StatusCode::OK => {
                 // The server does not know ranges, or sends another part than was asked for: from the start.
@@ -104,7 +106,7 @@ impl Transfer<'_> {
         }
         let announced = header(&answer.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
         let expected = self.size.or(announced.map(|rest| partial.length + rest));
-        let ended = self.copy(&mut answer, partial, expected, watch)?;
+        let ended = copy(answer.body, partial, expected, watch)?;
         let got = partial.length;
         let error = match (expected, ended) {
             (Some(expected), _) if got == expected => return Ok(()),
@@ -116,36 +118,6 @@ impl Transfer<'_> {
         let progress = got > partial.furthest;
         partial.furthest = got.max(partial.furthest);
         Err(Failure::Passing { error, wait: None, progress })
-    }
-
-    /// Copies the body to the file; a connection that breaks is told as text.
-    fn copy(
-        &self,
-        answer: &mut Answer,
-        partial: &mut Partial<'_>,
-        expected: Option<u64>,
-        watch: Watch<'_>,
-    ) -> Result<Option<String>, Error> {
-        let mut reader = answer.body.as_reader();
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            if (watch.should_stop)() {
-                return Err(HubError::Interrupted { repo: self.repo.to_owned(), file: self.file.to_owned() }.into());
-            }
-            let got = match reader.read(&mut buffer) {
-                Ok(0) => return Ok(None),
-                Ok(got) => got,
-                Err(error) => return Ok(Some(error.to_string())),
-            };
-            // More than was announced would never match: the rest is not worth fetching.
-            let room = expected.map_or(got, |expected| got.min(expected.saturating_sub(partial.length) as usize));
-            partial.file.write_all(&buffer[..room]).map_err(Error::io("write", partial.path))?;
-            partial.length += room as u64;
-            (watch.observe)(Event::Advanced(room as u64));
-            if room < got {
-                return Ok(None);
-            }
-        }
     }
 
     /// Why the content is not what was announced, `None` if it is, as far as its name tells.
@@ -174,6 +146,32 @@ impl Transfer<'_> {
         }
         Ok(got.map(|got| HubError::Checksum { url, got, expected: self.etag.to_owned() }))
     }
+}
+
+/// Copies the body to the file; a connection that breaks is told as text.
+fn copy(
+    body: Body,
+    partial: &mut Partial<'_>,
+    expected: Option<u64>,
+    watch: Watch<'_>,
+) -> Result<Option<String>, Failure> {
+    let pieces = pieces(body.into_reader(), BUFFER_BYTES);
+    while let Some(piece) = next(&pieces, watch.should_stop)? {
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        // More than was announced would never match: the rest is not worth fetching.
+        let got = piece.len();
+        let room = expected.map_or(got, |expected| got.min(expected.saturating_sub(partial.length) as usize));
+        partial.file.write_all(&piece[..room]).map_err(Error::io("write", partial.path))?;
+        partial.length += room as u64;
+        (watch.observe)(Event::Advanced(room as u64));
+        if room < got {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 /// SHA-256 of the content of files, one after the other, in hexadecimal.
@@ -221,8 +219,6 @@ fn starts_at(answer: &Answer, start: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ureq::Body;
-    use ureq::http::HeaderMap;
 
     #[test]
     fn a_full_disk_is_told() {
@@ -230,11 +226,9 @@ mod tests {
         let Ok(file) = File::options().write(true).open(path) else { return };
         let mut partial = Partial { file, path, length: 0, furthest: 0 };
         let body = Body::builder().data(vec![7; 1000]);
-        let (url, headers) = ("http://hub/file".to_owned(), HeaderMap::new());
-        let mut answer = Answer { url, status: StatusCode::OK, headers, body };
-        let transfer = Transfer { repo: "org/encoder", file: "file", url: "http://hub/file", size: None, etag: "" };
         let watch = Watch { observe: &|_| (), should_stop: &|| false };
-        let error = transfer.copy(&mut answer, &mut partial, None, watch).unwrap_err().to_string();
+        let Err(Failure::Final(error)) = copy(body, &mut partial, None, watch) else { panic!("there is no room") };
+        let error = error.to_string();
         assert!(error.starts_with("cannot write") && error.contains("\nhint: free some space"), "{error}");
     }
 }
