@@ -34,6 +34,7 @@ const FOLDERS: [(&str, &[&str]); 4] = [
         &[
             "archive",
             "params",
+            "ranks",
             "partition",
             "pairing",
             "warm_start",

@@ -4,7 +4,7 @@ use super::archive::{self, Array, Arrays};
 use super::pairing::{Pairing, is_order};
 use super::params::HirefParams;
 use super::partition::Partition;
-use super::split::rank_schedule;
+use super::ranks::rank_schedule;
 use super::stage::{Origin, Record, Stage};
 use crate::error::Error;
 use crate::points::PointCloud;
