@@ -78,8 +78,11 @@ impl Hiref {
         in_order(problem, |problem, turned| {
             let stage = match warm_start {
                 None => Stage::Cold,
-                Some(warm) if turned => Stage::Warm(warm.turned().pairing()),
-                Some(warm) => Stage::Warm(warm.pairing()),
+                Some(warm) => {
+                    let earlier = if turned { warm.turned().pairing() } else { warm.pairing() };
+                    let priced = earlier.has_prices_of(problem);
+                    Stage::Warm(if priced { earlier } else { earlier.without_prices(problem.x().num_points()) })
+                }
             };
             self.run(problem, stage, Record::default(), observer)
         })

@@ -29,18 +29,22 @@ impl Permutation {
     /// # Errors
     /// [`Error::IndexOutOfRange`], [`Error::RepeatedIndex`] or [`Error::WrongPairCount`].
     pub fn new(y_of_x: Vec<u32>, num_y: usize) -> Result<Self, Error> {
-        let mut x_of_y = vec![UNMATCHED; num_y];
+        // Zeroed memory that is never touched is never taken: `num_y` may come from a file.
+        let mut seen = vec![0_u64; num_y.div_ceil(64)];
         let mut found = 0;
         for (position, &value) in y_of_x.iter().enumerate() {
             if value == UNMATCHED {
                 continue;
             }
-            let slot =
-                x_of_y.get_mut(value as usize).ok_or(Error::IndexOutOfRange { position, value, limit: num_y })?;
-            if *slot != UNMATCHED {
-                return Err(Error::RepeatedIndex { value, first: *slot as usize, second: position });
+            if value as usize >= num_y {
+                return Err(Error::IndexOutOfRange { position, value, limit: num_y });
             }
-            *slot = position as u32;
+            let (word, bit) = (&mut seen[value as usize / 64], 1 << (value % 64));
+            if *word & bit != 0 {
+                let first = y_of_x.iter().position(|&other| other == value).unwrap_or(position);
+                return Err(Error::RepeatedIndex { value, first, second: position });
+            }
+            *word |= bit;
             found += 1;
         }
         let expected = y_of_x.len().min(num_y);

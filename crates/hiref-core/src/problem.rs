@@ -5,6 +5,7 @@ use crate::error::{Error, Side};
 use crate::marginals::Marginals;
 use crate::points::{PointCloud, Points};
 use crate::restrictions::Restrictions;
+use rayon::prelude::*;
 
 /// Two point sets of the same space and a cost between them, checked: finite, non-empty, of one dimension, on one device.
 ///
@@ -82,6 +83,23 @@ impl<'a> Problem<'a> {
     /// The cost.
     pub fn cost(&self) -> CostKind {
         self.cost
+    }
+
+    /// No cost of a pair is larger in size; O((n + m) d).
+    pub(crate) fn largest_cost(&self) -> f64 {
+        let longest = |cloud: &PointCloud<'_>| {
+            let rows = cloud.rows();
+            let rows = rows.view();
+            let squared = |i| rows.row(i).iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
+            (0..cloud.num_points()).into_par_iter().map(squared).reduce(|| 0.0, f64::max).sqrt()
+        };
+        let (x, y) = (longest(&self.x), longest(&self.y));
+        match self.cost {
+            CostKind::SquaredEuclidean => (x + y) * (x + y),
+            CostKind::Euclidean => x + y,
+            CostKind::Cosine => 2.0,
+            CostKind::NegativeInnerProduct => x * y,
+        }
     }
 
     /// The masses of the points, uniform unless others were given.

@@ -36,6 +36,7 @@ const FOLDERS: [(&str, &[&str]); 5] = [
         &[
             "archive",
             "params",
+            "ranks",
             "partition",
             "pairing",
             "warm_start",

@@ -153,14 +153,7 @@ struct EmbedSummary<'a> {
 pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Error> {
     let printer = &context.printer;
     let mut recorder = context.recorder();
-    let specs = args.repo.specs(&args.encoder)?;
-    if !args.local.is_empty() && args.local.len() != specs.len() {
-        return Err(Error::LocalFolders { got: args.local.len(), expected: specs.len() });
-    }
-
-    if args.precision == Precision::Bf16 && context.device.is_cpu() {
-        return Err(Error::Bf16OnCpu);
-    }
+    let specs = specs(args, context)?;
 
     // All that can be refused is refused before work starts or anything is written.
     let mut output = OutputDir::open(&args.output.output, "embed", args.output.existing())?;
@@ -192,14 +185,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     output.begin(&plan)?;
     write_config(&output, &config)?;
 
-    printer.info(&format!(
-        "embedding `{}` ({}) with {} on {} with {} threads",
-        args.input,
-        dataset.format(),
-        specs.iter().map(|spec| spec.name.as_str()).collect::<Vec<_>>().join(" and "),
-        context.device_name(),
-        context.threads
-    ));
+    announce(args, &dataset, &specs, context);
     let started = Instant::now();
     let task = printer.task("embed", "samples", 0);
     let existing = if args.output.resume { Existing::Resume } else { Existing::Overwrite };
@@ -222,9 +208,49 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         printer.warn(&format!("interrupted after {} samples; the same command with --resume goes on", done.records));
         return Ok(ExitStatus::Partial);
     }
-    let summary = EmbedSummary {
-        report: recorder.report(),
-        settings: &config,
+    let summary = summary(recorder.report(), &config, &towers, &done, seconds);
+    write_summary(&output, &summary)?;
+    let line = describe(&done, seconds, output.path());
+    output.finish()?;
+    printer.result(&line);
+    Ok(ExitStatus::Done)
+}
+
+/// The encoders asked for, where they go together with the other arguments.
+fn specs(args: &EmbedArgs, context: &Context) -> Result<Vec<EncoderSpec>, Error> {
+    let specs = args.repo.specs(&args.encoder)?;
+    if !args.local.is_empty() && args.local.len() != specs.len() {
+        return Err(Error::LocalFolders { got: args.local.len(), expected: specs.len() });
+    }
+    if args.precision == Precision::Bf16 && context.device.is_cpu() {
+        return Err(Error::Bf16OnCpu);
+    }
+    Ok(specs)
+}
+
+fn announce(args: &EmbedArgs, dataset: &Dataset, specs: &[EncoderSpec], context: &Context) {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    context.printer.info(&format!(
+        "embedding `{}` ({}) with {} on {} with {} threads",
+        args.input,
+        dataset.format(),
+        names.join(" and "),
+        context.device_name(),
+        context.threads
+    ));
+}
+
+fn summary<'a>(
+    report: RunReport,
+    settings: &'a EmbedConfig,
+    towers: &Towers,
+    done: &EmbedOutput,
+    seconds: f64,
+) -> EmbedSummary<'a> {
+    let modality = settings.params.modality;
+    EmbedSummary {
+        report,
+        settings,
         records: done.records,
         rows: done.rows,
         skipped: done.skipped,
@@ -232,12 +258,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         image_dimension: towers.image_dimension().filter(|_| modality.has_image()),
         text_dimension: towers.text_dimension().filter(|_| modality.has_text()),
         samples_per_second: (done.records_now > 0).then_some(done.records_now as f64 / seconds),
-    };
-    write_summary(&output, &summary)?;
-    let line = describe(&done, seconds, output.path());
-    output.finish()?;
-    printer.result(&line);
-    Ok(ExitStatus::Done)
+    }
 }
 
 /// What the run makes, and of what: the dataset's files, sampled where they are large, and all files of the encoders but

@@ -11,7 +11,7 @@ const QUOTED_LINES: usize = 200;
 const QUOTED_BYTES: usize = 1 << 16;
 
 /// Reads records: their fields, or why one cannot be used.
-pub(super) struct Rows {
+pub(super) struct TableRows {
     path: PathBuf,
     lines: Lines,
     delimiter: char,
@@ -19,7 +19,7 @@ pub(super) struct Rows {
     pub(super) width: usize,
 }
 
-impl Rows {
+impl TableRows {
     /// A header with a tab makes a tsv, whatever the file is called; one with semicolons alone is what spreadsheets write
     /// where the comma is part of numbers.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
@@ -209,7 +209,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, text).unwrap();
-        let mut rows = Rows::open(&path).unwrap();
+        let mut rows = TableRows::open(&path).unwrap();
         rows.width = width;
         let mut found = Vec::new();
         loop {

@@ -3,7 +3,7 @@
 use super::columns::{Columns, fields_of};
 use super::json::Objects;
 use super::reader::{ReadOptions, Reader};
-use super::rows::Rows;
+use super::rows::TableRows;
 use super::sample::{ImageSource, Record, Sample};
 use crate::error::Error;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub(super) enum Keys {
 /// Reads csv and tsv with a header line, or without one where columns are asked for by number.
 pub(super) struct TableReader {
     path: PathBuf,
-    rows: Rows,
+    rows: TableRows,
     /// The first record, where it is no header.
     first: Option<Vec<String>>,
     names: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) struct TableReader {
 
 impl TableReader {
     pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
-        let mut rows = Rows::open(path)?;
+        let mut rows = TableRows::open(path)?;
         let header = rows.next_row()?.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_default();
         rows.width = header.len();
         let by_number = |name: &Option<String>| {

@@ -19,6 +19,7 @@ mod recoupling;
 mod run;
 mod schedule;
 mod split;
+mod starting_point;
 mod state;
 mod tensorboard;
 mod training_pairs;
@@ -95,85 +96,121 @@ pub fn train(
     evaluate: &dyn Fn(&TwoWayMap, &Embedded) -> Result<Metrics, Error>,
     watch: &dyn Watch,
 ) -> Result<Trained, Error> {
-    let recipe = task.recipe;
     let mut state = TrainState::new_or_resumed(task, folder, watch)?;
-    while state.progress.epoch < recipe.train.epochs {
-        if recoupling_is_due(&state.progress, recipe.coupling.recompute_every) {
-            let map = state.averaged_map()?;
-            // Where all pairs are known there is nothing to couple, nor anything to embed for it.
-            let embedded = if task.couples() { state.embedded(task, watch)? } else { Some(Embedded::default()) };
-            let Some(embedded) = embedded else {
-                state.save()?;
-                return Ok(Trained::Interrupted);
-            };
-            let coupled = task.couple(&map, &embedded, Some(&state.coupling.permutation), watch)?;
-            if coupled.interrupted {
-                state.save()?; // the state before the coupling, which a resumed run computes anew
-                return Ok(Trained::Interrupted);
-            }
-            let churn = churn(&state.coupling, &coupled.coupling);
-            state.recouple(task, coupled.coupling);
-            state.log(
-                json!({"coupling": state.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}),
-            )?;
-            if task.couples() && has_settled(churn, recipe.coupling.settled_churn) {
-                // Not saved: a resumed run computes the coupling anew, and ends here too.
-                watch.note(&format!(
-                    "the coupling has settled ({:.2}% of the items moved): training ends",
-                    100.0 * churn
-                ));
-                break;
-            }
+    while state.progress.epoch < task.recipe.train.epochs {
+        match state.recouple_if_due(task, watch)? {
+            Next::GoOn => {}
+            Next::Settled => break,
+            Next::Stop => return Ok(Trained::Interrupted),
         }
-
-        let order = state.pairs.order(recipe.train.seed, state.progress.epoch);
-        let batches = batches(&order, recipe.train.batch_size);
-        let total = recipe.train.epochs * batches.len() as u64;
-        for batch in batches.iter().skip(state.progress.batch as usize) {
-            let factor = recipe.schedule.factor(state.progress.step, total);
-            let loss = task.loss(state.parameters.map(), &state.pairs, batch)?;
-            let mut gradients = state.parameters.gradients(&mut loss.backward()?)?;
-            let norm = clip_by_norm(&mut gradients, recipe.optimizer.clip_norm)?;
-            state.optimizer.step(&state.parameters, &gradients, factor)?;
-            state.ema.update(&state.parameters, state.optimizer.steps())?;
-
-            let loss = loss.to_scalar::<f32>()?;
-            state.advance(loss);
-            if is_due(state.progress.step, recipe.train.log_every) {
-                let rate = recipe.optimizer.learning_rate * factor;
-                state.log(json!({"loss": loss, "learning_rate": rate, "gradient_norm": norm}))?;
-            }
-            watch.on_step(state.progress.step, total, f64::from(loss));
-            let stop = watch.should_stop();
-            if stop || is_due(state.progress.step, recipe.checkpoint.every_steps) {
-                state.save()?;
-            }
-            if stop {
-                return Ok(Trained::Interrupted);
-            }
+        if state.steps(task, watch)? && state.end_epoch(task, evaluate, watch)? {
+            continue;
         }
-
-        // Embedded before the epoch is counted as finished: a run that is stopped meanwhile goes on with its evaluation.
-        let evaluated = is_due(state.progress.epoch + 1, recipe.eval.every);
-        let embedded = if evaluated { state.embedded(task, watch)? } else { Some(Embedded::default()) };
-        let Some(embedded) = embedded else {
-            state.save()?;
-            return Ok(Trained::Interrupted);
-        };
-        let loss = state.finish_epoch(batches.len());
-        let epoch = state.progress.epoch;
-        let mut figures = Metrics::from_iter([Metric::lower("epoch_loss", loss)]);
-        if evaluated {
-            figures.extend(evaluate(&state.averaged_map()?, &embedded)?);
-        }
-        state.log(json!({"epoch_finished": epoch, "figures": figures}))?;
-        if is_due(epoch, recipe.checkpoint.every_epochs) || epoch == recipe.train.epochs {
-            state.note_best(&figures, &recipe.checkpoint.best_metric);
-            state.save()?;
-        }
+        return Ok(Trained::Interrupted);
     }
     let Some(embedded) = state.embedded(task, watch)? else { return Ok(Trained::Interrupted) };
     Ok(Trained::Finished(state.averaged_map()?, embedded))
+}
+
+/// What follows the start of an epoch.
+enum Next {
+    GoOn,
+    /// The coupling moves no more: training ends.
+    Settled,
+    /// Asked to stop; the state is saved.
+    Stop,
+}
+
+impl TrainState {
+    /// Recomputes the coupling where the epoch about to begin wants that.
+    fn recouple_if_due(&mut self, task: &Task<'_>, watch: &dyn Watch) -> Result<Next, Error> {
+        let section = &task.recipe.coupling;
+        if !recoupling_is_due(&self.progress, section.recompute_every) {
+            return Ok(Next::GoOn);
+        }
+        let map = self.averaged_map()?;
+        // Where all pairs are known there is nothing to couple, nor anything to embed for it.
+        let embedded = if task.couples() { self.embedded(task, watch)? } else { Some(Embedded::default()) };
+        let Some(embedded) = embedded else {
+            self.save()?;
+            return Ok(Next::Stop);
+        };
+        let coupled = task.couple(&map, &embedded, Some(&self.coupling.permutation), watch)?;
+        if coupled.interrupted {
+            self.save()?; // the state before the coupling, which a resumed run computes anew
+            return Ok(Next::Stop);
+        }
+        let churn = churn(&self.coupling, &coupled.coupling);
+        self.recouple(task, coupled.coupling);
+        self.log(json!({"coupling": self.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}))?;
+        if !(task.couples() && has_settled(churn, section.settled_churn)) {
+            return Ok(Next::GoOn);
+        }
+        // Not saved: a resumed run computes the coupling anew, and ends here too.
+        watch.note(&format!("the coupling has settled ({:.2}% of the items moved): training ends", 100.0 * churn));
+        Ok(Next::Settled)
+    }
+
+    /// Takes the steps that are left of the epoch; whether it came to their end.
+    fn steps(&mut self, task: &Task<'_>, watch: &dyn Watch) -> Result<bool, Error> {
+        let recipe = task.recipe;
+        let order = self.pairs.order(recipe.train.seed, self.progress.epoch);
+        let batches = batches(&order, recipe.train.batch_size);
+        let total = recipe.train.epochs * batches.len() as u64;
+        for batch in batches.iter().skip(self.progress.batch as usize) {
+            let factor = recipe.schedule.factor(self.progress.step, total);
+            let loss = task.loss(self.parameters.map(), &self.pairs, batch)?;
+            let mut gradients = self.parameters.gradients(&mut loss.backward()?)?;
+            let norm = clip_by_norm(&mut gradients, recipe.optimizer.clip_norm)?;
+            self.optimizer.step(&self.parameters, &gradients, factor)?;
+            self.ema.update(&self.parameters, self.optimizer.steps())?;
+
+            let loss = loss.to_scalar::<f32>()?;
+            self.advance(loss);
+            if is_due(self.progress.step, recipe.train.log_every) {
+                let rate = recipe.optimizer.learning_rate * factor;
+                self.log(json!({"loss": loss, "learning_rate": rate, "gradient_norm": norm}))?;
+            }
+            watch.on_step(self.progress.step, total, f64::from(loss));
+            let stop = watch.should_stop();
+            if stop || is_due(self.progress.step, recipe.checkpoint.every_steps) {
+                self.save()?;
+            }
+            if stop {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Evaluates and saves where the recipe says so; false if it was asked to stop meanwhile, before the epoch counts as finished.
+    fn end_epoch(
+        &mut self,
+        task: &Task<'_>,
+        evaluate: &dyn Fn(&TwoWayMap, &Embedded) -> Result<Metrics, Error>,
+        watch: &dyn Watch,
+    ) -> Result<bool, Error> {
+        let recipe = task.recipe;
+        // Embedded before the epoch is counted as finished: a run that is stopped meanwhile goes on with its evaluation.
+        let evaluated = is_due(self.progress.epoch + 1, recipe.eval.every);
+        let embedded = if evaluated { self.embedded(task, watch)? } else { Some(Embedded::default()) };
+        let Some(embedded) = embedded else {
+            self.save()?;
+            return Ok(false);
+        };
+        let loss = self.finish_epoch();
+        let epoch = self.progress.epoch;
+        let mut figures = Metrics::from_iter([Metric::lower("epoch_loss", loss)]);
+        if evaluated {
+            figures.extend(evaluate(&self.averaged_map()?, &embedded)?);
+        }
+        self.log(json!({"epoch_finished": epoch, "figures": figures}))?;
+        if is_due(epoch, recipe.checkpoint.every_epochs) || epoch == recipe.train.epochs {
+            self.note_best(&figures, &recipe.checkpoint.best_metric);
+            self.save()?;
+        }
+        Ok(true)
+    }
 }
 
 /// Whether a share of moved items is small enough to end training; a limit of 0 never is.

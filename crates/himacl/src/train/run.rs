@@ -1,22 +1,22 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
-use super::checkpoint::{decode, encode};
+use super::checkpoint::encode;
 use super::coupling::Coupling;
 use super::dataset::Dataset;
 use super::embedded::Embedded;
 use super::encoders::{Encoders, Tuning};
 use super::model::Model;
-use super::recipe::{AlignmentMode, Anchors, MapKind, Recipe};
+use super::recipe::{Anchors, Recipe};
 use super::split::Split;
+use super::starting_point::{ALIGNMENT_REPORT, ALIGNMENT_STATE, StartingPoint, alignment_of, starting_map};
 use super::state::{Task, select};
 use super::{Trained, Watch, train};
-use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, UnpairedReport};
+use crate::align::{AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
 use crate::error::Error;
 use crate::eval::{self, Metric, Metrics, RetrievalParams};
-use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, unit_rows};
+use crate::map::{LinearMap, Map, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
-use himacl_data::files::{read_json, read_toml, write_atomic, write_text};
-use himacl_data::{seal, sealed_facts};
+use himacl_data::files::{read_json, read_toml, write_atomic};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -33,13 +33,6 @@ pub const ALL_PAIRS: &str = "all_pairs";
 const CEILING_PENALTY: f64 = 0.1;
 /// Items of each side beyond which the figures of the distribution say nothing more, but cost their square.
 const MONGE_ITEMS: usize = 8192;
-/// How the alignment came about.
-const ALIGNMENT_REPORT: &str = "alignment.json";
-/// The alignment, for a run that goes on; it has the report too.
-const ALIGNMENT_STATE: &str = "alignment.safetensors";
-/// Under this name.
-const REPORT: &str = "report";
-
 /// Every file that a run may leave in its folder: `#` stands for a number, `*` for anything.
 pub const RUN_FILES: [&str; 28] = [
     "config.toml",
@@ -107,17 +100,13 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
 
     let (x, y) = (alignment.source.apply(&source)?, alignment.target.apply(&target)?);
     let held_out = held_out(recipe, data)?;
-    let prepared = |map: &TwoWayMap| PreparedMap {
-        source: alignment.source.clone(),
-        target: alignment.target.clone(),
-        map: map.clone(),
-    };
     let figures = |map: &PreparedMap, held_out: &Option<(Tensor, Tensor)>| match held_out {
         None => Ok(Metrics::new()),
         Some((source, target)) => evaluate(map, source, target, recipe.eval.csls_neighbours),
     };
-    let trained_figures =
-        |map: &TwoWayMap, embedded: &Embedded| figures(&prepared(map), &self::held_out(recipe, &data.with(embedded))?);
+    let trained_figures = |map: &TwoWayMap, embedded: &Embedded| {
+        figures(&alignment.prepared(map), &self::held_out(recipe, &data.with(embedded))?)
+    };
 
     let started = Instant::now();
     let map = starting_map(recipe, &alignment.map)?;
@@ -147,23 +136,17 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
 
     let started = Instant::now();
     let mut metrics = trained_figures(&map, &embedded)?;
-    let map = prepared(&map);
+    let map = alignment.prepared(&map);
     metrics.add(Metric::lower("coupling_cost", last.mean_cost));
     metrics.extend(self_agreement(folder)?);
     let now = data.with(&embedded);
     let (source_now, target_now) = (select(&now.source, &split.source)?, select(&now.target, &split.target)?);
     metrics.extend(pairing(&map, (&source_now, &target_now), &task.free, &split, Some(&last.coupling))?);
-    let mut others = Vec::new();
-    others.extend(alignment.anchors_only.as_ref().map(|map| (ANCHORS_ONLY, map.clone())));
-    others.push((ALIGNMENT, prepared(&alignment.map)));
-    if let Some(truth) = split.truth.as_ref().filter(|_| recipe.eval.ceiling) {
-        others.push((ALL_PAIRS, ceiling(recipe, &source, &select(&target, truth)?)?));
-    }
-    for (prefix, map) in &others {
-        let mut figures = figures(map, &held_out)?;
-        if *prefix != ALL_PAIRS {
-            let coupling = Some(&alignment.coupling).filter(|_| *prefix == ALIGNMENT);
-            figures.extend(pairing(map, (&source, &target), &task.free, &split, coupling)?);
+    for (prefix, other) in maps_to_compare_with(recipe, &alignment, (&source, &target), &split)? {
+        let mut figures = figures(&other, &held_out)?;
+        if prefix != ALL_PAIRS {
+            let coupling = Some(&alignment.coupling).filter(|_| prefix == ALIGNMENT);
+            figures.extend(pairing(&other, (&source, &target), &task.free, &split, coupling)?);
         }
         metrics.extend(figures.prefixed(prefix));
     }
@@ -181,6 +164,21 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     Ok(Some(Outcome { metrics, seconds, counts }))
+}
+
+/// The maps whose figures stand beside those of the trained one, by the prefix of their names.
+fn maps_to_compare_with(
+    recipe: &Recipe,
+    alignment: &StartingPoint,
+    (source, target): (&Tensor, &Tensor),
+    split: &Split,
+) -> Result<Vec<(&'static str, PreparedMap)>, Error> {
+    let mut maps: Vec<_> = alignment.anchors_only.iter().map(|map| (ANCHORS_ONLY, map.clone())).collect();
+    maps.push((ALIGNMENT, alignment.prepared(&alignment.map)));
+    if let Some(truth) = split.truth.as_ref().filter(|_| recipe.eval.ceiling) {
+        maps.push((ALL_PAIRS, ceiling(recipe, source, &select(target, truth)?)?));
+    }
+    Ok(maps)
 }
 
 /// The pairs that a recipe keeps for evaluation: `(h, d)` and `(h, e)`, row i belongs to row i.
@@ -242,36 +240,6 @@ pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
     Ok(toml::Value::Table(table).try_into().map_err(|source| himacl_data::Error::Config { path, source })?)
 }
 
-/// The map that training starts from: the closed form, inside a residual network where the recipe wants one; or a plain
-/// network between the same spaces. A learnt cost starts with the targets where they are.
-fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error> {
-    let section = &recipe.map;
-    let grow = |map: &Map, direction: u64| -> Result<Map, Error> {
-        let Map::Linear(linear) = map else { return Ok(map.clone()) };
-        let seed = recipe.train.seed.wrapping_mul(2).wrapping_add(direction);
-        let (layers, width) = (section.layers, section.width);
-        Ok(match section.kind {
-            MapKind::Linear => map.clone(),
-            MapKind::ResidualMlp => Map::ResidualMlp(ResidualMlp::around(linear.clone(), layers, width, seed)?),
-            MapKind::Mlp => {
-                let (sizes, device) = (linear.weight.dims2()?, linear.weight.device());
-                Map::Mlp(Mlp::new(sizes, layers, width, seed, device)?)
-            }
-            MapKind::ResidualTransformer => {
-                let tokens = section.tokens;
-                let map = ResidualTransformer::around(linear.clone(), layers, width, tokens, seed)?;
-                Map::ResidualTransformer(Box::new(map))
-            }
-        })
-    };
-    let backward = aligned.backward.as_ref().filter(|_| section.inverse).map(|map| grow(map, 1)).transpose()?;
-    let forward = grow(&aligned.forward, 0)?;
-    let Map::Linear(LinearMap { bias, .. }) = &aligned.forward else { return Ok(TwoWayMap::new(forward, backward)) };
-    let own = || LinearMap::identity(bias.elem_count(), bias.device()).map(Map::Linear);
-    let partner = section.learned_cost.then(|| grow(&own()?, 1).map(Box::new)).transpose()?;
-    Ok(TwoWayMap { partner, ..TwoWayMap::new(forward, backward) })
-}
-
 /// Ridge maps both ways on all true pairs, row i of `source` with row i of `target`, in the widest space that the
 /// alignment may use.
 fn ceiling(recipe: &Recipe, source: &Tensor, target: &Tensor) -> Result<PreparedMap, Error> {
@@ -319,72 +287,6 @@ fn split_of(recipe: &Recipe, data: &Dataset) -> Result<Split, Error> {
     Ok(Split::hiding_pairs(source_rows, held_out, anchors, recipe.train.seed))
 }
 
-/// What training starts from.
-struct StartingPoint {
-    source: Preparation,
-    target: Preparation,
-    map: TwoWayMap,
-    anchors_only: Option<PreparedMap>,
-    coupling: Coupling,
-}
-
-/// Aligns, or takes up the alignment that an interrupted run left in `folder`.
-fn alignment_of(
-    recipe: &Recipe,
-    source: &Tensor,
-    target: &Tensor,
-    split: &Split,
-    folder: &Path,
-    watch: &dyn Watch,
-) -> Result<Option<StartingPoint>, Error> {
-    if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
-        return Err(Error::NoAnchors);
-    }
-    let path = folder.join(ALIGNMENT_STATE);
-    if let Ok(bytes) = fs::read(&path) {
-        // Anything but what was written is computed anew, to the same bits.
-        if let Some(report) = sealed_facts(&bytes).and_then(|mut facts| facts.remove(REPORT)) {
-            write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
-            return Ok(Some(StartingPoint::from_tensors(&decode(&bytes)?, source.device())?));
-        }
-        watch.note(&format!("`{}` is damaged: the alignment is computed anew", path.display()));
-    }
-    let aligner = recipe.align_params().check()?;
-    let aligned = match recipe.alignment.mode {
-        AlignmentMode::SharedSpace => aligner.shared_space(source, target, watch),
-        AlignmentMode::Anchors => aligner.anchors(source, target, &split.anchors, watch),
-        AlignmentMode::Unpaired => aligner.unpaired(source, target, &split.anchors, watch),
-    };
-    let aligned = match aligned {
-        Err(AlignError::Interrupted) => return Ok(None),
-        aligned => aligned?,
-    };
-    // An interrupted solver may have ended a coupling early: such an alignment is not kept.
-    if watch.should_stop() {
-        return Ok(None);
-    }
-    let report = describe(&aligned.report);
-    write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
-    if let Some(warning) = aligned.report.unpaired.as_ref().and_then(UnpairedReport::warning) {
-        watch.warn(&warning);
-    }
-    let (num_x, num_y) = (split.free().0.len(), split.free().1.len());
-    let coupling = match aligned.coupling {
-        Some(permutation) => Coupling { permutation, confidence: aligned.confidence, soft: None },
-        None => Coupling::none(num_x, num_y),
-    };
-    let start = StartingPoint {
-        source: aligned.source,
-        target: aligned.target,
-        map: aligned.map,
-        anchors_only: aligned.anchors_only,
-        coupling,
-    };
-    let bytes = seal(&encode(&start.tensors()?)?, &[(REPORT, &report)]).map_err(candle_core::Error::wrap)?;
-    write_atomic(&path, |file| file.write_all(&bytes))?;
-    Ok(Some(start))
-}
-
 /// What speaks for a pairing that was found without known pairs; nothing in other regimes.
 fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let path = folder.join(ALIGNMENT_REPORT);
@@ -398,46 +300,6 @@ fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
         Metric::lower("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
         Metric::higher("matched_cosine", best),
     ]))
-}
-
-fn describe(report: &AlignmentReport) -> String {
-    serde_json::to_string_pretty(report).expect("plain data serialises") + "\n"
-}
-
-impl StartingPoint {
-    fn tensors(&self) -> candle_core::Result<Tensors> {
-        let mut parts = vec![
-            ("source", self.source.tensors()),
-            ("target", self.target.tensors()),
-            ("map", self.map.tensors()),
-            ("coupling", self.coupling.tensors()?),
-        ];
-        if let Some(map) = &self.anchors_only {
-            parts.push(("anchors_only", Model(map.clone()).tensors()));
-        }
-        Ok(parts
-            .into_iter()
-            .flat_map(|(part, tensors)| {
-                tensors.into_iter().map(move |(name, tensor)| (format!("{part}.{name}"), tensor))
-            })
-            .collect())
-    }
-
-    fn from_tensors(tensors: &Tensors, device: &Device) -> candle_core::Result<Self> {
-        let part = |prefix: &str| -> candle_core::Result<Tensors> {
-            let named =
-                tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
-            named.map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
-        };
-        let anchors_only = part("anchors_only.")?;
-        Ok(Self {
-            source: Preparation::from_tensors(&part("source.")?)?,
-            target: Preparation::from_tensors(&part("target.")?)?,
-            map: TwoWayMap::from_tensors(&part("map.")?)?,
-            anchors_only: if anchors_only.is_empty() { None } else { Some(Model::from_tensors(&anchors_only)?.0) },
-            coupling: Coupling::from_tensors(&part("coupling.")?)?,
-        })
-    }
 }
 
 /// Shares of the free source items whose partner is found: by the nearest neighbour, mutually, by the bijection.

@@ -257,9 +257,9 @@ impl TrainState {
         self.progress.loss_sum += loss;
     }
 
-    /// Counts an epoch of `batches` batches; returns its mean loss.
-    pub fn finish_epoch(&mut self, batches: usize) -> f64 {
-        let mean = f64::from(self.progress.loss_sum) / batches as f64;
+    /// Counts an epoch whose batches have all been seen; returns its mean loss.
+    pub fn finish_epoch(&mut self) -> f64 {
+        let mean = f64::from(self.progress.loss_sum) / self.progress.batch as f64;
         self.progress.epoch += 1;
         self.progress.batch = 0;
         self.progress.loss_sum = 0.0;

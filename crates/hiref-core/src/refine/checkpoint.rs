@@ -1,9 +1,10 @@
 //! A solve's state between two of its steps, as bytes.
 
 use super::archive::{self, Array, Arrays};
-use super::pairing::Pairing;
+use super::pairing::{Pairing, is_order};
 use super::params::HirefParams;
 use super::partition::Partition;
+use super::ranks::rank_schedule;
 use super::stage::{Origin, Record, Stage};
 use crate::error::Error;
 use crate::points::PointCloud;
@@ -124,27 +125,21 @@ impl Checkpoint {
         if self.fingerprint != fingerprint(problem) {
             return Err(Error::CheckpointMismatch { what: "problem" });
         }
-        let (n, m) = (problem.x().num_points(), problem.y().num_points());
-        let whole = |order: &[u32]| {
-            let mut seen = vec![false; m];
-            order.len() == m
-                && order.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
-        };
-        let earlier = self.record.earlier.as_ref().is_none_or(|earlier| whole(earlier));
+        let m = problem.y().num_points();
+        let is_order = |order: &[u32]| order.len() == m && is_order(order);
+        let Record { earlier, levels, sweeps, costs, .. } = &self.record;
+        let earlier = earlier.as_ref().is_none_or(|earlier| is_order(earlier));
         let fits = match &self.stage {
             Stage::Split(Partition { x_order, y_order, offsets }) => {
-                whole(x_order)
-                    && whole(y_order)
-                    && offsets.first() == Some(&0)
-                    && offsets.last() == Some(&m)
-                    && offsets.is_sorted()
+                let ranks = rank_schedule(m, params.leaf_size, params.max_rank);
+                let level = ranks.get(..levels.len()).map(|done| Partition::offsets_after(done, m));
+                is_order(x_order) && is_order(y_order) && sweeps.is_empty() && level.as_ref() == Some(offsets)
             }
-            Stage::Polish(Pairing { y_of_x, g, block, shadow }, _) => {
-                whole(y_of_x)
-                    && g.len() == m
-                    && block.len() == m
-                    && shadow.len() == m - n
-                    && !self.record.costs.is_empty()
+            Stage::Polish(pairing, _) => {
+                pairing.is_sound(problem)
+                    && costs.len() == sweeps.len() + 1
+                    && costs.iter().all(|cost| cost.is_finite())
+                    && sweeps.iter().all(|sweep| sweep.block_size <= m)
             }
             Stage::Cold | Stage::Warm(_) | Stage::Direct(_) => false,
         };

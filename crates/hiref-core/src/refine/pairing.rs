@@ -2,6 +2,10 @@
 
 use super::partition::Partition;
 use crate::permutation::{Permutation, UNMATCHED};
+use crate::problem::Problem;
+
+/// No price is larger than the largest cost times this: prices along a path of exchanges add up, but hardly ever over more than some pairs.
+const PRICE_IN_COSTS: f64 = 1e6;
 
 /// A pairing of all y points with x points and stand-ins, with prices. It is handed on and never copied: it fills much of a solve's memory.
 #[derive(Debug)]
@@ -45,6 +49,29 @@ impl Pairing {
         Self { y_of_x, g, block: vec![0; len], shadow: vec![UNMATCHED; len - num_x] }
     }
 
+    /// Whether it can be gone on from, as far as can be seen without computing costs: it may come from a file.
+    pub(crate) fn is_sound(&self, problem: &Problem<'_>) -> bool {
+        let (n, m) = (problem.x().num_points(), problem.y().num_points());
+        self.y_of_x.len() == m
+            && is_order(&self.y_of_x)
+            && are_prices(&self.g, &self.block, m)
+            && self.has_prices_of(problem)
+            && self.shadow.len() == m - n
+            && self.shadow.iter().all(|&x| x == UNMATCHED || (x as usize) < n)
+    }
+
+    /// Whether costs of these points could have led to its prices. In sums with far larger ones the costs would be lost to rounding,
+    /// and searches among them need not end.
+    pub(crate) fn has_prices_of(&self, problem: &Problem<'_>) -> bool {
+        let limit = PRICE_IN_COSTS * problem.largest_cost();
+        self.g.iter().all(|g| g.abs() <= limit)
+    }
+
+    /// The same pairing, without prices.
+    pub(crate) fn without_prices(self, num_x: usize) -> Self {
+        Self::new(self.y_of_x, num_x)
+    }
+
     /// Whether an earlier solve has left prices.
     pub(crate) fn is_priced(&self) -> bool {
         self.g.iter().any(|&g| g != 0.0)
@@ -54,4 +81,18 @@ impl Pairing {
     pub(crate) fn to_permutation(&self, num_x: usize) -> Permutation {
         Permutation::of_distinct(self.y_of_x[..num_x].to_vec(), self.y_of_x.len())
     }
+}
+
+/// Whether indices are those of `0..len`, each once.
+pub(crate) fn is_order(indices: &[u32]) -> bool {
+    let mut seen = vec![false; indices.len()];
+    indices.iter().all(|&i| seen.get_mut(i as usize).is_some_and(|seen| !std::mem::replace(seen, true)))
+}
+
+/// Whether there is a finite price and a block for each of `len` points.
+pub(crate) fn are_prices(g: &[f64], block: &[u32], len: usize) -> bool {
+    g.len() == len
+        && block.len() == len
+        && g.iter().all(|g| g.is_finite())
+        && block.iter().all(|&block| (block as usize) < len)
 }

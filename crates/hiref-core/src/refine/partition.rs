@@ -19,6 +19,19 @@ impl Partition {
         Self { x_order: order.clone(), y_order: order, offsets: vec![0, len] }
     }
 
+    /// Where the blocks begin and end once `len` points have been split by these ranks.
+    pub(crate) fn offsets_after(ranks: &[usize], len: usize) -> Vec<usize> {
+        let mut sizes = vec![len];
+        for &rank in ranks {
+            sizes = sizes.iter().flat_map(|&size| child_sizes(size, rank)).collect();
+        }
+        let ends = sizes.iter().scan(0, |end, size| {
+            *end += size;
+            Some(*end)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
     /// Number of blocks.
     pub(crate) fn num_blocks(&self) -> usize {
         self.offsets.len() - 1

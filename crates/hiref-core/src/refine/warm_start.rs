@@ -1,7 +1,7 @@
 //! Starting from an earlier solve's result.
 
 use super::archive::{Array, Arrays, encode};
-use super::pairing::Pairing;
+use super::pairing::{Pairing, are_prices};
 use crate::error::Error;
 use crate::geometry::Supports;
 use crate::permutation::{Permutation, UNMATCHED};
@@ -89,13 +89,16 @@ impl WarmStart {
         if version != VERSION {
             return Err(broken(format!("it is of version {version}, expected {VERSION}")));
         }
+        let unfit = || broken("its arrays do not fit together".to_owned());
         let y_of_x = arrays.u32("y_of_x").map_err(broken)?;
+        if num_y > UNMATCHED as usize {
+            return Err(unfit());
+        }
         let permutation = Permutation::new(y_of_x, num_y).map_err(|error| broken(error.to_string()))?;
         let prices = if arrays.has("g") {
             let (g, block) = (arrays.f64("g").map_err(broken)?, arrays.u32("block").map_err(broken)?);
-            let len = permutation.num_x().max(num_y);
-            if g.len() != len || block.len() != len || g.iter().any(|g| !g.is_finite()) {
-                return Err(broken("its arrays do not fit together".to_owned()));
+            if !are_prices(&g, &block, permutation.num_x().max(num_y)) {
+                return Err(unfit());
             }
             Some(Prices { g, block })
         } else {

@@ -44,7 +44,14 @@ impl Norm {
         with_values(&contiguous, |x| {
             parallel::rows(x, &mut out, width, |x, out| {
                 let (weight, bias) = (&weight, &bias);
-                pulp::Arch::new().dispatch(Rows { x, out, weight, bias, epsilon: self.epsilon, centred: self.centred });
+                pulp::Arch::new().dispatch(NormRows {
+                    x,
+                    out,
+                    weight,
+                    bias,
+                    epsilon: self.epsilon,
+                    centred: self.centred,
+                });
             });
         })?;
         Tensor::from_vec(out, x.shape(), x.device())
@@ -60,7 +67,7 @@ impl Norm {
     }
 }
 
-struct Rows<'a> {
+struct NormRows<'a> {
     x: &'a [f32],
     out: &'a mut [f32],
     weight: &'a [f32],
@@ -69,7 +76,7 @@ struct Rows<'a> {
     centred: bool,
 }
 
-impl pulp::NullaryFnOnce for Rows<'_> {
+impl pulp::NullaryFnOnce for NormRows<'_> {
     type Output = ();
 
     #[inline(always)]

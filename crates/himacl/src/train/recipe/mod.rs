@@ -4,6 +4,7 @@
 //! those of the shell); check every key against the known ones; fill in defaults; check ranges. `[variants.NAME]` tables
 //! change dotted keys of the recipe and give further problems that run beside the main one.
 
+mod check;
 mod nearest;
 mod sections;
 
@@ -13,10 +14,7 @@ pub use sections::{
 };
 
 use crate::error::RecipeError;
-use hiref_core::CostKind;
 use nearest::nearest;
-use sections::ObjectiveSection;
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use toml::{Table, Value};
@@ -131,107 +129,6 @@ impl Recipe {
         one.train.seeds.clear();
         one
     }
-
-    fn check(&self, place: &str) -> Result<(), RecipeError> {
-        let rule = |ok: bool, key, value: &dyn std::fmt::Display, expected| {
-            let error = || RecipeError::Range { key, value: value.to_string(), expected, place: place.to_owned() };
-            if ok { Ok(()) } else { Err(error()) }
-        };
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        let Self { data, coupling, map, objective, optimizer, schedule, train, checkpoint, .. } = self;
-        for (key, path) in [("data.source", &data.source), ("data.target", &data.target)] {
-            rule(
-                !path.as_os_str().is_empty(),
-                key,
-                &"missing",
-                "a .npy or .safetensors file or a clip-retrieval folder",
-            )?;
-        }
-        rule(data.held_out >= 0.0, "data.held_out", &data.held_out, "a count, or a share below 1")?;
-        rule(coupling.keep > 0.0 && coupling.keep <= 1.0, "coupling.keep", &coupling.keep, "a share in (0, 1]")?;
-        let (softness, temperature) = (coupling.softness, coupling.temperature);
-        rule(share(softness), "coupling.softness", &softness, "a share in [0, 1]")?;
-        rule(coupling.candidates >= 1, "coupling.candidates", &coupling.candidates, "at least 1")?;
-        let positive = temperature > 0.0 && temperature.is_finite();
-        rule(positive, "coupling.temperature", &temperature, "a positive finite number")?;
-        let can_soften = objective.kind == ObjectiveKind::Regression && train.encoders == EncoderTraining::Frozen;
-        let needs = "0 unless objective.kind = regression and train.encoders = frozen: only fixed targets are softened";
-        rule(softness == 0.0 || can_soften, "coupling.softness", &softness, needs)?;
-        let priced = coupling.confidence == PairConfidence::Margin || coupling.cost == CostKind::NegativeInnerProduct;
-        let needs = "margin where coupling.cost is not neg-dot: slack is measured in the solver's prices";
-        rule(priced, "coupling.confidence", &"dual-slack", needs)?;
-        let churn = coupling.settled_churn;
-        rule((0.0..1.0).contains(&churn), "coupling.settled_churn", &churn, "a share in [0, 1), 0 = never")?;
-        rule(coupling.leaf_size >= 2, "coupling.leaf_size", &coupling.leaf_size, "at least 2")?;
-        rule(coupling.max_rank >= 2, "coupling.max_rank", &coupling.max_rank, "at least 2")?;
-        rule(map.width >= 1, "map.width", &map.width, "at least 1")?;
-        rule(share(objective.cosine_share), "objective.cosine_share", &objective.cosine_share, "a share in [0, 1]")?;
-        rule(share(objective.anchor_share), "objective.anchor_share", &objective.anchor_share, "a share in [0, 1]")?;
-        let one_way = !(map.learned_cost && map.inverse);
-        rule(one_way, "map.inverse", &map.inverse, "false where map.learned_cost = true")?;
-        let apart = !map.learned_cost || objective.kind != ObjectiveKind::Regression;
-        let kinds = "contrastive or both where map.learned_cost = true: regression alone maps everything to one point";
-        rule(apart, "objective.kind", &"regression", kinds)?;
-        rule(map.tokens >= 1, "map.tokens", &map.tokens, "at least 1")?;
-        let fits = map.width <= 32 || map.width.is_multiple_of(32) || map.kind != MapKind::ResidualTransformer;
-        rule(fits, "map.width", &map.width, "at most 32 or a multiple of 32, the width of a head of the transformer")?;
-        let ObjectiveSection { scale, bias, transport_weight, klot_weight, klot_epsilon, .. } = *objective;
-        let at_least = "a finite number, at least 0";
-        rule(klot_weight >= 0.0 && klot_weight.is_finite(), "objective.klot_weight", &klot_weight, at_least)?;
-        let has_teacher = klot_weight == 0.0 || map.kind != MapKind::Mlp;
-        rule(has_teacher, "objective.klot_weight", &klot_weight, "0 where map.kind is mlp, which starts at random")?;
-        let positive = klot_epsilon > 0.0 && klot_epsilon.is_finite();
-        rule(positive, "objective.klot_epsilon", &klot_epsilon, "a positive finite number")?;
-        rule(scale > 0.0 && scale.is_finite(), "objective.scale", &scale, "a positive finite number")?;
-        rule(bias.is_finite(), "objective.bias", &bias, "a finite number")?;
-        let not_negative = transport_weight >= 0.0 && transport_weight.is_finite();
-        rule(not_negative, "objective.transport_weight", &transport_weight, "a finite number, at least 0")?;
-        let rate = optimizer.learning_rate;
-        rule(rate >= 0.0 && rate.is_finite(), "optimizer.learning_rate", &rate, "a finite number, at least 0")?;
-        rule((0.0..1.0).contains(&optimizer.beta1), "optimizer.beta1", &optimizer.beta1, "a number in [0, 1)")?;
-        rule((0.0..1.0).contains(&optimizer.beta2), "optimizer.beta2", &optimizer.beta2, "a number in [0, 1)")?;
-        rule(optimizer.clip_norm >= 0.0, "optimizer.clip_norm", &optimizer.clip_norm, "at least 0 (0 = never)")?;
-        rule(share(schedule.warmup), "schedule.warmup", &schedule.warmup, "a share in [0, 1]")?;
-        rule(share(schedule.floor), "schedule.floor", &schedule.floor, "a share in [0, 1]")?;
-        let seeds: BTreeSet<u64> = train.seeds.iter().copied().collect();
-        let shown = format!("{:?}", train.seeds);
-        rule(seeds.len() == train.seeds.len(), "train.seeds", &shown, "seeds that are all different")?;
-        rule(train.batch_size >= 1, "train.batch_size", &train.batch_size, "at least 1")?;
-        rule(train.parallel_runs >= 1, "train.parallel_runs", &train.parallel_runs, "at least 1")?;
-        rule((0.0..1.0).contains(&train.ema), "train.ema", &train.ema, "a number in [0, 1)")?;
-        rule(checkpoint.keep >= 1, "checkpoint.keep", &checkpoint.keep, "at least 1")?;
-        let rate = optimizer.encoder_learning_rate;
-        rule(rate >= 0.0 && rate.is_finite(), "optimizer.encoder_learning_rate", &rate, "a finite number, at least 0")?;
-        if train.encoders == EncoderTraining::Frozen {
-            return Ok(());
-        }
-        rule(train.encoder_blocks >= 1, "train.encoder_blocks", &train.encoder_blocks, "at least 1")?;
-        rule(train.encoder_memory > 0.0, "train.encoder_memory", &train.encoder_memory, "a positive number of GiB")?;
-        // Where nothing holds items apart, encoders that move towards one another end in one point.
-        let holds_apart = objective.kind != ObjectiveKind::Regression;
-        rule(
-            train.encoders_of != EncoderSides::Both || holds_apart,
-            "train.encoders_of",
-            &"both",
-            "source or target with objective.kind = regression: both encoders would end in one point; contrastive holds \
-             items apart",
-        )?;
-        rule(
-            train.encoders_of != EncoderSides::Target || holds_apart || map.inverse,
-            "train.encoders_of",
-            &"target",
-            "source: with objective.kind = regression the target's encoder learns from the map back, and map.inverse is \
-             false",
-        )?;
-        let own_pairs = self.eval.source.is_some() || self.eval.target.is_some();
-        rule(
-            !own_pairs,
-            "train.encoders",
-            &"not frozen",
-            "frozen with eval.source and eval.target, which are embeddings of the encoders as they were; embed them \
-             afterwards with the run's encoder",
-        )
-    }
 }
 
 /// Checks the name of a variant: its runs have a folder of that name.
@@ -266,7 +163,7 @@ fn checked(table: &Table, place: &str) -> Result<Recipe, RecipeError> {
     let recipe: Recipe = Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
         RecipeError::Type { place: place.to_owned(), problem: error.to_string().trim_end().replace('\n', " ") }
     })?;
-    recipe.check(place)?;
+    check::check(&recipe, place)?;
     Ok(recipe)
 }
 

@@ -53,6 +53,10 @@ fn wrong_types_and_ranges_name_their_key() {
     let error = message(MINIMAL, &["map.kind=residual-transformer", "map.width=40"]);
     assert!(error.contains("`map.width` is 40, expected at most 32 or a multiple of 32"), "{error}");
     assert!(read(MINIMAL, &["map.kind=mlp", "map.width=40"]).is_ok());
+    let error = message(MINIMAL, &["map.width=1000000000"]);
+    assert!(error.contains("`map.width` is 1000000000, expected from 1 to 65536"), "{error}");
+    let error = message(MINIMAL, &["optimizer.learning_rate=nan"]);
+    assert!(error.contains("`optimizer.learning_rate` is NaN, expected a finite number, at least 0"), "{error}");
     let error = message(MINIMAL, &["map.kind=mlp", "objective.klot_weight=0.5"]);
     assert!(error.contains("`objective.klot_weight` is 0.5, expected 0 where map.kind is mlp"), "{error}");
     let error = message(MINIMAL, &["map.learned_cost=true"]);

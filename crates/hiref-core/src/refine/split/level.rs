@@ -1,11 +1,12 @@
 //! The levels of the hierarchy: on each, every block of the partition splits into `rank` children.
 
 use super::co_cluster::{CoClusters, co_cluster};
-use super::ranks::rank_schedule;
+
 use crate::error::Error;
 use crate::geometry::{CentredBlocks, FeatureTensors, Features};
 use crate::refine::checkpoint::State;
 use crate::refine::partition::{Partition, child_sizes};
+use crate::refine::ranks::rank_schedule;
 use crate::refine::session::Session;
 use crate::report::{Event, LevelReport, Phase};
 use crate::rng::stream;

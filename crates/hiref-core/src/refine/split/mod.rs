@@ -2,7 +2,5 @@
 
 mod co_cluster;
 mod level;
-mod ranks;
 
 pub(crate) use level::split_to_leaves;
-pub use ranks::rank_schedule;
