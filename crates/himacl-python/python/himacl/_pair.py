@@ -75,7 +75,7 @@ class Pairing:
     @property
     def total_cost(self) -> float:
         """Sum of the costs of all pairs."""
-        return self.mean_cost * self.num_pairs
+        return float(self.summary.get("total_cost", self.mean_cost * self.num_pairs))
 
     @property
     def num_pairs(self) -> int:
@@ -127,7 +127,7 @@ class Pairing:
         ``himacl pair --warm-start FOLDER`` goes on from it, and :func:`load` reads it. A folder that holds something is
         refused.
         """
-        if self._pairs is not None and len(self._pairs) != np.count_nonzero(self.y_of_x >= 0):
+        if self.num_pairs != min(np.count_nonzero(self.y_of_x >= 0), np.count_nonzero(self.x_of_y >= 0)):
             raise InputError("a matching with several partners of an item is not written\nhint: np.save(path, result.pairs)")
         folder = Path(folder)
         if folder.exists() and any(folder.iterdir()):
