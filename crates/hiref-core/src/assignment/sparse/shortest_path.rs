@@ -92,6 +92,8 @@ struct Frontier {
     predecessor: Vec<u32>,
     touched: Vec<u32>,
     heap: BinaryHeap<Waiting>,
+    /// The distance of the nearest free column found so far: what is further away is of no use.
+    nearest_free: f64,
 }
 
 impl Frontier {
@@ -101,12 +103,16 @@ impl Frontier {
             predecessor: vec![FREE; len],
             touched: Vec::new(),
             heap: BinaryHeap::new(),
+            nearest_free: f64::INFINITY,
         }
     }
 
-    fn relax(&mut self, column: u32, through: f64, row: u32) {
+    fn relax(&mut self, column: u32, through: f64, row: u32, free: bool) {
         let distance = &mut self.distance[column as usize];
-        if through < *distance {
+        if through < *distance && through <= self.nearest_free {
+            if free {
+                self.nearest_free = through;
+            }
             if *distance == f64::INFINITY {
                 self.touched.push(column);
             }
@@ -139,6 +145,7 @@ impl Frontier {
         }
         self.touched.clear();
         self.heap.clear();
+        self.nearest_free = f64::INFINITY;
     }
 }
 
@@ -233,14 +240,16 @@ impl<'a> Search<'a> {
                 let edges = self.edges;
                 for (column, cost) in edges.of(row) {
                     let through = offset + (cost - self.g[column as usize] - base);
-                    self.frontier.relax(column, through, row);
+                    let free = self.row_of_column[column as usize] == FREE;
+                    self.frontier.relax(column, through, row, free);
                 }
             } else if !stand_in_reached {
                 // All stand-ins are alike: what one reaches, the first has reached.
                 stand_in_reached = true;
                 for column in 0..self.g.len() as u32 {
                     let through = offset + (-self.g[column as usize] - base);
-                    self.frontier.relax(column, through, row);
+                    let free = self.row_of_column[column as usize] == FREE;
+                    self.frontier.relax(column, through, row, free);
                 }
             }
             let (column, distance) = self.frontier.next();
