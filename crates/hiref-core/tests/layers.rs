@@ -28,7 +28,7 @@ const CRATE: [&str; 19] = [
 /// Those of the larger folders.
 const FOLDERS: [(&str, &[&str]); 4] = [
     ("assignment", &["dense", "sparse"]),
-    ("pricing", &["candidates", "tree", "tiles", "pricer", "align", "rounds"]),
+    ("pricing", &["candidates", "tree", "tiles", "bytes", "search", "pricer", "align", "rounds"]),
     (
         "refine",
         &[
@@ -46,6 +46,7 @@ const FOLDERS: [(&str, &[&str]); 4] = [
             "split",
             "multiscale",
             "sweeps",
+            "samples",
             "exact",
             "certify",
             "gap",
