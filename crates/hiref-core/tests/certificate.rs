@@ -90,6 +90,19 @@ fn what_f32_cannot_tell_apart_is_told_in_f64() {
 }
 
 #[test]
+fn prices_from_samples_of_the_pairs_start_near_the_optimum() {
+    let (one, other) = (problems::mixture(5000, 5000, 16, 1), problems::mixture(5000, 5000, 16, 2));
+    let two = Instance::unknown("two mixtures", one.x.clone(), other.y, 16);
+    for instance in [one, two] {
+        let params = HirefParams { quality: Quality::Best, ..HirefParams::default() };
+        let output = solve(&instance, CostKind::SquaredEuclidean, params);
+        assert!(output.exact, "{}", instance.name);
+        let (first, rounds) = (output.rounds[0].dual_bound / output.mean_cost, output.rounds.len());
+        assert!(first > 0.9 && rounds <= 8, "{}: {rounds} rounds, the first bound {first} of the cost", instance.name);
+    }
+}
+
+#[test]
 fn bounds_hold_on_stored_sets_with_known_optima() {
     let text =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/exact.json")).unwrap();

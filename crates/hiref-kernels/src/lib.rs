@@ -3,9 +3,10 @@
 //! A [`Queue`] is where memory lives and kernels run, in order: a CUDA stream (feature `cuda`), or the host emulator (feature `emulation`,
 //! for tests), which compiles the very `.cu` files with the host's C++ compiler. What is written against a queue runs on both.
 //!
-//! Without either feature the crate compiles and no queue can be made.
+//! Without either feature the crate compiles and no queue can be made. Products of [`bytes`] run on the host in any case.
 
 mod assignment;
+pub mod bytes;
 mod costs;
 #[cfg(feature = "cuda")]
 mod cuda;

@@ -2,9 +2,11 @@
 //! by rounds that rests on them.
 
 mod align;
+mod bytes;
 mod candidates;
 mod pricer;
 mod rounds;
+mod search;
 mod tiles;
 mod tree;
 

@@ -1,7 +1,7 @@
 //! Where reduced costs are found: by a tree or tiles on the host, or on a device.
 
 use super::candidates::Pricing;
-use super::tiles;
+use super::search;
 use super::tree::PriceTree;
 use crate::cost::CostKind;
 use crate::geometry::Supports;
@@ -68,13 +68,27 @@ impl<'a> Pricer<'a> {
     ) -> Option<Pricing> {
         let supports = self.supports;
         let width = width.min(supports.num_y());
-        let metric = matches!(supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
-        if metric && supports.dimension() <= TREE_DIMENSION {
+        if self.by_tree() {
             PriceTree::new(supports, y_of_x, g).price(width, should_stop)
         } else if let Some(device) = self.device {
             device.price(self.turned, supports, g, width, should_stop)
         } else {
-            tiles::price(supports, y_of_x, g, width, should_stop)
+            search::price(supports, y_of_x, g, width, should_stop)
+        }
+    }
+
+    /// Whether a tree finds the least reduced costs: in few dimensions.
+    pub(crate) fn by_tree(&self) -> bool {
+        let metric = matches!(self.supports.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
+        metric && self.supports.dimension() <= TREE_DIMENSION
+    }
+
+    /// `min_j (c_ij - g_j)`, `(n,)`, up to rounding in f32.
+    pub(crate) fn least(&self, y_of_x: &[u32], g: &[f64], should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Vec<f64>> {
+        if self.by_tree() || self.device.is_some() {
+            self.c_transform_x(y_of_x, g, should_stop)
+        } else {
+            search::least(self.supports, y_of_x, g, should_stop)
         }
     }
 

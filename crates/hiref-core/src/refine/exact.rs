@@ -1,6 +1,7 @@
 //! The end of a solve where the problem allows it: an exact solve of everything.
 
 use super::pairing::Pairing;
+use super::samples;
 use super::session::Session;
 use crate::pricing::{DualBound, PricedRounds, align};
 use crate::report::{Event, Phase, RoundReport, Termination};
@@ -19,16 +20,17 @@ pub(crate) struct ExactOutcome {
 /// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough or the work allowed is done.
 pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairing, ExactOutcome) {
     let (effort, control, len) = (session.effort(), session.control, pairing.y_of_x.len());
-    let mut g = pairing.g.clone();
-    if len == session.supports.num_x() {
-        align(session.pricer(), &pairing.y_of_x, &mut g, &pairing.block, &|| control.should_stop());
-    }
-    let mut rounds = PricedRounds::new(session.pricer(), pairing.y_of_x.clone(), g);
+    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };
+    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork()) else {
+        outcome.stopped = Some(control.reason());
+        return (pairing.fork(), outcome);
+    };
+    let mut rounds = PricedRounds::new(session.pricer(), y_of_x, g);
     loop {
         let started = Instant::now();
         control.begin(Phase::Exact, 1);
-        let Some(round) = rounds.round(effort.gap, &|| control.should_stop()) else {
+        let Some(round) = rounds.round(gap, &|| control.should_stop()) else {
             outcome.stopped = Some(control.reason());
             break;
         };
@@ -43,7 +45,7 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
         control.tell(&Event::RoundFinished(report.clone()));
         outcome.reports.push(report);
         outcome.optimal = round.optimal;
-        let close_enough = rounds.relative_gap(round.mean_cost) <= effort.gap;
+        let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
         if round.optimal || close_enough || rounds.reached > effort.reach * len {
             break;
         }
@@ -51,4 +53,17 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     let PricedRounds { y_of_x, g, bound, .. } = rounds;
     outcome.bound = bound;
     (Pairing { y_of_x, g, block: vec![0; len], shadow: pairing.shadow.clone() }, outcome)
+}
+
+/// A pairing whose prices are as consistent throughout as they can be made beforehand; `None` if asked to stop.
+fn priced(session: &Session<'_>, mut pairing: Pairing) -> Option<Pairing> {
+    let control = session.control;
+    if samples::suits(session, &pairing) {
+        return samples::price_by_samples(session, pairing, control);
+    }
+    if pairing.y_of_x.len() == session.supports.num_x() {
+        let Pairing { y_of_x, g, block, .. } = &mut pairing;
+        align(session.pricer(), y_of_x, g, block, &|| control.should_stop());
+    }
+    Some(pairing)
 }

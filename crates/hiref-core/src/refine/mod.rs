@@ -13,6 +13,7 @@ mod pairing;
 mod params;
 mod partition;
 mod ranks;
+mod samples;
 mod session;
 mod solve;
 mod split;

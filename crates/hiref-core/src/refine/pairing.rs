@@ -72,6 +72,12 @@ impl Pairing {
         Self::new(self.y_of_x, num_x)
     }
 
+    /// A copy to work on, where what it started from must stay.
+    pub(crate) fn fork(&self) -> Self {
+        let Self { y_of_x, g, block, shadow } = self;
+        Self { y_of_x: y_of_x.clone(), g: g.clone(), block: block.clone(), shadow: shadow.clone() }
+    }
+
     /// Whether an earlier solve has left prices.
     pub(crate) fn is_priced(&self) -> bool {
         self.g.iter().any(|&g| g != 0.0)

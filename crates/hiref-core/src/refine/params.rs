@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 pub enum Quality {
     /// Splits, leaves and a few sweeps.
     Fast,
-    /// As a rule within 0.01% of the optimum up to 16,384 points a side; of larger sets sweeps stop once little is left to gain.
+    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 70,000 to 200,000 of more than
+    /// four dimensions (fewer the more dimensions); of larger sets sweeps stop once little is left to gain.
     #[default]
     Balanced,
-    /// As a rule optimal up to 65,536 points a side; of larger sets sweeps stop once next to nothing is left to gain.
+    /// As a rule optimal up to 65,536 points a side, and up to some 500,000 to 1,000,000 of more than four dimensions; of larger sets sweeps stop
+    /// once next to nothing is left to gain.
     Best,
 }
 
@@ -26,10 +28,16 @@ pub(crate) struct Effort {
     pub(crate) tolerance: f64,
     pub(crate) min_sweeps: usize,
     pub(crate) max_sweeps: usize,
+    /// Sweeps after which what is left is better done otherwise.
+    pub(crate) enough: usize,
     /// Problems of at most this many points a side end with rounds of pricing and sparse solves of everything.
     pub(crate) exact_limit: usize,
+    /// So do larger ones whose rounds are expected to take no longer than so many entries of blocks do for each point.
+    pub(crate) entries: usize,
     /// Those rounds end once the certified gap is this small.
     pub(crate) gap: f64,
+    /// The same for larger problems.
+    pub(crate) gap_of_many: f64,
     /// Columns that their searches may reach, for each point.
     pub(crate) reach: usize,
 }
@@ -55,8 +63,11 @@ impl Quality {
                 tolerance: 0.02,
                 min_sweeps: 2,
                 max_sweeps: 4,
+                enough: usize::MAX,
                 exact_limit: 0,
+                entries: 0,
                 gap: 1e-2,
+                gap_of_many: 1e-2,
                 reach: 16,
             },
             Self::Balanced => Effort {
@@ -65,8 +76,11 @@ impl Quality {
                 tolerance: 0.002,
                 min_sweeps: 3,
                 max_sweeps: 32,
+                enough: usize::MAX,
                 exact_limit: 1 << 14,
+                entries: 1 << 15,
                 gap: 1e-4,
+                gap_of_many: 2e-3,
                 reach: 512,
             },
             Self::Best => Effort {
@@ -75,8 +89,11 @@ impl Quality {
                 tolerance: 0.0002,
                 min_sweeps: 6,
                 max_sweeps: 1024,
+                enough: usize::MAX,
                 exact_limit: 1 << 16,
+                entries: 1 << 18,
                 gap: 0.0,
+                gap_of_many: 0.0,
                 reach: 1 << 16,
             },
         }
@@ -102,7 +119,7 @@ pub struct HirefParams {
     /// Largest number of polish sweeps; chosen from the quality when absent.
     pub max_sweeps: Option<usize>,
     /// Problems of at most this many points a side end with an exact solve of everything, by rounds that price all pairs
-    /// (O(n m d) time each, less in few dimensions) and solve over the best candidates; chosen from the quality when absent.
+    /// (O(n m d) time each, less in few dimensions) and solve over the best candidates; chosen from the quality and the work when absent.
     pub exact_limit: Option<usize>,
     /// Prove how far the cost is from the optimum at most.
     pub certify: bool,
@@ -130,7 +147,24 @@ impl Default for HirefParams {
     }
 }
 
+/// Passes over all pairs that an exact solve takes, or as much work: two for the prices, the rest for rounds.
+const PASSES: f64 = 5.0;
+
 impl HirefParams {
+    /// Whether a solve of such a problem may end with an exact solve of everything: up to a fixed size and, for n = m, as long as its rounds
+    /// are expected to take no longer than the quality allows. What they and the sweeps take is counted in operations, so that results do
+    /// not depend on the machine's speed.
+    pub fn may_end_exactly(&self, n: usize, m: usize, d: usize) -> bool {
+        let effort = self.effort();
+        if n.max(m) <= effort.exact_limit || self.exact_limit.is_some() {
+            return n.max(m) <= effort.exact_limit;
+        }
+        // Nanoseconds for each point, measured with AVX-512: a pass over all pairs as bytes, and entries of blocks.
+        let of_pass = m as f64 * (d as f64 + 40.0) / 200.0;
+        let of_entries = effort.entries as f64 * (8.0 + d as f64 / 25.0);
+        n == m && PASSES * of_pass <= of_entries
+    }
+
     /// The work to spend, by quality, with what was set by hand in its place.
     pub(crate) fn effort(&self) -> Effort {
         let effort = self.quality.effort();
@@ -141,5 +175,21 @@ impl HirefParams {
             exact_limit: self.exact_limit.unwrap_or(effort.exact_limit),
             ..effort
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exact_end_follows_quality_and_work() {
+        let ends = |quality, n, m, d| HirefParams { quality, ..HirefParams::default() }.may_end_exactly(n, m, d);
+        assert!(ends(Quality::Balanced, 60_000, 60_000, 384) && !ends(Quality::Balanced, 200_000, 200_000, 384));
+        assert!(ends(Quality::Balanced, 150_000, 150_000, 16) && !ends(Quality::Balanced, 60_000, 60_001, 16));
+        assert!(ends(Quality::Best, 400_000, 400_000, 384) && !ends(Quality::Best, 2_000_000, 2_000_000, 384));
+        assert!(!ends(Quality::Fast, 2, 2, 1));
+        let by_hand = HirefParams { exact_limit: Some(100), ..HirefParams::default() };
+        assert!(by_hand.may_end_exactly(100, 90, 5) && !by_hand.may_end_exactly(101, 101, 5));
     }
 }

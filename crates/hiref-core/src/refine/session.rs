@@ -28,6 +28,19 @@ impl<'a> Session<'a> {
         self.params.effort()
     }
 
+    /// Whether the solve ends with an exact solve of everything. Beyond a fixed size only where prices start out nearly right: elsewhere
+    /// rounds are many.
+    pub(crate) fn ends_exactly(&self) -> bool {
+        let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
+        let small = m <= self.effort().exact_limit;
+        small || (self.has_sampled_prices() && self.params.may_end_exactly(n, m, d))
+    }
+
+    /// Whether an exact solve of everything finds its prices from samples of the pairs: on the host, for points alone, by tiles.
+    pub(crate) fn has_sampled_prices(&self) -> bool {
+        self.supports.num_x() == self.supports.num_y() && self.device.is_none() && !self.pricer().by_tree()
+    }
+
     /// What finds reduced costs.
     pub(crate) fn pricer(&self) -> Pricer<'a> {
         Pricer::new(self.supports, self.device.map(|device| device as _))

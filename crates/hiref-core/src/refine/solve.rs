@@ -137,7 +137,7 @@ impl Session<'_> {
         let (supports, effort) = (self.supports, self.effort());
         if multiscale::suits(supports, self.params) {
             // Nothing is faster than a start from coarse groups but an exact solve that knows the prices.
-            return pairing.is_priced() && supports.num_y() <= effort.exact_limit;
+            return pairing.is_priced() && self.ends_exactly();
         }
         let Grouping { order, offsets } =
             group_pairs(self.geometry, self.device, pairing, effort.block_size, self.params.seed, 0);
@@ -179,7 +179,7 @@ impl Session<'_> {
 
     /// Sweeps over a pairing and, where n allows, the exact solve of everything.
     fn improve(&mut self, mut pairing: Pairing, origin: Origin) -> Improved {
-        let exact_end = self.supports.num_y() <= self.effort().exact_limit;
+        let exact_end = self.ends_exactly();
         // Where an exact solve follows, sweeps would only find prices that are there already.
         let warm = origin == Origin::EarlierSolve;
         let prepared = warm && self.record.sweeps.is_empty() && pairing.is_priced() && exact_end;

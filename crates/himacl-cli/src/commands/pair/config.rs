@@ -123,8 +123,9 @@ impl PairConfig {
         let loaded = if self.center || self.normalize { wide } else { mapped.min(wide) };
         // In the solver's coordinates, and gathered for one level.
         let features = 2 * 4 * MOST_FEATURES.min(d as u64);
-        // All points at once, in an order that keeps neighbours together.
-        let priced = if self.hiref.certify || self.hiref.estimate_gap { wide } else { 0 };
+        // All points at once, in an order that keeps neighbours together, and as bytes.
+        let all_at_once = self.hiref.certify || self.hiref.estimate_gap || self.hiref.may_end_exactly(n, m, d);
+        let priced = if all_at_once { wide + d as u64 } else { 0 };
         let base = BASE_BYTES + points * (mapped + loaded + features + priced + BYTES_PER_POINT);
         if let Some(comparison) = &self.comparison {
             return base + comparison.memory_estimate(n, m, d, self.threads);

@@ -61,22 +61,25 @@ impl CandidateEdges {
         Self { offsets, columns: rows, costs }
     }
 
-    /// The same with more columns of each row and their costs, `(n, k)`, and with its partner, `(n,)`.
-    pub(crate) fn with(&self, (columns, costs): (&[u32], &[f64]), (partner, partner_cost): (&[u32], &[f64])) -> Self {
+    /// The same with more columns of each row and their costs, `(n, k)`, and with its partner, `(n,)`. Of the columns that were there, as many
+    /// stay as are new, those of least `c_ij - g_j`.
+    pub(crate) fn with(
+        &self,
+        (columns, costs): (&[u32], &[f64]),
+        (partner, partner_cost): (&[u32], &[f64]),
+        g: &[f64],
+    ) -> Self {
         let width = columns.len() / self.num_rows();
-        let capacity = self.len() + self.num_rows() * (width + 1);
+        let capacity = self.num_rows() * (2 * width + 1);
         let mut next = Self {
             offsets: Vec::with_capacity(self.offsets.len()),
             columns: Vec::with_capacity(capacity),
             costs: Vec::with_capacity(capacity),
         };
         next.offsets.push(0);
+        let mut old: Vec<(f64, u32, f64)> = Vec::new();
         for row in 0..self.num_rows() {
             let start = next.columns.len();
-            for (column, cost) in self.of(row as u32) {
-                next.columns.push(column);
-                next.costs.push(cost);
-            }
             let new = row * width..(row + 1) * width;
             let added = columns[new.clone()].iter().copied().zip(costs[new].iter().copied());
             for (column, cost) in added.chain([(partner[row], partner_cost[row])]) {
@@ -84,6 +87,17 @@ impl CandidateEdges {
                     next.columns.push(column);
                     next.costs.push(cost);
                 }
+            }
+            old.clear();
+            let others = self.of(row as u32).filter(|(column, _)| !next.columns[start..].contains(column));
+            old.extend(others.map(|(column, cost)| (cost - g[column as usize], column, cost)));
+            if old.len() > width {
+                old.select_nth_unstable_by(width, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                old.truncate(width);
+            }
+            for &(_, column, cost) in &old {
+                next.columns.push(column);
+                next.costs.push(cost);
             }
             next.offsets.push(next.columns.len());
         }

@@ -36,6 +36,8 @@ pub(super) struct Frontier {
     predecessor: Vec<u32>,
     touched: Vec<u32>,
     heap: BinaryHeap<Waiting>,
+    /// The distance of the nearest free column found so far: what is further away is of no use.
+    nearest_free: f64,
 }
 
 impl Frontier {
@@ -45,14 +47,18 @@ impl Frontier {
             predecessor: vec![FREE; len],
             touched: Vec::new(),
             heap: BinaryHeap::new(),
+            nearest_free: f64::INFINITY,
         }
     }
 
-    /// Notes a path to a column, and whether it is shorter than those before.
-    pub(super) fn relax(&mut self, column: u32, through: f64, row: u32) -> bool {
+    /// Notes a path to a column, `free` if the search may end there, and says whether it is shorter than those before.
+    pub(super) fn relax(&mut self, column: u32, through: f64, row: u32, free: bool) -> bool {
         let distance = &mut self.distance[column as usize];
-        let shorter = through < *distance;
+        let shorter = through < *distance && through <= self.nearest_free;
         if shorter {
+            if free {
+                self.nearest_free = through;
+            }
             if *distance == f64::INFINITY {
                 self.touched.push(column);
             }
@@ -89,5 +95,6 @@ impl Frontier {
         }
         self.touched.clear();
         self.heap.clear();
+        self.nearest_free = f64::INFINITY;
     }
 }

@@ -152,14 +152,16 @@ impl<'a> Search<'a> {
                 let edges = self.edges;
                 for (column, cost) in edges.of(row) {
                     let through = offset + (cost - self.g[column as usize] - base);
-                    self.frontier.relax(column, through, row);
+                    let free = self.row_of_column[column as usize] == FREE;
+                    self.frontier.relax(column, through, row, free);
                 }
             } else if !stand_in_reached {
                 // All stand-ins are alike: what one reaches, the first has reached.
                 stand_in_reached = true;
                 for column in 0..self.g.len() as u32 {
                     let through = offset + (-self.g[column as usize] - base);
-                    self.frontier.relax(column, through, row);
+                    let free = self.row_of_column[column as usize] == FREE;
+                    self.frontier.relax(column, through, row, free);
                 }
             }
             let Some((column, distance)) = self.frontier.next() else {

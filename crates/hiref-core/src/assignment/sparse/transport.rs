@@ -188,7 +188,8 @@ impl<'a> Search<'a> {
         let edges = self.edges;
         for (column, cost) in edges.of(row) {
             let through = offset + (cost - self.g[column as usize] - base).max(0.0);
-            self.frontier.relax(column, through, row);
+            let free = self.has_room(column);
+            self.frontier.relax(column, through, row, free);
         }
     }
 
@@ -272,7 +273,7 @@ impl<'a> Search<'a> {
     /// Raises the price of a column that has room until it takes one more row, along a shortest path from a column whose price becomes 0, or is 0
     /// itself; `target` is scratch. Returns the columns reached.
     fn draw(&mut self, rows_of: &CandidateEdges, target: &mut [u32], start: u32) -> usize {
-        self.frontier.relax(start, 0.0, FREE);
+        self.frontier.relax(start, 0.0, FREE, false);
         let (mut sink, mut raise) = (start, -self.g[start as usize]);
         while let Some((column, distance)) = self.frontier.next().filter(|&(_, distance)| distance < raise) {
             self.tree.push((column, distance));
@@ -288,7 +289,7 @@ impl<'a> Search<'a> {
                 }
                 let own = self.priced(row, own_column);
                 let slack = ((cost - price) - (own.0 - own.1)).max(0.0);
-                if self.frontier.relax(own_column, distance + slack, row) {
+                if self.frontier.relax(own_column, distance + slack, row, false) {
                     target[own_column as usize] = column;
                 }
             }

@@ -14,13 +14,18 @@ use std::time::Instant;
 /// share of the cost, makes it the faster way on.
 const TOLERANCE_BEFORE_EXACT: f64 = 0.02;
 const SWEEPS_BEFORE_EXACT: usize = 3;
+/// And where its prices come from samples, so many are enough, however much is left to gain. Measured on one mixture on both sides, 64 dimensions,
+/// n = 32,768: 18 rounds follow 3 sweeps, 13 follow 8, and 7 follow 16, which take as long as one of them.
+const SWEEPS_BEFORE_SAMPLES: usize = 16;
 
 /// Sweeps until a rule says stop, and says why if it was another than that nothing is left to gain. The record's costs start with the
 /// pairing's. Offers the state after each sweep, and the one before a sweep that is cut short.
 pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Origin) -> Option<Termination> {
     let (supports, control, len) = (session.supports, session.control, pairing.y_of_x.len());
     let multiscale = multiscale::suits(supports, session.params);
-    let effort = effort_of_sweeps(session.effort(), len, origin == Origin::EarlierSolve && !multiscale);
+    let swept = origin == Origin::EarlierSolve && !multiscale;
+    let before_exact = session.ends_exactly().then(|| session.has_sampled_prices());
+    let effort = effort_of_sweeps(session.effort(), before_exact, swept);
     // What comes down from coarse groups is nearly optimal; one sweep shows it.
     let min_sweeps = if multiscale { 1 } else { effort.min_sweeps };
     let offer = |session: &Session<'_>, pairing: &Pairing, last| {
@@ -30,7 +35,8 @@ pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Or
         let number = session.record.sweeps.len() + 1;
         let costs = &session.record.costs;
         let cost = costs[costs.len() - 1];
-        if number > min_sweeps && expected_gain(costs) <= effort.tolerance * cost.abs() {
+        let little_left = || expected_gain(costs) <= effort.tolerance * cost.abs();
+        if number > min_sweeps && (number > effort.enough || little_left()) {
             return None;
         }
         if number > effort.max_sweeps {
@@ -64,12 +70,13 @@ pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Or
     }
 }
 
-/// The work to spend on sweeps over `len` pairs; `swept` says that an earlier solve has taken what small blocks can give.
-fn effort_of_sweeps(effort: Effort, len: usize, swept: bool) -> Effort {
-    if len <= effort.exact_limit {
+/// The work to spend on sweeps; `before_exact` says whether an exact solve follows, and whether its prices come from samples; `swept` says that an earlier solve has taken what small blocks can give.
+fn effort_of_sweeps(effort: Effort, before_exact: Option<bool>, swept: bool) -> Effort {
+    if let Some(sampled) = before_exact {
         Effort {
             largest_block: effort.block_size,
             tolerance: effort.tolerance.max(TOLERANCE_BEFORE_EXACT),
+            enough: if sampled { SWEEPS_BEFORE_SAMPLES } else { effort.enough },
             min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
             ..effort
         }
