@@ -3,7 +3,8 @@
 Usage: python scripts/python/measure.py [--rounds N] [--output FILE.jsonl]     (himacl must be installed; Linux)
 
 Each solve runs in a fresh process, turn by turn. `solve` is the time from points in memory to a pairing in memory: the call itself in
-Python, the summary's phases but load and write on the command line. `process` is the whole process, its start and its files included.
+Python, the summary's phases but load and write on the command line. `process` is the whole process, its start and its files included;
+`processor` the processor time of the call, and of the whole process of the command.
 """
 
 from __future__ import annotations
@@ -92,9 +93,11 @@ def main() -> None:
                     rows.append({"set": name, "by": how, **measure(folder)})
                     print(rows[-1], flush=True)
         of = {how: [row for row in rows if row["set"] == name and row["by"] == how] for how in ("package", "command")}
-        ratios = [a["solve"] / b["solve"] for a, b in zip(of["package"], of["command"], strict=True)]
         costs = {row["mean_cost"] for how in of.values() for row in how}
-        print(f"{name}: package / command, solve: median {statistics.median(ratios):.3f} of {sorted(round(r, 3) for r in ratios)}; costs {costs}")
+        print(f"{name}: costs {costs}; package / command, medians:")
+        for what in ("solve", "process", "processor"):
+            package, command = (statistics.median(row[what] for row in of[how]) for how in ("package", "command"))
+            print(f"  {what}: {package:.2f} / {command:.2f} s = {package / command:.3f}")
         assert len(costs) == 1, "the same seed gives the same bits"
     if arguments.output:
         arguments.output.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -66,13 +66,10 @@ fn describe<'py>(
     dict.set_item("x_of_y", PyArray1::from_vec(py, partners(&output.permutation.inverse())))?;
     dict.set_item("mean_cost", output.mean_cost)?;
     if let Some(certificate) = &output.certificate {
-        dict.set_item("lower_bound", certificate.dual_bound)?;
-        dict.set_item("gap", certificate.relative_gap)?;
         dict.set_item("f", PyArray1::from_slice(py, &certificate.f))?;
         dict.set_item("g", PyArray1::from_slice(py, &certificate.g))?;
     }
     dict.set_item("warm_start", PyBytes::new(py, &output.warm_start().to_bytes()))?;
-    let certificate = output.certificate.as_ref();
     let summary = json!({
         "n": n,
         "m": m,
@@ -85,8 +82,9 @@ fn describe<'py>(
         "levels": output.levels,
         "polish": output.sweeps,
         "rounds": output.rounds,
-        "dual_bound": certificate.map(|certificate| certificate.dual_bound),
-        "relative_gap": certificate.map(|certificate| certificate.relative_gap),
+        "dual_bound": output.dual_bound,
+        "relative_gap": output.relative_gap(),
+        "gap_estimate": output.gap_estimate,
         "seconds": output.seconds,
     });
     dict.set_item("summary", summary.to_string())?;

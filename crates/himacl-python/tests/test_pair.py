@@ -227,6 +227,23 @@ def test_folders_go_both_ways(clouds: tuple[np.ndarray, np.ndarray], tmp_path: P
     ]
 
 
+def test_how_far_from_the_optimum(clouds: tuple[np.ndarray, np.ndarray]) -> None:
+    """Proved where the solve comes upon a proof, estimated where it is asked for, never both, and refused where it is misspelt."""
+    by_itself = himacl.pair(*clouds)
+    assert by_itself.gap is not None and by_itself.gap_estimate is None and by_itself.potentials is None
+    sweeps_alone = {"quality": "fast", "exact_limit": 0, "leaf_size": 32, "polish_block_size": 32}
+    unknown = himacl.pair(*clouds, **sweeps_alone)
+    assert unknown.gap is None and unknown.gap_estimate is None and "optimum" not in repr(unknown)
+    sampled = himacl.pair(*clouds, certify="sampled", **sweeps_alone)
+    estimate = sampled.gap_estimate
+    assert sampled.gap is None and estimate is not None and "estimated" in repr(sampled)
+    assert 0 <= estimate["low"] <= estimate["value"] <= estimate["high"]
+    best = himacl.pair(*clouds, quality="best").mean_cost
+    assert (sampled.mean_cost - best) / sampled.mean_cost <= estimate["high"] + 1e-9
+    with pytest.raises(himacl.InputError, match="certify is 'proof', expected True, False or 'sampled'"):
+        himacl.pair(*clouds, certify="proof")  # type: ignore[arg-type]
+
+
 def test_results_are_values(clouds: tuple[np.ndarray, np.ndarray]) -> None:
     found = himacl.pair(*clouds, certify=True)
     copy = pickle.loads(pickle.dumps(found))

@@ -41,7 +41,7 @@ class Pairing:
     mean_cost : float
         Mean cost of the pairs, recomputed in float64 from the points.
     lower_bound : float or None
-        No pairing has a mean cost below this (``certify=True``).
+        No pairing has a mean cost below this: proved with ``certify=True``, and where the solve itself came upon the proof.
     gap : float or None
         ``(mean_cost - lower_bound) / abs(mean_cost)``: the result is at most this share from the optimum. With ``unmatched_cost``, of the
         ``objective``.
@@ -95,12 +95,21 @@ class Pairing:
         return str(self.summary["termination"])
 
     @property
+    def gap_estimate(self) -> dict[str, float] | None:
+        """An estimate of ``gap`` from a random sample of x (``certify="sampled"``), where nothing is proved: ``value``, the ends ``low``
+        and ``high`` of its confidence interval, ``confidence`` and the number of ``rows`` looked at. It is no proof."""
+        estimate: dict[str, float] | None = self.summary.get("gap_estimate")
+        return estimate
+
+    @property
     def exact(self) -> bool:
         """Whether it is known to be optimal, up to rounding."""
         return bool(self.summary["exact"])
 
     def __repr__(self) -> str:
         proof = "" if self.gap is None else f", at most {100 * self.gap:.4g}% from the optimum"
+        if self.gap is None and (estimate := self.gap_estimate) is not None:
+            proof = f", an estimated {100 * estimate['value']:.3g}% from the optimum at most"
         return f"Pairing({self.num_pairs} pairs, mean cost {self.mean_cost:.6g}, {self.termination}{proof})"
 
     def to_scipy(self) -> coo_array:
@@ -214,7 +223,7 @@ def pair(
     *,
     cost: Cost = "sqeuclidean",
     quality: Quality = "balanced",
-    certify: bool = False,
+    certify: bool | Literal["sampled"] = False,
     time_limit: float | None = None,
     warm_start: Pairing | str | os.PathLike[str] | Any | None = None,
     unmatched_cost: float | None = None,
@@ -246,9 +255,10 @@ def pair(
     quality : {'fast', 'balanced', 'best'}
         How much work to spend. ``balanced`` is as a rule within 0.01% of the optimum up to 16,384 points a side, ``best``
         optimal up to 65,536.
-    certify : bool
+    certify : bool or 'sampled'
         Prove how far the result is from the optimum at most: ``lower_bound``, ``gap`` and ``potentials``.
-        O(n m d) time in more than four dimensions.
+        O(n m d) time in more than four dimensions. ``"sampled"``: where nothing is proved, estimate it from a sample of x
+        (``gap_estimate``).
     time_limit : float, optional
         Stop improving after this many seconds; the first pairing is always finished.
     warm_start : Pairing, path, or array of int, shape (n,), optional
@@ -317,6 +327,8 @@ def pair(
     """
     from ._matching import is_plain, kind_of, pairing_of
 
+    if not isinstance(certify, (bool, np.bool_)) and certify != "sampled":
+        raise InputError(f"certify is {certify!r}, expected True, False or 'sampled'")
     rows = (as_rows(x, "x"), as_rows(y, "y"))
     terms = (unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden, groups)
     if not is_plain(*terms):
@@ -324,12 +336,15 @@ def pair(
             raise InputError("a warm start is for one-to-one pairings\nhint: leave out warm_start, or what else was asked of the matching")
         if str(device) not in ("auto", "cpu"):
             raise InputError(f"device is {device}, but matchings that are not one to one run on the CPU\nhint: device='auto'")
+        if certify == "sampled":
+            raise InputError("certify='sampled' is for one-to-one pairings\nhint: certify=True")
         limits = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
         kind, names = kind_of(*terms)
         found = _himacl.match_points(*rows, str(cost), json.dumps(limits), kind, _threads(threads), listener(progress))
         more = {"cost": cost, "seed": seed, "quality": quality, "d": rows[0].shape[1], "priced": unmatched_cost is not None}
         return pairing_of(found, more, names)
-    params = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
+    judged = {"certify": False, "estimate_gap": True} if certify == "sampled" else {"certify": bool(certify)}
+    params = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, **judged, **settings}
     found = _himacl.pair(
         *rows,
         str(cost),
@@ -340,14 +355,15 @@ def pair(
         listener(progress),
     )
     potentials = (found["f"], found["g"]) if "f" in found else None
+    summary = {"cost": cost, "seed": seed, "quality": quality, **json.loads(found["summary"])}
     return Pairing(
         y_of_x=found["y_of_x"],
         x_of_y=found["x_of_y"],
         mean_cost=found["mean_cost"],
-        lower_bound=found.get("lower_bound"),
-        gap=found.get("gap"),
+        lower_bound=summary["dual_bound"],
+        gap=summary["relative_gap"],
         potentials=potentials,
-        summary={"cost": cost, "seed": seed, "quality": quality, **json.loads(found["summary"])},
+        summary=summary,
         _warm_start=found["warm_start"],
     )
 

@@ -132,8 +132,9 @@ impl PairConfig {
         }
         let block =
             self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
-        let blocks = if self.solver == Solver::Exact { 1 } else { self.threads as u64 };
-        base + blocks * 4 * block * block
+        // Costs in f32; a block of everything is solved again in f64 where rounding could decide.
+        let (blocks, entry) = if self.solver == Solver::Exact { (1, 12) } else { (self.threads as u64, 4) };
+        base + blocks * entry * block * block
     }
 
     /// What the run makes, and of what.
