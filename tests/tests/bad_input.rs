@@ -164,6 +164,7 @@ fn settings_out_of_range() {
         (&["--max-memory", "0"], &["--max-memory"]),
         (&["--max-memory", "0.01"], &["GiB of memory, --max-memory allows 0.01 GiB"]),
         (&["--threads", "0"], &["--threads"]),
+        (&["--threads", "65535"], &["--threads", "4096"]),
         (&["--device", "gpu"], &["expected auto, cpu, cuda or cuda:N"]),
     ];
     for (more, parts) in cases {
