@@ -156,7 +156,7 @@ fn rows_without_a_direction() {
 fn settings_out_of_range() {
     let scratch = Scratch::new();
     let good = scratch.npy("good.npy", &cloud(3, 1));
-    let cases: [(&[&str], &[&str]); 8] = [
+    let cases: [(&[&str], &[&str]); 9] = [
         (&["--solver", "emd"], &["'emd'", "hiref, exact, sinkhorn"]),
         (&["--cost", "l2"], &["unknown cost `l2`", "sqeuclidean, euclidean, cosine, neg-dot"]),
         (&["--quality", "perfect"], &["fast, balanced, best"]),
