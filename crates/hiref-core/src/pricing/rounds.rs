@@ -27,6 +27,7 @@ pub(crate) struct PricedRounds<'a> {
     pub(crate) bound: Option<DualBound>,
     /// Columns reached by all searches so far, the measure of the work done.
     pub(crate) reached: usize,
+    keeps_all: bool,
 }
 
 /// A lower bound on the optimum and the prices that prove it.
@@ -95,7 +96,12 @@ impl<'a> PricedRounds<'a> {
                 g[j as usize] = highest;
             }
         }
-        Self { pricer, edges: CandidateEdges::empty(n), y_of_x, g, bound: None, reached: 0 }
+        Self { pricer, edges: CandidateEdges::empty(n), y_of_x, g, bound: None, reached: 0, keeps_all: false }
+    }
+
+    /// The same, keeping the candidates of all rounds: in few rounds over few points their prices end closer to consistent ones.
+    pub(crate) fn keeping_all(self) -> Self {
+        Self { keeps_all: true, ..self }
     }
 
     /// Candidates kept for each x point, on average.
@@ -129,7 +135,8 @@ impl<'a> PricedRounds<'a> {
         if optimal || self.relative_gap(mean_cost) <= tolerance {
             return Some(Round { mean_cost, optimal });
         }
-        let edges = self.edges.with((&pricing.columns, &pricing.costs), (&self.y_of_x[..n], &own), &self.g);
+        let kept = if self.keeps_all { usize::MAX } else { pricing.width };
+        let edges = self.edges.with((&pricing.columns, &pricing.costs), (&self.y_of_x[..n], &own), (kept, &self.g));
         let (mut y_of_x, mut g) = (self.y_of_x.clone(), self.g.clone());
         self.reached += solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?;
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);

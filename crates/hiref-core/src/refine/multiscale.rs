@@ -191,7 +191,7 @@ impl Level {
     ) -> Result<Self, Error> {
         let (x, y) = (Rows::of(&self.x, self.dimension), Rows::of(&self.y, self.dimension));
         let pricer = Pricer::new(Supports::new(x, y, self.cost), None);
-        let mut rounds = PricedRounds::new(pricer, y_of_x, g);
+        let mut rounds = PricedRounds::new(pricer, y_of_x, g).keeping_all();
         for _ in 0..rounds_allowed {
             let round = rounds.round(GAP, &|| control.should_stop()).ok_or(Error::Interrupted)?;
             if round.optimal || rounds.relative_gap(round.mean_cost) <= GAP {

@@ -61,16 +61,16 @@ impl CandidateEdges {
         Self { offsets, columns: rows, costs }
     }
 
-    /// The same with more columns of each row and their costs, `(n, k)`, and with its partner, `(n,)`. Of the columns that were there, as many
-    /// stay as are new, those of least `c_ij - g_j`.
+    /// The same with more columns of each row and their costs, `(n, k)`, and with its partner, `(n,)`. Of the columns that were there, `kept`
+    /// stay, those of least `c_ij - g_j`.
     pub(crate) fn with(
         &self,
         (columns, costs): (&[u32], &[f64]),
         (partner, partner_cost): (&[u32], &[f64]),
-        g: &[f64],
+        (kept, g): (usize, &[f64]),
     ) -> Self {
         let width = columns.len() / self.num_rows();
-        let capacity = self.num_rows() * (2 * width + 1);
+        let capacity = self.num_rows() * (width + 1) + self.len().min(self.num_rows().saturating_mul(kept));
         let mut next = Self {
             offsets: Vec::with_capacity(self.offsets.len()),
             columns: Vec::with_capacity(capacity),
@@ -91,9 +91,9 @@ impl CandidateEdges {
             old.clear();
             let others = self.of(row as u32).filter(|(column, _)| !next.columns[start..].contains(column));
             old.extend(others.map(|(column, cost)| (cost - g[column as usize], column, cost)));
-            if old.len() > width {
-                old.select_nth_unstable_by(width, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-                old.truncate(width);
+            if old.len() > kept {
+                old.select_nth_unstable_by(kept, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+                old.truncate(kept);
             }
             for &(_, column, cost) in &old {
                 next.columns.push(column);
