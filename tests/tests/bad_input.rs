@@ -3,7 +3,8 @@
 mod support;
 
 use std::fs;
-use support::{Scratch, cloud, himacl, npy_bytes};
+use std::path::Path;
+use support::{Scratch, cloud, himacl, npy_bytes, points};
 
 /// Runs `himacl pair` on two paths with further arguments; expects a refusal that says all of `expected`.
 fn refused(scratch: &Scratch, x: &str, y: &str, more: &[&str], expected: &[&str]) {
@@ -202,4 +203,22 @@ fn folders_whose_files_disagree() {
     refused(&scratch, &scratch.arg("set/text_emb"), &good, &[], &["`metadata` has no shard 1"]);
     fs::write(scratch.path("set/metadata/metadata_1.parquet"), b"not parquet").unwrap();
     refused(&scratch, &scratch.arg("set/text_emb"), &good, &[], &["parquet file `", "metadata_0.parquet`"]);
+}
+
+/// Found among files damaged at random (`scripts/attack/mutations.py`): the library that reads parquet panics over this one.
+#[test]
+fn a_file_over_which_its_library_panics_is_named() {
+    let scratch = Scratch::new();
+    let rows = scratch.npy("rows.npy", &points(8, 6, 1));
+    for folder in ["set", "set/img_emb", "set/metadata"] {
+        fs::create_dir(scratch.path(folder)).unwrap();
+    }
+    fs::copy(&rows, scratch.path("set/img_emb/img_emb_0.npy")).unwrap();
+    let damaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/damaged/page_of_no_width.parquet");
+    fs::copy(damaged, scratch.path("set/metadata/metadata_0.parquet")).unwrap();
+    let run = himacl(&["pair", "--x", &scratch.arg("set"), "--y", &rows, "--output", &scratch.arg("out")]);
+    let message = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(2), "{message}");
+    assert!(message.contains("metadata_0.parquet`") && message.contains("the file is damaged"), "{message}");
+    assert!(!message.contains("panicked"), "{message}");
 }

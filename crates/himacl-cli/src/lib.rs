@@ -26,7 +26,9 @@ pub use error::Error;
 use command_line::{Cli, Command};
 use commands::{apply, download, embed, encoders, eval, pair, report as report_command, train};
 use std::ffi::OsString;
+use std::panic;
 use std::process::ExitCode;
+use std::sync::Once;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +58,22 @@ impl From<ExitStatus> for ExitCode {
     }
 }
 
+/// Keeps the panic hook from reporting what a damaged file did to a library that reads it: an error says it.
+fn quiet_panics_that_become_errors() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let report = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !himacl::data::panics_are_errors() {
+                report(info);
+            }
+        }));
+    });
+}
+
 /// Runs one command line, the program's name first, and says on stderr why it could not be done.
 pub fn run<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> ExitStatus {
+    quiet_panics_that_become_errors();
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let cli = match command_line::parse(&args) {
         Ok(cli) => cli,

@@ -4,12 +4,12 @@ use super::npy::{self, Array};
 use super::npz;
 use super::rows::StoredRows;
 use crate::error::{Error, NpyProblem};
+use crate::parquet_batches::{ParquetBatches, open_parquet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array as _, ArrayRef};
 use arrow_cast::cast;
 use arrow_schema::DataType;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::Path;
 
@@ -94,7 +94,7 @@ fn index(path: &Path, position: usize, value: i64) -> Result<u32, Error> {
 
 fn read_parquet(path: &Path) -> Result<CandidatePairs, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))?;
+    let builder = open_parquet(file).map_err(Error::parquet(path))?;
     let schema = builder.schema().clone();
     let found = COLUMNS.map(|names| names.into_iter().find_map(|name| schema.column_with_name(name)).map(|(at, _)| at));
     let [Some(i), Some(j), Some(cost)] = found else {
@@ -102,7 +102,7 @@ fn read_parquet(path: &Path) -> Result<CandidatePairs, Error> {
         return Err(wrong(path, format!("has the columns {}, expected i, j, cost", names.join(", "))));
     };
     let mut all = CandidatePairs::default();
-    for batch in builder.with_batch_size(BATCH_ROWS).build().map_err(Error::parquet(path))? {
+    for batch in ParquetBatches::new(builder.with_batch_size(BATCH_ROWS)).map_err(Error::parquet(path))? {
         let batch = batch.map_err(|error| Error::parquet(path)(error.into()))?;
         let column = |at: usize, kind: &DataType| -> Result<ArrayRef, Error> {
             let column = cast(batch.column(at), kind).map_err(|error| Error::parquet(path)(error.into()))?;

@@ -1,6 +1,7 @@
 //! The metadata columns that go with embeddings, one row each.
 
 use crate::error::Error;
+use crate::parquet_batches::{ParquetBatches, open_parquet};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
@@ -126,14 +127,14 @@ pub(crate) fn count_rows(path: &Path) -> Result<usize, Error> {
 
 fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))
+    open_parquet(file).map_err(Error::parquet(path))
 }
 
 /// Hands over the first `rows` rows of a file, in batches of the columns of `schema`.
 fn each_batch(path: &Path, schema: &SchemaRef, rows: usize, mut take: impl FnMut(RecordBatch)) -> Result<(), Error> {
     let wrong = |error: ArrowError| Error::parquet(path)(error.into());
     let builder = open(path)?.with_batch_size(rows.min(65_536)).with_limit(rows);
-    for batch in builder.build().map_err(Error::parquet(path))? {
+    for batch in ParquetBatches::new(builder).map_err(Error::parquet(path))? {
         let batch = batch.map_err(wrong)?;
         let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
             convert(column, field.data_type()).ok_or_else(|| Error::Rounding {

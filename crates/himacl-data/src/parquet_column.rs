@@ -2,6 +2,7 @@
 
 use super::rows::{ElementType, NotFinite};
 use crate::error::Error;
+use crate::parquet_batches::{ParquetBatches, open_parquet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -85,7 +86,8 @@ impl ParquetColumn {
         let wrong = Error::parquet(&self.path);
         let builder = builder(&self.path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
-        for batch in builder.with_projection(mask).with_batch_size(rows).build().map_err(&wrong)? {
+        let builder = builder.with_projection(mask).with_batch_size(rows);
+        for batch in ParquetBatches::new(builder).map_err(&wrong)? {
             let batch = batch.map_err(|error: ArrowError| wrong(error.into()))?;
             if !take(batch.column(0))? {
                 break;
@@ -126,7 +128,7 @@ impl ParquetColumn {
 
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
-    ParquetRecordBatchReaderBuilder::try_new(file).map_err(Error::parquet(path))
+    open_parquet(file).map_err(Error::parquet(path))
 }
 
 /// The type of the numbers of a list column.

@@ -11,8 +11,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
+use himacl_data::{ParquetBatches, open_parquet};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ParquetMetaDataReader;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub(super) struct ParquetReader {
     image: Option<String>,
     caption: Option<String>,
     key: Option<String>,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<ParquetBatches>,
     batch: Option<RecordBatch>,
     /// The next row of `batch`.
     row: usize,
@@ -44,7 +44,7 @@ impl ParquetReader {
         let wrong = |source| himacl_data::Error::Parquet { path: path.to_path_buf(), source };
         let file = budget::open(path).map_err(Error::io("read", path))?;
         let num_rows = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(wrong)?.file_metadata().num_rows();
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
+        let builder = open_parquet(file).map_err(wrong)?;
         let schema = builder.schema().clone();
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let columns = Columns::find(&options, &names, path)?;
@@ -101,7 +101,7 @@ impl ParquetReader {
     fn start_at(&mut self, row: u64) -> Result<(), Error> {
         let wrong = |source| himacl_data::Error::Parquet { path: self.path.clone(), source };
         let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
-        let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(wrong)?;
+        let builder = open_parquet(file).map_err(wrong)?;
         let (mut groups, mut before) = (Vec::new(), 0);
         for (index, group) in builder.metadata().row_groups().iter().enumerate() {
             let rows = group.num_rows() as u64;
@@ -114,7 +114,7 @@ impl ParquetReader {
         let wanted = [&self.image, &self.caption, &self.key].into_iter().flatten().map(String::as_str);
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
         let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH_ROWS);
-        self.reader = Some(builder.with_offset((row - before) as usize).build().map_err(wrong)?);
+        self.reader = Some(ParquetBatches::new(builder.with_offset((row - before) as usize)).map_err(wrong)?);
         (self.batch, self.row, self.read) = (None, 0, row);
         Ok(())
     }
