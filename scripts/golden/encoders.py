@@ -97,8 +97,11 @@ def save(name, model, family, dimension, expected, made=None, text="", image=Fal
     if pooling:
         lines.append(f'pooling = "{pooling}"')
     if image:
-        prepared = REAL if image is True else image
-        lines += ["[image]", f"resize = {SIDE}", f"crop = {SIDE}", 'interpolation = "bicubic"', 'background = "ignore"', f"mean = {prepared['mean']}", f"std = {prepared['std']}"]
+        prepared = image if isinstance(image, dict) and "mean" in image else REAL
+        sizes = [f"resize = {SIDE}", f"crop = {SIDE}"]
+        if isinstance(image, dict) and "patches" in image:
+            sizes = ["patches = { side = %d, most = %d }" % image["patches"]]
+        lines += ["[image]", *sizes, 'interpolation = "bicubic"', 'background = "ignore"', f"mean = {prepared['mean']}", f"std = {prepared['std']}"]
     if made is not None:
         lines += ["[text]", text]
     (folder / "spec.toml").write_text("\n".join(lines) + "\n")
@@ -419,6 +422,104 @@ def pictures():
     save_file(expected, folder / "expected.safetensors")
 
 
+def dinov2_registers():
+    """DINOv2 with registers, its places moved in another way, and the gated layers of its giant."""
+    small = {k: v for k, v in SMALL.items() if k != "intermediate_size"}
+    model = shaken(tr.Dinov2WithRegistersModel(tr.Dinov2WithRegistersConfig(image_size=56, patch_size=8, mlp_ratio=2, num_register_tokens=3, **small)))
+    save("dinov2-registers", model, "dinov2", 32, {"image": model(pixels()).last_hidden_state[:, 0]}, image=True, modality="image")
+    model = shaken(tr.Dinov2Model(tr.Dinov2Config(image_size=SIDE, patch_size=8, mlp_ratio=2, use_swiglu_ffn=True, **small)))
+    save("dinov2-gated", model, "dinov2", 32, {"image": model(pixels()).last_hidden_state[:, 0]}, image=True, modality="image")
+
+
+def dinov3():
+    """DINOv3: rotary positions, registers, no bias of keys; the gated layers of the larger ones; ConvNeXt."""
+    for name, gated in [("dinov3", False), ("dinov3-gated", True)]:
+        config = tr.DINOv3ViTConfig(image_size=64, patch_size=8, num_register_tokens=4, use_gated_mlp=gated, hidden_act="silu" if gated else "gelu", **SMALL)
+        model = shaken(tr.DINOv3ViTModel(config))
+        save(name, model, "dinov3", 32, {"image": model(pixels()).pooler_output}, image=True, modality="image")
+        processor(name, image_processor_type="DINOv3ViTImageProcessorFast", resample=2, size={"height": SIDE, "width": SIDE}, do_rescale=True, rescale_factor=1 / 255)
+    tower = dict(patch_size=8, dynamic_img_size=True, embed_dim=64, depth=1, num_heads=1, mlp_ratio=1, qkv_bias=False, init_values=1e-5, rope_type="dinov3", rope_temperature=100, rope_rotate_half=True, use_rot_pos_emb=True, use_abs_pos_emb=False, num_reg_tokens=4, use_fc_norm=False, norm_layer=partial(timm.layers.LayerNorm, eps=1e-5), num_classes=0, img_size=SIDE)
+    for name, gated, size in [("dinov3-timm", False, "small"), ("dinov3-timm-gated", True, "small_plus")]:
+        model = shaken(timm.models.eva.Eva(swiglu_mlp=gated, swiglu_align_to=8 if gated else 0, **tower))
+        features = model.forward_features(pixels())
+        kept = {"image": model.forward_head(features)} if gated else {"image": features[:, 0]}
+        save(name, model, "dinov3", 64, kept, image=True, modality="image", pooling=None if gated else "cls")
+        described = {
+            "architecture": f"vit_{size}_patch16_dinov3",
+            "global_pool": "avg",
+            "pretrained_cfg": {"input_size": [3, SIDE, SIDE], "crop_pct": 1.0, "crop_mode": "center", "interpolation": "bicubic", **REAL},
+        }
+        (OUT / name / "config.json").write_text(json.dumps(described, indent=2) + "\n")
+    config = tr.DINOv3ConvNextConfig(hidden_sizes=[8, 16, 24, 32], depths=[1, 2, 1, 1])
+    model = shaken(tr.DINOv3ConvNextModel(config))
+    save("dinov3-convnext", model, "dinov3", 32, {"image": model(pixels()).pooler_output}, image=True, modality="image")
+
+
+def siglip2_naflex():
+    """SigLIP2 with pictures of their own proportions: what its processor makes of sizes, and embeddings of such grids."""
+    name = "siglip2-naflex"
+    vision = dict(num_patches=36, patch_size=8, **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=24, pad_token_id=0, eos_token_id=1, bos_token_id=3, **SMALL)
+    model = shaken(tr.Siglip2Model(tr.Siglip2Config(text_config=text, vision_config=vision)))
+    made = tokenizer((None, "<s>"), lowercase=False)
+    ids, _ = tokens(made, 24, pad=0, fill=True, texts=[text.lower() for text in TEXTS])
+    patches = tr.models.siglip2.image_processing_siglip2.convert_image_to_patches
+
+    def embed(images):
+        """Each as large as it is: patches, padded to as many as the largest has."""
+        rows = [patches(image, 8) for image in images]
+        most = max(map(len, rows))
+        padded = torch.stack([torch.nn.functional.pad(row, (0, 0, 0, most - len(row))) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (most - len(row)) for row in rows])
+        shapes = torch.tensor([[image.shape[1] // 8, image.shape[2] // 8] for image in images])
+        return model.vision_model(padded, mask, shapes).pooler_output
+
+    everywhere = pixels()
+    parts = [everywhere[0, :, :16, :], everywhere[1, :, :, :24], everywhere[2], everywhere[1, :, 8:16, :8]]
+    expected = {"text": model.text_model(ids).pooler_output, "image": embed(list(everywhere)), "parts": embed(parts)}
+    size = tr.models.siglip2.image_processing_siglip2.get_image_size_for_max_num_patches
+    shapes = [(480, 640), (64, 64), (1, 1), (1000, 30), (31, 333), (7, 5), (3000, 2000), (4000, 100), (1, 5000), (768, 1024)]
+    for patch, most in [(8, 16), (16, 256), (14, 729)]:
+        made_sizes = [(*shape, *size(*shape, patch, most)) for shape in shapes]
+        expected[f"sizes.{patch}.{most}"] = torch.tensor(made_sizes, dtype=torch.float32)
+    save(name, model, "siglip", 32, expected, made, "fill = 0\nlowercase = true", image={"patches": (8, 16)}, modality="both")
+    processor(name, image_processor_type="Siglip2ImageProcessorFast", resample=2, patch_size=8, max_num_patches=16, do_rescale=True, rescale_factor=1 / 255)
+    described = {"do_lower_case": True, "pad_token": "[PAD]"}
+    (OUT / name / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n")
+
+
+def timm_towers():
+    """Perception Encoder and EVA-CLIP by open_clip's names: rotary positions of neighbours, pooling by attention, gated
+    layers with normalisations inside; text towers as CLIP's."""
+    eva = timm.models.eva
+    norm = partial(timm.layers.LayerNorm, eps=1e-5)
+    core = dict(img_size=SIDE, patch_size=4, embed_dim=64, depth=1, num_heads=1, mlp_ratio=0.5, num_classes=24, global_pool="map", attn_type="rope", use_pre_transformer_norm=True, use_rot_pos_emb=True, rope_grid_indexing="xy", attn_pool_num_heads=8, attn_pool_mlp_ratio=0.5, norm_layer=norm)
+    base = eva.Eva(ref_feat_shape=(14, 14), rope_grid_offset=1.0, **core)
+    gigantic = eva.Eva(ref_feat_shape=(32, 32), class_token=False, **core | dict(num_heads=16))
+    clip = eva.Eva(img_size=SIDE, patch_size=8, embed_dim=64, depth=1, num_heads=1, mlp_ratio=1, num_classes=24, global_pool="token", qkv_fused=False, swiglu_mlp=True, scale_mlp=True, scale_attn_inner=True, use_rot_pos_emb=True, ref_feat_shape=(16, 16))
+    for name, trunk, model_name, pool, length in [
+        ("perception-encoder", base, "vit_pe_core_base_patch16_224", "map", 12),
+        ("perception-encoder-gigantic", gigantic, "vit_pe_core_gigantic_patch14_448", "map", 12),
+        ("eva-clip", clip, "eva02_base_patch16_clip_224", "token", 20),
+    ]:
+        text = dict(context_length=length, vocab_size=V + 1, width=32, heads=4, layers=1)
+        model = torch.nn.Module()
+        model.visual, model.text = torch.nn.Module(), oc.transformer.TextTransformer(output_dim=24, **text)
+        model.visual.trunk = trunk
+        shaken(model)
+        made = ended()
+        ids, _ = tokens(made, length, pad=0, fill=True)
+        expected = {"text": model.text(ids), "image": model.visual.trunk(pixels())}
+        vision = dict(timm_model_name=model_name, timm_model_pretrained=False, timm_pool=pool, timm_proj=None, image_size=SIDE)
+        save(name, model, "clip", 24, expected, made, image=True, modality="both")
+        described = {
+            "model_cfg": {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text, "custom_text": True},
+            "preprocess_cfg": {**REAL, "interpolation": "bicubic", "resize_mode": "shortest"},
+        }
+        (OUT / name / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n")
+        (OUT / name / "model.safetensors").rename(OUT / name / "open_clip_model.safetensors")
+
+
 if __name__ == "__main__":
     assert int(PIL.__version__.split(".")[0]) < 13, "Pillow 13 has another order of passes: scripts/golden/encoders.sh"
     print("torch", torch.__version__, "transformers", tr.__version__, "timm", timm.__version__)
@@ -430,7 +531,7 @@ if __name__ == "__main__":
         if not only or make.__name__ in only:
             make()
     # Each with a seed of its own, so that others may join without changing them.
-    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip]:
+    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip, dinov2_registers, dinov3, siglip2_naflex, timm_towers]:
         if not only or make.__name__ in only:
             torch.manual_seed(zlib.crc32(make.__name__.encode()))
             make()

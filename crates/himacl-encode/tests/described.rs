@@ -264,6 +264,8 @@ fn weights_that_nothing_reads_are_named() {
         ("resnet-bottleneck", Family::Resnet, "layer1.0.se.fc1.weight"),
         ("dinov2", Family::Dinov2, "encoder.layer.0.mlp.gate.weight"),
         ("clip", Family::Clip, "text_model.encoder.layers.1.adapter.down.weight"),
+        ("dinov3", Family::Dinov3, "layer.0.attention.q_norm.weight"),
+        ("dinov3-timm", Family::Dinov3, "blocks.0.attn.q_bias"),
     ] {
         let folder = Folder::new(golden);
         let path = folder.path("model.safetensors");
@@ -277,5 +279,106 @@ fn weights_that_nothing_reads_are_named() {
         candle_core::safetensors::save(&tensors, &path).unwrap();
         let error = folder.load_as(family).err().unwrap_or_else(|| panic!("{name}")).to_string();
         assert!(error.contains(&format!("`{name}` is part of a block")), "{error}");
+    }
+}
+
+/// What configurations of picture towers say, and what the preparation of pictures says of their shape.
+#[test]
+fn towers_that_are_not_known_are_refused_by_name() {
+    let vision = |key: &str, value: Value| {
+        let text = fs::read_to_string(Folder::new("siglip2-naflex").path("config.json")).unwrap();
+        let mut vision = serde_json::from_str::<Value>(&text).unwrap()["vision_config"].clone();
+        vision[key] = value;
+        vision
+    };
+    let tower = |name: &str, pool: &str| {
+        let text = fs::read_to_string(Folder::new("eva-clip").path("open_clip_config.json")).unwrap();
+        let mut model = serde_json::from_str::<Value>(&text).unwrap()["model_cfg"].clone();
+        model["vision_cfg"]["timm_model_name"] = json!(name);
+        model["vision_cfg"]["timm_pool"] = json!(pool);
+        model
+    };
+    let enormous = tower("eva02_enormous_patch14_clip_224", "token");
+    for (golden, family, file, key, value, expected) in [
+        ("dinov2", Family::Dinov2, "config.json", "model_type", json!("ijepa"), "`model_type` is `ijepa`"),
+        ("dinov3", Family::Dinov3, "config.json", "model_type", json!("dinov2"), "`model_type` is `dinov2`"),
+        ("dinov3", Family::Dinov3, "config.json", "hidden_act", json!("mish"), "`hidden_act` `mish`"),
+        ("dinov3-convnext", Family::Dinov3, "config.json", "hidden_act", json!("relu"), "`hidden_act` is `relu`"),
+        ("dinov3-convnext", Family::Dinov3, "config.json", "layer_norm_eps", json!(1e-5), "`layer_norm_eps`"),
+        (
+            "dinov3-timm",
+            Family::Dinov3,
+            "config.json",
+            "architecture",
+            json!("vit_7b_patch16_dinov3"),
+            "vit_7b_patch16",
+        ),
+        ("dinov3-timm-gated", Family::Dinov3, "config.json", "global_pool", json!("max"), "`global_pool` is `max`"),
+        (
+            "siglip2-naflex",
+            Family::Siglip,
+            "config.json",
+            "vision_config",
+            vision("vision_use_head", json!(false)),
+            "`vision_use_head` is false",
+        ),
+        (
+            "siglip2-naflex",
+            Family::Siglip,
+            "config.json",
+            "vision_config",
+            vision("patch_size", json!(16)),
+            "`patch_size` is 16, expected one of 192 values",
+        ),
+        (
+            "siglip2-naflex",
+            Family::Siglip,
+            "config.json",
+            "vision_config",
+            vision("model_type", json!("siglip_vision_model")),
+            "takes pictures of one size",
+        ),
+        ("eva-clip", Family::Clip, "open_clip_config.json", "model_cfg", enormous, "`eva02_enormous_patch14_clip_224`"),
+        (
+            "eva-clip",
+            Family::Clip,
+            "open_clip_config.json",
+            "model_cfg",
+            tower("eva02_base_patch16_clip_224", "avg"),
+            "`timm_pool` `avg`",
+        ),
+        (
+            "clip",
+            Family::Clip,
+            "config.json",
+            "auto_map",
+            json!({ "AutoModel": "modeling.JinaCLIPModel" }),
+            "`auto_map`",
+        ),
+    ] {
+        let folder = Folder::new(golden);
+        folder.set(file, key, &value);
+        let error = folder.load_as(family).err().unwrap_or_else(|| panic!("{golden}: {key} = {value}")).to_string();
+        assert!(error.contains(expected) && error.contains(file), "{golden} {key}: {error}");
+    }
+    let patches = |side: u32| format!("patches = {{ side = {side}, most = 16 }}");
+    for (golden, family, from, to, expected) in [
+        ("dinov3", Family::Dinov3, "resize = 32\ncrop = 32".to_owned(), patches(8), "which its family does not take"),
+        ("siglip", Family::Siglip, "resize = 32\ncrop = 32".to_owned(), patches(8), "takes pictures of one size"),
+        ("siglip2-naflex", Family::Siglip, patches(8), patches(16), "patches are 16 wide, expected 8"),
+        (
+            "dinov3",
+            Family::Dinov3,
+            "crop = 32".to_owned(),
+            "crop = 20".to_owned(),
+            "20 do not divide into patches of 8",
+        ),
+    ] {
+        let folder = Folder::new(golden);
+        let spec = fs::read_to_string(folder.path("spec.toml")).unwrap();
+        assert!(spec.contains(&from), "{golden}");
+        fs::write(folder.path("spec.toml"), spec.replace(&from, &to)).unwrap();
+        let error = folder.load_as(family).err().unwrap_or_else(|| panic!("{golden}: {to}")).to_string();
+        assert!(error.contains(expected), "{golden}: {error}");
     }
 }

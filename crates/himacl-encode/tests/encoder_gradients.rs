@@ -42,7 +42,8 @@ impl Case {
         let (plain, variables) = Encoder::load_trainable(&spec, &folder, &Device::Cpu).unwrap();
         let all = candle_core::safetensors::load(golden().join("pictures.safetensors"), &Device::Cpu).unwrap();
         let pictures = &all["pictures"];
-        let picture = |row| Pixels(pictures.get(row).unwrap().flatten_all().unwrap().to_vec1().unwrap());
+        let values = |row| pictures.get(row).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        let picture = |row| Pixels { width: 32, values: values(row) };
         let texts: Vec<String> =
             serde_json::from_str(&fs::read_to_string(golden().join("texts.json")).unwrap()).unwrap();
         Self {
@@ -63,7 +64,7 @@ impl Case {
             .filter(|name| !name.starts_with("mobileclip-"))
             .collect();
         names.sort();
-        assert!(names.len() >= 23, "the golden folders are there");
+        assert!(names.len() >= 32, "the golden folders are there");
         names.iter().map(|name| Self::open(name)).collect()
     }
 

@@ -129,8 +129,9 @@ fn texts(args: &EncodersArgs, path: &PathBuf, encoder: &dyn TextEncoder) -> anyh
 /// Pictures of a formula, which other programs can follow.
 fn pictures(args: &EncodersArgs, encoder: &dyn ImageEncoder) -> anyhow::Result<Batches> {
     // The size that the encoder reads shows in what it makes of any picture.
-    let values = encoder.preprocess(&image::DynamicImage::new_rgb8(64, 64))?.0.len();
-    let picture = |i: usize| Pixels((0..values).map(|j| ((i * 31 + j * 17) % 251) as u8).collect());
+    let Pixels { width, values } = encoder.preprocess(&image::DynamicImage::new_rgb8(64, 64))?;
+    let value = |i: usize, j: usize| ((i * 31 + j * 17) % 251) as u8;
+    let picture = |i: usize| Pixels { width, values: (0..values.len()).map(|j| value(i, j)).collect() };
     let rows: Vec<Pixels> = (0..args.batch_size * args.batches).map(picture).collect();
     Ok(Batches::Images(rows.chunks(args.batch_size).map(<[Pixels]>::to_vec).collect()))
 }

@@ -18,7 +18,9 @@ pub use crate::error::EncoderError;
 pub use save::save_encoder;
 pub use weights::files as weight_files;
 
-use self::image::{ConvNext, Images, InvertedResidual, ResNet, Variant, VisionKind, VisionTransformer, image_spec};
+use self::image::{
+    ConvNext, Images, InvertedResidual, ResNet, Trunk, Variant, VisionKind, VisionTransformer, image_spec,
+};
 use ::image::DynamicImage;
 use candle_core::{DType, Device, Tensor, Var};
 use clap::ValueEnum as _;
@@ -33,6 +35,12 @@ use weights::Weights;
 fn check(family: Family, config: &Config) -> Result<(), EncoderError> {
     if config.get("quantization_config").is_some() {
         return Err(config.wrong("the weights are quantized (`quantization_config`), expected f32, f16 or bf16"));
+    }
+    // Texts have a check of their own.
+    if family.modality() != registry::EncoderModality::Text && config.at("auto_map").get("AutoModel").is_some() {
+        let kind = config.text("model_type", "a model of its own");
+        let reason = format!("`auto_map` says that code of the repository computes `{kind}`, which is not supported");
+        return Err(config.wrong(reason));
     }
     let name = config.text("architecture", "");
     let numbered =
@@ -50,9 +58,21 @@ fn check(family: Family, config: &Config) -> Result<(), EncoderError> {
     Err(config.wrong(format!("`architecture` is `{name}`, which is computed otherwise than this family")))
 }
 
-/// A picture, ready for a model: `(side, side, 3)`, row-major, red, green, blue.
+/// A picture, ready for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pixels(pub Vec<u8>);
+pub struct Pixels {
+    /// Places along a line.
+    pub width: usize,
+    /// `(height, width, 3)`, row-major, red, green, blue.
+    pub values: Vec<u8>,
+}
+
+impl Pixels {
+    /// Height and width.
+    pub fn size(&self) -> (usize, usize) {
+        (self.values.len() / (3 * self.width.max(1)), self.width)
+    }
+}
 
 /// A text, ready for a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,10 +176,6 @@ impl Encoder {
         device: &Device,
     ) -> Result<(Self, BTreeMap<String, Var>), EncoderError> {
         let weights = Weights::open(folder, device, DType::F32, true)?;
-        // Branches are merged when they are read: a merged filter would not follow its variables.
-        if weights.at("visual.trunk").has_any() {
-            return Err(EncoderError::NotTrainable { name: spec.name.clone() });
-        }
         Ok((Self::read(spec, folder, &weights)?, weights.variables()))
     }
 
@@ -194,12 +210,22 @@ impl Encoder {
             _ => image_spec(spec, folder)?,
         };
         let transformer = |name: &str, kind: VisionKind| {
-            let side = image.crop as usize;
-            VisionTransformer::load(&weights.at_if_there(name), &config()?, kind, side, spec.pooling, None)
+            VisionTransformer::load(&weights.at_if_there(name), &config()?, kind, &image, spec.pooling, None)
         };
         let images = match spec.family {
             Family::Vit => Images::new(&image, transformer("vit", VisionKind::Vit)?, weights)?,
-            Family::Dinov2 => Images::new(&image, transformer("dinov2", VisionKind::Dino)?, weights)?,
+            Family::Dinov2 => {
+                let name = if weights.at("dinov2").has_any() { "dinov2" } else { "dinov2_with_registers" };
+                Images::new(&image, transformer(name, VisionKind::Dino)?, weights)?
+            }
+            Family::Dinov3 if config()?.text("model_type", "") == "dinov3_convnext" => {
+                Images::new(&image, ConvNext::dino(weights, &config()?)?, weights)?
+            }
+            Family::Dinov3 if weights.has("patch_embed.proj.weight") => {
+                let trunk = Trunk::dino(&config()?, spec.pooling)?;
+                Images::new(&image, VisionTransformer::timm(weights, &trunk, image.crop as usize)?, weights)?
+            }
+            Family::Dinov3 => Images::new(&image, transformer("dinov3_vit", VisionKind::Dino3)?, weights)?,
             Family::Resnet => Images::new(&image, ResNet::load(weights)?, weights)?,
             Family::Convnext => Images::new(&image, ConvNext::load(weights)?, weights)?,
             Family::EfficientnetLite => {

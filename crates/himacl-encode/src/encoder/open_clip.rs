@@ -2,9 +2,9 @@
 
 use super::Encoder;
 use super::config::Config;
-use super::image::{FastVit, Images, VisionTransformer};
+use super::image::{FastVit, Images, Trunk, VisionTransformer};
 use super::nn::{Activation, BlockShape, Linear, Mask, Order};
-use super::registry::{EncoderSpec, ImageSpec, Pooling};
+use super::registry::{EncoderSpec, Family, ImageSpec, Pooling};
 use super::text::families::open_clip as text_transformer;
 use super::text::tower as text;
 use super::weights::Weights;
@@ -54,6 +54,13 @@ pub(super) fn load(
     };
     let visual = weights.at("visual");
     let pictures = if visual.at("trunk").has_any() {
+        let name = vision.text("timm_model_name", "");
+        // Branches are merged when they are read: a merged filter would not follow its variables.
+        let is_mobile =
+            name.starts_with("fastvit_") || name.starts_with("vit_base_mci_") || spec.family == Family::MobileClip;
+        if is_mobile && weights.is_trainable() {
+            return Err(EncoderError::NotTrainable { name: spec.name.clone() });
+        }
         timm_tower(&vision, &visual.at("trunk"), image)?
     } else {
         check(&vision, &VISION_KEYS)?;
@@ -89,21 +96,21 @@ pub(super) fn load(
     Ok(Encoder { image: Some(Box::new(pictures)), text: Some(Box::new(text)) })
 }
 
-/// A picture tower of `MobileCLIP`.
+/// A picture tower of timm's.
 fn timm_tower(config: &Config, weights: &Weights, image: &ImageSpec) -> Result<Images, EncoderError> {
     check(config, &TIMM_KEYS)?;
     let (name, pool) = (config.text("timm_model_name", ""), config.text("timm_pool", ""));
+    if let Some(trunk) = Trunk::named(name).filter(|trunk| trunk.pool() == pool) {
+        return Images::new(image, VisionTransformer::timm(weights, &trunk, image.crop as usize)?, weights);
+    }
     match (name, pool) {
         ("fastvit_mci0" | "fastvit_mci1" | "fastvit_mci2" | "fastvit_mci3" | "fastvit_mci4", "avg") => {
             Images::new(image, FastVit::load(weights)?, weights)
         }
-        ("vit_base_mci_224" | "vit_large_patch14_clip_224", "token") => {
-            let epsilon = if name == "vit_base_mci_224" { 1e-6 } else { 1e-5 };
-            Images::new(image, VisionTransformer::timm(weights, epsilon, image.crop as usize)?, weights)
-        }
         _ => Err(config.wrong(format!(
-            "`timm_model_name` is `{name}` with `timm_pool` `{pool}`, expected one of MobileCLIP's: fastvit_mci0 to \
-             fastvit_mci4 with avg, vit_base_mci_224 or vit_large_patch14_clip_224 with token"
+            "`timm_model_name` is `{name}` with `timm_pool` `{pool}`, expected fastvit_mci0 to fastvit_mci4 with avg, \
+             vit_base_mci_224, vit_large_patch14_clip_224 or an eva02 of CLIP in base or large with token, vit_pe_core \
+             with map"
         ))),
     }
 }

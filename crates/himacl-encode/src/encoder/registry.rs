@@ -32,10 +32,32 @@ const FILES: &[(&str, &str)] = &files![
     "clip-vit-l-14-laion2b",
     "convnext-tiny",
     "dinov2-base",
+    "dinov2-giant",
     "dinov2-large",
     "dinov2-small",
+    "dinov2-with-registers-base",
+    "dinov2-with-registers-giant",
+    "dinov2-with-registers-large",
+    "dinov2-with-registers-small",
+    "dinov3-convnext-base",
+    "dinov3-convnext-large",
+    "dinov3-convnext-small",
+    "dinov3-convnext-tiny",
+    "dinov3-vitb16",
+    "dinov3-vitb16-timm",
+    "dinov3-vith16plus",
+    "dinov3-vith16plus-timm",
+    "dinov3-vitl16",
+    "dinov3-vitl16-timm",
+    "dinov3-vits16",
+    "dinov3-vits16-timm",
+    "dinov3-vits16plus",
+    "dinov3-vits16plus-timm",
     "e5-base-v2",
     "efficientnet-lite0",
+    "eva02-clip-b-16",
+    "eva02-clip-l-14",
+    "eva02-clip-l-14-336",
     "gte-base",
     "gte-modernbert-base",
     "mobileclip-b",
@@ -44,6 +66,11 @@ const FILES: &[(&str, &str)] = &files![
     "mobileclip-s2",
     "mobilenet-v2",
     "multilingual-e5-base",
+    "perception-encoder-b-16",
+    "perception-encoder-big-g-14-448",
+    "perception-encoder-l-14-336",
+    "perception-encoder-s-16-384",
+    "perception-encoder-t-16-384",
     "qwen3-embedding-0.6b",
     "resnet-101",
     "resnet-152",
@@ -52,6 +79,15 @@ const FILES: &[(&str, &str)] = &files![
     "resnet-50",
     "siglip-base-patch16-224",
     "siglip2-base-patch16-224",
+    "siglip2-base-patch16-256",
+    "siglip2-base-patch16-384",
+    "siglip2-base-patch16-512",
+    "siglip2-base-patch16-naflex",
+    "siglip2-large-patch16-256",
+    "siglip2-so400m-patch14-224",
+    "siglip2-so400m-patch14-384",
+    "siglip2-so400m-patch16-512",
+    "siglip2-so400m-patch16-naflex",
     "vit-base-patch16-224",
 ];
 
@@ -60,18 +96,20 @@ const FILES: &[(&str, &str)] = &files![
 #[serde(rename_all = "kebab-case")]
 #[expect(clippy::doc_markdown, reason = "the help of the command shows these lines as they are")]
 pub enum Family {
-    /// CLIP of OpenAI and LAION, by the names of transformers.
+    /// CLIP of OpenAI and LAION, DFN, EVA-CLIP, Perception Encoder, by the names of transformers or open_clip.
     Clip,
     /// MobileCLIP, by the names of open_clip.
     MobileClip,
     /// Chinese-CLIP.
     ChineseClip,
-    /// SigLIP, and SigLIP2 with pictures of one size.
+    /// SigLIP, and SigLIP2 with pictures of one size or of their own proportions.
     Siglip,
     /// Vision transformer.
     Vit,
-    /// DINOv2.
+    /// DINOv2, with registers or without.
     Dinov2,
+    /// DINOv3: transformers by the names of transformers or timm, ConvNeXts by those of transformers.
+    Dinov3,
     /// ResNet 18 to 152, by the names of timm or transformers.
     Resnet,
     /// ConvNeXt, by the names of timm or transformers.
@@ -99,9 +137,13 @@ impl Family {
     pub fn modality(self) -> EncoderModality {
         match self {
             Self::Clip | Self::MobileClip | Self::ChineseClip | Self::Siglip => EncoderModality::Both,
-            Self::Vit | Self::Dinov2 | Self::Resnet | Self::Convnext | Self::EfficientnetLite | Self::MobilenetV2 => {
-                EncoderModality::Image
-            }
+            Self::Vit
+            | Self::Dinov2
+            | Self::Dinov3
+            | Self::Resnet
+            | Self::Convnext
+            | Self::EfficientnetLite
+            | Self::MobilenetV2 => EncoderModality::Image,
             Self::Bert
             | Self::Mpnet
             | Self::XlmRoberta
@@ -180,9 +222,14 @@ pub struct EncoderSpec {
 #[serde(deny_unknown_fields)]
 pub struct ImageSpec {
     /// The shorter side after resizing.
+    #[serde(default)]
     pub resize: u32,
     /// The side of the square cut from the centre.
+    #[serde(default)]
     pub crop: u32,
+    /// In the place of both: pictures keep their proportions.
+    #[serde(default)]
+    pub patches: Option<PatchLimit>,
     /// Which side becomes `resize`.
     #[serde(default)]
     pub fit: Fit,
@@ -194,6 +241,16 @@ pub struct ImageSpec {
     pub mean: [f32; 3],
     /// Divides each channel then.
     pub std: [f32; 3],
+}
+
+/// The largest picture that is wanted, in patches. Each side becomes a whole number of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PatchLimit {
+    /// The side of a patch.
+    pub side: u32,
+    /// So many at most.
+    pub most: u32,
 }
 
 /// How pictures are resized.

@@ -38,7 +38,7 @@ pub(super) fn chinese_clip(spec: &EncoderSpec, folder: &Path, weights: &Weights)
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 
-/// `SigLIP`, and `SigLIP2` with pictures of one size.
+/// `SigLIP` and `SigLIP2`.
 pub(super) fn siglip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Encoder, EncoderError> {
     let config = Config::read(&folder.join("config.json"))?;
     let transformer = siglip_text(&weights.at("text_model"), &config.at("text_config"))?;
@@ -70,10 +70,9 @@ fn pad_token(config: &Config, splitter: &Splitter) -> Result<u32, EncoderError> 
 }
 
 fn vision(image: &ImageSpec, config: &Config, weights: &Weights, kind: VisionKind) -> Result<Images, EncoderError> {
-    let side = image.crop as usize;
     let projection = weights.at("visual_projection");
     let projection = projection.has("weight").then(|| Linear::load(&projection)).transpose()?;
     let (weights, config) = (weights.at("vision_model"), config.at("vision_config"));
-    let model = VisionTransformer::load(&weights, &config, kind, side, None, projection)?;
+    let model = VisionTransformer::load(&weights, &config, kind, image, None, projection)?;
     Images::new(image, model, &weights)
 }

@@ -107,6 +107,10 @@ impl Weights {
         self.source.names.iter().map(String::as_str).find(is_forgotten)
     }
 
+    pub(super) fn is_trainable(&self) -> bool {
+        self.source.variables.is_some()
+    }
+
     pub(super) fn maybe(&self, name: &str) -> Result<Option<Tensor>, EncoderError> {
         self.has(name).then(|| self.get(name)).transpose()
     }

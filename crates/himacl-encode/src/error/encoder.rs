@@ -67,6 +67,22 @@ pub enum EncoderError {
         /// The side of the square.
         crop: u32,
     },
+    /// Pictures of their own proportions for a model that takes squares.
+    #[error("encoder `{name}`: pictures are prepared in their own proportions, which its family does not take")]
+    OneSize {
+        /// The encoder.
+        name: String,
+    },
+    /// Pictures of their own proportions in numbers of patches that cannot be.
+    #[error(
+        "`image.patches` has side {side} and most {most}, expected 1 to 256 and 1 to 16384, without `resize` and `crop`"
+    )]
+    Patches {
+        /// The side of a patch.
+        side: u32,
+        /// The largest number of them.
+        most: u32,
+    },
     /// Pixels that another encoder prepared.
     #[error(
         "the picture has {got} values, expected {expected}\nhint: prepare pictures with the encoder that reads them"

@@ -1,6 +1,7 @@
-//! `ConvNeXt`, by the names of timm and of transformers.
+//! `ConvNeXt`, by the names of timm and of transformers, that of `DINOv3` included.
 
 use super::{Network, PLACES};
+use crate::encoder::config::Config;
 use crate::encoder::nn::{Activation, Convolution, Depthwise, Filter, Linear, Mlp, Norm, Padding};
 use crate::encoder::weights::Weights;
 use crate::error::EncoderError;
@@ -25,10 +26,70 @@ pub(in crate::encoder) struct ConvNext {
     dimension: usize,
 }
 
+/// What tensors are called.
+struct Names {
+    stem: &'static str,
+    stem_norm: &'static str,
+    stages: &'static str,
+    shrink: &'static str,
+    blocks: &'static str,
+    /// Of a block: convolution, normalisation, two layers, factors.
+    block: [&'static str; 5],
+    norm: &'static str,
+}
+
+const TIMM: Names = Names {
+    stem: "stem.0",
+    stem_norm: "stem.1",
+    stages: "stages",
+    shrink: "downsample",
+    blocks: "blocks",
+    block: ["conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma"],
+    norm: "head.norm",
+};
+
+const TRANSFORMERS: Names = Names {
+    stem: "embeddings.patch_embeddings",
+    stem_norm: "embeddings.layernorm",
+    stages: "encoder.stages",
+    shrink: "downsampling_layer",
+    blocks: "layers",
+    block: ["dwconv", "layernorm", "pwconv1", "pwconv2", "layer_scale_parameter"],
+    norm: "layernorm",
+};
+
+/// `DINOv3`, which has the stem in its first stage.
+const DINO: Names = Names {
+    stem: "stages.0.downsample_layers.0",
+    stem_norm: "stages.0.downsample_layers.1",
+    stages: "stages",
+    shrink: "downsample_layers",
+    blocks: "layers",
+    block: ["depthwise_conv", "layer_norm", "pointwise_conv1", "pointwise_conv2", "gamma"],
+    norm: "layer_norm",
+};
+
 impl ConvNext {
     pub(in crate::encoder) fn load(weights: &Weights) -> std::result::Result<Self, EncoderError> {
         let weights = weights.at_if_there("convnext");
-        let is_timm = weights.has("stem.0.weight");
+        let names = if weights.has("stem.0.weight") { &TIMM } else { &TRANSFORMERS };
+        Self::named(&weights, &weights, names)
+    }
+
+    /// `DINOv3` by the names of transformers, which may put everything but the last normalisation below `model`.
+    pub(in crate::encoder) fn dino(weights: &Weights, config: &Config) -> std::result::Result<Self, EncoderError> {
+        let epsilon = config.number_or("layer_norm_eps", EPSILON);
+        if (epsilon / EPSILON - 1.0).abs() > 1e-6 {
+            return Err(config.wrong(format!("`layer_norm_eps` is {epsilon}, expected {EPSILON}")));
+        }
+        let activation = config.text("hidden_act", "gelu");
+        if activation != "gelu" {
+            return Err(config.wrong(format!("`hidden_act` is `{activation}`, expected gelu")));
+        }
+        Self::named(&weights.at_if_there("model"), weights, &DINO)
+    }
+
+    fn named(weights: &Weights, outer: &Weights, names: &Names) -> std::result::Result<Self, EncoderError> {
         let layer_norm = |weights: &Weights| Norm::layer(weights, EPSILON);
         let patches = |weights: &Weights| {
             let weight = weights.get("weight")?;
@@ -36,23 +97,17 @@ impl ConvNext {
             let filter = Filter::new(weight, weights.maybe("bias")?);
             Ok::<_, EncoderError>(Convolution::new(filter, side, Padding::Even(0), Activation::Identity)?)
         };
-        let (stem, stem_norm) =
-            if is_timm { ("stem.0", "stem.1") } else { ("embeddings.patch_embeddings", "embeddings.layernorm") };
         let mut blocks = Vec::new();
         for stage in 0..4 {
-            let at = weights.at(format!("{}stages.{stage}", if is_timm { "" } else { "encoder." }));
-            let shrink = at.at(if is_timm { "downsample" } else { "downsampling_layer" });
-            let mut shrink = shrink
-                .has("0.weight")
+            let at = weights.at(names.stages).at(stage);
+            let shrink = at.at(names.shrink);
+            let is_there = shrink.has("0.weight") && !names.stem.starts_with(&format!("{}.{stage}.", names.stages));
+            let mut shrink = is_there
                 .then(|| Ok::<_, EncoderError>((layer_norm(&shrink.at(0))?, patches(&shrink.at(1))?)))
                 .transpose()?;
-            let [mix, norm, up, down, scale] = if is_timm {
-                ["conv_dw", "norm", "mlp.fc1", "mlp.fc2", "gamma"]
-            } else {
-                ["dwconv", "layernorm", "pwconv1", "pwconv2", "layer_scale_parameter"]
-            };
+            let [mix, norm, up, down, scale] = names.block;
             for place in 0.. {
-                let block = at.at(format!("{}.{place}", if is_timm { "blocks" } else { "layers" }));
+                let block = at.at(names.blocks).at(place);
                 let mix = block.at(mix);
                 if !mix.has("weight") {
                     break;
@@ -72,11 +127,11 @@ impl ConvNext {
                 });
             }
         }
-        let norm = layer_norm(&weights.at(if is_timm { "head.norm" } else { "layernorm" }))?;
         let last = blocks.iter().rev().find_map(|block: &Block| block.shrink.as_ref());
-        let stem = patches(&weights.at(stem))?;
+        let stem = patches(&weights.at(names.stem))?;
         let dimension = last.map_or_else(|| stem.outputs(), |(_, convolution)| convolution.outputs())?;
-        Ok(Self { stem, stem_norm: layer_norm(&weights.at(stem_norm))?, blocks, norm, dimension })
+        let stem_norm = layer_norm(&weights.at(names.stem_norm))?;
+        Ok(Self { stem, stem_norm, blocks, norm: layer_norm(&outer.at(names.norm))?, dimension })
     }
 }
 
@@ -85,7 +140,7 @@ impl Network for ConvNext {
         self.dimension
     }
 
-    fn places(&self) -> usize {
+    fn places(&self, _size: (usize, usize)) -> usize {
         PLACES
     }
 

@@ -149,6 +149,7 @@ fn attention(block: &Weights) -> std::result::Result<Mixer, EncoderError> {
         mask: Mask::Full,
         norms: None,
         rope: None,
+        inner_norm: None,
     };
     Ok(Mixer::Attention { norm, attention: Box::new(attention) })
 }
@@ -158,7 +159,7 @@ impl Network for FastVit {
         self.dimension
     }
 
-    fn places(&self) -> usize {
+    fn places(&self, _size: (usize, usize)) -> usize {
         PLACES
     }
 

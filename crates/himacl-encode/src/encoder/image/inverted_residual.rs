@@ -96,7 +96,7 @@ impl Network for InvertedResidual {
         self.dimension
     }
 
-    fn places(&self) -> usize {
+    fn places(&self, _size: (usize, usize)) -> usize {
         PLACES
     }
 

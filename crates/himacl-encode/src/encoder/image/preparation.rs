@@ -5,7 +5,7 @@
 //! the registry.
 
 use crate::encoder::config::Config;
-use crate::encoder::registry::{Background, Fit, ImageSpec, Interpolation};
+use crate::encoder::registry::{Background, Fit, ImageSpec, Interpolation, PatchLimit};
 use crate::error::EncoderError;
 use serde_json::Value;
 use std::path::Path;
@@ -40,8 +40,13 @@ fn transformers(config: &Config) -> Result<ImageSpec, EncoderError> {
     if is("do_rescale") == Some(false) || (factor * 255.0 - 1.0).abs() > 1e-3 {
         return Err(config.wrong(format!("pixels are scaled by {factor}, expected 1/255")));
     }
-    let (resize, fit) = size(config, class)?;
-    let (resize, crop, fit) = if class.starts_with("ConvNext") {
+    let keeps_proportions = class.starts_with("Siglip2");
+    let patches =
+        PatchLimit { side: whole_or(config, "patch_size", 16)?, most: whole_or(config, "max_num_patches", 256)? };
+    let (resize, fit) = if keeps_proportions { (0, Fit::Shortest) } else { size(config, class)? };
+    let (resize, crop, fit) = if keeps_proportions {
+        (0, 0, fit)
+    } else if class.starts_with("ConvNext") {
         // Pictures of 384 and more are not cut.
         let share = config.number_or("crop_pct", 224.0 / 256.0);
         if resize < 384 { ((f64::from(resize) / share) as u32, resize, fit) } else { (resize, resize, Fit::Stretch) }
@@ -63,7 +68,8 @@ fn transformers(config: &Config) -> Result<ImageSpec, EncoderError> {
     } else {
         (channels(config, "image_mean")?, channels(config, "image_std")?)
     };
-    Ok(ImageSpec { resize, crop, fit, interpolation, background: Background::White, mean, std })
+    let patches = keeps_proportions.then_some(patches);
+    Ok(ImageSpec { resize, crop, patches, fit, interpolation, background: Background::White, mean, std })
 }
 
 /// `size`: a number, `{"shortest_edge"}` or `{"height", "width"}`. A number alone is the shorter side, except for the
@@ -101,7 +107,8 @@ fn open_clip(config: &Config) -> Result<ImageSpec, EncoderError> {
     };
     let interpolation = interpolation(&prepared, "bicubic")?;
     let (mean, std) = (channels(&prepared, "mean")?, channels(&prepared, "std")?);
-    Ok(ImageSpec { resize: side, crop: side, fit, interpolation, background: Background::White, mean, std })
+    let (patches, background) = (None, Background::White);
+    Ok(ImageSpec { resize: side, crop: side, patches, fit, interpolation, background, mean, std })
 }
 
 fn timm(config: &Config) -> Result<ImageSpec, EncoderError> {
@@ -126,7 +133,7 @@ fn timm(config: &Config) -> Result<ImageSpec, EncoderError> {
     let interpolation = interpolation(config, "bilinear")?;
     let (mean, std) = (channels(config, "mean")?, channels(config, "std")?);
     let resize = (f64::from(crop) / share) as u32;
-    Ok(ImageSpec { resize, crop, fit, interpolation, background: Background::White, mean, std })
+    Ok(ImageSpec { resize, crop, patches: None, fit, interpolation, background: Background::White, mean, std })
 }
 
 fn interpolation(config: &Config, default: &str) -> Result<Interpolation, EncoderError> {
@@ -147,6 +154,10 @@ fn channels(config: &Config, key: &str) -> Result<[f32; 3], EncoderError> {
 fn whole(config: &Config, key: &str) -> Result<u32, EncoderError> {
     let value = config.size(key)?;
     u32::try_from(value).map_err(|_| config.wrong(format!("`{key}` of {value} is too large")))
+}
+
+fn whole_or(config: &Config, key: &str, default: u32) -> Result<u32, EncoderError> {
+    if config.get(key).is_some() { whole(config, key) } else { Ok(default) }
 }
 
 #[cfg(test)]
@@ -173,6 +184,13 @@ mod tests {
         "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225], "size": 224}"#;
     const SIGLIP: &str = r#"{"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 3,
         "image_processor_type": "SiglipImageProcessor", "size": {"height": 224, "width": 224}}"#;
+    const NAFLEX: &str = r#"{"do_resize": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+        "image_processor_type": "Siglip2ImageProcessorFast", "max_num_patches": 256, "patch_size": 16, "resample": 2}"#;
+    const DINO3: &str = r#"{"do_center_crop": null, "do_normalize": true, "do_rescale": true, "do_resize": true,
+        "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "DINOv3ViTImageProcessorFast",
+        "image_std": [0.229, 0.224, 0.225], "resample": 2, "size": {"height": 224, "width": 224}}"#;
+    const PERCEPTION: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 224}}, "preprocess_cfg":
+        {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "squash"}}"#;
     const OPEN_CLIP: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 224}}, "preprocess_cfg":
         {"mean": [0.48145466, 0.4578275, 0.40821073], "std": [0.26862954, 0.26130258, 0.27577711]}}"#;
     const MOBILE_CLIP: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 256}}, "preprocess_cfg":
@@ -191,6 +209,9 @@ mod tests {
             ("processor_config.json", &processor, "dinov2-base"),
             ("preprocessor_config.json", CONVNEXT, "convnext-tiny"),
             ("preprocessor_config.json", SIGLIP, "siglip-base-patch16-224"),
+            ("preprocessor_config.json", NAFLEX, "siglip2-base-patch16-naflex"),
+            ("preprocessor_config.json", DINO3, "dinov3-vitb16"),
+            ("open_clip_config.json", PERCEPTION, "perception-encoder-b-16"),
             ("open_clip_config.json", OPEN_CLIP, "clip-vit-b-32"),
             ("open_clip_config.json", MOBILE_CLIP, "mobileclip-s1"),
             ("config.json", TIMM, "resnet-50"),
@@ -223,6 +244,14 @@ mod tests {
             ("preprocessor_config.json", CLIP, "image_mean", "mean", "`image_mean` is missing"),
             ("preprocessor_config.json", SIGLIP, r#""width": 224"#, r#""width": 200"#, "224 by 200"),
             ("preprocessor_config.json", DINO, "0.00392156862745098", "1.0", "scaled by 1"),
+            (
+                "preprocessor_config.json",
+                NAFLEX,
+                r#""do_resize": true"#,
+                r#""do_resize": false"#,
+                "`do_resize` is false",
+            ),
+            ("preprocessor_config.json", NAFLEX, r#""patch_size": 16"#, r#""patch_size": "16""#, "`patch_size` is"),
             ("config.json", TIMM, r#""center""#, r#""border""#, "`crop_mode` is `border`"),
             ("config.json", TIMM, "0.875", "0", "`crop_pct` is 0"),
             ("config.json", TIMM, "[3, 224, 224]", "[1, 224, 224]", "`input_size`"),

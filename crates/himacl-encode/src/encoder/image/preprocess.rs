@@ -2,7 +2,7 @@
 
 use super::resample::resize;
 use crate::encoder::Pixels;
-use crate::encoder::registry::{Background, Fit, ImageSpec};
+use crate::encoder::registry::{Background, Fit, ImageSpec, PatchLimit};
 use crate::error::EncoderError;
 use image::{DynamicImage, Rgb, RgbImage};
 
@@ -18,10 +18,22 @@ impl Preprocessor {
     /// Checks a description.
     ///
     /// # Errors
-    /// [`EncoderError::ImageSize`]: the square is larger than the resized picture, or empty.
+    /// [`EncoderError::ImageSize`]: the square is larger than the resized picture, or empty;
+    /// [`EncoderError::Patches`]: there are none, or too many, or sizes beside them.
     pub fn new(spec: ImageSpec) -> Result<Self, EncoderError> {
-        if spec.crop == 0 || spec.crop > spec.resize {
-            return Err(EncoderError::ImageSize { resize: spec.resize, crop: spec.crop });
+        let wrong = match spec.patches {
+            Some(PatchLimit { side, most }) => {
+                let possible = (1..=MOST_SIDE).contains(&side) && (1..=MOST_PATCHES).contains(&most);
+                let alone = spec.resize == 0 && spec.crop == 0;
+                (!possible || !alone).then_some(EncoderError::Patches { side, most })
+            }
+            None if spec.crop == 0 || spec.crop > spec.resize => {
+                Some(EncoderError::ImageSize { resize: spec.resize, crop: spec.crop })
+            }
+            None => None,
+        };
+        if let Some(wrong) = wrong {
+            return Err(wrong);
         }
         let table = |channel: usize| {
             let value = |byte: u8| (f32::from(byte) / 255.0 - spec.mean[channel]) / spec.std[channel];
@@ -30,9 +42,9 @@ impl Preprocessor {
         Ok(Self { values: [table(0), table(1), table(2)], spec })
     }
 
-    /// Places along a side of what the model reads.
-    pub fn side(&self) -> usize {
-        self.spec.crop as usize
+    /// Places along a side of what the model reads; `None` where every picture has its own.
+    pub fn side(&self) -> Option<usize> {
+        self.spec.patches.is_none().then_some(self.spec.crop as usize)
     }
 
     /// Background, resizing, square from the centre.
@@ -46,6 +58,11 @@ impl Preprocessor {
             return Err(EncoderError::EmptyImage);
         }
         let opaque = on_background(image, spec.background);
+        if let Some(limit) = spec.patches {
+            let (width, height) = in_patches((width, height), limit);
+            let values = resize(&opaque, (width, height), 0..width, 0..height, spec.interpolation);
+            return Ok(Pixels { width, values });
+        }
         // The longer side is cut down to a whole number, as torchvision has it.
         let longer = |long: u32, short: u32| u64::from(spec.resize) * u64::from(long) / u64::from(short);
         let (new_width, new_height) = match spec.fit {
@@ -54,30 +71,69 @@ impl Preprocessor {
             Fit::Shortest => (longer(width, height), u64::from(spec.resize)),
         };
         let middle = |side: u64| ((side as f64 - f64::from(spec.crop)) / 2.0).round_ties_even() as usize;
-        let side = self.side();
+        let side = spec.crop as usize;
         let (columns, rows) =
             (middle(new_width)..middle(new_width) + side, middle(new_height)..middle(new_height) + side);
         let size = (new_width as usize, new_height as usize);
-        Ok(Pixels(resize(&opaque, size, columns, rows, spec.interpolation)))
+        Ok(Pixels { width: side, values: resize(&opaque, size, columns, rows, spec.interpolation) })
     }
 
-    /// Mean and standard deviation: `(n, side, side, 3)`, row-major.
+    /// Mean and standard deviation: `(n, height, width, 3)`, row-major.
     ///
     /// # Errors
     /// [`EncoderError::Pixels`]: pixels of another size.
-    pub fn scale(&self, batch: &[Pixels]) -> Result<Vec<f32>, EncoderError> {
-        let expected = self.side() * self.side() * 3;
-        let mut values = Vec::with_capacity(batch.len() * expected);
-        for Pixels(bytes) in batch {
-            if bytes.len() != expected {
-                return Err(EncoderError::Pixels { got: bytes.len(), expected });
-            }
-            for pixel in bytes.chunks_exact(3) {
+    pub fn scale<'a>(&self, batch: impl IntoIterator<Item = &'a Pixels>) -> Result<Vec<f32>, EncoderError> {
+        let mut values = Vec::new();
+        for pixels in batch {
+            self.check(pixels)?;
+            values.reserve(pixels.values.len());
+            for pixel in pixels.values.chunks_exact(3) {
                 values.extend(pixel.iter().zip(&self.values).map(|(&byte, values)| values[usize::from(byte)]));
             }
         }
         Ok(values)
     }
+
+    fn check(&self, pixels: &Pixels) -> Result<(), EncoderError> {
+        let (height, width) = pixels.size();
+        let got = pixels.values.len();
+        let (fits, expected) = match self.spec.patches {
+            None => {
+                let side = self.spec.crop as usize;
+                ((height, width) == (side, side), side * side * 3)
+            }
+            Some(PatchLimit { side, most }) => {
+                let (side, most) = (side as usize, most as usize);
+                let whole = height.is_multiple_of(side) && width.is_multiple_of(side);
+                let patches = (height / side) * (width / side);
+                (whole && (1..=most).contains(&patches), most * side * side * 3)
+            }
+        };
+        if !fits || got != height * width * 3 {
+            return Err(EncoderError::Pixels { got, expected });
+        }
+        Ok(())
+    }
+}
+
+/// Sides of patches, and how many of them, beyond which a description is no picture's.
+const MOST_SIDE: u32 = 256;
+const MOST_PATCHES: u32 = 16_384;
+
+/// Width and height in whole patches, as `SigLIP2` was trained: both sides are scaled alike and then filled up to the next
+/// patch; of the scales at which there are not too many, the largest up to 100.
+fn in_patches((width, height): (u32, u32), limit: PatchLimit) -> (usize, usize) {
+    /// Scales are as exact as that, which shows in the result.
+    const EXACT: f64 = 1e-5;
+    let side = f64::from(limit.side);
+    let patches = |length: u32, scale: f64| (f64::from(length) * scale / side).ceil().max(1.0);
+    let (mut low, mut high) = (EXACT / 10.0, 100.0);
+    while high - low >= EXACT {
+        let middle = f64::midpoint(low, high);
+        let count = patches(height, middle) * patches(width, middle);
+        if count <= f64::from(limit.most) { low = middle } else { high = middle }
+    }
+    ((patches(width, low) * side) as usize, (patches(height, low) * side) as usize)
 }
 
 fn on_background(image: &DynamicImage, background: Background) -> RgbImage {

@@ -57,25 +57,35 @@ impl Weights {
         if self.source == self.target {
             return places.map(|place| (place, vec![1 << PRECISION])).collect();
         }
-        let (filter, support) = filter(self.interpolation);
-        let step = self.source as f64 / self.target as f64;
-        let scale = step.max(1.0);
-        let support = support * scale;
-        let span = |place: usize| {
-            let centre = (place as f64 + 0.5) * step;
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let end = ((centre + support + 0.5) as usize).min(self.source);
-            let weights: Vec<f64> =
-                (first..end).map(|place| filter((place as f64 - centre + 0.5) * (1.0 / scale))).collect();
-            let sum: f64 = weights.iter().sum();
-            let fixed = |weight: f64| {
-                let weight = weight / sum * f64::from(1 << PRECISION);
-                (weight + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
-            };
-            (first, weights.into_iter().map(fixed).collect())
+        let fixed = |weight: f64| {
+            let weight = weight * f64::from(1 << PRECISION);
+            (weight + if weight < 0.0 { -0.5 } else { 0.5 }) as i32
         };
-        places.map(span).collect()
+        let taps = taps((self.source, self.target), places, self.interpolation);
+        taps.into_iter().map(|(first, weights)| (first, weights.into_iter().map(fixed).collect())).collect()
     }
+}
+
+/// For some places of an axis that gets another length, the first source place and the weights from there, their sum one.
+pub(super) fn taps(
+    (source, target): (usize, usize),
+    places: Range<usize>,
+    interpolation: Interpolation,
+) -> Vec<(usize, Vec<f64>)> {
+    let (filter, support) = filter(interpolation);
+    let step = source as f64 / target as f64;
+    let scale = step.max(1.0);
+    let support = support * scale;
+    let span = |place: usize| {
+        let centre = (place as f64 + 0.5) * step;
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let end = ((centre + support + 0.5) as usize).min(source);
+        let weights: Vec<f64> =
+            (first..end).map(|place| filter((place as f64 - centre + 0.5) * (1.0 / scale))).collect();
+        let sum: f64 = weights.iter().sum();
+        (first, weights.into_iter().map(|weight| weight / sum).collect())
+    };
+    places.map(span).collect()
 }
 
 fn clipped(sum: i32) -> u8 {

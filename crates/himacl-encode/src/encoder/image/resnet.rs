@@ -95,7 +95,7 @@ impl Network for ResNet {
         self.dimension
     }
 
-    fn places(&self) -> usize {
+    fn places(&self, _size: (usize, usize)) -> usize {
         PLACES
     }
 

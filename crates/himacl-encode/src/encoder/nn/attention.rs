@@ -1,7 +1,7 @@
 //! Multi-head attention over packed sequences.
 
 use super::parallel::{View, product};
-use super::{Activation, Linear, Norm, Sequences, fused, with_values};
+use super::{Activation, Linear, Norm, Rope, Sequences, fused, with_values};
 use candle_core::{D, Result, Tensor};
 use candle_nn::ops;
 use hiref_core::math::exp_nonpositive;
@@ -33,36 +33,6 @@ impl Mask {
     }
 }
 
-/// Rotary position embedding: the two halves of each head are turned against each other.
-pub(in crate::encoder) struct Rope {
-    cos: Tensor, // (positions, width / 2)
-    sin: Tensor,
-}
-
-impl Rope {
-    /// Angles `position theta^(-2 i / width)`.
-    pub(in crate::encoder) fn new(theta: f64, width: usize, positions: usize, like: &Tensor) -> Result<Self> {
-        let angles = |place: usize, i: usize| (place as f64) * theta.powf(-2.0 * i as f64 / width as f64);
-        let table = |of: fn(f64) -> f64| {
-            let values: Vec<f32> =
-                (0..positions).flat_map(|place| (0..width / 2).map(move |i| of(angles(place, i)) as f32)).collect();
-            Tensor::from_vec(values, (positions, width / 2), like.device())?.to_dtype(like.dtype())
-        };
-        Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
-    }
-
-    /// `(tokens, heads, width)`, turned by each token's place.
-    fn turn(&self, x: &Tensor, positions: &Tensor) -> Result<Tensor> {
-        let half = x.dim(2)? / 2;
-        let (cos, sin) =
-            (self.cos.index_select(positions, 0)?.unsqueeze(1)?, self.sin.index_select(positions, 0)?.unsqueeze(1)?);
-        let (a, b) = (x.narrow(2, 0, half)?, x.narrow(2, half, half)?);
-        let first = (a.broadcast_mul(&cos)? - b.broadcast_mul(&sin)?)?;
-        let second = (b.broadcast_mul(&cos)? + a.broadcast_mul(&sin)?)?;
-        Tensor::cat(&[first, second], 2)
-    }
-}
-
 /// What is added to scores by the distance of key and query, for each head, `(heads, longest, longest)`.
 pub(in crate::encoder) struct RelativeBias(pub(in crate::encoder) Tensor);
 
@@ -79,6 +49,8 @@ pub(in crate::encoder) struct Attention {
     /// Of queries and of keys, for each head.
     pub(in crate::encoder) norms: Option<(Norm, Norm)>,
     pub(in crate::encoder) rope: Option<Arc<Rope>>,
+    /// Of what goes into the output layer.
+    pub(in crate::encoder) inner_norm: Option<Norm>,
 }
 
 impl Attention {
@@ -94,6 +66,7 @@ impl Attention {
         let key = self.prepare(&self.key, x, self.key_heads, self.norms.as_ref().map(|norms| &norms.1), sequences)?;
         let value = self.value.forward(x, None, Activation::Identity)?;
         let mixed = self.mix(&query, &key, &value, sequences, relative)?;
+        let mixed = self.inner_norm.as_ref().map_or_else(|| Ok(mixed.clone()), |norm| norm.forward(&mixed))?;
         self.output.forward(&mixed, residual, Activation::Identity)
     }
 
@@ -113,7 +86,7 @@ impl Attention {
         let y = y.reshape((tokens, heads, all / heads))?;
         let y = norm.map_or_else(|| Ok(y.clone()), |norm| norm.forward(&y))?;
         let y = match &self.rope {
-            Some(rope) => rope.turn(&y, &sequences.positions(0)?)?,
+            Some(rope) => rope.turn(&y, sequences)?,
             None => y,
         };
         y.reshape((tokens, all))
@@ -309,6 +282,7 @@ mod tests {
                     key_heads,
                     mask,
                     norms: None,
+                    inner_norm: None,
                     rope: Some(Arc::new(Rope::new(10_000.0, 8, 150, &x).unwrap())),
                 };
                 let [query, key, value] =

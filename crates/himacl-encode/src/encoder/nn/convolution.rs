@@ -106,6 +106,10 @@ impl Filter {
         self.norm.is_none().then_some(&self.weight)
     }
 
+    pub(in crate::encoder) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     pub(in crate::encoder) fn outputs(&self) -> Result<usize> {
         self.weight.dim(0)
     }

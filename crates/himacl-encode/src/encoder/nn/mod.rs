@@ -13,18 +13,20 @@ mod depthwise;
 mod linear;
 mod norm;
 mod parallel;
+mod rope;
 mod sequences;
 mod transformer;
 
 pub(super) use activation::Activation;
-pub(super) use attention::{Attention, Mask, RelativeBias, Rope};
+pub(super) use attention::{Attention, Mask, RelativeBias};
 pub(super) use convolution::{Convolution, Filter, Padding, scale_and_shift};
 pub(super) use depthwise::Depthwise;
 pub(super) use linear::Linear;
 pub(super) use norm::Norm;
 pub(super) use parallel::in_parts;
+pub(super) use rope::{Pairs, Rope};
 pub(super) use sequences::Sequences;
-pub(super) use transformer::{Block, BlockNames, BlockShape, Mlp, Order};
+pub(super) use transformer::{Block, BlockNames, BlockShape, Gate, Mlp, Order};
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 

@@ -76,6 +76,13 @@ pub(super) fn rows(x: &[f32], out: &mut [f32], width: usize, each: impl Fn(&[f32
     out.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(out, x)| each(x, out));
 }
 
+/// As [`rows`]; `each` gets the number of the block's first row, too.
+pub(super) fn numbered_rows(x: &[f32], out: &mut [f32], width: usize, each: impl Fn(usize, &[f32], &mut [f32]) + Sync) {
+    let block = ROWS * width;
+    let blocks = out.par_chunks_mut(block).zip(x.par_chunks(block)).enumerate();
+    blocks.for_each(|(place, (out, x))| each(place * ROWS, x, out));
+}
+
 /// A part of a batch has at least so many rows, as long as there is more than one part: enough for products to run at full
 /// speed.
 const ROWS_OF_PART: usize = 96;

@@ -10,8 +10,8 @@ use std::sync::Arc;
 pub(in crate::encoder) enum Mlp {
     /// `down(activation(up(x)))`.
     Plain { up: Linear, activation: Activation, down: Linear },
-    /// `down(activation(gate(x)) up(x))`.
-    Gated { gate: Linear, activation: Activation, up: Linear, down: Linear },
+    /// `down(norm(activation(gate(x)) up(x)))`, mostly without the normalisation.
+    Gated { gate: Linear, activation: Activation, up: Linear, norm: Option<Norm>, down: Linear },
 }
 
 impl Mlp {
@@ -20,8 +20,9 @@ impl Mlp {
             Self::Plain { up, activation, down } => {
                 down.forward(&up.forward(x, None, *activation)?, residual, Activation::Identity)
             }
-            Self::Gated { gate, activation, up, down } => {
+            Self::Gated { gate, activation, up, norm, down } => {
                 let inner = (gate.forward(x, None, *activation)? * up.forward(x, None, Activation::Identity)?)?;
+                let inner = norm.as_ref().map_or_else(|| Ok(inner.clone()), |norm| norm.forward(&inner))?;
                 down.forward(&inner, residual, Activation::Identity)
             }
         }
@@ -48,6 +49,7 @@ pub(in crate::encoder) struct Block {
 }
 
 /// What tensors of a block are called.
+#[derive(Clone, Copy)]
 pub(in crate::encoder) struct BlockNames {
     pub(in crate::encoder) query: &'static str,
     pub(in crate::encoder) key: &'static str,
@@ -61,6 +63,19 @@ pub(in crate::encoder) struct BlockNames {
     pub(in crate::encoder) joined: Option<(&'static str, &'static str)>,
     /// Factors of the outputs of attention and layers, where there are such.
     pub(in crate::encoder) scales: Option<(&'static str, &'static str)>,
+    /// What is activated and multiplies what `up` gives, where layers are gated.
+    pub(in crate::encoder) gate: Option<Gate>,
+    /// Normalisations of what goes into the outputs of attention and of gated layers, where there are such.
+    pub(in crate::encoder) inner_norms: Option<(&'static str, &'static str)>,
+}
+
+/// Where a gate is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::encoder) enum Gate {
+    /// A layer of its own.
+    Apart(&'static str),
+    /// The first half of `up`, whose second half is the rest.
+    Joined(&'static str),
 }
 
 /// What configurations say of blocks.
@@ -75,13 +90,14 @@ pub(in crate::encoder) struct BlockShape {
 }
 
 impl Block {
-    /// A block with layers of the plain form.
+    /// A block whose tensors have these names.
     pub(in crate::encoder) fn load(
         weights: &Weights,
         names: &BlockNames,
         shape: &BlockShape,
     ) -> std::result::Result<Self, EncoderError> {
         let linear = |name: &str| Linear::load(&weights.at(name));
+        let norm = |name: &str| Norm::layer(&weights.at(name), shape.epsilon);
         let (output, down) = (linear(names.output)?, linear(names.down)?);
         let (output, down) = match names.scales {
             Some((first, second)) => (output.scaled(weights.get(first)?)?, down.scaled(weights.get(second)?)?),
@@ -90,6 +106,17 @@ impl Block {
         let input = |place: usize, name: &str| match names.joined {
             Some(joined) => Linear::part(weights, joined, place, 3),
             None => linear(name),
+        };
+        let inner = names.inner_norms.map(|(attention, mlp)| Ok::<_, EncoderError>((norm(attention)?, norm(mlp)?)));
+        let (inner_norm, mlp_inner_norm) = inner.transpose()?.unzip();
+        let activation = shape.activation;
+        let (gate, up) = match names.gate {
+            None => (None, linear(names.up)?),
+            Some(Gate::Apart(gate)) => (Some(linear(gate)?), linear(names.up)?),
+            Some(Gate::Joined(both)) => {
+                let part = |place| Linear::part(&weights.at(both), ("weight", "bias"), place, 2);
+                (Some(part(0)?), part(1)?)
+            }
         };
         Ok(Self {
             attention: Attention {
@@ -102,10 +129,14 @@ impl Block {
                 mask: shape.mask,
                 norms: None,
                 rope: shape.rope.clone(),
+                inner_norm,
             },
-            attention_norm: Some(Norm::layer(&weights.at(names.attention_norm), shape.epsilon)?),
-            mlp: Mlp::Plain { up: linear(names.up)?, activation: shape.activation, down },
-            mlp_norm: Norm::layer(&weights.at(names.mlp_norm), shape.epsilon)?,
+            attention_norm: Some(norm(names.attention_norm)?),
+            mlp: match gate {
+                Some(gate) => Mlp::Gated { gate, activation, up, norm: mlp_inner_norm, down },
+                None => Mlp::Plain { up, activation, down },
+            },
+            mlp_norm: norm(names.mlp_norm)?,
             order: shape.order,
         })
     }

@@ -19,6 +19,8 @@ const BERT: BlockNames = BlockNames {
     mlp_norm: "output.LayerNorm",
     joined: None,
     scales: None,
+    gate: None,
+    inner_norms: None,
 };
 
 const MPNET: BlockNames = BlockNames {
@@ -42,6 +44,8 @@ pub(in crate::encoder) const CLIP: BlockNames = BlockNames {
     mlp_norm: "layer_norm2",
     joined: None,
     scales: None,
+    gate: None,
+    inner_norms: None,
 };
 
 /// Of both towers, by the names of `open_clip`.
@@ -234,6 +238,7 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
                 key_heads: heads,
                 mask: if is_global { Mask::Full } else { Mask::Window(window) },
                 norms: None,
+                inner_norm: None,
                 rope: Some(Arc::clone(if is_global { &global } else { &local })),
             },
             attention_norm: norm.has("weight").then(|| Norm::layer(&norm, epsilon)).transpose()?,
@@ -241,6 +246,7 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
                 gate: part("mlp.Wi", 0, 2)?,
                 activation,
                 up: part("mlp.Wi", 1, 2)?,
+                norm: None,
                 down: Linear::load(&weights.at("mlp.Wo"))?,
             },
             mlp_norm: Norm::layer(&weights.at("mlp_norm"), epsilon)?,
@@ -289,6 +295,7 @@ pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransforme
                 key_heads,
                 mask: Mask::Causal,
                 norms: Some((norm("self_attn.q_norm")?, norm("self_attn.k_norm")?)),
+                inner_norm: None,
                 rope: Some(Arc::clone(&rope)),
             },
             attention_norm: Some(norm("input_layernorm")?),
@@ -296,6 +303,7 @@ pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransforme
                 gate: linear("mlp.gate_proj")?,
                 activation,
                 up: linear("mlp.up_proj")?,
+                norm: None,
                 down: linear("mlp.down_proj")?,
             },
             mlp_norm: norm("post_attention_layernorm")?,

@@ -41,7 +41,7 @@ impl Item {
     /// Bytes in memory.
     pub(super) fn size(&self) -> usize {
         match self {
-            Self::Pixels(pixels) => pixels.0.len(),
+            Self::Pixels(pixels) => pixels.values.len(),
             Self::Tokens(tokens) => tokens.0.len() * size_of::<u32>(),
             Self::Activations(x) => x.elem_count() * x.dtype().size_in_bytes(),
         }
