@@ -15,6 +15,8 @@ import tempfile
 import zlib
 from functools import partial
 
+import model2vec
+from model2vec.persistence import save_pretrained as save_model2vec
 import numpy as np
 import open_clip as oc
 import PIL
@@ -338,6 +340,85 @@ def sentence_transformers():
     print(name, sorted(str(path.relative_to(OUT / name)) for path in (OUT / name).rglob("*") if path.is_file()))
 
 
+def describe(name, family, dimension, expected, more=""):
+    """The description and the expected values of a folder that another program has written."""
+    lines = [f'family = "{family}"', 'modality = "text"', f'repo = "golden/{name}"', 'licence = "MIT OR Apache-2.0"', f"dimension = {dimension}", "[text]", more]
+    (OUT / name / "spec.toml").write_text("\n".join(lines).strip() + "\n")
+    save_file({key: torch.as_tensor(value).float().contiguous() for key, value in expected.items()}, OUT / name / "expected.safetensors")
+    print(name, sorted(str(path.relative_to(OUT / name)) for path in (OUT / name).rglob("*") if path.is_file()))
+
+
+def static_tables():
+    """model2vec's models: words with unknown ones left out, cut texts; a quantized vocabulary with factors, unigrams."""
+    words = [word for word in dict.fromkeys(VOCABULARY) if word not in "!12"]
+    made = Tokenizer(models.WordPiece({token: i for i, token in enumerate(words)}, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer(lowercase=True)
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = tokenizer().post_processor
+    vectors = torch.randn(len(words), 24).numpy()
+    model = model2vec.StaticModel(vectors, made, {"model_type": "model2vec"}, normalize=True, max_length=9)
+    name = "static-model2vec"
+    save_static(name, model)
+    describe(name, "static", 24, {"text": model.encode(TEXTS)})
+
+    pieces = [("<unk>", 0.0), *((token.replace("##", ""), -2.0 - 0.1 * i) for i, token in enumerate(sorted(set(VOCABULARY[5:41]) | {"▁", "▁the", "▁cat", "ing"})))]
+    made = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    mapping = np.array([i % 17 for i in range(len(pieces))], dtype=np.int64)
+    factors = rng_of("static").uniform(0.2, 2.0, len(pieces))
+    model = model2vec.StaticModel(torch.randn(17, 20).numpy(), made, {"model_type": "model2vec"}, weights=factors, token_mapping=mapping, max_length=None)
+    name = "static-model2vec-quantized"
+    save_static(name, model)
+    describe(name, "static", 20, {"text": model.encode(TEXTS)})
+
+
+def rng_of(name):
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def save_static(name, model):
+    """Without the card, which would be filled in from elsewhere."""
+    save_model2vec(OUT / name, model.embedding, model.tokenizer, model.config, create_model_card=False, weights=model.weights, mapping=model.token_mapping)
+
+
+def static_embedding():
+    """Sentence-Transformers' StaticEmbedding in a folder of its own, as the models of 2025 have it, and a layer behind."""
+    name = "static-sentence-transformers"
+    made = tokenizer()
+    modules = [modules_of.StaticEmbedding(made, torch.randn(V, 24).numpy()), modules_of.Dense(24, 20, bias=False, activation_function=torch.nn.GELU()), modules_of.Normalize()]
+    prompts = {"query": "the red ", "document": ""}
+    model = SentenceTransformer(modules=modules, prompts=prompts, device="cpu")
+    shaken(model[1])
+    model.save(str(OUT / name), create_model_card=False)
+    (OUT / name / "0_StaticEmbedding").mkdir(exist_ok=True)
+    for file in ["model.safetensors", "tokenizer.json"]:
+        (OUT / name / file).rename(OUT / name / "0_StaticEmbedding" / file)
+    listed = json.loads((OUT / name / "modules.json").read_text())
+    listed[0] |= {"path": "0_StaticEmbedding", "type": "sentence_transformers.models.StaticEmbedding"}
+    (OUT / name / "modules.json").write_text(json.dumps(listed, indent=2) + "\n")
+    describe(name, "static", 20, {"text": model.encode(TEXTS), "query": model.encode(TEXTS, prompt_name="query")})
+
+
+def router():
+    """Two ways for texts, a static one and BERT, and modules of all kinds behind them."""
+    name = "router"
+    with tempfile.TemporaryDirectory() as folder:
+        config = tr.BertConfig(vocab_size=V, max_position_embeddings=40, **SMALL | dict(num_hidden_layers=1))
+        shaken(tr.BertModel(config, add_pooling_layer=False)).save_pretrained(folder)
+        specials = dict(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
+        tr.PreTrainedTokenizerFast(tokenizer_object=tokenizer(), **specials).save_pretrained(folder)
+        document = [modules_of.Transformer(folder, max_seq_length=24), modules_of.Pooling(32, pooling_mode="mean"), modules_of.Dense(32, 24, use_residual=True)]
+        query = [modules_of.StaticEmbedding(tokenizer(), torch.randn(V, 24).numpy())]
+        behind = [modules_of.LayerNorm(24), modules_of.Dense(24, 24, activation_function=torch.nn.Identity(), use_residual=True), modules_of.Normalize()]
+        ways = modules_of.Router({"query": query, "document": document}, default_route="document")
+        model = SentenceTransformer(modules=[ways, *behind], device="cpu")
+    for module in [document[-1], *behind[:2]]:
+        shaken(module)
+    model.save(str(OUT / name), create_model_card=False)
+    expected = {"text": model.encode(TEXTS), "query": model.encode(TEXTS, task="query")}
+    describe(name, "sentence-transformers", 24, expected)
+
+
 def timm_model(name, family, model):
     model = shaken(model)
     out = model.forward_head(model.forward_features(pixels()), pre_logits=True)
@@ -531,7 +612,7 @@ if __name__ == "__main__":
         if not only or make.__name__ in only:
             make()
     # Each with a seed of its own, so that others may join without changing them.
-    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip, dinov2_registers, dinov3, siglip2_naflex, timm_towers]:
+    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip, dinov2_registers, dinov3, siglip2_naflex, timm_towers, static_tables, static_embedding, router]:
         if not only or make.__name__ in only:
             torch.manual_seed(zlib.crc32(make.__name__.encode()))
             make()

@@ -114,6 +114,42 @@ fn killed_runs_resume_to_the_same_bytes() {
     assert_eq!((embeddings.num_rows(), embeddings.dimension()), (6000, 8));
 }
 
+/// The first coordinates of the whole, in the settings of the run, with a word where nobody says that they hold most.
+#[test]
+fn first_coordinates_are_a_setting() {
+    let scratch = Scratch::new();
+    write_tiny_bert(&scratch.path("encoder"));
+    captions(&scratch.path("captions.txt"), 20);
+    let (encoder, input) = (scratch.arg("encoder"), scratch.arg("captions.txt"));
+    let run = |output: &str, more: &[&str]| {
+        let output = scratch.arg(output);
+        let fixed = ["embed", "--encoder", "all-minilm-l6-v2", "--local", &encoder, "--input", &input, "-o", &output];
+        himacl(&fixed.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    succeeded(&run("whole", &["--no-normalize"]));
+    let first = run("first", &["--no-normalize", "--dimensions", "3"]);
+    succeeded(&first);
+    let advice = String::from_utf8(first.stderr).unwrap();
+    assert!(advice.contains("`all-minilm-l6-v2` is not known to be trained for a part"), "{advice}");
+    let rows = |folder: &str| {
+        let embeddings = Embeddings::open(&scratch.path(folder), None).unwrap();
+        let rows = embeddings.to_vec().unwrap();
+        rows.chunks_exact(embeddings.dimension()).map(|row| row[..3].to_vec()).collect::<Vec<_>>()
+    };
+    assert_eq!(rows("first"), rows("whole"));
+    succeeded(&run("unit", &["--dimensions", "3"]));
+    for (unit, row) in rows("unit").iter().zip(rows("whole")) {
+        let length = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert!(unit.iter().zip(row).all(|(unit, x)| (unit - x / length).abs() < 2e-3));
+    }
+    let error = refused(&run("first", &["--no-normalize", "--dimensions", "4", "--resume"]));
+    assert!(error.contains("dimensions"), "{error}");
+    let error = refused(&run("other", &["--dimensions", "9"]));
+    assert!(error.contains("9 coordinates of `all-minilm-l6-v2` are asked for, expected 1 to 8"), "{error}");
+    let error = refused(&run("other", &["--route", "query"]));
+    assert!(error.contains("no route `query`, it has: none"), "{error}");
+}
+
 #[test]
 fn other_settings_are_no_resumption() {
     let scratch = Scratch::new();

@@ -71,7 +71,7 @@ fn module(kind: &str, path: &str) -> Value {
 fn what_would_change_embeddings_is_refused_by_name() {
     let modules = |list: &[(&str, &str)]| list.iter().map(|(kind, path)| module(kind, path)).collect::<Value>();
     let (model, pooling) = (("Transformer", ""), ("Pooling", "1_Pooling"));
-    let (dense, normalize) = (("Dense", "2_Dense"), ("Normalize", "3_Normalize"));
+    let dense = ("Dense", "2_Dense");
     let files = [
         ("modules.json", json!({}), "expected a list of modules"),
         (
@@ -82,8 +82,8 @@ fn what_would_change_embeddings_is_refused_by_name() {
         ("modules.json", modules(&[model, ("LSTM", "1_LSTM"), pooling]), "LSTM` is not known"),
         ("modules.json", modules(&[model]), "expected Transformer, Pooling"),
         ("modules.json", modules(&[model, pooling, pooling]), "expected Transformer, Pooling"),
-        ("modules.json", modules(&[model, pooling, normalize, dense]), "in this order"),
-        ("modules.json", modules(&[("Transformer", "0_Transformer"), pooling]), "the model is in `0_Transformer`"),
+        ("modules.json", modules(&[model, dense, pooling]), "Transformer, Dense, Pooling, expected"),
+        ("modules.json", modules(&[("StaticEmbedding", ""), pooling]), "StaticEmbedding, Pooling, expected"),
         ("1_Pooling/config.json", json!({ "pooling_mode_cls_token": true }), "the pooling is `cls and mean`"),
         ("1_Pooling/config.json", json!({ "pooling_mode": "weightedmean" }), "the pooling is `weightedmean`"),
         ("1_Pooling/config.json", json!({ "pooling_mode": ["cls", "mean"] }), "the pooling is `[\"cls\",\"mean\"]`"),
@@ -108,6 +108,8 @@ fn what_would_change_embeddings_is_refused_by_name() {
     }
     let keys = [
         ("2_Dense/config.json", "module_input_name", json!("token_embeddings")),
+        ("2_Dense/config.json", "bias", json!(false)),
+        ("3_Normalize/config.json", "module_output_name", json!("token_embeddings")),
         ("2_Dense/config.json", "activation_function", json!("torch.nn.modules.activation.Mish")),
         ("config_sentence_transformers.json", "default_prompt_name", json!("absent")),
         ("config_sentence_transformers.json", "model_type", json!("SparseEncoder")),

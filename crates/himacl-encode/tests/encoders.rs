@@ -7,6 +7,9 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// How the names of folders begin whose encoders are not trained.
+const FIXED: [&str; 3] = ["mobileclip-", "static-", "router"];
+
 fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders")
 }
@@ -36,6 +39,10 @@ fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    // A text of which a static model knows no token.
+    if dot(a, a) == 0.0 && dot(b, b) == 0.0 {
+        return 1.0;
+    }
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
@@ -66,7 +73,7 @@ fn pictures() -> Vec<Pixels> {
 #[test]
 fn as_pytorch() {
     let cases = cases();
-    assert!(cases.len() >= 39, "the golden folders are there");
+    assert!(cases.len() >= 43, "the golden folders are there");
     for (name, folder) in cases {
         let spec = spec(&name, &folder);
         let expected = tensors(&folder.join("expected.safetensors"));
@@ -74,13 +81,13 @@ fn as_pytorch() {
             Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(encoder.text.is_some(), expected.contains_key("text"), "{name}");
         assert_eq!(encoder.image.is_some(), expected.contains_key("image"), "{name}");
-        // The second form has gradients to keep, and runs on Candle's own operations; MobileCLIP has none.
+        // The second form has gradients to keep, and runs on Candle's own operations; some have none.
         let plain = match Encoder::load_trainable(&spec, &folder, &Device::Cpu) {
             Ok((plain, variables)) => {
                 assert!(!variables.is_empty());
                 Some(plain)
             }
-            Err(EncoderError::NotTrainable { .. }) if name.starts_with("mobileclip-") => None,
+            Err(EncoderError::NotTrainable { .. }) if FIXED.iter().any(|fixed| name.starts_with(fixed)) => None,
             Err(error) => panic!("{name}: {error}"),
         };
         for (form, encoder) in [("fused", Some(&encoder)), ("plain", plain.as_ref())] {
@@ -193,6 +200,48 @@ fn prompts_of_a_folder_are_put_before_texts() {
     let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
     let expected = &tensors(&folder.join("expected.safetensors"))["query"];
     check("query", &text.encode(&tokens).unwrap(), expected, 1e-4);
+}
+
+/// Each of a model's ways for texts, and what a folder's prompts add to a static model.
+#[test]
+fn routes_and_prompts_as_sentence_transformers() {
+    let folder = golden().join("router");
+    let on = |route: &str| spec("router", &folder).with_route(route, &folder).unwrap();
+    let compare = |name: &str, spec: &EncoderSpec, folder: &Path, key: &str| {
+        let text = Encoder::load(spec, folder, &Device::Cpu, DType::F32).unwrap().text.unwrap();
+        let tokens: Vec<Tokens> = texts().iter().map(|line| text.tokenize(line).unwrap()).collect();
+        check(name, &text.encode(&tokens).unwrap(), &tensors(&folder.join("expected.safetensors"))[key], 1e-4);
+    };
+    compare("document", &on("document"), &folder, "text");
+    compare("query", &on("query"), &folder, "query");
+    let error = Encoder::load(&on("passage"), &folder, &Device::Cpu, DType::F32).err().unwrap().to_string();
+    assert!(error.contains("no route `passage`, it has: document, query"), "{error}");
+    let folder = golden().join("static-sentence-transformers");
+    let spec = spec("static-sentence-transformers", &folder).with_prompt("query", &folder).unwrap();
+    compare("static", &spec, &folder, "query");
+}
+
+/// The first coordinates, of texts and of pictures.
+#[test]
+fn first_coordinates_are_kept() {
+    let folder = golden().join("clip");
+    let load = |first| {
+        let spec = EncoderSpec { first, ..spec("clip", &folder) };
+        Encoder::load(&spec, &folder, &Device::Cpu, DType::F32).map_err(|error| error.to_string())
+    };
+    let (whole, first) = (load(None).unwrap(), load(Some(5)).unwrap());
+    let image = |encoder: &Encoder| encoder.image.as_ref().unwrap().encode(&pictures()).unwrap();
+    let text = |encoder: &Encoder| {
+        let text = encoder.text.as_ref().unwrap();
+        text.encode(&[text.tokenize("the cat").unwrap()]).unwrap()
+    };
+    assert_eq!(rows(&image(&first)), rows(&image(&whole).narrow(1, 0, 5).unwrap()));
+    assert_eq!(rows(&text(&first)), rows(&text(&whole).narrow(1, 0, 5).unwrap()));
+    assert_eq!((first.image.unwrap().dimension(), first.text.unwrap().dimension()), (5, 5));
+    for wrong in [0, 25] {
+        let error = load(Some(wrong)).err().unwrap();
+        assert!(error.contains(&format!("{wrong} coordinates of `clip`")) && error.contains("1 to 24"), "{error}");
+    }
 }
 
 /// `include_prompt: false`: the mean is that of the text's own tokens, though the model has seen the prompt's.

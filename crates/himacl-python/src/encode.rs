@@ -41,7 +41,7 @@ impl Encoder {
     /// Loads an encoder of the registry, or any repository of a known family; from a folder of the user's, or from the
     /// Hub's cache, where missing files are fetched to.
     #[new]
-    #[pyo3(signature = (name, repo, family, revision, local, prompt, device, threads, on_event))]
+    #[pyo3(signature = (name, repo, family, revision, local, prompt, route, dimensions, device, threads, on_event))]
     fn new(
         py: Python<'_>,
         name: Option<String>,
@@ -50,6 +50,8 @@ impl Encoder {
         revision: Option<String>,
         local: Option<PathBuf>,
         prompt: Option<String>,
+        route: Option<String>,
+        dimensions: Option<usize>,
         device: &str,
         threads: Option<usize>,
         on_event: Option<Bound<'_, PyAny>>,
@@ -65,6 +67,11 @@ impl Encoder {
                 Some(prompt) => spec.with_prompt(&prompt, &snapshot.folder).map_err(refused)?,
                 None => spec,
             };
+            let spec = match route {
+                Some(route) => spec.with_route(&route, &snapshot.folder).map_err(refused)?,
+                None => spec,
+            };
+            let spec = EncoderSpec { first: dimensions, ..spec };
             let towers = Towers::load(&spec, &snapshot.folder, &open_device(device)?, DType::F32).map_err(refused)?;
             Ok(Self { spec, towers, commit: snapshot.commit })
         })

@@ -56,6 +56,19 @@ def test_prompts(sentences: himacl.Encoder) -> None:
     assert np.abs(asked.encode(texts(), normalize=False) - expected).max() < 1e-5
 
 
+def test_first_coordinates() -> None:
+    folder = GOLDEN / "static-model2vec"
+    told = {"repo": "golden/static-model2vec", "family": "static", "local": folder}
+    whole, first = himacl.Encoder(**told), himacl.Encoder(**told, dimensions=8)
+    assert whole.text_dimension == 24 and first.text_dimension == 8
+    lines = [text for text in texts() if text]
+    expected = whole.encode(lines)[:, :8]
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.abs(first.encode(lines) - expected).max() < 1e-6
+    with pytest.raises(ValueError, match="25 coordinates .* expected 1 to 24"):
+        himacl.Encoder(**told, dimensions=25)
+
+
 def test_the_same_as_the_command_line(sentences: himacl.Encoder, tmp_path: Path) -> None:
     lines = [text.replace("\n", " ") for text in texts() if text.strip()]
     (tmp_path / "captions.txt").write_text("\n".join(lines) + "\n")

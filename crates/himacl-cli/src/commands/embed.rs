@@ -24,7 +24,8 @@ Examples:
   himacl embed --encoder efficientnet-lite0 --input photos/ -o photos-emb
   himacl embed --encoder efficientnet-lite0 --encoder all-minilm-l6-v2 --input 'shards/{00000..00099}.tar' -o pairs
   himacl embed --encoder all-minilm-l6-v2 --local models/minilm --input pairs.tsv --caption-column title -o text
-  himacl embed --encoder all-minilm-l6-v2 --input captions.txt -o text --resume";
+  himacl embed --encoder all-minilm-l6-v2 --input captions.txt -o text --resume
+  himacl embed --encoder potion-retrieval-32m --dimensions 256 --input captions.txt -o text";
 
 /// Settings that may differ between an interrupted run and its resumption.
 const FREE_KEYS: [&str; 2] = ["threads", "max_error_rate"];
@@ -80,6 +81,15 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "NAME")]
     prompt: Option<String>,
 
+    /// The way of texts through a model that has several (query, document): one of the encoder's own [default: the
+    /// model's].
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+
+    /// Keep the first D coordinates of each embedding, for encoders that are trained for it (Matryoshka).
+    #[arg(long, value_name = "D")]
+    dimensions: Option<usize>,
+
     /// Number format that the models compute in.
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     precision: Precision,
@@ -118,6 +128,10 @@ struct EmbedConfig {
     caption_column: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
     encoders: Vec<EncoderConfig>,
 }
 
@@ -169,6 +183,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         specs.iter().enumerate().map(|(index, spec)| obtain(spec, local(index), context)).collect::<Result<_, Error>>()
     })?;
     let specs = prompted(specs, &snapshots, args.prompt.as_deref())?;
+    let specs = routed(specs, &snapshots, args)?;
     let towers = recorder.time("load", || load(&specs, &snapshots, args.precision, context))?;
     let modality = modality(args.modality, &towers)?;
     let dataset = Dataset::open(files.clone(), read(modality))?;
@@ -230,6 +245,8 @@ fn specs(args: &EmbedArgs, context: &Context) -> Result<Vec<EncoderSpec>, Error>
 
 fn announce(args: &EmbedArgs, dataset: &Dataset, specs: &[EncoderSpec], context: &Context) {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let advice = |dimensions: usize| specs.iter().filter_map(move |spec| spec.advice(dimensions));
+    args.dimensions.into_iter().flat_map(advice).for_each(|advice| context.printer.warn(&advice));
     context.printer.info(&format!(
         "embedding `{}` ({}) with {} on {} with {} threads",
         args.input,
@@ -294,6 +311,20 @@ fn prompted(specs: Vec<EncoderSpec>, snapshots: &[Snapshot], prompt: Option<&str
     let with = |(spec, snapshot): (EncoderSpec, &Snapshot)| match spec.text {
         Some(_) => Ok(spec.with_prompt(prompt, &snapshot.folder)?),
         None => Ok(spec),
+    };
+    specs.into_iter().zip(snapshots).map(with).collect()
+}
+
+/// The encoders with the route and the number of coordinates that were asked for.
+fn routed(specs: Vec<EncoderSpec>, snapshots: &[Snapshot], args: &EmbedArgs) -> Result<Vec<EncoderSpec>, Error> {
+    let alone = specs.len() == 1;
+    let with = |(spec, snapshot): (EncoderSpec, &Snapshot)| {
+        let spec = match &args.route {
+            // Beside an encoder of texts one of pictures has no say.
+            Some(route) if alone || spec.text.is_some() => spec.with_route(route, &snapshot.folder)?,
+            _ => spec,
+        };
+        Ok(EncoderSpec { first: args.dimensions, ..spec })
     };
     specs.into_iter().zip(snapshots).map(with).collect()
 }
@@ -370,6 +401,8 @@ fn config(
         image_column: args.image_column.clone(),
         caption_column: args.caption_column.clone(),
         prompt: args.prompt.clone(),
+        route: args.route.clone(),
+        dimensions: args.dimensions,
         encoders: encoders.collect::<Result<_, Error>>()?,
     })
 }

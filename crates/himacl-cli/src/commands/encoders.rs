@@ -62,7 +62,7 @@ fn table(listed: &[Listed]) -> String {
             spec.family.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default(),
             spec.dimension.map_or_else(String::new, |dimension| dimension.to_string()),
             if folder.is_some() { "yes" } else { "no" }.to_owned(),
-            spec.licence.clone(),
+            format!("{}{}", spec.licence, if spec.gated { " (gated)" } else { "" }),
             spec.repo.clone(),
         ]
     });

@@ -4,6 +4,7 @@
 //! are packed without padding, whatever else is in the batch.
 
 mod config;
+mod first;
 mod image;
 mod nn;
 mod open_clip;
@@ -25,10 +26,10 @@ use ::image::DynamicImage;
 use candle_core::{DType, Device, Tensor, Var};
 use clap::ValueEnum as _;
 use config::Config;
+use first::first;
 use registry::{EncoderSpec, Family};
 use std::collections::BTreeMap;
 use std::path::Path;
-use text::Text;
 use weights::Weights;
 
 /// Refuses a model whose weights have the names and shapes of the family's, and mean something else.
@@ -160,7 +161,9 @@ impl Encoder {
     /// # Errors
     /// [`EncoderError`]: a missing or malformed file, weights of other shapes.
     pub fn load(spec: &EncoderSpec, folder: &Path, device: &Device, dtype: DType) -> Result<Self, EncoderError> {
-        Self::read(spec, folder, &Weights::open(folder, device, dtype, false)?)
+        let place = text::model_folder(spec, folder)?;
+        let encoder = Self::read(spec, (folder, &place), &Weights::open(&place, device, dtype, false)?)?;
+        first(spec, encoder)
     }
 
     /// Loads an encoder whose embeddings can be differentiated, in f32, and its variables by their names in the file.
@@ -175,12 +178,22 @@ impl Encoder {
         folder: &Path,
         device: &Device,
     ) -> Result<(Self, BTreeMap<String, Var>), EncoderError> {
+        let not = |reason| EncoderError::NotTrainable { name: spec.name.clone(), reason };
+        let place = text::model_folder(spec, folder)?;
+        if place != folder {
+            return Err(not("its model is in a folder of its own, below the others of its modules"));
+        }
         let weights = Weights::open(folder, device, DType::F32, true)?;
-        Ok((Self::read(spec, folder, &weights)?, weights.variables()))
+        let read = Self::read(spec, (folder, folder), &weights)?;
+        let variables = weights.variables();
+        if variables.is_empty() {
+            return Err(not("a static model is used as it is"));
+        }
+        Ok((first(spec, read)?, variables))
     }
 
-    fn read(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
-        if let Some(config) = Config::read_if_there(&folder.join("config.json"))? {
+    fn read(spec: &EncoderSpec, (folder, place): (&Path, &Path), weights: &Weights) -> Result<Self, EncoderError> {
+        if let Some(config) = Config::read_if_there(&place.join("config.json"))? {
             check(spec.family, &config)?;
         }
         let read = Self::of_family(spec, folder, weights)?;
@@ -188,7 +201,7 @@ impl Encoder {
         let family = spec.family.to_possible_value();
         let family = family.as_ref().map_or("", |value| value.get_name());
         let reason = format!("`{unread}` is part of a block, and no encoder of family {family} has it");
-        let path = weight_files(folder)?.into_iter().next().unwrap_or_default();
+        let path = weight_files(place)?.into_iter().next().unwrap_or_default();
         Err(EncoderError::File { path, reason })
     }
 
@@ -203,10 +216,8 @@ impl Encoder {
             | Family::XlmRoberta
             | Family::Mpnet
             | Family::Modernbert
-            | Family::Qwen3 => {
-                let text = Text::load(spec, folder, weights)?;
-                return Ok(Self { image: None, text: Some(Box::new(text)) });
-            }
+            | Family::Qwen3
+            | Family::Static => return Ok(Self { image: None, text: Some(text::load(spec, folder, weights)?) }),
             _ => image_spec(spec, folder)?,
         };
         let transformer = |name: &str, kind: VisionKind| {

@@ -59,7 +59,10 @@ pub(super) fn load(
         let is_mobile =
             name.starts_with("fastvit_") || name.starts_with("vit_base_mci_") || spec.family == Family::MobileClip;
         if is_mobile && weights.is_trainable() {
-            return Err(EncoderError::NotTrainable { name: spec.name.clone() });
+            return Err(EncoderError::NotTrainable {
+                name: spec.name.clone(),
+                reason: "MobileCLIP's towers are used as they are",
+            });
         }
         timm_tower(&vision, &visual.at("trunk"), image)?
     } else {

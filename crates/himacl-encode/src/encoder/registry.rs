@@ -71,6 +71,10 @@ const FILES: &[(&str, &str)] = &files![
     "perception-encoder-l-14-336",
     "perception-encoder-s-16-384",
     "perception-encoder-t-16-384",
+    "potion-base-32m",
+    "potion-base-8m",
+    "potion-multilingual-128m",
+    "potion-retrieval-32m",
     "qwen3-embedding-0.6b",
     "resnet-101",
     "resnet-152",
@@ -88,6 +92,8 @@ const FILES: &[(&str, &str)] = &files![
     "siglip2-so400m-patch14-384",
     "siglip2-so400m-patch16-512",
     "siglip2-so400m-patch16-naflex",
+    "static-retrieval-mrl-en-v1",
+    "static-similarity-mrl-multilingual-v1",
     "vit-base-patch16-224",
 ];
 
@@ -128,6 +134,8 @@ pub enum Family {
     Modernbert,
     /// Qwen3-Embedding.
     Qwen3,
+    /// Static models: model2vec and Sentence-Transformers' StaticEmbedding.
+    Static,
     /// Any folder of Sentence-Transformers whose model is of a known family.
     SentenceTransformers,
 }
@@ -149,6 +157,7 @@ impl Family {
             | Self::XlmRoberta
             | Self::Modernbert
             | Self::Qwen3
+            | Self::Static
             | Self::SentenceTransformers => EncoderModality::Text,
         }
     }
@@ -201,9 +210,19 @@ pub struct EncoderSpec {
     pub files: Vec<String>,
     /// The licence of the weights.
     pub licence: String,
+    /// Whether the Hub gives them to those alone who have accepted the licence there.
+    #[serde(default)]
+    pub gated: bool,
     /// Coordinates of an embedding; absent where only the weights tell.
     #[serde(default)]
     pub dimension: Option<usize>,
+    /// The numbers of first coordinates that it was trained to hold most in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matryoshka: Vec<usize>,
+    /// How many coordinates of an embedding are kept, the first ones; all where this is absent. What is kept has not unit
+    /// length, whatever the whole has.
+    #[serde(skip)]
+    pub first: Option<usize>,
     /// How tokens or places become one vector; as the family or the folder has it where this is absent.
     #[serde(default)]
     pub pooling: Option<Pooling>,
@@ -301,6 +320,9 @@ pub struct TextSpec {
     /// Prefixes to choose from, by what they are for.
     #[serde(default)]
     pub prompts: BTreeMap<String, String>,
+    /// Of a model with several ways for texts, the one to take; the folder's own default where this is absent.
+    #[serde(default)]
+    pub route: Option<String>,
     /// Whether texts are turned to lower case before the tokenizer has them.
     #[serde(default)]
     pub lowercase: bool,
@@ -391,6 +413,33 @@ impl EncoderSpec {
     }
 }
 
+impl EncoderSpec {
+    /// The same with texts on one of the model's routes.
+    ///
+    /// # Errors
+    /// [`EncoderError::UnknownRoute`] for an encoder of pictures; a route that the model has not is refused when it is
+    /// loaded.
+    pub fn with_route(mut self, route: &str, folder: &Path) -> Result<Self, EncoderError> {
+        let (true, Some(text)) = (self.modality == EncoderModality::Text, &mut self.text) else {
+            let (folder, known) = (folder.to_path_buf(), "none".to_owned());
+            return Err(EncoderError::UnknownRoute { folder, route: route.to_owned(), known });
+        };
+        text.route = Some(route.to_owned());
+        Ok(self)
+    }
+
+    /// What is to be said of keeping so many first coordinates, if there is something.
+    pub fn advice(&self, dimensions: usize) -> Option<String> {
+        let name = &self.name;
+        if self.matryoshka.is_empty() {
+            return Some(format!("`{name}` is not known to be trained for a part of its coordinates"));
+        }
+        let known = self.matryoshka.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let is_known = self.matryoshka.contains(&dimensions) || self.dimension == Some(dimensions);
+        (!is_known).then(|| format!("`{name}` was trained for {known} coordinates, not for {dimensions}"))
+    }
+}
+
 /// The description of a repository that the registry does not have. It says nothing beyond the family: sizes, means,
 /// pooling, prompts and the like are then read from the repository's own files.
 pub fn for_repo(repo: &str, revision: &str, family: Family) -> EncoderSpec {
@@ -403,7 +452,10 @@ pub fn for_repo(repo: &str, revision: &str, family: Family) -> EncoderSpec {
         revision: revision.to_owned(),
         files: Vec::new(),
         licence: "see the repository".to_owned(),
+        gated: false,
         dimension: None,
+        matryoshka: Vec::new(),
+        first: None,
         pooling: None,
         normalize: None,
         image: None,

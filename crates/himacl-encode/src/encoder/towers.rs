@@ -3,10 +3,11 @@
 use super::Encoder;
 use super::config::Config;
 use super::image::{Images, VisionKind, VisionTransformer, image_spec};
-use super::nn::{Activation, Linear};
+use super::nn::Linear;
 use super::open_clip;
 use super::registry::{EncoderSpec, ImageSpec, Pooling};
 use super::text::families::{chinese_clip as chinese_text, clip as clip_text, siglip as siglip_text};
+use super::text::head::Head;
 use super::text::tokens::Splitter;
 use super::text::{Text, text_spec, tower as text};
 use super::weights::Weights;
@@ -56,9 +57,8 @@ pub(super) fn siglip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Re
     if tokens.is_some_and(|tokens| tokens.flag("do_lower_case")) {
         splitter = splitter.lowercase();
     }
-    let text = Text { splitter, ..text };
     let head = Linear::load(&weights.at("text_model.head"))?;
-    let text = Text { dimension: head.outputs()?, projections: vec![(head, Activation::Identity)], ..text };
+    let text = Text { splitter, head: Head::projection(head, spec.normalize.unwrap_or(false))?, ..text };
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 

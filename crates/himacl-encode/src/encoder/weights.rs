@@ -1,7 +1,7 @@
 //! Tensors of a model by name, from safetensors files.
 
 use crate::error::EncoderError;
-use crate::hub::{INDEX, WEIGHTS};
+use crate::hub::{INDEX, WEIGHTS, nested_weights};
 use candle_core::safetensors::{Load, MmapedSafetensors};
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::Dtype;
@@ -95,6 +95,22 @@ impl Weights {
         Ok(tensor)
     }
 
+    /// A vector of whole numbers from 0.
+    pub(super) fn integers(&self, name: &str) -> Result<Vec<u32>, EncoderError> {
+        let name = format!("{}{name}", self.prefix);
+        let view = self.source.tensors.get(&name)?;
+        if !matches!(view.dtype(), Dtype::I32 | Dtype::I64 | Dtype::U32) {
+            let message = format!("tensor `{name}` has type {:?}, expected I32, I64 or U32", view.dtype());
+            return Err(candle_core::Error::Msg(message).into());
+        }
+        let numbers = view.load(&Device::Cpu)?.to_dtype(DType::I64)?.to_vec1::<i64>()?;
+        let whole = |number: i64| {
+            u32::try_from(number)
+                .map_err(|_| candle_core::Error::Msg(format!("tensor `{name}` has {number}, expected 0 to 2^32")))
+        };
+        Ok(numbers.into_iter().map(whole).collect::<candle_core::Result<_>>()?)
+    }
+
     /// A tensor of a numbered block that was not read, though others of the same block were: the model computes more than
     /// what was made of it.
     pub(super) fn unread(&self) -> Option<&str> {
@@ -152,7 +168,8 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
     let index = folder.join(INDEX);
     if whole.exists() || !index.exists() {
         let found = WEIGHTS.into_iter().map(|name| folder.join(name)).find(|path| path.exists());
-        return Ok(vec![found.unwrap_or(whole)]);
+        let nested = if found.is_none() { nested_weights(folder) } else { Vec::new() };
+        return Ok(if nested.is_empty() { vec![found.unwrap_or(whole)] } else { nested });
     }
     let wrong = |reason: String| EncoderError::File { path: index.clone(), reason };
     let text = std::fs::read_to_string(&index).map_err(|error| wrong(error.to_string()))?;

@@ -23,6 +23,26 @@ pub enum EncoderError {
         /// Its prompts.
         known: String,
     },
+    /// A route that a model does not have.
+    #[error("the encoder in `{}` has no route `{route}`, it has: {known}", folder.display())]
+    UnknownRoute {
+        /// The folder with its files.
+        folder: PathBuf,
+        /// What was asked for.
+        route: String,
+        /// Its routes.
+        known: String,
+    },
+    /// More coordinates than an embedding has, or none.
+    #[error("{got} coordinates of `{name}` are asked for, expected 1 to {expected}")]
+    Dimensions {
+        /// The encoder.
+        name: String,
+        /// What was asked for.
+        got: usize,
+        /// Its own.
+        expected: usize,
+    },
     /// A description without the section that its family needs.
     #[error("encoder `{name}`: the description has no [{section}]")]
     Section {
@@ -44,12 +64,12 @@ pub enum EncoderError {
         folder: PathBuf,
     },
     /// An encoder whose gradients are not supported.
-    #[error(
-        "encoder `{name}` cannot be trained: MobileCLIP's towers are used as they are\nhint: train.encoders = \"frozen\", or another encoder"
-    )]
+    #[error("encoder `{name}` cannot be trained: {reason}\nhint: train.encoders = \"frozen\", or another encoder")]
     NotTrainable {
         /// The encoder.
         name: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// Texts that are to be filled up to one length, nobody says with what.
     #[error("encoder `{name}`: `{}` has no tokenizer_config.json, which names the token that fills texts", folder.display())]

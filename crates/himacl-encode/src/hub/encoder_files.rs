@@ -23,6 +23,11 @@ const TEXT_FILES: [&str; 5] = [
 const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 /// Any of these says how pictures are prepared, or timm's config.json.
 const PICTURE_FILES: [&str; 3] = ["preprocessor_config.json", "processor_config.json", "open_clip_config.json"];
+/// Modules of Sentence-Transformers that choose between others.
+pub(crate) const ROUTERS: [&str; 2] = ["Router", "Asym"];
+/// Modules that have a folder of their own.
+const MODULES: [&str; 8] =
+    ["Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", ROUTERS[0], ROUTERS[1]];
 /// Endings of weights that are not read.
 const OTHER_WEIGHTS: [&str; 5] = ["bin", "pth", "pt", "h5", "onnx"];
 
@@ -92,17 +97,20 @@ impl Files {
         if open.pictures && PICTURE_FILES.iter().all(|name| lacks(name)) && !is_timm(folder) {
             missing = PICTURE_FILES.iter().find(undecided).copied();
         }
-        if open.tokens && lacks(TOKENIZER_FILES[0]) {
+        // A model in a folder below has its own files there.
+        let is_below = (open.tokens || open.pooling) && !is_at_root(folder);
+        if open.tokens && !is_below && lacks(TOKENIZER_FILES[0]) {
             missing = missing.or_else(|| TOKENIZER_FILES.iter().find(undecided).copied());
         }
         if open.pooling {
-            missing = missing.or_else(|| TEXT_FILES.iter().find(undecided).copied());
+            let names = if is_below { &TEXT_FILES[1..3] } else { &TEXT_FILES[..] };
+            missing = missing.or_else(|| names.iter().find(undecided).copied());
         }
         let missing = missing.map(str::to_owned).or_else(|| {
-            let modules = if open.pooling { module_files(folder) } else { Vec::new() };
+            let modules = if open.pooling || is_below { module_files(folder) } else { Vec::new() };
             modules.into_iter().find(|name| lacks(name))
         });
-        if missing.is_some() || WEIGHTS.iter().any(|name| !lacks(name)) {
+        if missing.is_some() || is_below || WEIGHTS.iter().any(|name| !lacks(name)) {
             return missing;
         }
         match parts(&folder.join(INDEX)) {
@@ -138,8 +146,9 @@ impl Files {
 /// [`HubError::NoLocalFile`], [`HubError::Weights`], [`himacl_data::Error::Io`].
 pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapshot, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    // What the user's own folder has not, the encoder has not.
-    if let Some(file) = files.first_missing(folder, &|name| name != "config.json") {
+    // What the user's own folder has not, the encoder has not; a static model of Sentence-Transformers has no configuration.
+    let is_absent = |name: &str| name != "config.json" || has_table(folder);
+    if let Some(file) = files.first_missing(folder, &is_absent) {
         let found = if is_weights(&file) && !file.contains('/') { other_weights(folder) } else { Vec::new() };
         if !found.is_empty() {
             return Err(HubError::NoWeights { place: folder.display().to_string(), found }.into());
@@ -181,14 +190,18 @@ pub fn descriptions(folder: &Path) -> Result<Vec<String>, Error> {
         Ok(names)
     };
     let mut found = Vec::new();
-    for (name, is_folder) in names(folder)? {
-        if is_folder {
-            let inner = names(&folder.join(&name))?.into_iter().filter(|(_, is_folder)| !is_folder);
-            found.extend(inner.map(|(file, _)| format!("{name}/{file}")).filter(|name| is_description(name)));
-        } else if is_description(&name) && name != INDEX {
-            found.push(name);
+    let mut open = vec![String::new()];
+    while let Some(below) = open.pop() {
+        for (name, is_folder) in names(&folder.join(&below))? {
+            let name = at(&below, &name);
+            if is_folder && name.split('/').count() <= 2 {
+                open.push(name);
+            } else if !is_folder && is_description(&name) && name != INDEX {
+                found.push(name);
+            }
         }
     }
+    found.sort();
     Ok(found)
 }
 
@@ -202,6 +215,10 @@ fn weights_among(repo: &str, listed: &[String]) -> Result<Vec<String>, HubError>
     let parts: Vec<String> = listed.iter().filter(at_root).cloned().collect();
     if has(INDEX) && !parts.is_empty() {
         return Ok(parts);
+    }
+    // Those of modules are among what describes the encoder.
+    if listed.iter().any(|name| is_weights(name) && is_description(name)) && has("modules.json") {
+        return Ok(Vec::new());
     }
     Err(HubError::NoWeights {
         place: repo.to_owned(),
@@ -231,19 +248,67 @@ fn is_timm(folder: &Path) -> bool {
     json(&folder.join("config.json")).is_some_and(|config| config.get("pretrained_cfg").is_some())
 }
 
-/// The files of the modules that modules.json names, those that decide an embedding.
-fn module_files(folder: &Path) -> Vec<String> {
+/// The modules that modules.json names, and those between which they choose, as their classes and folders.
+fn module_places(folder: &Path) -> Vec<(String, String)> {
+    let field = |value: &serde_json::Value, key: &str| {
+        value.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
+    };
+    let class = |kind: &str| kind.rsplit('.').next().unwrap_or_default().to_owned();
     let modules = json(&folder.join("modules.json"));
     let modules = modules.as_ref().and_then(serde_json::Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let files = modules.iter().flat_map(|module| {
-        let field = |key: &str| module.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let names: &[&str] = match field("type").rsplit('.').next() {
-            Some("Pooling") => &["config.json"],
-            Some("Dense") => &["config.json", "model.safetensors"],
+    let mut places = Vec::new();
+    for module in modules {
+        let (kind, path) = (class(&field(module, "type")), field(module, "path"));
+        let path = if path == "." { String::new() } else { path };
+        if ROUTERS.contains(&kind.as_str()) {
+            let router = router_files(&path).iter().find_map(|name| json(&folder.join(name))?.get("types").cloned());
+            let types = router.as_ref().and_then(serde_json::Value::as_object).into_iter().flatten();
+            places.extend(types.map(|(id, kind)| (class(kind.as_str().unwrap_or_default()), at(&path, id))));
+        }
+        places.push((kind, path));
+    }
+    places
+}
+
+/// Whether the model is beside modules.json, or there is none.
+fn is_at_root(folder: &Path) -> bool {
+    let places = module_places(folder);
+    let is_input = |kind: &str| matches!(kind, "Transformer" | "StaticEmbedding");
+    places.is_empty() || places.iter().any(|(kind, path)| is_input(kind) && path.is_empty())
+}
+
+/// Whether the model beside modules.json is a table of tokens' rows.
+fn has_table(folder: &Path) -> bool {
+    module_places(folder).iter().any(|(kind, path)| kind == "StaticEmbedding" && path.is_empty())
+}
+
+/// The weights of models in folders below, where there are any.
+pub(crate) fn nested_weights(folder: &Path) -> Vec<PathBuf> {
+    let names = module_files(folder).into_iter().filter(|name| is_weights(name));
+    names.map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+}
+
+/// Where a router in a folder says its routes, by the names of several ages.
+pub(crate) fn router_files(path: &str) -> [String; 2] {
+    ["router_config.json", "config.json"].map(|name| at(path, name))
+}
+
+fn at(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+}
+
+/// The files of the modules that modules.json names, those that decide an embedding.
+fn module_files(folder: &Path) -> Vec<String> {
+    let files = module_places(folder).into_iter().flat_map(|(kind, path)| {
+        let names: &[&str] = match kind.as_str() {
+            "Pooling" => &["config.json"],
+            "Dense" | "LayerNorm" => &["config.json", "model.safetensors"],
+            "Transformer" if !path.is_empty() => &["config.json", "tokenizer.json", "model.safetensors"],
+            "StaticEmbedding" if !path.is_empty() => &["tokenizer.json", "model.safetensors"],
+            "Router" => &["router_config.json"],
             _ => &[],
         };
-        let path = field("path").to_owned();
-        names.iter().map(move |name| if path.is_empty() { (*name).to_owned() } else { format!("{path}/{name}") })
+        names.iter().map(|name| at(&path, name)).collect::<Vec<_>>()
     });
     files.collect()
 }
@@ -252,17 +317,23 @@ fn json(path: &Path) -> Option<serde_json::Value> {
     serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
 }
 
-/// Configurations and tokenizers at the root, and the numbered folders of Sentence-Transformers (`1_Pooling`, `2_Dense`).
+/// Configurations and tokenizers at the root, and the folders of Sentence-Transformers: numbered ones (`1_Pooling`,
+/// `2_Dense`), and those of a route (`query_0_StaticEmbedding`), which may be below one of them.
 fn is_description(name: &str) -> bool {
-    let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-    match name.split_once('/') {
-        None => matches!(extension, "json" | "model") || matches!(name, "vocab.txt" | "merges.txt"),
-        Some((folder, file)) => {
-            let number = folder.split('_').next().unwrap_or_default();
-            let is_module = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-            is_module && !file.contains('/') && matches!(extension, "json" | "safetensors")
-        }
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let extension = Path::new(file).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if folder.is_empty() {
+        return matches!(extension, "json" | "model") || matches!(file, "vocab.txt" | "merges.txt");
     }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_module = |folder: &str| {
+        let of_route = folder.rsplit_once('_').is_some_and(|(_, class)| MODULES.contains(&class));
+        is_number(folder.split('_').next().unwrap_or_default()) || of_route
+    };
+    let is_text = matches!(file, "vocab.txt" | "merges.txt");
+    folder.split('/').count() <= 2
+        && folder.split('/').all(is_module)
+        && (is_text || matches!(extension, "json" | "safetensors"))
 }
 
 /// The files that an index of weights names.
@@ -360,6 +431,54 @@ mod tests {
             names(&format!("tokenizer.json {optional}"))
         );
         assert_eq!(Files::ENCODER.first_missing(folder.path(), &|_| false), None);
+    }
+
+    #[test]
+    fn models_in_folders_below_have_their_files_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let missing = || TEXT.first_missing(folder.path(), &|name| name == "config_sentence_transformers.json");
+        let kind = |name: &str| format!("sentence_transformers.models.{name}");
+        let needs = |files: &str| {
+            for file in names(files) {
+                assert_eq!(missing().as_deref(), Some(file.as_str()));
+                write(&file, "{}");
+            }
+            assert_eq!(missing(), None);
+        };
+        write("modules.json", &format!(r#"[{{"path": "0_StaticEmbedding", "type": "{}"}}]"#, kind("StaticEmbedding")));
+        needs("0_StaticEmbedding/tokenizer.json 0_StaticEmbedding/model.safetensors");
+        write("modules.json", &format!(r#"[{{"path": "", "type": "{}"}}]"#, kind("Router")));
+        let (table, model, dense) = (kind("StaticEmbedding"), kind("Transformer"), kind("Dense"));
+        let router = format!(
+            r#"{{"types": {{"a_0_StaticEmbedding": "{table}", "b_0_Transformer": "{model}", "b_1_Dense": "{dense}"}}}}"#
+        );
+        write("router_config.json", &router);
+        let files = "a_0_StaticEmbedding/tokenizer.json a_0_StaticEmbedding/model.safetensors b_0_Transformer/config.json \
+                     b_0_Transformer/tokenizer.json b_0_Transformer/model.safetensors b_1_Dense/config.json \
+                     b_1_Dense/model.safetensors";
+        needs(files);
+        assert_eq!(nested_weights(folder.path()).len(), 3);
+        let listed = names(&format!("modules.json router_config.json README.md onnx/model.onnx {files}"));
+        assert_eq!(TEXT.choose("o/n", "main", &listed).unwrap().len(), listed.len() - 2, "{listed:?}");
+        assert_eq!(descriptions(folder.path()).unwrap().len(), 2 + 7 + 2);
+        assert!(TEXT.choose("o/n", "main", &names("modules.json config.json onnx/model.onnx")).is_err());
+    }
+
+    #[test]
+    fn a_table_needs_no_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [("model.safetensors", ""), ("tokenizer.json", "{}")] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        assert!(local_snapshot(folder.path(), "o/n", &TEXT).unwrap_err().to_string().contains("config.json"));
+        let modules = r#"[{"path": ".", "type": "sentence_transformers.models.StaticEmbedding"}]"#;
+        fs::write(folder.path().join("modules.json"), modules).unwrap();
+        assert!(TEXT.first_missing(folder.path(), &|name| name != "config.json" || has_table(folder.path())).is_none());
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use check::check_weights;
 pub(crate) use check::is_pointer;
 pub use client::Hub;
 pub use encoder_files::{Files, Open, Snapshot, descriptions, local_snapshot};
-pub(crate) use encoder_files::{INDEX, WEIGHTS};
+pub(crate) use encoder_files::{INDEX, ROUTERS, WEIGHTS, nested_weights, router_files};
 pub use event::Event;
 pub use settings::HubSettings;
 pub use transfer::files_sha256;

@@ -37,6 +37,10 @@ class Encoder:
         A folder with the Hub's file names, for machines without a network.
     prompt : str, optional
         One of the prompts of the repository, for texts.
+    route : str, optional
+        The way of texts through a model that has several, such as ``query`` and ``document``.
+    dimensions : int, optional
+        Keep so many first coordinates of each embedding, for encoders that are trained for it (Matryoshka).
     device : str
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
     threads : int, optional
@@ -54,6 +58,8 @@ class Encoder:
         revision: str | None = None,
         local: str | os.PathLike[str] | None = None,
         prompt: str | None = None,
+        route: str | None = None,
+        dimensions: int | None = None,
         device: str = "auto",
         threads: int | None = None,
         progress: Progress = None,
@@ -62,7 +68,7 @@ class Encoder:
         self.progress = progress
         folder = None if local is None else Path(local)
         self._encoder = _himacl.Encoder(
-            name, repo, family, revision, folder, prompt, device, _threads(threads), listener(progress)
+            name, repo, family, revision, folder, prompt, route, dimensions, device, _threads(threads), listener(progress)
         )
 
     @property

@@ -67,6 +67,8 @@ class Encoder:
         revision: str | None,
         local: Path | None,
         prompt: str | None,
+        route: str | None,
+        dimensions: int | None,
         device: str,
         threads: int | None,
         on_event: _Listener,

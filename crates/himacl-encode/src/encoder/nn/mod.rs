@@ -22,7 +22,7 @@ pub(super) use attention::{Attention, Mask, RelativeBias};
 pub(super) use convolution::{Convolution, Filter, Padding, scale_and_shift};
 pub(super) use depthwise::Depthwise;
 pub(super) use linear::Linear;
-pub(super) use norm::Norm;
+pub(super) use norm::{Norm, unit_rows};
 pub(super) use parallel::in_parts;
 pub(super) use rope::{Pairs, Rope};
 pub(super) use sequences::Sequences;
@@ -36,7 +36,7 @@ fn fused(tensors: &[&Tensor]) -> bool {
 }
 
 /// Calls `read` with the values of a contiguous f32 tensor on the CPU.
-fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
+pub(super) fn with_values<R>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> R) -> Result<R> {
     let (storage, layout) = tensor.storage_and_layout();
     Ok(read(values(&storage, layout)?))
 }

@@ -67,6 +67,22 @@ impl Norm {
     }
 }
 
+/// Rows brought to unit length, `(n, d)`.
+pub(in crate::encoder) fn unit_rows(x: &Tensor) -> Result<Tensor> {
+    if !fused(&[x]) {
+        let x = x.to_dtype(DType::F32)?;
+        // The smallest length keeps a vector of zeros what it is.
+        let length = (x.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
+        return x.broadcast_div(&length);
+    }
+    let mut values = with_values(&x.contiguous()?, <[f32]>::to_vec)?;
+    for row in values.chunks_exact_mut(x.dim(D::Minus1)?.max(1)) {
+        let length = (sum(row, |x| x * x) + 1e-24).sqrt();
+        row.iter_mut().for_each(|x| *x /= length);
+    }
+    Tensor::from_vec(values, x.shape(), x.device())
+}
+
 struct NormRows<'a> {
     x: &'a [f32],
     out: &'a mut [f32],

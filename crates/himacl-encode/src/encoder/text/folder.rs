@@ -1,12 +1,16 @@
 //! What a folder of Sentence-Transformers says beyond the model: modules.json and the files that it names.
 
+use super::modules::{Module, modules};
 use crate::encoder::config::Config;
-use crate::encoder::nn::{Activation, Linear};
 use crate::encoder::registry::{Pooling, prompts};
-use crate::encoder::weights::Weights;
 use crate::error::EncoderError;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Modules that begin one, and that which gathers what they give.
+const INPUTS: [&str; 3] = ["Transformer", "StaticEmbedding", "Pooling"];
+/// Modules that may follow.
+const BEHIND: [&str; 3] = ["Dense", "LayerNorm", "Normalize"];
 
 /// Where the longest text is, by the names of several ages.
 const LENGTH_FILES: [&str; 7] = [
@@ -54,30 +58,28 @@ const HARMLESS: [&str; 16] = [
 #[derive(Debug, Default)]
 pub(super) struct SentenceTransformer {
     pub(super) pooling: Option<Pooling>,
-    pub(super) normalize: bool,
     pub(super) max_tokens: Option<usize>,
     pub(super) lowercase: bool,
     pub(super) prefix: Option<String>,
     /// Whether the prompt's tokens are left out of the mean.
     pub(super) without_prompt: bool,
-    dense: Vec<String>,
+    /// Where the model is, below the folder.
+    pub(super) place: PathBuf,
+    /// Whether the model is a table of tokens' rows.
+    pub(super) is_static: bool,
+    /// What follows the pooling.
+    pub(super) behind: Vec<Module>,
 }
 
 impl SentenceTransformer {
-    pub(super) fn read(folder: &Path) -> Result<Self, EncoderError> {
+    pub(super) fn read(folder: &Path, route: Option<&str>) -> Result<Self, EncoderError> {
         let mut found = Self::default();
-        for name in LENGTH_FILES {
-            let Some(config) = Config::read_if_there(&folder.join(name))? else { continue };
-            found.max_tokens = config.maybe_size("max_seq_length")?;
-            found.lowercase = config.flag("do_lower_case");
-            check_model(&config)?;
-            break;
+        if let Some(modules) = modules(folder, route)? {
+            found.read_modules(folder, modules)?;
         }
-        // Newer folders leave the length to the tokenizer; a length without bound is a number that is no integer.
-        if found.max_tokens.is_none()
-            && let Some(config) = Config::read_if_there(&folder.join("tokenizer_config.json"))?
-        {
-            found.max_tokens = config.get("model_max_length").and_then(Value::as_u64).map(|tokens| tokens as usize);
+        let place = folder.join(&found.place);
+        if !found.is_static {
+            found.read_lengths(&place)?;
         }
         if let Some(config) = Config::read_if_there(&folder.join("config_sentence_transformers.json"))? {
             only(&config, "model_type", &["SentenceTransformer"])?;
@@ -88,70 +90,57 @@ impl SentenceTransformer {
                 found.prefix = Some(prompt.ok_or_else(wrong)?);
             }
         }
-        if let Some(modules) = Config::read_if_there(&folder.join("modules.json"))? {
-            found.read_modules(folder, &modules)?;
-        }
         Ok(found)
     }
 
-    /// The modules in their order: the model, one pooling, layers, the unit length.
-    fn read_modules(&mut self, folder: &Path, modules: &Config) -> Result<(), EncoderError> {
-        let list = modules.value().as_array().ok_or_else(|| modules.wrong("expected a list of modules"))?;
-        let order = ["Transformer", "Pooling", "Dense", "Normalize"];
-        let mut places = Vec::new();
-        for module in list {
-            let field = |key: &str| module.get(key).and_then(Value::as_str).unwrap_or_default();
-            let (kind, path) = (field("type"), field("path"));
-            let name = kind.rsplit('.').next().unwrap_or_default();
-            // A module of another package computes something else, whatever its name.
-            let place = order.iter().position(|known| *known == name && kind.starts_with("sentence_transformers."));
-            places.push(place.ok_or_else(|| modules.wrong(format!("a module of type `{kind}` is not known")))?);
-            let config = || Config::read(&folder.join(path).join("config.json"));
-            match name {
-                "Transformer" if !path.is_empty() => {
-                    return Err(modules.wrong(format!("the model is in `{path}`, expected beside this file")));
-                }
-                "Pooling" => {
-                    let config = config()?;
-                    self.pooling = Some(pooling(&config)?);
-                    self.without_prompt = config.get("include_prompt") == Some(&Value::Bool(false));
-                }
-                "Dense" => {
-                    for key in ["module_input_name", "module_output_name"] {
-                        only(&config()?, key, &["sentence_embedding"])?;
-                    }
-                    self.dense.push(path.to_owned());
-                }
-                "Normalize" => self.normalize = true,
-                _ => {}
-            }
+    /// The longest text, from the files beside the model.
+    fn read_lengths(&mut self, place: &Path) -> Result<(), EncoderError> {
+        for name in LENGTH_FILES {
+            let Some(config) = Config::read_if_there(&place.join(name))? else { continue };
+            self.max_tokens = config.maybe_size("max_seq_length")?;
+            self.lowercase = config.flag("do_lower_case");
+            check_model(&config)?;
+            break;
         }
-        let once = |place: usize| places.iter().filter(|found| **found == place).count() == 1;
-        if !places.is_sorted() || !once(0) || !once(1) {
-            let names = order.join(", ");
-            return Err(modules.wrong(format!("expected {names} in this order, the first two once")));
+        // Newer folders leave the length to the tokenizer; a length without bound is a number that is no integer.
+        if self.max_tokens.is_none()
+            && let Some(config) = Config::read_if_there(&place.join("tokenizer_config.json"))?
+        {
+            self.max_tokens = config.get("model_max_length").and_then(Value::as_u64).map(|tokens| tokens as usize);
         }
         Ok(())
     }
 
-    /// The layers behind the pooling.
-    pub(super) fn dense(&self, folder: &Path, like: &Weights) -> Result<Vec<(Linear, Activation)>, EncoderError> {
-        let layers = self.dense.iter().map(|path| {
-            let folder = folder.join(path);
-            let config = Config::read(&folder.join("config.json"))?;
-            let name = config.text("activation_function", "torch.nn.modules.activation.Tanh").to_owned();
-            let activation = match name.rsplit('.').next().unwrap_or_default() {
-                "Identity" => Activation::Identity,
-                "ReLU" => Activation::Relu,
-                "GELU" => Activation::Gelu,
-                "SiLU" => Activation::Silu,
-                "Tanh" => Activation::Tanh,
-                _ => return Err(config.wrong(format!("`activation_function` {name} is not known"))),
-            };
-            let weights = Weights::open(&folder, like.device(), like.dtype(), false)?;
-            Ok((Linear::load(&weights.at("linear"))?, activation))
-        });
-        layers.collect()
+    /// The modules in their order: a model and one pooling, or a table of tokens' rows; then layers and unit lengths.
+    fn read_modules(&mut self, folder: &Path, modules: Vec<Module>) -> Result<(), EncoderError> {
+        let wrong = |reason: String| match Config::read(&folder.join("modules.json")) {
+            Ok(file) => file.wrong(reason),
+            Err(error) => error,
+        };
+        let kinds: Vec<&str> = modules.iter().map(|module| module.kind.as_str()).collect();
+        let behind = match kinds[..] {
+            ["Transformer", "Pooling", ..] => 2,
+            ["StaticEmbedding", ..] => 1,
+            _ => 0,
+        };
+        let is_known = |kind: &&str| BEHIND.contains(kind);
+        if let Some(kind) = kinds.iter().find(|kind| !is_known(kind) && !INPUTS.contains(kind)) {
+            return Err(wrong(format!("a module of type `{kind}` is not known")));
+        }
+        if behind == 0 || !kinds[behind..].iter().all(is_known) {
+            let (got, behind) = (kinds.join(", "), BEHIND.join(", "));
+            let expected = format!("expected Transformer, Pooling or StaticEmbedding, then any of {behind}");
+            return Err(wrong(format!("the modules are {got}, {expected}")));
+        }
+        if behind == 2 {
+            let config = Config::read(&folder.join(&modules[1].path).join("config.json"))?;
+            self.pooling = Some(pooling(&config)?);
+            self.without_prompt = config.get("include_prompt") == Some(&Value::Bool(false));
+        }
+        self.is_static = behind == 1;
+        self.place = PathBuf::from(&modules[0].path);
+        self.behind = modules.into_iter().skip(behind).collect();
+        Ok(())
     }
 }
 
@@ -174,7 +163,7 @@ fn check_model(config: &Config) -> Result<(), EncoderError> {
 }
 
 /// Refuses a text other than these under a key; none may be there as well.
-fn only(config: &Config, key: &str, known: &[&str]) -> Result<(), EncoderError> {
+pub(super) fn only(config: &Config, key: &str, known: &[&str]) -> Result<(), EncoderError> {
     match config.get(key) {
         Some(value) if value.as_str().is_none_or(|text| !known.contains(&text)) => {
             let expected = if known.is_empty() { "none".to_owned() } else { format!("`{}`", known.join("`, `")) };

@@ -2,20 +2,25 @@
 
 pub(super) mod families;
 pub(super) mod folder;
+pub(super) mod head;
+mod modules;
+mod table;
 pub(super) mod tokens;
 pub(super) mod transformer;
 
 use super::config::Config;
-use super::nn::{Activation, Linear, Sequences, in_parts};
-use super::registry::{EncoderSpec, Family, Pooling, TextSpec};
+use super::nn::{Linear, Sequences, in_parts};
+use super::registry::{EncoderModality, EncoderSpec, Family, Pooling, TextSpec};
 use super::weights::Weights;
 use super::{TextEncoder, Tokens};
 use crate::error::EncoderError;
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use families::bert;
 use folder::SentenceTransformer;
+use head::Head;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use table::{MODEL2VEC, TokenTable};
 use tokens::Splitter;
 use transformer::TextTransformer;
 
@@ -26,9 +31,7 @@ pub(super) struct Text {
     pub(super) pooling: Pooling,
     /// So many tokens at the beginning, those of the prompt, do not count in a mean.
     pub(super) left_out: usize,
-    pub(super) projections: Vec<(Linear, Activation)>,
-    pub(super) normalize: bool,
-    pub(super) dimension: usize,
+    pub(super) head: Head,
     pub(super) device: Device,
 }
 
@@ -37,10 +40,47 @@ pub(super) fn text_spec(spec: &EncoderSpec) -> Result<&TextSpec, EncoderError> {
     spec.text.as_ref().ok_or(EncoderError::Section { name: spec.name.clone(), section: "text" })
 }
 
+/// The folder of the model's own files: that of the description, or one below it which the folder's modules name.
+pub(super) fn model_folder(spec: &EncoderSpec, folder: &Path) -> Result<PathBuf, EncoderError> {
+    if spec.modality != EncoderModality::Text {
+        return Ok(folder.to_path_buf());
+    }
+    let route = spec.text.as_ref().and_then(|text| text.route.as_deref());
+    let modules = modules::modules(folder, route)?;
+    Ok(modules.iter().flatten().next().map_or_else(|| folder.to_path_buf(), |first| folder.join(&first.path)))
+}
+
+/// An encoder of texts alone, with what Sentence-Transformers' files add.
+pub(super) fn load(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Box<dyn TextEncoder>, EncoderError> {
+    let extra = SentenceTransformer::read(folder, text_spec(spec)?.route.as_deref())?;
+    let place = folder.join(&extra.place);
+    let config = Config::read_if_there(&place.join("config.json"))?;
+    let kind = config.as_ref().map_or("", |config| config.text("model_type", ""));
+    let is_static = extra.is_static || kind == MODEL2VEC;
+    if is_static && matches!(spec.family, Family::Static | Family::SentenceTransformers) {
+        let prefix = text_spec(spec)?.prefix.clone().or(extra.prefix).unwrap_or_default();
+        return Ok(Box::new(TokenTable::load(spec, (folder, &place), &extra.behind, prefix, weights)?));
+    }
+    if is_static || spec.family == Family::Static {
+        let reason = if is_static {
+            "the model is a static one, expected a transformer"
+        } else {
+            "the model is not a static one"
+        };
+        return Err(EncoderError::File { path: place, reason: format!("{reason}, family {:?}", spec.family) });
+    }
+    Ok(Box::new(Text::load(spec, (folder, &place), &extra, weights)?))
+}
+
 impl Text {
-    /// A model of the family that config.json tells, with what Sentence-Transformers' files add.
-    pub(super) fn load(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Self, EncoderError> {
-        let config = Config::read(&folder.join("config.json"))?;
+    /// A model of the family that config.json tells.
+    fn load(
+        spec: &EncoderSpec,
+        (folder, place): (&Path, &Path),
+        extra: &SentenceTransformer,
+        weights: &Weights,
+    ) -> Result<Self, EncoderError> {
+        let config = Config::read(&place.join("config.json"))?;
         let kind = config.text("model_type", "bert").to_owned();
         let fits = matches!(
             (spec.family, kind.as_str()),
@@ -55,7 +95,6 @@ impl Text {
             return Err(config.wrong(format!("`model_type` is `{kind}`, expected one of family {:?}", spec.family)));
         }
         check(&config, &kind)?;
-        let extra = SentenceTransformer::read(folder)?;
         let transformer = match kind.as_str() {
             "bert" => bert(&weights.at_if_there("bert"), &config, 0)?,
             // Positions are counted from the one behind the padding's.
@@ -75,20 +114,10 @@ impl Text {
         let pooling = spec.pooling.or(extra.pooling).unwrap_or(last);
         let max_tokens = text.max_tokens.or(extra.max_tokens).unwrap_or(usize::MAX).min(transformer.positions());
         let prefix = text.prefix.clone().or_else(|| extra.prefix.clone()).unwrap_or_default();
-        let projections = extra.dense(folder, weights)?;
-        let dimension = projections.last().map_or(Ok(transformer.hidden()), |(linear, _)| linear.outputs())?;
-        let splitter = Splitter::load(folder, prefix, max_tokens, text.lowercase || extra.lowercase)?;
+        let head = Head::load(&extra.behind, folder, transformer.hidden(), weights)?.normalized(spec.normalize);
+        let splitter = Splitter::load(place, prefix, max_tokens, text.lowercase || extra.lowercase)?;
         let left_out = if extra.without_prompt { splitter.prompt_tokens()? } else { 0 };
-        Ok(Self {
-            splitter,
-            transformer,
-            pooling,
-            left_out,
-            projections,
-            normalize: spec.normalize.unwrap_or(extra.normalize),
-            dimension,
-            device: weights.device().clone(),
-        })
+        Ok(Self { splitter, transformer, pooling, left_out, head, device: weights.device().clone() })
     }
 }
 
@@ -126,7 +155,7 @@ fn check(config: &Config, kind: &str) -> Result<(), EncoderError> {
 
 impl TextEncoder for Text {
     fn dimension(&self) -> usize {
-        self.dimension
+        self.head.dimension()
     }
 
     fn tokenize(&self, text: &str) -> Result<Tokens, EncoderError> {
@@ -135,7 +164,7 @@ impl TextEncoder for Text {
 
     fn encode(&self, batch: &[Tokens]) -> Result<Tensor, EncoderError> {
         if batch.is_empty() {
-            return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
+            return Ok(Tensor::zeros((0, self.dimension()), DType::F32, &self.device)?);
         }
         let whole = |part: &[Tokens]| {
             let (x, sequences) = self.start(part, self.num_blocks())?;
@@ -159,7 +188,7 @@ impl TextEncoder for Text {
 
     fn encode_after(&self, activations: &[&Tensor], last: usize) -> Result<Tensor, EncoderError> {
         if activations.is_empty() {
-            return Ok(Tensor::zeros((0, self.dimension), DType::F32, &self.device)?);
+            return Ok(Tensor::zeros((0, self.dimension()), DType::F32, &self.device)?);
         }
         let sequences = Sequences::new(activations.iter().map(|x| x.dims()[0]).collect(), &self.device);
         self.finish(Tensor::cat(activations, 0)?, &sequences, last.min(self.num_blocks()), None)
@@ -185,7 +214,7 @@ impl Text {
         batch: Option<&[Tokens]>,
     ) -> Result<Tensor, EncoderError> {
         let x = self.transformer.finish(x, sequences, last)?;
-        let mut pooled = match self.pooling {
+        let pooled = match self.pooling {
             Pooling::Cls => sequences.pick(&x, |_| 0)?,
             Pooling::Last => sequences.last(&x)?,
             Pooling::End => match batch {
@@ -196,16 +225,7 @@ impl Text {
             },
             Pooling::Mean => sequences.mean(&x, self.left_out)?,
         };
-        for (linear, activation) in &self.projections {
-            pooled = linear.forward(&pooled, None, *activation)?;
-        }
-        let pooled = pooled.to_dtype(DType::F32)?;
-        if !self.normalize {
-            return Ok(pooled);
-        }
-        // The smallest length keeps a vector of zeros what it is.
-        let length = (pooled.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
-        Ok(pooled.broadcast_div(&length)?)
+        Ok(self.head.forward(pooled)?)
     }
 }
 
@@ -227,14 +247,17 @@ pub(in crate::encoder) fn tower(
     let text = text_spec(spec)?;
     let max_tokens = text.max_tokens.unwrap_or(usize::MAX).min(transformer.positions());
     let prefix = text.prefix.clone().unwrap_or_default();
+    let normalize = spec.normalize.unwrap_or(false);
+    let head = match projection {
+        Some(linear) => Head::projection(linear, normalize)?,
+        None => Head::plain(transformer.hidden(), normalize),
+    };
     Ok(Text {
         splitter: Splitter::load(folder, prefix, max_tokens, text.lowercase)?,
-        dimension: projection.as_ref().map_or(Ok(transformer.hidden()), Linear::outputs)?,
         transformer,
         pooling,
         left_out: 0,
-        projections: projection.into_iter().map(|linear| (linear, Activation::Identity)).collect(),
-        normalize: spec.normalize.unwrap_or(false),
+        head,
         device: weights.device().clone(),
     })
 }

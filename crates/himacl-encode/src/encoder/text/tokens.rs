@@ -3,9 +3,11 @@
 use crate::encoder::Tokens;
 use crate::encoder::config::Config;
 use crate::error::EncoderError;
+use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;
 use tokenizers::Tokenizer;
+use tokenizers::models::ModelWrapper;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -19,6 +21,24 @@ pub(in crate::encoder) struct Splitter {
     lowercase: bool,
     /// The length that all texts are filled up to, and with what.
     fill: Option<(usize, u32)>,
+    /// Of a static model.
+    table: Option<Table>,
+}
+
+/// How static models split texts.
+pub(super) struct TableTokens {
+    /// The longest text, in tokens.
+    pub(super) longest: Option<usize>,
+    /// Whether unknown tokens are left out, and texts are cut by their letters beforehand.
+    pub(super) without_unknown: bool,
+}
+
+/// The same for one tokenizer.
+struct Table {
+    /// A text has so many letters at most.
+    letters: Option<usize>,
+    /// The token that is left out.
+    unknown: Option<u32>,
 }
 
 impl Splitter {
@@ -50,7 +70,41 @@ impl Splitter {
         }
         let truncation = TruncationParams { max_length: max_tokens, direction, ..TruncationParams::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(wrong)?;
-        Ok(Self { tokenizer, prefix, lowercase, fill: None })
+        Ok(Self { tokenizer, prefix, lowercase, fill: None, table: None })
+    }
+
+    /// Reads tokenizer.json alone, for a static model.
+    pub(super) fn of_table(
+        folder: &Path,
+        prefix: String,
+        lowercase: bool,
+        how: &TableTokens,
+    ) -> Result<Self, EncoderError> {
+        let path = folder.join("tokenizer.json");
+        let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
+        let mut tokenizer = Tokenizer::from_file(&path).map_err(wrong)?;
+        tokenizer.with_padding(None);
+        // model2vec sets the length itself; Sentence-Transformers leaves what the file says.
+        if how.without_unknown || how.longest.is_some() {
+            let params = |max_length| TruncationParams { max_length, ..TruncationParams::default() };
+            tokenizer.with_truncation(how.longest.map(params)).map_err(wrong)?;
+        }
+        let (mut letters, mut unknown) = (None, None);
+        if how.without_unknown {
+            letters = how.longest.map(|tokens| tokens * median_length(&tokenizer));
+            unknown = match tokenizer.get_model() {
+                ModelWrapper::WordPiece(model) => tokenizer.token_to_id(&model.unk_token),
+                ModelWrapper::WordLevel(model) => tokenizer.token_to_id(&model.unk_token),
+                ModelWrapper::BPE(model) => model.unk_token.as_ref().and_then(|token| tokenizer.token_to_id(token)),
+                ModelWrapper::Unigram(_) => unknown_of_unigrams(&path)?,
+            };
+        }
+        Ok(Self { tokenizer, prefix, lowercase, fill: None, table: Some(Table { letters, unknown }) })
+    }
+
+    /// Tokens that the tokenizer may give: one more than the largest number.
+    pub(super) fn vocabulary(&self) -> usize {
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 
     /// Fills every text up to a length.
@@ -85,8 +139,14 @@ impl Splitter {
     pub(in crate::encoder) fn split(&self, text: &str) -> Result<Tokens, EncoderError> {
         let text = format!("{}{text}", self.prefix);
         let text = if self.lowercase { text.to_lowercase() } else { text };
-        let encoding =
-            self.tokenizer.encode_fast(text, true).map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
+        let wrong = |error: tokenizers::Error| EncoderError::Tokenizer(error.to_string());
+        if let Some(Table { letters, unknown }) = self.table {
+            let end = letters.and_then(|letters| text.char_indices().nth(letters)).map_or(text.len(), |(end, _)| end);
+            let encoding = self.tokenizer.encode_fast(&text[..end], false).map_err(wrong)?;
+            // A text may have no token at all: its embedding is zero.
+            return Ok(Tokens(encoding.get_ids().iter().copied().filter(|id| Some(*id) != unknown).collect()));
+        }
+        let encoding = self.tokenizer.encode_fast(text, true).map_err(wrong)?;
         let mut ids = encoding.get_ids().to_vec();
         if let Some((length, with)) = self.fill {
             ids.resize(length.max(ids.len()), with);
@@ -95,6 +155,33 @@ impl Splitter {
             return Err(EncoderError::NoTokens);
         }
         Ok(Tokens(ids))
+    }
+}
+
+/// The unknown token of unigrams, which the tokenizer does not tell.
+fn unknown_of_unigrams(path: &Path) -> Result<Option<u32>, EncoderError> {
+    #[derive(Deserialize)]
+    struct File {
+        model: Model,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        unk_id: Option<u32>,
+    }
+    let wrong = |reason: String| EncoderError::File { path: path.to_path_buf(), reason };
+    let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let file: File = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    Ok(file.model.unk_id)
+}
+
+/// The median of the lengths of all tokens, in letters, rounded down.
+fn median_length(tokenizer: &Tokenizer) -> usize {
+    let mut lengths: Vec<usize> = tokenizer.get_vocab(true).into_keys().map(|token| token.chars().count()).collect();
+    lengths.sort_unstable();
+    match lengths.len() {
+        0 => 0,
+        n if n % 2 == 1 => lengths[n / 2],
+        n => usize::midpoint(lengths[n / 2 - 1], lengths[n / 2]),
     }
 }
 

@@ -34,6 +34,8 @@ struct Record {
     image_column: Option<String>,
     caption_column: Option<String>,
     prompt: Option<String>,
+    route: Option<String>,
+    dimensions: Option<usize>,
     encoders: Vec<EncoderRecord>,
 }
 
@@ -105,6 +107,11 @@ impl Origin {
             Some(prompt) if spec.text.is_some() => spec.with_prompt(prompt, &folder)?,
             _ => spec,
         };
+        let spec = match &record.route {
+            Some(route) if spec.modality == EncoderModality::Text => spec.with_route(route, &folder)?,
+            _ => spec,
+        };
+        let spec = EncoderSpec { first: record.dimensions, ..spec };
         Ok(Self {
             embeddings: root.to_path_buf(),
             kind: kind.clone(),
