@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import shutil
 import struct
 import subprocess
@@ -96,7 +97,9 @@ def write_encoder(folder):
 class Place:
     """A folder with inputs, of which a and b are two sorts, and the command lines that read them and write `out`."""
 
-    def __init__(self, binary, root):
+    def __init__(self, binary, root, memory=None):
+        """`memory` bounds the address space of every process, in GiB."""
+        self.memory = memory
         self.binary, self.root = str(Path(binary).resolve()), Path(root).resolve()
         self.root.mkdir(parents=True, exist_ok=True)
         write_encoder(self.root / "encoder")
@@ -128,9 +131,18 @@ class Place:
         }[name]
         return [*words.split(), "--device", "cpu", "--threads", "1", *more]
 
+    def limit_memory(self):
+        bytes_allowed = int(self.memory * (1 << 30))
+        resource.setrlimit(resource.RLIMIT_AS, (bytes_allowed, bytes_allowed))
+
     def start(self, words, before=()):
         return subprocess.Popen(
-            [*before, self.binary, *words], cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+            [*before, self.binary, *words],
+            cwd=self.root,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=self.limit_memory if self.memory else None,
         )
 
     def run(self, words, before=()):

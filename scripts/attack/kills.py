@@ -136,9 +136,10 @@ def main():
     parser.add_argument("binary")
     parser.add_argument("--every", type=int, default=1, help="only every N-th point")
     parser.add_argument("--only", choices=COMMANDS, action="append")
+    parser.add_argument("--memory", type=float, help="address space of each process, in GiB")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        attack = Attack(Place(args.binary, Path(folder) / "place"), args.every)
+        attack = Attack(Place(args.binary, Path(folder) / "place", args.memory), args.every)
         for name in args.only or COMMANDS:
             attack.command(name)
     print(f"{sum(attack.kills.values())} kills, {len(attack.wrong)} wrong")

@@ -55,10 +55,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--memory", type=float, help="address space of each process, in GiB")
     args = parser.parse_args()
     total = collections.Counter()
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(args.binary, Path(folder) / "place")
+        place = Place(args.binary, Path(folder) / "place", args.memory)
         for name in COMMANDS:
             modes = ["fresh", "force"] + ([] if name in ("apply", "apply-file", "eval") else ["resume"])
             for mode in modes:

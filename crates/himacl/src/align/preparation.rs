@@ -134,19 +134,25 @@ impl Preparation {
     /// The inverse of [`Preparation::tensors`].
     ///
     /// # Errors
-    /// A missing tensor.
+    /// A missing tensor, or one of another shape.
     pub fn from_tensors(tensors: &Tensors) -> Result<Self> {
-        let get = |name: &str| match tensors.get(name) {
-            Some(tensor) => Ok(tensor.clone()),
+        let get = |name: &str, expected: &[usize]| match tensors.get(name) {
+            Some(tensor) if tensor.dims() == expected => Ok(tensor.clone()),
+            Some(tensor) => bail!("a preparation whose `{name}` has shape {:?}, expected {expected:?}", tensor.dims()),
             None => bail!("a preparation without `{name}`"),
         };
+        let Some(columns) = tensors.get("mean").and_then(|mean| mean.dims().last().copied()) else {
+            bail!("a preparation without `mean`");
+        };
+        let row = [1, columns];
         let projection = match tensors.get("axes") {
             None => None,
             Some(axes) => {
-                Some(Projection { second_mean: get("second_mean")?, axes: axes.clone(), length: get("length")? })
+                let axes = get("axes", &[columns, axes.elem_count() / columns.max(1)])?;
+                Some(Projection { second_mean: get("second_mean", &row)?, axes, length: get("length", &[1])? })
             }
         };
-        Ok(Self { mean: get("mean")?, radius: get("radius")?, projection })
+        Ok(Self { mean: get("mean", &row)?, radius: get("radius", &[1])?, projection })
     }
 }
 

@@ -52,23 +52,49 @@ impl Coupling {
     /// The inverse of [`Coupling::tensors`].
     ///
     /// # Errors
-    /// A missing tensor, another type, or indices that are no pairing.
+    /// A missing tensor, another type or shape, or indices that are no pairing.
     pub fn from_tensors(tensors: &Tensors) -> Result<Self> {
         let get = |name: &str| match tensors.get(name) {
             Some(tensor) => Ok(tensor),
             None => bail!("a coupling without `{name}`"),
         };
-        let num_target = get("num_target")?.to_vec1::<u32>()?[0] as usize;
-        let permutation =
-            Permutation::new(get("target_of_source")?.to_vec1()?, num_target).map_err(candle_core::Error::wrap)?;
-        let soft = |side: &str| -> Result<SoftPartners> {
-            let items = get(&format!("candidates_of_{side}"))?;
-            let weights = get(&format!("shares_of_{side}"))?.flatten_all()?.to_vec1()?;
-            Ok(SoftPartners { count: items.dim(1)?, items: items.flatten_all()?.to_vec1()?, weights })
+        let [num_target] = get("num_target")?.to_vec1::<u32>()?[..] else {
+            bail!("a coupling whose `num_target` is no single number")
+        };
+        let permutation = Permutation::new(get("target_of_source")?.to_vec1()?, num_target as usize)
+            .map_err(candle_core::Error::wrap)?;
+        let confidence: Vec<f32> = get("confidence")?.to_vec1()?;
+        let (n, m) = (permutation.y_of_x().len(), permutation.num_y());
+        if confidence.len() != n {
+            bail!("a coupling of {n} items with the confidence of {}", confidence.len());
+        }
+        let soft = |side: &str, [own, others]: [usize; 2]| -> Result<SoftPartners> {
+            let (items, weights) = (get(&format!("candidates_of_{side}"))?, get(&format!("shares_of_{side}"))?);
+            let (rows, count) = items.dims2()?;
+            if rows != own || weights.dims() != items.dims() {
+                bail!("candidates of {side} {:?} with shares {:?}, expected {own} rows", items.dims(), weights.dims());
+            }
+            let items: Vec<u32> = items.flatten_all()?.to_vec1()?;
+            if let Some(item) = items.iter().find(|&&item| item as usize >= others) {
+                bail!("candidate {item} of {side}, expected less than {others}");
+            }
+            Ok(SoftPartners { count, items, weights: weights.flatten_all()?.to_vec1()? })
         };
         let is_soft = tensors.contains_key("candidates_of_source");
-        let soft = if is_soft { Some((soft("source")?, soft("target")?)) } else { None };
-        Ok(Self { permutation, confidence: get("confidence")?.to_vec1()?, soft })
+        let soft = if is_soft { Some((soft("source", [n, m])?, soft("target", [m, n])?)) } else { None };
+        Ok(Self { permutation, confidence, soft })
+    }
+
+    /// Refuses a coupling of other than `n` with `m` items.
+    ///
+    /// # Errors
+    /// Other numbers of items.
+    pub fn check_sizes(&self, n: usize, m: usize) -> Result<()> {
+        let got = (self.permutation.y_of_x().len(), self.permutation.num_y());
+        if got != (n, m) {
+            bail!("a coupling of {} with {} items, expected {n} with {m}", got.0, got.1);
+        }
+        Ok(())
     }
 }
 

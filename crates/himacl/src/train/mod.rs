@@ -9,6 +9,8 @@ mod dataset;
 mod ema;
 mod embedded;
 mod encoders;
+#[cfg(test)]
+mod hostile_tests;
 mod inputs;
 mod metrics;
 mod model;

@@ -9,7 +9,7 @@ use super::split::Split;
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, UnpairedReport};
 use crate::error::Error;
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Tensor, bail};
 use himacl_data::files::{write_atomic, write_text};
 use himacl_data::{seal, sealed_facts};
 use std::fs;
@@ -46,11 +46,18 @@ pub(super) fn alignment_of(
     let path = folder.join(ALIGNMENT_STATE);
     if let Ok(bytes) = fs::read(&path) {
         // Anything but what was written is computed anew, to the same bits.
-        if let Some(report) = sealed_facts(&bytes).and_then(|mut facts| facts.remove(REPORT)) {
-            write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
-            return Ok(Some(StartingPoint::from_tensors(&decode(&bytes)?, source.device())?));
+        let report = sealed_facts(&bytes).and_then(|mut facts| facts.remove(REPORT));
+        let read = || StartingPoint::from_tensors(&decode(&bytes)?, [source, target], split);
+        match report.map(|report| Ok::<_, candle_core::Error>((report, read()?))) {
+            Some(Ok((report, start))) => {
+                write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
+                return Ok(Some(start));
+            }
+            Some(Err(reason)) => {
+                watch.note(&format!("`{}`: {reason}: the alignment is computed anew", path.display()));
+            }
+            None => watch.note(&format!("`{}` is damaged: the alignment is computed anew", path.display())),
         }
-        watch.note(&format!("`{}` is damaged: the alignment is computed anew", path.display()));
     }
     let aligner = recipe.align_params().check()?;
     let aligned = match recipe.alignment.mode {
@@ -142,21 +149,50 @@ impl StartingPoint {
             .collect())
     }
 
-    fn from_tensors(tensors: &Tensors, device: &Device) -> candle_core::Result<Self> {
+    /// The inverse of [`StartingPoint::tensors`], for the same items.
+    fn from_tensors(tensors: &Tensors, [x, y]: [&Tensor; 2], split: &Split) -> candle_core::Result<Self> {
         let part = |prefix: &str| -> candle_core::Result<Tensors> {
             let named =
                 tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor)));
-            named.map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
+            named.map(|(name, tensor)| Ok((name, finite(tensor)?.to_device(x.device())?))).collect()
         };
         let anchors_only = part("anchors_only.")?;
-        Ok(Self {
+        let anchors_only = if anchors_only.is_empty() { None } else { Some(Model::from_tensors(&anchors_only)?.0) };
+        let start = Self {
             source: Preparation::from_tensors(&part("source.")?)?,
             target: Preparation::from_tensors(&part("target.")?)?,
             map: TwoWayMap::from_tensors(&part("map.")?)?,
-            anchors_only: if anchors_only.is_empty() { None } else { Some(Model::from_tensors(&anchors_only)?.0) },
+            anchors_only,
             coupling: Coupling::from_tensors(&part("coupling.")?)?,
-        })
+        };
+        let (free_x, free_y) = split.free();
+        start.coupling.check_sizes(free_x.len(), free_y.len())?;
+        // Shapes that do not follow one another show on one row.
+        let (x, y) = (x.narrow(0, 0, 1)?, y.narrow(0, 0, 1)?);
+        let mut maps = vec![start.prepared(&start.map)];
+        maps.extend(start.anchors_only.clone());
+        for PreparedMap { source, target, map } in &maps {
+            let (x, y) = (source.apply(&x)?, target.apply(&y)?);
+            let back = map.backward.as_ref().map(|map| Ok::<_, candle_core::Error>((map.apply(&y)?, x.clone())));
+            let ahead = Ok((map.forward.apply(&x)?, map.targets(&y)?));
+            for sides in [Some(ahead), back].into_iter().flatten() {
+                let (mapped, compared) = sides?;
+                if mapped.dims() != compared.dims() {
+                    bail!("a map to {:?} coordinates of {:?}", mapped.dims(), compared.dims());
+                }
+            }
+        }
+        Ok(start)
     }
+}
+
+/// The tensor, if it holds no NaN and nothing infinite.
+fn finite(tensor: &Tensor) -> candle_core::Result<&Tensor> {
+    let sum = || tensor.to_dtype(DType::F64)?.abs()?.sum_all()?.to_scalar::<f64>();
+    if tensor.dtype().is_float() && !sum()?.is_finite() {
+        bail!("a tensor of shape {:?} is not finite", tensor.dims());
+    }
+    Ok(tensor)
 }
 
 fn describe(report: &AlignmentReport) -> String {
