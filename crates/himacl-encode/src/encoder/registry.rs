@@ -62,6 +62,8 @@ const FILES: &[(&str, &str)] = &files![
     "eva02-clip-l-14-336",
     "gte-base",
     "gte-modernbert-base",
+    "metaclip-2-giant",
+    "metaclip-2-huge",
     "mobileclip-b",
     "mobileclip-b-lt",
     "mobileclip-s1",
@@ -105,7 +107,7 @@ const FILES: &[(&str, &str)] = &files![
 #[serde(rename_all = "kebab-case")]
 #[expect(clippy::doc_markdown, reason = "the help of the command shows these lines as they are")]
 pub enum Family {
-    /// CLIP of OpenAI and LAION, EVA-CLIP, Perception Encoder, by the names of transformers or open_clip.
+    /// CLIP of OpenAI and LAION, MetaCLIP 2, EVA-CLIP, Perception Encoder, by the names of transformers or open_clip.
     Clip,
     /// MobileCLIP, by the names of open_clip.
     MobileClip,

@@ -77,7 +77,7 @@ impl VisionKind {
             Self::Vit => &["vit", "deit"],
             Self::Dino => &["dinov2", "dinov2_with_registers"],
             Self::Dino3 => &["dinov3_vit"],
-            Self::Clip => &["clip_vision_model", "chinese_clip_vision_model"],
+            Self::Clip => &["clip_vision_model", "metaclip_2_vision_model", "chinese_clip_vision_model"],
             Self::Siglip => &["siglip_vision_model", "siglip2_vision_model"],
         }
     }
