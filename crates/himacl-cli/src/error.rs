@@ -1,15 +1,33 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
 use crate::hints;
+use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// The library's error in words of this command line, with the library's own causes.
+#[derive(Debug)]
+pub struct LibraryError(Box<himacl::Error>);
+
+impl fmt::Display for LibraryError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hints::with_flags(&self.0))
+    }
+}
+
+impl StdError for LibraryError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
 
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The library could not do it.
-    #[error("{}", hints::with_flags(.0))]
-    Library(Box<himacl::Error>),
+    #[error(transparent)]
+    Library(LibraryError),
     /// The work would need more memory than allowed.
     #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
     Memory {
@@ -190,7 +208,7 @@ pub enum Error {
 
 impl From<himacl::Error> for Error {
     fn from(error: himacl::Error) -> Self {
-        Self::Library(Box::new(error))
+        Self::Library(LibraryError(Box::new(error)))
     }
 }
 
@@ -235,4 +253,19 @@ fn names(all: &[String]) -> String {
 
 fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use himacl::train::CheckpointError;
+
+    #[test]
+    fn causes_of_the_librarys_errors_are_kept() {
+        let source = io::Error::from(io::ErrorKind::StorageFull);
+        let reason = source.to_string();
+        let error = Error::from(himacl::Error::from(CheckpointError::File { path: PathBuf::from("step_2"), source }));
+        assert!(error.to_string().contains("step_2"), "{error}");
+        assert_eq!(error.source().map(ToString::to_string), Some(reason));
+    }
 }

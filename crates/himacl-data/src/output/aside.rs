@@ -34,7 +34,7 @@ pub(super) fn set_aside(root: &Path, plan: &Plan) -> Result<(), Error> {
     for file in own.files.iter().filter(|file| file.as_path() != Path::new(MARK)) {
         move_between(root, &previous, file)?;
     }
-    remove_empty_parents(root, &own.files);
+    remove_empty(root, &own.folders);
     sync_folder(&previous)?;
     move_between(root, &previous, Path::new(MARK))?;
     sync_folder(root)
@@ -92,7 +92,7 @@ fn remove_run(root: &Path, plan: &Plan) -> Result<(), Error> {
     for file in own.files.iter().chain(&own.unfinished).filter(|file| file.as_path() != Path::new(MARK)) {
         remove_if_present(&root.join(file))?;
     }
-    remove_empty_parents(root, &own.files);
+    remove_empty(root, &own.folders);
     Ok(())
 }
 
@@ -123,15 +123,8 @@ fn make_folder(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::io("make folder", folder))
 }
 
-/// Removes the folders of files that have gone, where nothing else is in them; deepest first.
-fn remove_empty_parents(root: &Path, files: &[PathBuf]) {
-    let mut folders: Vec<&Path> = files
-        .iter()
-        .flat_map(|file| file.ancestors().skip(1))
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .collect();
-    folders.sort();
-    folders.dedup();
+/// Removes those folders in which nothing is left; `folders` has each before those in it.
+fn remove_empty(root: &Path, folders: &[PathBuf]) {
     // A folder that holds something else stays.
     folders.iter().rev().for_each(|folder| drop(fs::remove_dir(root.join(folder))));
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Own {
     /// Those that match, by their paths from the folder, sorted.
     pub(super) files: Vec<PathBuf>,
+    /// The folders that matching files may be in, each before those in it; some may hold none.
+    pub(super) folders: Vec<PathBuf>,
     /// What killed processes were writing, in the folder and in those that matching files may be in.
     pub(super) unfinished: Vec<PathBuf>,
 }
@@ -44,6 +46,7 @@ fn collect(root: &Path, inner: &Path, patterns: &[&[&str]], own: &mut Own) -> Re
         }
         if kind.is_dir() {
             if !deeper.is_empty() {
+                own.folders.push(path.clone());
                 collect(root, &path, &deeper, own)?;
             }
         } else if patterns.iter().any(|pattern| pattern.len() == 1 && matches(pattern[0], text)) {

@@ -233,3 +233,22 @@ fn one_writer_of_a_file_at_a_time() {
     fs::write(&text, "mine").unwrap();
     assert!(matches!(OutputFile::open(&text, Existing::Overwrite, []), Err(Error::NotEmbeddings(_))));
 }
+
+#[test]
+fn a_run_that_made_nothing_but_folders_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let mut output = open(&path, Existing::Refuse).unwrap();
+    output.begin(&plan("pair", 1)).unwrap();
+    fs::create_dir_all(output.file("parts")).unwrap();
+    drop(output);
+    assert!(!path.exists());
+    // One that holds a file of the user's keeps it, and the folder.
+    fs::create_dir_all(&path).unwrap();
+    let mut output = open(&path, Existing::Refuse).unwrap();
+    output.begin(&plan("pair", 1)).unwrap();
+    fs::create_dir_all(output.file("parts")).unwrap();
+    fs::write(output.file("parts/mine"), "mine").unwrap();
+    drop(output);
+    assert_eq!(contents(&path), BTreeMap::from([(PathBuf::from("parts/mine"), "mine".to_owned())]));
+}
