@@ -699,6 +699,19 @@ def siglip2_naflex():
     (OUT / name / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n")
 
 
+def metaclip2():
+    """MetaCLIP 2: CLIP with a tokenizer of many languages, a text read at its end token."""
+    vision = dict(image_size=SIDE, patch_size=8, **SMALL)
+    text = dict(vocab_size=V, max_position_embeddings=20, eos_token_id=4, bos_token_id=1, pad_token_id=0, **SMALL)
+    model = shaken(tr.MetaClip2Model(tr.MetaClip2Config(text_config=text, vision_config=vision, projection_dim=24)))
+    made = tokenizer(("<s>", "[SEP]"))
+    ids, mask = tokens(made, 20, pad=0)
+    made_text = model.text_projection(model.text_model(ids, attention_mask=mask).pooler_output)
+    made_image = model.visual_projection(model.vision_model(pixels()).pooler_output)
+    save("metaclip2", model, "clip", 24, {"text": made_text, "image": made_image}, made, image=True, modality="both")
+    processor("metaclip2", image_processor_type="CLIPImageProcessorFast", size={"shortest_edge": SIDE}, do_center_crop=True, crop_size={"height": SIDE, "width": SIDE})
+
+
 def timm_towers():
     """Perception Encoder and EVA-CLIP by open_clip's names: rotary positions of neighbours, pooling by attention, gated
     layers with normalisations inside; text towers as CLIP's."""
@@ -742,7 +755,8 @@ if __name__ == "__main__":
         if not only or make.__name__ in only:
             make()
     # Each with a seed of its own, so that others may join without changing them.
-    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip, dinov2_registers, dinov3, siglip2_naflex, timm_towers, static_tables, static_embedding, router, rotary, nomic_experts, gemma3, qwen3_parts]:
+    for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip, dinov2_registers, dinov3, siglip2_naflex, metaclip2, timm_towers, static_tables, static_embedding, router,
+                 rotary, nomic_experts, gemma3, qwen3_parts]:
         if not only or make.__name__ in only:
             torch.manual_seed(zlib.crc32(make.__name__.encode()))
             make()

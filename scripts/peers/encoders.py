@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Times encoders beside PyTorch: the same weights, the same batches, the same number of threads, in alternating rounds.
 
-usage: encoders.py HIREF_BENCH WORK_FOLDER --minilm FOLDER --texts TEXTS.txt [--rounds 9] [--threads 2] [--batch-size 32]
+usage: encoders.py HIREF_BENCH WORK_FOLDER [--minilm FOLDER --texts TEXTS.txt] [--rounds 9] [--threads 2] [--batch-size 32]
                    [--lines N] [--only CASE ...]
 
 MiniLM has its real weights (scripts/fetch-emoji.sh); EfficientNet-Lite0, a vision transformer of the size of CLIP's B/32
-and MobileCLIP's pictures have random ones, which WORK_FOLDER keeps. Models alone: tokens and pixels are prepared before. Texts are in batches of like
+and the others' pictures have random ones, which WORK_FOLDER keeps. Models alone: tokens and pixels are prepared before. Texts are in batches of like
 length on both sides; PyTorch pads within a batch. On a machine that others use, read the
 rates by processor time with --threads 1: by the clock, PyTorch's threads lose time waiting for each other. Install scripts/golden/encoders-requirements.txt first.
 """
@@ -126,6 +126,66 @@ def mobileclip_b(args):
     return mobileclip(args, "MobileCLIP-B")
 
 
+def dinov3(args):
+    folder = args.work / "dinov3-s-16"
+    torch.manual_seed(0)
+    model = transformers.DINOv3ViTModel(transformers.DINOv3ViTConfig(num_register_tokens=4)).eval()
+    model.save_pretrained(folder)
+    described(folder)
+    return lambda x: model(x).pooler_output, picture_batches(args.batch_size, 2), ["--family", "dinov3", "--folder", str(folder)]
+
+
+def siglip2(args, keeps_proportions=False):
+    """Pictures alone: the text tower is there for the sake of the files."""
+    folder = args.work / ("siglip2-naflex" if keeps_proportions else "siglip2-base")
+    torch.manual_seed(0)
+    words = dict(vocab_size=4, num_hidden_layers=1, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    kind = "Siglip2" if keeps_proportions else "Siglip"
+    model, config = getattr(transformers, f"{kind}Model"), getattr(transformers, f"{kind}Config")
+    model = model(config(text_config=words, vision_config=dict(patch_size=16))).eval()
+    model.save_pretrained(folder)
+    sizes = {"patch_size": 16, "max_num_patches": 256} if keeps_proportions else {"size": {"height": 224, "width": 224}}
+    half = [0.5] * 3
+    prepared = {"image_processor_type": f"{kind}ImageProcessor", "resample": 2, "image_mean": half, "image_std": half, **sizes}
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "[UNK]"}))
+    batches = picture_batches(args.batch_size, 2, side=256 if keeps_proportions else 224, mean=half, std=half)
+
+    def in_patches(x):
+        n = len(x)
+        patches = x.reshape(n, 3, 16, 16, 16, 16).permute(0, 2, 4, 3, 5, 1).reshape(n, 256, 768)
+        return model.vision_model(patches, torch.ones(n, 256, dtype=torch.long), torch.tensor([[16, 16]] * n)).pooler_output
+
+    run = in_patches if keeps_proportions else lambda x: model.vision_model(x).pooler_output
+    return run, batches, ["--family", "siglip", "--folder", str(folder)]
+
+
+def siglip2_naflex(args):
+    return siglip2(args, keeps_proportions=True)
+
+
+def perception(args):
+    return of_open_clip(args, "PE-Core-B-16")
+
+
+def eva(args):
+    return of_open_clip(args, "EVA02-B-16")
+
+
+def of_open_clip(args, name):
+    folder = args.work / name.lower()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    model = open_clip.create_model(name).eval()
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, folder / "open_clip_model.safetensors")
+    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    described = {"model_cfg": open_clip.get_model_config(name), "preprocess_cfg": {**half, "interpolation": "bilinear", "resize_mode": "squash"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / "tokenizer.json"))
+    return model.encode_image, picture_batches(args.batch_size, 2, **half), ["--family", "clip", "--folder", str(folder)]
+
+
 def processor_seconds(process):
     """What a process has used so far, all threads together."""
     fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
@@ -167,8 +227,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("hiref_bench")
     parser.add_argument("work", type=Path)
-    parser.add_argument("--minilm", type=Path, required=True)
-    parser.add_argument("--texts", type=Path, required=True)
+    parser.add_argument("--minilm", type=Path)
+    parser.add_argument("--texts", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=32)
@@ -184,7 +244,9 @@ def main():
     print("|---|---|---|---|---|---|---|---|---|")
     for name, case in {"MiniLM-L6": minilm, "EfficientNet-Lite0": lite0, "EfficientNet-Lite0, channels last": lite0_channels_last,
                        "ViT-B/32": vit, "MobileCLIP-S1": mobileclip_s1, "MobileCLIP-S2": mobileclip_s2,
-                       "MobileCLIP-B": mobileclip_b}.items():
+                       "MobileCLIP-B": mobileclip_b, "DINOv3 ViT-S/16": dinov3, "SigLIP2 B/16, 224": siglip2,
+                       "SigLIP2 B/16, 256 patches": siglip2_naflex, "Perception Encoder B/16": perception,
+                       "EVA-CLIP B/16": eva}.items():
         if not args.only or case.__name__ in args.only:
             compare(name, case, args)
 

@@ -432,14 +432,6 @@ fn towers_that_are_not_known_are_refused_by_name() {
             vision("patch_size", json!(16)),
             "`patch_size` is 16, expected one of 192 values",
         ),
-        (
-            "siglip2-naflex",
-            Family::Siglip,
-            "config.json",
-            "vision_config",
-            vision("model_type", json!("siglip_vision_model")),
-            "takes pictures of one size",
-        ),
         ("eva-clip", Family::Clip, "open_clip_config.json", "model_cfg", enormous, "`eva02_enormous_patch14_clip_224`"),
         (
             "eva-clip",

@@ -73,7 +73,7 @@ fn pictures() -> Vec<Pixels> {
 #[test]
 fn as_pytorch() {
     let cases = cases();
-    assert!(cases.len() >= 43, "the golden folders are there");
+    assert!(cases.len() >= 44, "the golden folders are there");
     for (name, folder) in cases {
         let spec = spec(&name, &folder);
         let expected = tensors(&folder.join("expected.safetensors"));
@@ -152,6 +152,7 @@ fn repositories_describe_themselves() {
         ("qwen3", Family::Qwen3),
         ("clip-laion", Family::Clip),
         ("clip-open-clip", Family::Clip),
+        ("metaclip2", Family::Clip),
         ("mobileclip-fastvit", Family::MobileClip),
         ("mobileclip-vit", Family::Clip),
         ("siglip2", Family::Siglip),

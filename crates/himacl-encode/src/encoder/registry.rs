@@ -27,6 +27,8 @@ const FILES: &[(&str, &str)] = &files![
     "clip-vit-b-16-laion2b",
     "clip-vit-b-32",
     "clip-vit-b-32-laion2b",
+    "clip-vit-bigg-14-laion2b",
+    "clip-vit-h-14-laion2b",
     "clip-vit-l-14",
     "clip-vit-l-14-336",
     "clip-vit-l-14-laion2b",
@@ -62,6 +64,8 @@ const FILES: &[(&str, &str)] = &files![
     "gte-base",
     "gte-modernbert-base",
     "gte-multilingual-base",
+    "metaclip-2-giant",
+    "metaclip-2-huge",
     "mobileclip-b",
     "mobileclip-b-lt",
     "mobileclip-s1",
@@ -90,6 +94,7 @@ const FILES: &[(&str, &str)] = &files![
     "resnet-34",
     "resnet-50",
     "siglip-base-patch16-224",
+    "siglip-so400m-patch14-384",
     "siglip2-base-patch16-224",
     "siglip2-base-patch16-256",
     "siglip2-base-patch16-384",
@@ -112,7 +117,7 @@ const FILES: &[(&str, &str)] = &files![
 #[serde(rename_all = "kebab-case")]
 #[expect(clippy::doc_markdown, reason = "the help of the command shows these lines as they are")]
 pub enum Family {
-    /// CLIP of OpenAI and LAION, DFN, EVA-CLIP, Perception Encoder, by the names of transformers or open_clip.
+    /// CLIP of OpenAI and LAION, MetaCLIP 2, EVA-CLIP, Perception Encoder, by the names of transformers or open_clip.
     Clip,
     /// MobileCLIP, by the names of open_clip.
     MobileClip,

@@ -8,7 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Names that weights have, the first found is taken.
-pub(crate) const WEIGHTS: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
+pub(crate) const WEIGHTS: [&str; 3] =
+    ["model.safetensors", "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors"];
 /// The list of the parts of weights that are in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What decides how texts become embeddings, besides the modules that `modules.json` names.

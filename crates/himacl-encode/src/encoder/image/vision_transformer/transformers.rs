@@ -77,7 +77,7 @@ impl VisionKind {
             Self::Vit => &["vit", "deit"],
             Self::Dino => &["dinov2", "dinov2_with_registers"],
             Self::Dino3 => &["dinov3_vit"],
-            Self::Clip => &["clip_vision_model", "chinese_clip_vision_model"],
+            Self::Clip => &["clip_vision_model", "metaclip_2_vision_model", "chinese_clip_vision_model"],
             Self::Siglip => &["siglip_vision_model", "siglip2_vision_model"],
         }
     }
@@ -104,9 +104,9 @@ impl VisionTransformer {
     ) -> Result<Self, EncoderError> {
         check(config, kind)?;
         let [patch, layer, last] = kind.paths();
-        let filter = filter(&weights.at(patch), config)?;
+        let (filter, any_size) = filter(&weights.at(patch), config)?;
         let (hidden, size) = (filter.outputs()?, filter.kernel()?);
-        let grid = grid(config, image, size)?;
+        let grid = grid(config, image, size, any_size)?;
         let defaults = kind.defaults();
         let mut shape = BlockShape {
             heads: heads(config, 12, hidden)?,
@@ -137,13 +137,18 @@ impl VisionTransformer {
         let layers = weights.at_if_there("model").at(layer);
         let names = names(config, kind, &layers.at(0), &mut shape);
         let norm = |name: &str| Norm::layer(&weights.at(name), shape.epsilon);
+        let how = match kind {
+            VisionKind::Siglip if any_size => Move::Widened(Interpolation::Bilinear),
+            VisionKind::Dino if registers.is_some() => Move::Widened(Interpolation::Bicubic),
+            _ => Move::Cubic,
+        };
         let head = match (kind, pooling) {
             (VisionKind::Siglip, _) => Head::Attention(Box::new(AttentionHead::siglip(&weights.at("head"), &shape)?)),
             (VisionKind::Vit | VisionKind::Dino | VisionKind::Dino3, Some(Pooling::Mean)) => Head::Mean(0),
             _ => Head::Cls,
         };
         Ok(Self {
-            places: places(&embeddings, config, kind, grid, hidden)?,
+            places: places(&embeddings, kind, how, grid, hidden)?,
             patches: vec![Convolution::new(filter, size, Padding::Even(0), Activation::Identity)?],
             class,
             registers,
@@ -171,26 +176,31 @@ fn check(config: &Config, kind: VisionKind) -> Result<(), EncoderError> {
     Ok(())
 }
 
-/// The filter of patches. `SigLIP2` with pictures of their own proportions stores it as a matrix of flattened patches.
-fn filter(weights: &Weights, config: &Config) -> Result<Filter, EncoderError> {
+/// The filter of patches, and whether pictures may be of any size: `SigLIP2` stores a matrix of flattened patches then.
+fn filter(weights: &Weights, config: &Config) -> Result<(Filter, bool), EncoderError> {
     let (weight, bias) = (weights.get("weight")?, weights.maybe("bias")?);
-    let Ok((hidden, values)) = weight.dims2() else { return Ok(Filter::new(weight, bias)) };
+    let Ok((hidden, values)) = weight.dims2() else { return Ok((Filter::new(weight, bias), false)) };
     let side = config.size_or("patch_size", 16)?;
     if values != side * side * 3 {
         return Err(config.wrong(format!("`patch_size` is {side}, expected one of {values} values in three channels")));
     }
     let weight = weight.reshape((hidden, side, side, 3))?.permute((0, 3, 1, 2))?;
     // A variable stays where it is.
-    Ok(Filter::new(if weight.track_op() { weight } else { weight.contiguous()? }, bias))
+    Ok((Filter::new(if weight.track_op() { weight } else { weight.contiguous()? }, bias), true))
 }
 
 /// Rows and columns of patches, `None` where every picture has its own.
-fn grid(config: &Config, image: &ImageSpec, size: usize) -> Result<Option<(usize, usize)>, EncoderError> {
+fn grid(
+    config: &Config,
+    image: &ImageSpec,
+    size: usize,
+    any_size: bool,
+) -> Result<Option<(usize, usize)>, EncoderError> {
     let side = image.crop as usize;
     match image.patches {
         None if side.is_multiple_of(size) => Ok(Some((side / size, side / size))),
         None => Err(config.wrong(format!("pictures of {side} do not divide into patches of {size}"))),
-        Some(_) if config.text("model_type", "") != "siglip2_vision_model" => {
+        Some(_) if !any_size => {
             Err(config.wrong("the model takes pictures of one size, but they are prepared in their own proportions"))
         }
         Some(patches) if patches.side as usize != size => {
@@ -203,8 +213,8 @@ fn grid(config: &Config, image: &ImageSpec, size: usize) -> Result<Option<(usize
 /// Embeddings of places, where there are such.
 fn places(
     embeddings: &Weights,
-    config: &Config,
     kind: VisionKind,
+    how: Move,
     grid: Option<(usize, usize)>,
     hidden: usize,
 ) -> Result<Option<Places>, EncoderError> {
@@ -213,11 +223,6 @@ fn places(
         VisionKind::Clip => ("position_embedding.weight", 1),
         VisionKind::Siglip => ("position_embedding.weight", 0),
         VisionKind::Dino3 => return Ok(None),
-    };
-    let how = match config.text("model_type", "") {
-        "dinov2_with_registers" => Move::Widened(Interpolation::Bicubic),
-        "siglip2_vision_model" => Move::Widened(Interpolation::Bilinear),
-        _ => Move::Cubic,
     };
     let rows: Tensor = embeddings.get(name)?.reshape(((), hidden))?;
     let places = Places::new(rows, fixed, how)?;
