@@ -21,6 +21,7 @@ const FILES: &[(&str, &str)] = &files![
     "all-mpnet-base-v2",
     "bge-base-en-v1.5",
     "bge-large-en-v1.5",
+    "bge-m3",
     "bge-small-en-v1.5",
     "chinese-clip-vit-b-16",
     "clip-vit-b-16",
