@@ -9,6 +9,7 @@ mod image;
 mod memory;
 mod nn;
 mod open_clip;
+mod registered;
 pub mod registry;
 mod save;
 mod text;

@@ -1,117 +1,12 @@
 //! What is known of each encoder: the files `encoders/*.toml`, part of the program.
 
 use super::config::Config;
+use super::registered::FILES;
 use crate::error::EncoderError;
 use crate::hub::{Files, Open};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Lists files of `encoders` with their content.
-macro_rules! files {
-    ($($name:literal),* $(,)?) => {
-        [$(($name, include_str!(concat!("../../encoders/", $name, ".toml")))),*]
-    };
-}
-
-/// The files by name.
-const FILES: &[(&str, &str)] = &files![
-    "all-minilm-l12-v2",
-    "all-minilm-l6-v2",
-    "all-mpnet-base-v2",
-    "bge-base-en-v1.5",
-    "bge-large-en-v1.5",
-    "bge-m3",
-    "bge-small-en-v1.5",
-    "chinese-clip-vit-b-16",
-    "clip-vit-b-16",
-    "clip-vit-b-16-laion2b",
-    "clip-vit-b-32",
-    "clip-vit-b-32-laion2b",
-    "clip-vit-bigg-14-laion2b",
-    "clip-vit-h-14-laion2b",
-    "clip-vit-l-14",
-    "clip-vit-l-14-336",
-    "clip-vit-l-14-laion2b",
-    "convnext-tiny",
-    "dinov2-base",
-    "dinov2-giant",
-    "dinov2-large",
-    "dinov2-small",
-    "dinov2-with-registers-base",
-    "dinov2-with-registers-giant",
-    "dinov2-with-registers-large",
-    "dinov2-with-registers-small",
-    "dinov3-convnext-base",
-    "dinov3-convnext-large",
-    "dinov3-convnext-small",
-    "dinov3-convnext-tiny",
-    "dinov3-vitb16",
-    "dinov3-vitb16-timm",
-    "dinov3-vith16plus",
-    "dinov3-vith16plus-timm",
-    "dinov3-vitl16",
-    "dinov3-vitl16-timm",
-    "dinov3-vits16",
-    "dinov3-vits16-timm",
-    "dinov3-vits16plus",
-    "dinov3-vits16plus-timm",
-    "e5-base-v2",
-    "efficientnet-lite0",
-    "embeddinggemma-300m",
-    "eva02-clip-b-16",
-    "eva02-clip-l-14",
-    "eva02-clip-l-14-336",
-    "gte-base",
-    "gte-modernbert-base",
-    "gte-multilingual-base",
-    "metaclip-2-giant",
-    "metaclip-2-huge",
-    "mobileclip-b",
-    "mobileclip-b-lt",
-    "mobileclip-s1",
-    "mobileclip-s2",
-    "mobilenet-v2",
-    "multilingual-e5-base",
-    "multilingual-e5-large",
-    "multilingual-e5-small",
-    "nomic-embed-text-v1.5",
-    "nomic-embed-text-v2-moe",
-    "perception-encoder-b-16",
-    "perception-encoder-big-g-14-448",
-    "perception-encoder-l-14-336",
-    "perception-encoder-s-16-384",
-    "perception-encoder-t-16-384",
-    "potion-base-32m",
-    "potion-base-8m",
-    "potion-multilingual-128m",
-    "potion-retrieval-32m",
-    "qwen3-embedding-0.6b",
-    "qwen3-embedding-4b",
-    "qwen3-embedding-8b",
-    "resnet-101",
-    "resnet-152",
-    "resnet-18",
-    "resnet-34",
-    "resnet-50",
-    "siglip-base-patch16-224",
-    "siglip-so400m-patch14-384",
-    "siglip2-base-patch16-224",
-    "siglip2-base-patch16-256",
-    "siglip2-base-patch16-384",
-    "siglip2-base-patch16-512",
-    "siglip2-base-patch16-naflex",
-    "siglip2-large-patch16-256",
-    "siglip2-so400m-patch14-224",
-    "siglip2-so400m-patch14-384",
-    "siglip2-so400m-patch16-512",
-    "siglip2-so400m-patch16-naflex",
-    "snowflake-arctic-embed-l-v2.0",
-    "snowflake-arctic-embed-m-v1.5",
-    "static-retrieval-mrl-en-v1",
-    "static-similarity-mrl-multilingual-v1",
-    "vit-base-patch16-224",
-];
 
 /// The families of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
