@@ -15,7 +15,7 @@ impl Folder {
     fn new(golden: &str) -> Self {
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/encoders").join(golden);
         let folder = Self(tempfile::tempdir().unwrap());
-        for below in ["", "1_Pooling", "2_Dense", "3_Normalize"] {
+        for below in ["", "1_Pooling", "2_Dense", "3_Normalize", "3_Dense", "4_Normalize"] {
             let Ok(entries) = fs::read_dir(from.join(below)) else { continue };
             fs::create_dir_all(folder.path(below)).unwrap();
             for file in entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
@@ -132,6 +132,106 @@ fn what_would_change_embeddings_is_refused_by_name() {
         let named = if key == "rope_scaling" { "`rope_type` is `yarn`" } else { key };
         let named = if key == "model_args" { "`num_hidden_layers` in `model_args`" } else { named };
         assert!(error.contains(named) && error.contains(file), "{key}: {error}");
+    }
+}
+
+/// What other families' configurations may say beyond what is computed.
+#[test]
+fn what_the_families_do_not_compute_is_refused_by_name() {
+    for (golden, family, key, value) in [
+        ("nomic-bert-own", Family::NomicBert, "prenorm", json!(true)),
+        ("nomic-bert-own", Family::NomicBert, "causal", json!(true)),
+        ("nomic-bert-own", Family::NomicBert, "rotary_emb_fraction", json!(0.5)),
+        ("nomic-bert-own", Family::NomicBert, "rotary_emb_scale_base", json!(512)),
+        ("nomic-bert-own", Family::NomicBert, "rotary_scaling_factor", json!(2)),
+        ("nomic-bert-own", Family::NomicBert, "scale_attn_weights", json!(false)),
+        ("nomic-bert-own", Family::NomicBert, "activation_function", json!("glu")),
+        ("nomic-bert-own", Family::NomicBert, "n_head", json!(5)),
+        (
+            "nomic-bert-own",
+            Family::NomicBert,
+            "auto_map",
+            json!({ "AutoModel": "someone/else--modeling.NomicBertModel" }),
+        ),
+        ("nomic-bert", Family::NomicBert, "rope_parameters", json!({ "rope_type": "linear", "factor": 2.0 })),
+        ("nomic-bert-experts", Family::NomicBert, "moe_every_n_layers", json!(0)),
+        ("nomic-bert-experts", Family::NomicBert, "moe_every_n_layers", json!(3)),
+        ("nomic-bert-experts", Family::NomicBert, "num_shared_experts", json!(1)),
+        ("nomic-bert-experts", Family::NomicBert, "expert_choice_router", json!(true)),
+        ("nomic-bert-experts", Family::NomicBert, "moe_normalize_expert_weights", json!(1)),
+        ("nomic-bert-experts", Family::NomicBert, "moe_top_k", json!(5)),
+        ("gte-own", Family::Gte, "logn_attention_scale", json!(true)),
+        ("gte-own", Family::Gte, "layer_norm_type", json!("rms_norm")),
+        ("gte-own", Family::Gte, "position_embedding_type", json!("absolute")),
+        ("gte-own", Family::Gte, "rope_scaling", json!({ "type": "dynamic", "factor": 2.0 })),
+        ("gte-own", Family::Gte, "rope_scaling", json!({ "type": "ntk", "factor": 2.0, "mixed_b": 0.5 })),
+        ("gte", Family::Gte, "rope_scaling", json!({ "type": "linear", "factor": 2.0 })),
+        ("gte", Family::Gte, "head_dim", json!(16)),
+        ("embedding-gemma", Family::Gemma3, "use_bidirectional_attention", json!(false)),
+        ("embedding-gemma", Family::Gemma3, "attn_logit_softcapping", json!(50.0)),
+        ("embedding-gemma", Family::Gemma3, "query_pre_attn_scalar", json!(32)),
+        (
+            "embedding-gemma",
+            Family::Gemma3,
+            "layer_types",
+            json!(["full_attention", "chunked_attention", "full_attention"]),
+        ),
+    ] {
+        let folder = Folder::new(golden);
+        folder.load_as(family).unwrap_or_else(|error| panic!("{golden}: {error}"));
+        folder.set("config.json", key, &value);
+        let error = folder.load_as(family).err().unwrap_or_else(|| panic!("{golden}: {key} = {value}")).to_string();
+        let named =
+            if key == "rope_parameters" || golden == "gte" && key == "rope_scaling" { "`rope_type`" } else { key };
+        assert!(error.contains(named) && error.contains("config.json"), "{key} = {value}: {error}");
+    }
+}
+
+/// model2vec's switches, and tables that do not go together with their tokens.
+#[test]
+fn static_models_are_as_their_files_say() {
+    let rows = |folder: &Folder, text: &str| {
+        let encoder = folder.load_as(Family::Static).unwrap().text.unwrap();
+        let tokens = encoder.tokenize(text).unwrap();
+        let row: Vec<f32> = encoder.encode(std::slice::from_ref(&tokens)).unwrap().get(0).unwrap().to_vec1().unwrap();
+        (tokens.0.len(), row.iter().map(|x| x * x).sum::<f32>().sqrt())
+    };
+    let folder = Folder::new("static-model2vec");
+    let long = "the cat sat on the mat ".repeat(200);
+    let (tokens, length) = rows(&folder, &long);
+    // The median of the tokens' lengths is three letters: "the cat sat on the mat the c", cut before it is split.
+    assert!(tokens == 7 && (length - 1.0).abs() < 1e-5, "{tokens} {length}");
+    folder.set("config.json", "normalize", &json!(false));
+    assert!((rows(&folder, &long).1 - 1.0).abs() > 1e-3);
+    folder.set("config.json", "max_length", &Value::Null);
+    assert_eq!(rows(&folder, &long).0, 1200);
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(folder.path("config.json")).unwrap()).unwrap();
+    config.as_object_mut().unwrap().remove("max_length");
+    folder.write("config.json", &config);
+    // 512 tokens at most, and 1,536 letters.
+    assert_eq!(rows(&folder, &long).0, 401);
+
+    let path = folder.path("model.safetensors");
+    let plain: HashMap<String, Tensor> = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let count = plain["embeddings"].dim(0).unwrap() as u32;
+    let refused = |name: &str, tensor: Tensor| {
+        let mut tensors = plain.clone();
+        tensors.insert(name.to_owned(), tensor);
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        folder.load_as(Family::Static).err().unwrap_or_else(|| panic!("{name}")).to_string()
+    };
+    let cpu = &Device::Cpu;
+    let error = refused("embeddings", Tensor::ones((count as usize - 1, 4), DType::F32, cpu).unwrap());
+    assert!(error.contains(&format!("{} tokens have rows", count - 1)), "{error}");
+    let error = refused("embeddings", Tensor::ones((count as usize, 4), DType::U8, cpu).unwrap());
+    assert!(error.contains("`embeddings` has type U8"), "{error}");
+    let error = refused("mapping", Tensor::full(count, count as usize, cpu).unwrap());
+    assert!(error.contains(&format!("`mapping` has row {count}, and there are {count}")), "{error}");
+    let error = refused("weights", Tensor::ones(3, DType::F32, cpu).unwrap());
+    assert!(error.contains(&format!("`weights` has 3 values, expected {count}")), "{error}");
+    for (golden, family) in [("static-model2vec", Family::Bert), ("bert", Family::Static)] {
+        let error = Folder::new(golden).load_as(family).err().unwrap().to_string();
+        assert!(error.contains("static"), "{error}");
     }
 }
 

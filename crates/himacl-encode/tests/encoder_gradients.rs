@@ -151,7 +151,19 @@ fn every_variable_has_a_gradient() {
 
 #[test]
 fn gradients_are_differences() {
-    for name in ["bert", "modernbert", "qwen3", "vit", "siglip", "efficientnet-lite", "resnet-basic", "convnext-timm"] {
+    for name in [
+        "bert",
+        "modernbert",
+        "qwen3",
+        "nomic-bert-experts",
+        "gte-own",
+        "embedding-gemma",
+        "vit",
+        "siglip",
+        "efficientnet-lite",
+        "resnet-basic",
+        "convnext-timm",
+    ] {
         let case = Case::open(name);
         let gradients = figure(&case.embed()).backward().unwrap();
         let scale =

@@ -156,6 +156,10 @@ fn repositories_describe_themselves() {
         ("mobileclip-fastvit", Family::MobileClip),
         ("mobileclip-vit", Family::Clip),
         ("siglip2", Family::Siglip),
+        ("embedding-gemma", Family::Gemma3),
+        ("embedding-gemma", Family::SentenceTransformers),
+        ("static-model2vec", Family::Static),
+        ("static-sentence-transformers", Family::SentenceTransformers),
         ("siglip2-naflex", Family::Siglip),
         ("dinov2", Family::Dinov2),
         ("dinov3", Family::Dinov3),
@@ -218,8 +222,14 @@ fn routes_and_prompts_as_sentence_transformers() {
     let error = Encoder::load(&on("passage"), &folder, &Device::Cpu, DType::F32).err().unwrap().to_string();
     assert!(error.contains("no route `passage`, it has: document, query"), "{error}");
     let folder = golden().join("static-sentence-transformers");
-    let spec = spec("static-sentence-transformers", &folder).with_prompt("query", &folder).unwrap();
-    compare("static", &spec, &folder, "query");
+    compare(
+        "static",
+        &spec("static-sentence-transformers", &folder).with_prompt("query", &folder).unwrap(),
+        &folder,
+        "query",
+    );
+    let folder = golden().join("embedding-gemma");
+    compare("gemma", &spec("embedding-gemma", &folder).with_prompt("query", &folder).unwrap(), &folder, "query");
 }
 
 /// The first coordinates, of texts and of pictures.

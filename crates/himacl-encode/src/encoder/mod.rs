@@ -217,6 +217,9 @@ impl Encoder {
             | Family::Mpnet
             | Family::Modernbert
             | Family::Qwen3
+            | Family::NomicBert
+            | Family::Gte
+            | Family::Gemma3
             | Family::Static => return Ok(Self { image: None, text: Some(text::load(spec, folder, weights)?) }),
             _ => image_spec(spec, folder)?,
         };

@@ -57,11 +57,13 @@ const FILES: &[(&str, &str)] = &files![
     "dinov3-vits16plus-timm",
     "e5-base-v2",
     "efficientnet-lite0",
+    "embeddinggemma-300m",
     "eva02-clip-b-16",
     "eva02-clip-l-14",
     "eva02-clip-l-14-336",
     "gte-base",
     "gte-modernbert-base",
+    "gte-multilingual-base",
     "metaclip-2-giant",
     "metaclip-2-huge",
     "mobileclip-b",
@@ -70,6 +72,10 @@ const FILES: &[(&str, &str)] = &files![
     "mobileclip-s2",
     "mobilenet-v2",
     "multilingual-e5-base",
+    "multilingual-e5-large",
+    "multilingual-e5-small",
+    "nomic-embed-text-v1.5",
+    "nomic-embed-text-v2-moe",
     "perception-encoder-b-16",
     "perception-encoder-big-g-14-448",
     "perception-encoder-l-14-336",
@@ -80,6 +86,8 @@ const FILES: &[(&str, &str)] = &files![
     "potion-multilingual-128m",
     "potion-retrieval-32m",
     "qwen3-embedding-0.6b",
+    "qwen3-embedding-4b",
+    "qwen3-embedding-8b",
     "resnet-101",
     "resnet-152",
     "resnet-18",
@@ -104,6 +112,8 @@ const FILES: &[(&str, &str)] = &files![
     "siglip2-so400m-patch16-384",
     "siglip2-so400m-patch16-512",
     "siglip2-so400m-patch16-naflex",
+    "snowflake-arctic-embed-l-v2.0",
+    "snowflake-arctic-embed-m-v1.5",
     "static-retrieval-mrl-en-v1",
     "static-similarity-mrl-multilingual-v1",
     "vit-base-patch16-224",
@@ -146,6 +156,12 @@ pub enum Family {
     Modernbert,
     /// Qwen3-Embedding.
     Qwen3,
+    /// Nomic's BERT, with experts or without.
+    NomicBert,
+    /// GTE on Alibaba's BERT.
+    Gte,
+    /// EmbeddingGemma.
+    Gemma3,
     /// Static models: model2vec and Sentence-Transformers' StaticEmbedding.
     Static,
     /// Any folder of Sentence-Transformers whose model is of a known family.
@@ -169,6 +185,9 @@ impl Family {
             | Self::XlmRoberta
             | Self::Modernbert
             | Self::Qwen3
+            | Self::NomicBert
+            | Self::Gte
+            | Self::Gemma3
             | Self::Static
             | Self::SentenceTransformers => EncoderModality::Text,
         }

@@ -11,12 +11,14 @@ pub(in crate::encoder) struct Norm {
     bias: Option<Tensor>,
     epsilon: f64,
     centred: bool,
+    /// What weights are counted from.
+    origin: f64,
 }
 
 impl Norm {
     /// Layer normalisation: `weight` and, if there is one, `bias`.
     pub(in crate::encoder) fn layer(weights: &Weights, epsilon: f64) -> std::result::Result<Self, EncoderError> {
-        Ok(Self { weight: weights.get("weight")?, bias: weights.maybe("bias")?, epsilon, centred: true })
+        Ok(Self { weight: weights.get("weight")?, bias: weights.maybe("bias")?, epsilon, centred: true, origin: 0.0 })
     }
 
     /// By the root mean square.
@@ -24,7 +26,15 @@ impl Norm {
         weights: &Weights,
         epsilon: f64,
     ) -> std::result::Result<Self, EncoderError> {
-        Ok(Self { weight: weights.get("weight")?, bias: None, epsilon, centred: false })
+        Ok(Self { weight: weights.get("weight")?, bias: None, epsilon, centred: false, origin: 0.0 })
+    }
+
+    /// By the root mean square, weights as their differences from one.
+    pub(in crate::encoder) fn root_mean_square_from_one(
+        weights: &Weights,
+        epsilon: f64,
+    ) -> std::result::Result<Self, EncoderError> {
+        Ok(Self { origin: 1.0, ..Self::root_mean_square(weights, epsilon)? })
     }
 
     /// Normalises the last axis.
@@ -34,7 +44,7 @@ impl Norm {
         if !fused(&[x, &self.weight]) || bias.is_some_and(|bias| bias.track_op()) {
             return self.plain(x);
         }
-        let weight = self.weight.to_vec1::<f32>()?;
+        let weight: Vec<f32> = self.weight.to_vec1::<f32>()?.into_iter().map(|w| w + self.origin as f32).collect();
         let bias = bias.map(|bias| bias.to_vec1::<f32>()).transpose()?.unwrap_or_else(|| vec![0.0; width]);
         if weight.len() != width || bias.len() != width {
             candle_core::bail!("a normalisation of {} got rows of {width}", weight.len());
@@ -62,7 +72,8 @@ impl Norm {
         let y = x.to_dtype(DType::F32)?;
         let y = if self.centred { y.broadcast_sub(&y.mean_keepdim(D::Minus1)?)? } else { y };
         let deviation = (y.sqr()?.mean_keepdim(D::Minus1)? + self.epsilon)?.sqrt()?;
-        let y = y.broadcast_div(&deviation)?.to_dtype(kind)?.broadcast_mul(&self.weight)?;
+        let weight = if self.origin == 0.0 { self.weight.clone() } else { (&self.weight + self.origin)? };
+        let y = y.broadcast_div(&deviation)?.to_dtype(kind)?.broadcast_mul(&weight)?;
         self.bias.iter().try_fold(y, |y, bias| y.broadcast_add(bias))
     }
 }
@@ -136,7 +147,8 @@ mod tests {
         };
         for centred in [true, false] {
             let bias = centred.then(|| tensor(37, &[37]));
-            let norm = Norm { weight: tensor(37, &[37]), bias, epsilon: 1e-5, centred };
+            let origin = if centred { 0.0 } else { 1.0 };
+            let norm = Norm { weight: tensor(37, &[37]), bias, epsilon: 1e-5, centred, origin };
             let x = tensor(37 * 500, &[500, 37]);
             let worst =
                 (norm.forward(&x).unwrap() - norm.plain(&x).unwrap()).unwrap().abs().unwrap().max_all().unwrap();

@@ -22,7 +22,19 @@ pub(in crate::encoder) struct Rope {
 impl Rope {
     /// Angles `place theta^(-2 i / width)`, in halves.
     pub(in crate::encoder) fn new(theta: f64, width: usize, places: usize, like: &Tensor) -> Result<Self> {
-        let frequencies: Vec<f64> = (0..width / 2).map(|i| theta.powf(-2.0 * i as f64 / width as f64)).collect();
+        Self::scaled(1.0, theta, width, places, like)
+    }
+
+    /// The same times a number.
+    pub(in crate::encoder) fn scaled(
+        scale: f64,
+        theta: f64,
+        width: usize,
+        places: usize,
+        like: &Tensor,
+    ) -> Result<Self> {
+        let frequencies: Vec<f64> =
+            (0..width / 2).map(|i| scale * theta.powf(-2.0 * i as f64 / width as f64)).collect();
         let angles = (0..places).flat_map(|place| frequencies.iter().map(move |frequency| place as f64 * frequency));
         Self::of_angles(&angles.collect::<Vec<_>>(), width, Pairs::Halves, like)
     }

@@ -1,6 +1,6 @@
 //! Transformer blocks.
 
-use super::{Activation, Attention, Linear, Mask, Norm, RelativeBias, Rope, Sequences};
+use super::{Activation, Attention, Experts, Linear, Mask, Norm, RelativeBias, Rope, Sequences};
 use crate::encoder::weights::Weights;
 use crate::error::EncoderError;
 use candle_core::{Result, Tensor};
@@ -12,6 +12,8 @@ pub(in crate::encoder) enum Mlp {
     Plain { up: Linear, activation: Activation, down: Linear },
     /// `down(norm(activation(gate(x)) up(x)))`, mostly without the normalisation.
     Gated { gate: Linear, activation: Activation, up: Linear, norm: Option<Norm>, down: Linear },
+    /// Several of which each token goes through a few.
+    Experts(Experts),
 }
 
 impl Mlp {
@@ -25,6 +27,7 @@ impl Mlp {
                 let inner = norm.as_ref().map_or_else(|| Ok(inner.clone()), |norm| norm.forward(&inner))?;
                 down.forward(&inner, residual, Activation::Identity)
             }
+            Self::Experts(experts) => experts.forward(x, residual),
         }
     }
 }
@@ -45,6 +48,8 @@ pub(in crate::encoder) struct Block {
     pub(in crate::encoder) attention_norm: Option<Norm>,
     pub(in crate::encoder) mlp: Mlp,
     pub(in crate::encoder) mlp_norm: Norm,
+    /// Of what attention and layers give, before it is added to what went in, besides those before them.
+    pub(in crate::encoder) after: Option<(Norm, Norm)>,
     pub(in crate::encoder) order: Order,
 }
 
@@ -137,6 +142,7 @@ impl Block {
                 None => Mlp::Plain { up, activation, down },
             },
             mlp_norm: norm(names.mlp_norm)?,
+            after: None,
             order: shape.order,
         })
     }
@@ -150,12 +156,18 @@ impl Block {
     ) -> Result<Tensor> {
         let normed = |norm: Option<&Norm>, x: &Tensor| norm.map_or_else(|| Ok(x.clone()), |norm| norm.forward(x));
         let attention_norm = self.attention_norm.as_ref();
-        match self.order {
-            Order::Before => {
+        match (self.order, &self.after) {
+            (_, Some((after_attention, after_mlp))) => {
+                let y = self.attention.forward(&normed(attention_norm, x)?, sequences, relative, None)?;
+                let x = (x + after_attention.forward(&y)?)?;
+                let y = self.mlp.forward(&self.mlp_norm.forward(&x)?, None)?;
+                x + after_mlp.forward(&y)?
+            }
+            (Order::Before, None) => {
                 let x = self.attention.forward(&normed(attention_norm, x)?, sequences, relative, Some(x))?;
                 self.mlp.forward(&self.mlp_norm.forward(&x)?, Some(&x))
             }
-            Order::After => {
+            (Order::After, None) => {
                 let x = normed(attention_norm, &self.attention.forward(x, sequences, relative, Some(x))?)?;
                 self.mlp_norm.forward(&self.mlp.forward(&x, Some(&x))?)
             }

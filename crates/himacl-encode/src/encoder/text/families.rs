@@ -101,6 +101,7 @@ fn bert_like(
         kind: kind.map(|kind| kind.narrow(0, 0, 1)).transpose()?,
         embedding_norm: Some(Norm::layer(&embeddings.at("LayerNorm"), shape.epsilon)?),
         relative: None,
+        scale: None,
         blocks: (0..layers)
             .map(|layer| Block::load(&weights.at("encoder.layer").at(layer), names, &shape))
             .collect::<Result<_, _>>()?,
@@ -159,6 +160,7 @@ fn tower(
         kind: None,
         embedding_norm: None,
         relative: None,
+        scale: None,
         blocks: (0..layers)
             .map(|layer| Block::load(&weights.at("encoder.layers").at(layer), &CLIP, &shape))
             .collect::<Result<_, _>>()?,
@@ -179,6 +181,7 @@ pub(in crate::encoder) fn open_clip(
         kind: None,
         embedding_norm: None,
         relative: None,
+        scale: None,
         blocks: (0..layers)
             .map(|layer| Block::load(&weights.at("transformer.resblocks").at(layer), &OPEN_CLIP, shape))
             .collect::<Result<_, _>>()?,
@@ -192,7 +195,7 @@ pub(in crate::encoder) fn chinese_clip(weights: &Weights, config: &Config) -> Re
 }
 
 /// A number under one of several keys: newer configurations nest what older ones had at the top.
-fn theta(config: &Config, section: &str, key: &str, default: f64) -> f64 {
+pub(super) fn theta(config: &Config, section: &str, key: &str, default: f64) -> f64 {
     let parameters = config.at("rope_parameters");
     let nested = if section.is_empty() { parameters } else { parameters.at(section) };
     config.number_or(key, nested.number_or("rope_theta", default))
@@ -250,6 +253,7 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
                 down: Linear::load(&weights.at("mlp.Wo"))?,
             },
             mlp_norm: Norm::layer(&weights.at("mlp_norm"), epsilon)?,
+            after: None,
             order: Order::Before,
         })
     };
@@ -258,6 +262,7 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
         kind: None,
         embedding_norm: Some(Norm::layer(&weights.at("embeddings.norm"), epsilon)?),
         relative: None,
+        scale: None,
         blocks: (0..layers).map(block).collect::<Result<_, EncoderError>>()?,
         final_norm: Some(Norm::layer(&weights.at("final_norm"), epsilon)?),
         longest,
@@ -307,6 +312,7 @@ pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransforme
                 down: linear("mlp.down_proj")?,
             },
             mlp_norm: norm("post_attention_layernorm")?,
+            after: None,
             order: Order::Before,
         })
     };
@@ -316,6 +322,7 @@ pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransforme
         kind: None,
         embedding_norm: None,
         relative: None,
+        scale: None,
         blocks: (0..layers).map(block).collect::<Result<_, EncoderError>>()?,
         final_norm: Some(Norm::root_mean_square(&weights.at("norm"), epsilon)?),
         longest,

@@ -2,8 +2,10 @@
 
 pub(super) mod families;
 pub(super) mod folder;
+mod gemma;
 pub(super) mod head;
 mod modules;
+mod rotary;
 mod table;
 pub(super) mod tokens;
 pub(super) mod transformer;
@@ -90,6 +92,9 @@ impl Text {
                 | (Family::Mpnet, "mpnet")
                 | (Family::Modernbert, "modernbert")
                 | (Family::Qwen3, "qwen3")
+                | (Family::NomicBert, "nomic_bert")
+                | (Family::Gte, "new" | "gte")
+                | (Family::Gemma3, "gemma3_text")
         );
         if !fits {
             return Err(config.wrong(format!("`model_type` is `{kind}`, expected one of family {:?}", spec.family)));
@@ -104,8 +109,11 @@ impl Text {
             "mpnet" => families::mpnet(&weights.at_if_there("mpnet"), &config)?,
             "modernbert" => families::modernbert(&weights.at_if_there("model"), &config)?,
             "qwen3" => families::qwen3(&weights.at_if_there("model"), &config)?,
+            "nomic_bert" => rotary::nomic(&weights.at_if_there("nomic_bert"), &config)?,
+            "new" | "gte" => rotary::gte(&weights.at_if_there("gte"), &config)?,
+            "gemma3_text" => gemma::gemma3(&weights.at_if_there("model"), &config)?,
             other => {
-                let known = "bert, xlm-roberta, roberta, camembert, mpnet, modernbert, qwen3";
+                let known = "bert, xlm-roberta, roberta, camembert, mpnet, modernbert, qwen3, nomic_bert, new, gte, gemma3_text";
                 return Err(config.wrong(format!("`model_type` is `{other}`, expected one of: {known}")));
             }
         };
@@ -121,30 +129,40 @@ impl Text {
     }
 }
 
+/// Code of repositories that is known, and computed here.
+const KNOWN_CODE: [&str; 2] =
+    ["nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel", "Alibaba-NLP/new-impl--modeling.NewModel"];
+
 /// Refuses what would change embeddings and is not computed, and a configuration without what no weights tell.
 fn check(config: &Config, kind: &str) -> Result<(), EncoderError> {
-    for key in ["num_hidden_layers", "num_attention_heads"] {
+    let is_nomics_own = kind == "nomic_bert" && config.get("n_layer").is_some();
+    let sizes = if is_nomics_own { ["n_layer", "n_head"] } else { ["num_hidden_layers", "num_attention_heads"] };
+    for key in sizes {
         config.size(key)?;
     }
     let refused = |what: String| Err(config.wrong(format!("{what}, which is not supported")));
-    if config.at("auto_map").get("AutoModel").is_some() {
-        return refused("`auto_map` says that code of the repository computes the model".to_owned());
+    if let Some(code) = config.at("auto_map").get("AutoModel")
+        && !code.as_str().is_some_and(|code| KNOWN_CODE.contains(&code))
+    {
+        return refused(format!("`auto_map` says that code of the repository computes the model ({code})"));
     }
     let places = config.text("position_embedding_type", "absolute");
-    if places != "absolute" {
+    if places != "absolute" && !matches!(kind, "new" | "gte" | "nomic_bert") {
         return refused(format!("`position_embedding_type` is `{places}`"));
     }
     if kind == "qwen3" && config.get("is_causal") == Some(&Value::Bool(false)) {
         return refused("`is_causal` is false".to_owned());
     }
     for key in ["is_decoder", "use_sliding_window", "use_bidirectional_attention"] {
-        if config.flag(key) {
+        if config.flag(key) && (key, kind) != ("use_bidirectional_attention", "gemma3_text") {
             return refused(format!("`{key}` is true"));
         }
     }
     let rope = [config.at("rope_scaling"), config.at("rope_parameters")];
     let sections = ["full_attention", "sliding_attention"].iter().map(|section| rope[1].at(section));
-    for rope in rope.iter().cloned().chain(sections) {
+    // The family looks at its own scaling itself.
+    let rope_scaling = if kind == "new" { &rope[1..] } else { &rope[..] };
+    for rope in rope_scaling.iter().cloned().chain(sections) {
         let kind = rope.text("rope_type", rope.text("type", "default"));
         if kind != "default" {
             return refused(format!("rotary positions are scaled (`rope_type` is `{kind}`)"));

@@ -6,6 +6,8 @@ use candle_core::{Result, Tensor};
 /// Embeddings of tokens and places, blocks, a last normalisation.
 pub(in crate::encoder) struct TextTransformer {
     pub(in crate::encoder) words: Tensor, // (vocabulary, hidden)
+    /// Multiplies the rows of tokens.
+    pub(in crate::encoder) scale: Option<f64>,
     /// `(positions, hidden)` and the row of the first place.
     pub(in crate::encoder) places: Option<(Tensor, usize)>,
     /// Added to every token.
@@ -64,6 +66,9 @@ impl TextTransformer {
     /// `(tokens)` to `(tokens, hidden)`, through the first `blocks` blocks.
     pub(in crate::encoder) fn start(&self, ids: &Tensor, sequences: &Sequences, blocks: usize) -> Result<Tensor> {
         let mut x = self.words.index_select(ids, 0)?;
+        if let Some(scale) = self.scale {
+            x = (x * scale)?;
+        }
         if let Some((places, first)) = &self.places {
             x = (x + places.index_select(&sequences.positions(*first)?, 0)?)?;
         }
