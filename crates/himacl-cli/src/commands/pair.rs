@@ -134,7 +134,8 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]
     checkpoint_every: f64,
 
-    /// Refuse to start if the run is estimated to need more memory than this many GiB.
+    /// Refuse to start if the run is estimated to need more memory than this many GiB: resident memory of the process, the input as far as
+    /// it is mapped included; the estimate is within some 15%, and no bound.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
 

@@ -156,14 +156,14 @@ impl Comparison {
             points * (16 * d + 64) + n.min(m) as u64 * ROUNDING_BYTES + if keeps { 8 * entries } else { 0 }
         };
         // The factors of the cost, and of the coupling as logarithms, values, kernels and gradients.
-        let low_rank = |rank: usize| points * (16 * (d + 2) + 64 * rank as u64);
+        let low_rank = |rank: usize, columns: u64| points * (16 * (d + 2) + columns * 4 * rank as u64);
         match self {
             Self::Sinkhorn(params) => entropic(params.storage.keeps(n, m)),
             Self::Progot(params) => {
                 entropic(params.storage.keeps(n, m)) + params.num_steps as u64 * points * (8 * d + 24)
             }
-            Self::Lot(params) => low_rank(params.rank),
-            Self::Frlc(params) => low_rank(params.rank),
+            Self::Lot(params) => low_rank(params.rank, 11),
+            Self::Frlc(params) => low_rank(params.rank, 13),
             Self::Minibatch(params) => {
                 let batch = params.batch_size.min(n.max(m)) as u64;
                 threads as u64 * batch * (16 * batch + 16 * d)

@@ -16,9 +16,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes that the program itself takes.
-const BASE_BYTES: u64 = 64 << 20;
+const BASE_BYTES: u64 = 40 << 20;
 /// Bytes of indices and sums that the solver keeps for each point.
 const BYTES_PER_POINT: u64 = 96;
+/// Stacks, tiles and lists of a thread that solves blocks.
+const BYTES_PER_THREAD: u64 = 4 << 20;
 /// A block that is paired exactly has at most this many points unless the settings say more.
 const ORDINARY_BLOCK: usize = 1024;
 /// Coordinates that the solver splits by, at most.
@@ -113,8 +115,8 @@ impl PairConfig {
         })
     }
 
-    /// Bytes that the run will need at most, roughly: some copies of the points, indices for each of them, and the cost
-    /// matrix of one block for each thread.
+    /// Bytes of resident memory that the run will need, within some 15% (`scripts/memory.py` measures it): the program, the input as far as
+    /// it is mapped, some copies of the points, indices for each of them, and the cost matrices of one block for each thread.
     ///
     /// `stored` is the number of bytes of a coordinate on disk.
     pub(super) fn memory_estimate(&self, n: usize, m: usize, d: usize, stored: usize) -> u64 {
@@ -132,9 +134,9 @@ impl PairConfig {
         }
         let block =
             self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
-        // Costs in f32; a block of everything is solved again in f64 where rounding could decide.
-        let (blocks, entry) = if self.solver == Solver::Exact { (1, 12) } else { (self.threads as u64, 4) };
-        base + blocks * entry * block * block
+        // Costs in f32, and again in f64 where rounding could decide.
+        let matrices = 12 * block * block;
+        base + if self.solver == Solver::Exact { matrices } else { self.threads as u64 * (matrices + BYTES_PER_THREAD) }
     }
 
     /// What the run makes, and of what.
