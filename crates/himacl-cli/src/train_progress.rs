@@ -3,7 +3,8 @@
 use super::printer::{Printer, ProgressTask};
 use crate::interrupt;
 use himacl::train::Watch;
-use hiref_core::{Event, Observer};
+use hiref_core::{AlignmentRound, Event, Observer, Phase};
+use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 
 /// Shows steps and losses, and passes a Ctrl-C on.
@@ -12,20 +13,43 @@ pub struct TrainProgress<'a> {
     printer: &'a Printer,
     title: String,
     task: Mutex<Option<(u64, ProgressTask)>>,
+    align: Mutex<Option<ProgressTask>>,
+}
+
+/// A round of the alignment, as a line of `--progress json`.
+#[derive(Serialize)]
+struct JsonRound<'a> {
+    event: &'static str,
+    run: &'a str,
+    #[serde(flatten)]
+    round: &'a AlignmentRound,
 }
 
 impl<'a> TrainProgress<'a> {
     /// A watch over the run called `title`.
     pub fn new(printer: &'a Printer, title: &str) -> Self {
         printer.info(title);
-        Self { printer, title: title.to_owned(), task: Mutex::default() }
+        Self { printer, title: title.to_owned(), task: Mutex::default(), align: Mutex::default() }
     }
 }
 
 impl Observer for TrainProgress<'_> {
     fn on_event(&self, event: &Event) {
-        // Couplings are short beside training: their phases go to the log only.
-        tracing::debug!(run = self.title, ?event, "coupling");
+        let mut task = self.align.lock().unwrap_or_else(PoisonError::into_inner);
+        match (event, &*task) {
+            // Further starts are planned once the first ones do not agree.
+            (Event::PhaseStarted { phase: Phase::Align, total }, Some(task)) => task.extend(*total),
+            (Event::PhaseStarted { phase: phase @ Phase::Align, total }, None) => {
+                *task = Some(self.printer.task(phase.name(), phase.unit(), *total));
+            }
+            (Event::Advanced { phase: Phase::Align, work }, Some(task)) => task.advance(*work),
+            (Event::AlignmentRound(round), Some(task)) => {
+                task.remark(&format!("{}, round {} of {}", round.stage, round.round, round.rounds));
+                self.printer.json(&JsonRound { event: "alignment_round", run: &self.title, round });
+            }
+            // Couplings are short: their phases go to the log only.
+            _ => tracing::debug!(run = self.title, ?event, "coupling"),
+        }
     }
 
     fn should_stop(&self) -> bool {
@@ -35,6 +59,8 @@ impl Observer for TrainProgress<'_> {
 
 impl Watch for TrainProgress<'_> {
     fn on_step(&self, step: u64, total: u64, loss: f64) {
+        // The alignment is over.
+        drop(self.align.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
         let (seen, task) = task.get_or_insert_with(|| (0, self.printer.task("train", "steps", total)));
         task.advance(step.saturating_sub(*seen));

@@ -76,6 +76,7 @@ impl Observer for Watcher {
             Event::SweepFinished(report) => json!({"event": "sweep", "report": report}),
             Event::RoundFinished(report) => json!({"event": "round", "report": report}),
             Event::IterationFinished(report) => json!({"event": "iteration", "report": report}),
+            Event::AlignmentRound(report) => json!({"event": "alignment_round", "report": report}),
             _ => return,
         });
     }

@@ -56,5 +56,6 @@ pub use points::Points;
 pub use problem::Problem;
 pub use refine::{Certificate, Checkpoint, GapEstimate, HirefOutput, HirefParams, Quality, WarmStart};
 pub use report::{
-    Event, IterationReport, LevelReport, Observer, Phase, PhaseSeconds, RoundReport, SweepReport, Termination,
+    AlignmentRound, Event, IterationReport, LevelReport, Observer, Phase, PhaseSeconds, RoundReport, SweepReport,
+    Termination,
 };

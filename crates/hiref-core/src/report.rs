@@ -23,6 +23,8 @@ pub enum Phase {
     Batches,
     /// Rounding a soft coupling to a one-to-one pairing; progress counts pairs.
     Rounding,
+    /// Growing a map between two spaces; progress counts rounds, each a coupling, over those planned so far.
+    Align,
 }
 
 impl Phase {
@@ -37,6 +39,7 @@ impl Phase {
             Self::Iterations => "iterations",
             Self::Batches => "batches",
             Self::Rounding => "rounding",
+            Self::Align => "align",
         }
     }
 
@@ -45,7 +48,7 @@ impl Phase {
         match self {
             Self::Split | Self::Batches => "points",
             Self::Leaves | Self::Polish | Self::Rounding => "pairs",
-            Self::Exact => "rounds",
+            Self::Exact | Self::Align => "rounds",
             Self::Certify => "passes",
             Self::Iterations => "iterations",
         }
@@ -85,6 +88,8 @@ pub enum Event {
     RoundFinished(RoundReport),
     /// An iteration of an entropic or low-rank solver ended.
     IterationFinished(IterationReport),
+    /// A round of an alignment ended.
+    AlignmentRound(AlignmentRound),
 }
 
 /// One level of the hierarchy.
@@ -146,6 +151,23 @@ pub struct IterationReport {
     pub epsilon: Option<f64>,
     /// What is compared with the tolerance: the marginal error, or the relative change of the cost.
     pub error: f64,
+}
+
+/// One round of an alignment: a coupling, and maps refitted to it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AlignmentRound {
+    /// Which run of the loop it belongs to, such as `start 2`.
+    pub stage: String,
+    /// Round of that run, from 1.
+    pub round: usize,
+    /// Rounds of that run.
+    pub rounds: usize,
+    /// Items of the source and of the target that were coupled.
+    pub items: [usize; 2],
+    /// Principal dimensions in which they were.
+    pub dimension: usize,
+    /// Mean score of the coupled pairs, a mean of cosines.
+    pub matched_score: f64,
 }
 
 impl IterationReport {
@@ -217,7 +239,9 @@ impl PhaseSeconds {
             Phase::Polish => &mut self.polish,
             Phase::Exact => &mut self.exact,
             Phase::Certify => &mut self.certify,
-            Phase::Iterations | Phase::Batches | Phase::Rounding => unreachable!("a phase of other solvers"),
+            Phase::Iterations | Phase::Batches | Phase::Rounding | Phase::Align => {
+                unreachable!("a phase of other solvers")
+            }
         };
         *slot += seconds;
         *slot

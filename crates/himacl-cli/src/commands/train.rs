@@ -85,6 +85,9 @@ pub(crate) fn run(args: &TrainArgs, context: &Context) -> Result<ExitStatus, Err
     let mut output = output_folder(args, &file, context)?;
     output.refuse_inputs(file.problems.iter().flat_map(|problem| problem.recipe.inputs()))?;
     let datasets = load_datasets(&file, context)?;
+    for &(problem, seed) in &jobs {
+        train::check(&problem.recipe.with_seed(seed), &datasets[&data_key(&problem.recipe)])?;
+    }
     let plan = plan(&file, &jobs)?;
     output.goes_on(&plan, &|name| name == "output" || name == "output.dir")?;
     output.begin(&plan)?;

@@ -9,7 +9,7 @@ use super::params::Aligner;
 use super::refinement::{Sides, refine};
 use super::report::{AlignmentReport, SelectionReport};
 use super::selection::{FEWEST_HIDDEN, cross_validate, num_folds};
-use super::warm_coupling::WarmCoupler;
+use super::warm_coupling::{WarmCoupler, announce};
 use candle_core::Tensor;
 use hiref_core::{Observer, Permutation};
 
@@ -65,8 +65,9 @@ impl Aligner {
         let (x, y) = &coordinates[chosen];
         let sides = Sides { x, y, anchors };
         let reference = params.reference();
-        let mut coupler = WarmCoupler::new(&params.coupling, observer);
+        let mut coupler = WarmCoupler::new(&params.coupling, observer, "all known pairs");
         let rounds = if fallback.is_some() { 0 } else { refinement.rounds };
+        announce(observer, rounds);
         let refined = refine(&sides, refinement, rounds, reference, &mut coupler)?;
         let (map, dimension) = if fallback.is_some() {
             (refined.start, refinement.first_dimension)

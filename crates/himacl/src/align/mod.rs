@@ -36,6 +36,9 @@ pub use output::Alignment;
 pub use params::{AlignParams, Aligner, Candidate, CouplingParams, RefinementParams, UnpairedParams};
 pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
-pub use report::{Agreement, AlignmentReport, RoundReport, SelectionReport, StartReport, UnpairedReport};
+pub use report::{
+    Agreement, AlignmentReport, CombinedReport, LastStageReport, LeftOut, RoundReport, SearchReport, SelectionReport,
+    StartReport, UnpairedReport, Verdict,
+};
 pub use selection::mean_log_rank_of_hidden;
 pub use softening::{SoftPartners, Softening, soft_partners};

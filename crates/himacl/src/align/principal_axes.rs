@@ -85,6 +85,17 @@ impl PrincipalAxes {
         Ok(Self { mean, second_mean, axes: to_tensor(&axes, embeddings.device())?, deviations, radius })
     }
 
+    /// The same without one axis, counted from 0; as it is where there is no such axis, or no other.
+    pub(crate) fn without(&self, axis: usize) -> Result<Self> {
+        let kept: Vec<u32> = (0..self.len() as u32).filter(|&at| at as usize != axis).collect();
+        if kept.is_empty() {
+            return Ok(self.clone());
+        }
+        let axes = self.axes.index_select(&Tensor::new(kept.as_slice(), self.axes.device())?, 1)?;
+        let deviations = kept.iter().map(|&at| self.deviations[at as usize]).collect();
+        Ok(Self { axes, deviations, ..self.clone() })
+    }
+
     /// Number of axes, k.
     pub fn len(&self) -> usize {
         self.deviations.len()

@@ -10,7 +10,7 @@ use super::structure::density_profiles;
 use super::warm_coupling::WarmCoupler;
 use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
 use candle_core::{Result, Tensor};
-use hiref_core::{Permutation, rng};
+use hiref_core::{AlignmentRound, Permutation, rng};
 use rand::Rng;
 use std::time::Instant;
 
@@ -34,6 +34,11 @@ pub(crate) struct Free {
 }
 
 impl Free {
+    /// A coupling of free items by the items' own indices.
+    pub(crate) fn pairs(&self, coupling: &Permutation) -> Vec<(u32, u32)> {
+        coupling.pairs().map(|(i, j)| (self.x[i], self.y[j])).collect()
+    }
+
     /// Pairs of free items by their positions among the free ones.
     pub(crate) fn positions(&self, pairs: &[(u32, u32)]) -> Vec<(u32, u32)> {
         let at = |free: &[u32], item: u32| free.binary_search(&item).expect("hidden pairs are free") as u32;
@@ -148,11 +153,15 @@ pub(crate) fn refine_from(
         let stayed = last.as_ref().map_or(0, |last| {
             last.y_of_x().iter().zip(coupling.y_of_x()).filter(|(before, now)| before == now).count()
         });
+        let matched_score = matched / coupling.num_pairs() as f64;
+        let items = [free.x.len(), free.y.len()];
+        let stage = String::new();
+        coupler.tell(AlignmentRound { stage, round: round + 1, rounds, items, dimension, matched_score });
         reports.push(RoundReport {
             round: round + 1,
             dimension,
             share,
-            matched_score: matched / coupling.num_pairs() as f64,
+            matched_score,
             moved: 1.0 - stayed as f64 / free.x.len() as f64,
             seconds: started.elapsed().as_secs_f64(),
         });

@@ -1,5 +1,6 @@
 //! How an alignment came about, as it is written beside its results.
 
+use crate::side::DataSide;
 use serde::{Deserialize, Serialize};
 
 /// How an alignment came about.
@@ -53,28 +54,54 @@ pub struct SelectionReport {
 /// What speaks for a pairing that was found without known pairs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnpairedReport {
-    /// How far the two best starts of the chosen candidate agree, before they were combined.
+    /// How far the two starts that the pairing rests on agree, on a sample of the items.
     pub agreement: Agreement,
-    /// Whether that is less than what was asked for: then the pairing is not to be trusted.
+    /// Whether that is less than what was asked for: then the map is not to be trusted.
     pub shares_too_little: bool,
-    /// The same of every candidate that was tried, in order: those after the first whose starts agree are not.
-    pub candidates: Vec<Agreement>,
+    /// What the agreement says of map and pairing.
+    pub verdict: Verdict,
+    /// The principal axis that the search left out, if that made starts agree.
+    pub left_out: Option<LeftOut>,
+    /// Every search that was made, in order: a candidate in all axes, or without one.
+    pub searches: Vec<SearchReport>,
     /// Every start, in order.
     pub starts: Vec<StartReport>,
-    /// The matched cosine of the run from the consensus of the chosen candidate's starts.
-    pub combined_matched_cosine: f64,
-    /// Whether that run was kept, because no single start has a higher one.
-    pub combined_kept: bool,
+    /// The run from the consensus of starts, where these did not agree surely.
+    pub combined: Option<CombinedReport>,
+    /// The last stage, on all items.
+    pub last_stage: LastStageReport,
 }
 
-/// How far the two best starts of one candidate agree.
+/// A principal axis left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Of which side.
+    pub side: DataSide,
+    /// Which one, from 0, by falling variance.
+    pub axis: usize,
+}
+
+/// How far two starts agree.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// Mean cosine between what both maps make of the source items: 1 where independent starts end in one map, near 0 where
     /// each ends in another.
     pub cosine: f64,
-    /// Share of the source items to which both give the same partner.
+    /// Share of the source items for which both have the same nearest target item.
     pub same_partners: f64,
+}
+
+/// What one search came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SearchReport {
+    /// The candidate's name.
+    pub candidate: String,
+    /// The axis left out.
+    pub left_out: Option<LeftOut>,
+    /// Of its two starts that agree most.
+    pub agreement: Agreement,
+    /// Of the better one of these, in the items that it looked at.
+    pub matched_cosine: f64,
 }
 
 /// One start of the search.
@@ -82,6 +109,8 @@ pub struct Agreement {
 pub struct StartReport {
     /// The candidate's name.
     pub candidate: String,
+    /// The axis left out.
+    pub left_out: Option<LeftOut>,
     /// Start, from 1.
     pub start: usize,
     /// Largest linear CKA of the matched centroids.
@@ -93,15 +122,103 @@ pub struct StartReport {
     pub matched_cosine: f64,
 }
 
-impl UnpairedReport {
-    /// What to tell the user, where the spaces share too little.
+/// The run from the consensus of starts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct CombinedReport {
+    /// As of a start.
+    pub matched_cosine: f64,
+    /// With the start that agrees most with it.
+    pub agreement: Agreement,
+    /// Whether it was kept, because no single start has a higher matched cosine.
+    pub kept: bool,
+}
+
+/// The last stage: all items, more dimensions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LastStageReport {
+    /// Matched cosine of the pairing before it, in its dimensions.
+    pub before: f64,
+    /// Of the pairing after it.
+    pub after: f64,
+    /// Whether that was kept.
+    pub kept: bool,
+}
+
+/// What a pairing that was found without known pairs is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Independent starts end in different maps: neither map nor pairing is to be trusted.
+    #[default]
+    Nothing,
+    /// They end in one map, but give many items different partners: the map brings an item near its partner.
+    Map,
+    /// They end in one map and mostly in one pairing.
+    Pairing,
+}
+
+/// A geometric mean rank of hidden known pairs beyond which most coupled pairs are wrong.
+const WORST_RANK: f64 = 7.0;
+
+impl AlignmentReport {
+    /// What to tell the user where the pairing, or the map too, is not to be trusted.
     pub fn warning(&self) -> Option<String> {
-        self.shares_too_little.then(|| {
+        match &self.unpaired {
+            Some(unpaired) => unpaired.warning(),
+            None => self.warning_of_hidden_pairs(),
+        }
+    }
+
+    /// By the known pairs that were hidden to choose a setting, if there were enough to hide some.
+    fn warning_of_hidden_pairs(&self) -> Option<String> {
+        let best = |report: &SelectionReport| report.mean_log_rank.min(report.anchors_only_mean_log_rank);
+        let rank = self.selection.iter().map(best).min_by(f64::total_cmp)?.exp();
+        (rank > WORST_RANK).then(|| {
             format!(
-                "the two spaces share too little for a pairing without known pairs: independent starts agree by {:.2} only, and give {:.1}% of the items the same partner; do not trust this pairing\nhint: give some known pairs (data.anchors), or embed with models that know more of each other",
-                self.agreement.cosine,
-                100.0 * self.agreement.same_partners
+                "known pairs that were hidden came at rank {rank:.0} in the geometric mean: the map brings items near their partners, but most single pairs are wrong\nhint: give more known pairs (data.anchors), or embed with models that know more of each other"
             )
         })
+    }
+}
+
+impl UnpairedReport {
+    /// What to tell the user, where not all is to be trusted.
+    fn warning(&self) -> Option<String> {
+        let Agreement { cosine, same_partners } = self.agreement;
+        let hint = "hint: give some known pairs (data.anchors), or embed with models that know more of each other";
+        let agree = format!(
+            "independent starts agree by {cosine:.2}, and give {:.1}% of the items the same partner",
+            100.0 * same_partners
+        );
+        match self.verdict {
+            Verdict::Pairing => None,
+            Verdict::Map => Some(format!("the map may be used, single pairs are not to be trusted: {agree}\n{hint}")),
+            Verdict::Nothing => Some(format!(
+                "the two spaces share too little for a pairing without known pairs: {agree}; do not trust this pairing\n{hint}"
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_verdict_has_its_warning() {
+        let warning = |verdict| {
+            let unpaired = Some(UnpairedReport { verdict, ..UnpairedReport::default() });
+            AlignmentReport { unpaired, ..AlignmentReport::default() }.warning()
+        };
+        assert!(warning(Verdict::Nothing).unwrap().contains("share too little"));
+        assert!(warning(Verdict::Map).unwrap().contains("the map may be used"));
+        assert_eq!(warning(Verdict::Pairing), None);
+        let known = |mean_log_rank: f64| {
+            let anchors_only_mean_log_rank = mean_log_rank + 1.0;
+            let of = SelectionReport { name: String::new(), folds: 4, mean_log_rank, anchors_only_mean_log_rank };
+            AlignmentReport { selection: vec![of], ..AlignmentReport::default() }.warning()
+        };
+        assert!(known(0.5).is_none() && known(4.0).unwrap().contains("rank 55"));
+        assert_eq!(AlignmentReport::default().warning(), None);
     }
 }

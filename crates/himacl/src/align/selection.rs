@@ -6,7 +6,7 @@ use super::params::{AlignParams, RefinementParams};
 use super::preparation::PreparedMap;
 use super::refinement::{Sides, joint, refine, select};
 use super::report::SelectionReport;
-use super::warm_coupling::WarmCoupler;
+use super::warm_coupling::{WarmCoupler, announce};
 use crate::eval::{Scores, ranks};
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
@@ -48,7 +48,10 @@ pub(crate) fn cross_validate(
         };
         let (x, y) = &coordinates[candidate];
         let refinement = &params.candidates[candidate].refinement;
-        one_fold(params, refinement, (x, y), &part(false), &part(true), observer)
+        let stage = format!("{}, fold {}", params.candidates[candidate].name, fold + 1);
+        let mut coupler = WarmCoupler::new(&params.coupling, observer, &stage);
+        announce(observer, params.selection_rounds.min(refinement.rounds));
+        one_fold(params, refinement, (x, y), &part(false), &part(true), &mut coupler)
     };
     let (n, m) = (coordinates[0].0.dim(0)?, coordinates[0].1.dim(0)?);
     let mut results = vec![Vec::<(f64, f64)>::new(); params.candidates.len()];
@@ -93,12 +96,11 @@ fn one_fold(
     (x, y): (&Tensor, &Tensor),
     known: &[(u32, u32)],
     hidden: &[(u32, u32)],
-    observer: &dyn Observer,
+    coupler: &mut WarmCoupler<'_>,
 ) -> Result<(f64, f64), AlignError> {
     let sides = Sides { x, y, anchors: known };
     let reference = params.reference();
-    let mut coupler = WarmCoupler::new(&params.coupling, observer);
-    let refined = refine(&sides, refinement, params.selection_rounds.min(refinement.rounds), reference, &mut coupler)?;
+    let refined = refine(&sides, refinement, params.selection_rounds.min(refinement.rounds), reference, coupler)?;
     let free = sides.free()?;
     let hidden = free.positions(hidden);
     let score = |map: &TwoWayMap, dimension: usize| -> Result<f64, AlignError> {

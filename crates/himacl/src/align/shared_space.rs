@@ -40,7 +40,7 @@ impl Aligner {
         let map = TwoWayMap::new(Map::Linear(identity), None);
         let (source_joint, target_joint) = map.joint(&x.apply(source)?, &y.apply(target)?)?;
         let joint = Joint::new(&source_joint, &target_joint, params.reference())?;
-        let coupling = WarmCoupler::new(&params.coupling, observer).couple(&joint)?;
+        let coupling = WarmCoupler::new(&params.coupling, observer, "shared space").couple(&joint)?;
         let neighbours =
             params.candidates.first().map_or(RefinementParams::default().neighbours, |c| c.refinement.neighbours);
         let confidence = confidence_of(&joint, &coupling, neighbours)?;

@@ -4,12 +4,18 @@ use super::error::AlignError;
 use super::joint::Joint;
 use super::params::CouplingParams;
 use hiref_core::assignment::{AssignmentSolver, CostMatrix};
-use hiref_core::{CostKind, Observer, Permutation, Problem, UNMATCHED, WarmStart};
+use hiref_core::{AlignmentRound, CostKind, Event, Observer, Permutation, Phase, Problem, UNMATCHED, WarmStart};
+
+/// Tells an observer that so many rounds of the loop are going to be run.
+pub(crate) fn announce(observer: &dyn Observer, rounds: usize) {
+    observer.on_event(&Event::PhaseStarted { phase: Phase::Align, total: rounds as u64 });
+}
 
 /// Couples the same items again and again while their coordinates move.
 pub(crate) struct WarmCoupler<'a> {
     params: &'a CouplingParams,
     observer: &'a dyn Observer,
+    stage: String,
     exact: AssignmentSolver<f32>,
     cost: CostMatrix<f32>,
     /// The last exact assignment: column and price of each row, with stand-ins where the sides differ in size.
@@ -20,16 +26,24 @@ pub(crate) struct WarmCoupler<'a> {
 }
 
 impl<'a> WarmCoupler<'a> {
-    pub(crate) fn new(params: &'a CouplingParams, observer: &'a dyn Observer) -> Self {
+    /// `stage` says to the observer what the couplings are for.
+    pub(crate) fn new(params: &'a CouplingParams, observer: &'a dyn Observer, stage: &str) -> Self {
         Self {
             params,
             observer,
+            stage: stage.to_owned(),
             exact: AssignmentSolver::default(),
             cost: CostMatrix::default(),
             columns: Vec::new(),
             prices: Vec::new(),
             last: None,
         }
+    }
+
+    /// Tells the observer of a round that ended.
+    pub(crate) fn tell(&self, round: AlignmentRound) {
+        self.observer.on_event(&Event::AlignmentRound(AlignmentRound { stage: self.stage.clone(), ..round }));
+        self.observer.on_event(&Event::Advanced { phase: Phase::Align, work: 1 });
     }
 
     /// The one-to-one coupling of largest total score.
@@ -105,11 +119,11 @@ mod tests {
     fn warm_and_cold_couplings_cost_the_same() {
         for (n, m) in [(60, 60), (40, 60), (60, 40)] {
             let params = CouplingParams::default();
-            let mut warm = WarmCoupler::new(&params, &());
+            let mut warm = WarmCoupler::new(&params, &(), "test");
             for step in 0..3 {
                 let (x, y) = (points(n, step), points(m, step + 10));
                 let joint = Joint::new(&x, &y, EVERY).unwrap();
-                let cold = WarmCoupler::new(&params, &()).couple(&joint).unwrap();
+                let cold = WarmCoupler::new(&params, &(), "test").couple(&joint).unwrap();
                 let again = warm.couple(&joint).unwrap();
                 let (cold, again) = (total(&x, &y, &cold), total(&x, &y, &again));
                 assert!((cold - again).abs() < 1e-6, "{n} with {m}, step {step}: {cold} {again}");
@@ -121,9 +135,9 @@ mod tests {
     fn large_sides_go_to_the_global_solver() {
         let (x, y) = (points(80, 1), points(80, 2));
         let joint = Joint::new(&x, &y, EVERY).unwrap();
-        let exact = WarmCoupler::new(&CouplingParams::default(), &()).couple(&joint).unwrap();
+        let exact = WarmCoupler::new(&CouplingParams::default(), &(), "test").couple(&joint).unwrap();
         let params = CouplingParams { exact_limit: 10, ..CouplingParams::default() };
-        let solved = WarmCoupler::new(&params, &()).couple(&joint).unwrap();
+        let solved = WarmCoupler::new(&params, &(), "test").couple(&joint).unwrap();
         assert!(total(&x, &y, &solved) < 0.95 * total(&x, &y, &exact));
     }
 }

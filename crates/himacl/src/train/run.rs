@@ -6,12 +6,12 @@ use super::dataset::Dataset;
 use super::embedded::Embedded;
 use super::encoders::{Encoders, Tuning};
 use super::model::Model;
-use super::recipe::{Anchors, Recipe};
+use super::recipe::{AlignmentMode, Anchors, Recipe};
 use super::split::Split;
 use super::starting_point::{ALIGNMENT_REPORT, ALIGNMENT_STATE, StartingPoint, alignment_of, starting_map};
 use super::state::{Task, select};
 use super::{Trained, Watch, train};
-use crate::align::{AlignmentReport, Preparation, PreparedMap, PrincipalAxes};
+use crate::align::{AlignmentReport, Preparation, PreparedMap, PrincipalAxes, Verdict};
 use crate::error::Error;
 use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Tensors, TwoWayMap, unit_rows};
@@ -74,6 +74,29 @@ pub struct Outcome {
     pub seconds: Vec<(&'static str, f64)>,
     /// Source items trained on, target items, known pairs, held-out items.
     pub counts: BTreeMap<String, usize>,
+}
+
+/// Refuses a recipe that does not fit its data, before anything is computed.
+///
+/// # Errors
+/// More held-out items or known pairs than there are items, known pairs that the alignment needs and there are none of,
+/// embeddings that are empty or not finite, sides to evaluate on of other dimensions.
+pub fn check(recipe: &Recipe, data: &Dataset) -> Result<(), Error> {
+    let split = split_of(recipe, data)?;
+    if recipe.alignment.mode == AlignmentMode::Anchors && split.anchors.is_empty() {
+        return Err(Error::NoAnchors);
+    }
+    let evaluation = data.evaluation.as_ref();
+    for (side, embeddings, evaluated) in [
+        ("source", &data.source, evaluation.map(|sides| &sides.0)),
+        ("target", &data.target, evaluation.map(|sides| &sides.1)),
+    ] {
+        let preparation = Preparation::centring(embeddings, side)?;
+        if let Some(evaluated) = evaluated {
+            preparation.apply(&evaluated.narrow(0, 0, evaluated.dim(0)?.min(1))?)?;
+        }
+    }
+    Ok(())
 }
 
 /// Aligns, trains and evaluates, in `folder`, which exists; goes on where an earlier call was interrupted.
@@ -292,13 +315,12 @@ fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
     let path = folder.join(ALIGNMENT_REPORT);
     let report: AlignmentReport = read_json(&path)?;
     let Some(unpaired) = report.unpaired else { return Ok(Metrics::new()) };
-    let chosen = unpaired.starts.iter().filter(|start| start.candidate == report.chosen);
-    let best = chosen.map(|start| start.matched_cosine).fold(f64::NEG_INFINITY, f64::max);
     Ok(Metrics::from_iter([
         Metric::higher("start_agreement", unpaired.agreement.cosine),
         Metric::higher("start_same_partners", unpaired.agreement.same_partners),
         Metric::lower("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
-        Metric::higher("matched_cosine", best),
+        Metric::higher("pairing_is_trusted", f64::from(u8::from(unpaired.verdict == Verdict::Pairing))),
+        Metric::higher("matched_cosine", unpaired.last_stage.after),
     ]))
 }
 

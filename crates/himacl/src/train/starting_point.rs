@@ -6,7 +6,7 @@ use super::coupling::Coupling;
 use super::model::Model;
 use super::recipe::{AlignmentMode, MapKind, Recipe};
 use super::split::Split;
-use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, UnpairedReport};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap};
 use crate::error::Error;
 use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap};
 use candle_core::{DType, Tensor, bail};
@@ -75,7 +75,7 @@ pub(super) fn alignment_of(
     }
     let report = describe(&aligned.report);
     write_text(&folder.join(ALIGNMENT_REPORT), &report)?;
-    if let Some(warning) = aligned.report.unpaired.as_ref().and_then(UnpairedReport::warning) {
+    if let Some(warning) = aligned.report.warning() {
         watch.warn(&warning);
     }
     let (num_x, num_y) = (split.free().0.len(), split.free().1.len());

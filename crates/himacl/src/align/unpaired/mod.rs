@@ -1,53 +1,48 @@
 //! A map between two spaces of which no pair is known.
 
+mod agreement;
 mod first_map;
 mod k_means;
+mod last_stage;
 mod quadratic_assignment;
+mod search;
 
-use super::axes::Axes;
+use super::axes::{Axes, largest_dimension};
 use super::error::AlignError;
-use super::joint::ReferenceItems;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
-use super::params::{Aligner, RefinementParams, UnpairedParams};
-use super::refinement::{Refined, Sides, joint, refine_from, ridge_both_ways, select};
-use super::report::{Agreement, AlignmentReport, StartReport, UnpairedReport};
-use super::warm_coupling::WarmCoupler;
-use crate::map::{Map, TwoWayMap, unit_rows};
+use super::params::Aligner;
+use super::refinement::{Sides, ridge_both_ways, select};
+use super::report::{AlignmentReport, CombinedReport, LeftOut, SearchReport, StartReport, UnpairedReport, Verdict};
+use crate::side::DataSide;
 use candle_core::Tensor;
-use hiref_core::{Observer, Permutation, UNMATCHED, rng};
-use rand::Rng;
-use rayon::prelude::*;
+use hiref_core::Observer;
+use last_stage::last_stage;
+use search::{Problem, Search, is_enough};
 
-/// Names the streams of the loop's own draws.
-const RUN: u64 = 0x7275_6e73;
-
-/// One start, refined.
-struct RefinedStart {
-    refined: Refined,
-    coupling: Permutation,
-    /// Fitted to the whole coupling.
-    fitted: TwoWayMap,
-    report: StartReport,
-}
+/// Starts before other axes are looked at: whether two agree is what is asked.
+const FIRST_STARTS: usize = 2;
+/// Searches of one candidate in different axes that are carried out; the others have promised less.
+const MOST_SEARCHES: usize = 3;
 
 impl Aligner {
     /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
     ///
-    /// For each candidate setting and each start: both sides are reduced to their principal axes; many times over,
-    /// k-means centroids of both sides are matched by the permutation of largest linear CKA; the cross-covariances of the
-    /// matched centroids, weighted by their consensus, are the first map; then the loop of [`Aligner::anchors`] couples,
-    /// believes a growing share of the surest pairs, and refits. Of the starts of one candidate, those are best whose
-    /// pairing predicts itself best: the mean cosine of the matched pairs of one half of the items under the map fitted to
-    /// the other half. The first candidate is kept whose two best starts agree as far as asked for; further ones are not
-    /// tried. What its starts ended in is then averaged, by consensus again, to one more first map, from which the loop
-    /// runs once more: wrong pairs of one start are not those of another. No true pair enters these choices.
+    /// For each start: both sides are reduced to their principal axes; many times over, k-means centroids of both sides are
+    /// matched by the permutation of largest linear CKA; the cross-covariances of the matched centroids, weighted by their
+    /// consensus, are the first map; then the loop of [`Aligner::anchors`] couples, believes a growing share of the surest
+    /// pairs, and refits. Starts end when two agree surely: when their maps have the same nearest partner for most items.
+    /// Where they do not agree in all axes, those axes of either side are left out, one at a time, without which the first
+    /// maps promise more. The search is kept whose starts agree most. Where that is not surely so, one more run starts
+    /// from the consensus of the starts; the last stage then looks at more dimensions and believes all pairs, and is kept
+    /// unless its pairing predicts itself worse (the mean cosine of the pairs of one half of the items under the map
+    /// fitted to the other half). No true pair enters these choices.
     ///
     /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: independent starts then
     /// end in different maps. The last candidate is kept then, which should be the most cautious.
     ///
     /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts in all and r rounds, (s + 1) r
-    /// couplings of n with m items, and s · `restarts` clusterings of up to `reference_items` items.
+    /// couplings of n with m items, and s · `restarts` clusterings of up to `clustered_items` items.
     /// *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
     /// References: \[RS26\] "Shared Geometry as a Rosetta Stone", arXiv 2610.09411, 2026 (centroids matched by linear CKA,
@@ -67,182 +62,147 @@ impl Aligner {
     ) -> Result<Alignment, AlignError> {
         let params = &self.params;
         let candidates = &params.unpaired.candidates;
-        let axes = Axes::fit(candidates, params.seed, source, target)?;
+        let largest = largest_dimension(candidates).max(params.unpaired.final_dimension);
+        let axes = Axes::leading(largest, params.seed, source, target)?;
         let (n, m) = (source.dim(0)?, target.dim(0)?);
         check_anchors(anchors, 0, n, m)?;
         if anchors.len() >= n.min(m) {
             // Nothing is left to be paired.
             return self.anchors(source, target, anchors, observer);
         }
-        let coordinates = axes.coordinates(candidates, source, target)?;
-        let search = Search { aligner: self, coordinates: &coordinates, anchors, observer };
+        let problem = Problem { params, axes: &axes, source, target, anchors, observer };
+        let Searched { mut search, searches, starts } = searched(problem)?;
 
-        let UnpairedParams { least_agreement, least_same_partners, starts, .. } = params.unpaired;
-        let (mut candidate, mut agreements, mut reports) = (0, Vec::new(), Vec::new());
-        let (agreement, enough, mut runs) = loop {
-            let one = |start: usize| search.start(candidate, start);
-            // Side by side only where each run keeps little in memory; large ones use every core by themselves.
-            let mut runs: Vec<RefinedStart> = if n.max(m) <= params.coupling.exact_limit {
-                (0..starts).into_par_iter().map(one).collect::<Result<_, _>>()?
-            } else {
-                (0..starts).map(one).collect::<Result<_, _>>()?
-            };
-            reports.extend(runs.iter().map(|run| run.report.clone()));
-            runs.sort_by(|a, b| b.report.matched_cosine.total_cmp(&a.report.matched_cosine));
-            let agreement = search.agreement(candidate, &runs[0], &runs[1])?;
-            agreements.push(agreement);
-            let enough = agreement.cosine >= least_agreement && agreement.same_partners >= least_same_partners;
-            if enough || candidate + 1 == candidates.len() {
-                break (agreement, enough, runs);
+        let (mut agreement, mut combined) = (search.agreement, None);
+        let mut run = if search.is_sure() { None } else { Some(search.combined()?) };
+        if let Some(again) = &run {
+            let mut with_start = search.runs[0].agreement(again)?;
+            for start in &search.runs[1..] {
+                let other = start.agreement(again)?;
+                if other.same_partners > with_start.same_partners {
+                    with_start = other;
+                }
             }
-            candidate += 1;
-        };
-        let combined = search.combined(candidate, &runs)?;
-        let combined_matched_cosine = combined.report.matched_cosine;
-        let best = runs.swap_remove(0);
-        let combined_kept = combined_matched_cosine >= best.report.matched_cosine;
-        let RefinedStart { refined, coupling, .. } = if combined_kept { combined } else { best };
+            let matched_cosine = again.report.matched_cosine;
+            let kept = matched_cosine >= search.runs[0].report.matched_cosine;
+            combined = Some(CombinedReport { matched_cosine, agreement: with_start, kept });
+            if kept && with_start.same_partners > agreement.same_partners {
+                agreement = with_start;
+            }
+        }
+        if !combined.is_some_and(|combined| combined.kept) {
+            run = Some(search.runs.swap_remove(0));
+        }
+        let enough = is_enough(params, agreement);
+        let mut found = last_stage(&problem, &search, run.expect("a start, or all combined"), enough)?;
+
+        let refinement = &search.candidate.refinement;
+        let (x, y) = axes.whitened(found.dimension, refinement.whitening, source, target)?;
+        let sides = Sides { x: &x, y: &y, anchors };
+        let left_out = search.left_out;
+        if left_out.is_some() {
+            // The axis misled the search alone: once pairs are known, it takes part like any other.
+            let free = sides.free()?;
+            let pairs = free.pairs(&found.coupling).into_iter().chain(anchors.iter().copied());
+            let (i, j): (Vec<u32>, Vec<u32>) = pairs.unzip();
+            let (x, y) = sides.view(found.dimension)?;
+            found.map = ridge_both_ways(&select(&x, &i)?, &select(&y, &j)?, None, refinement.penalty)?;
+        }
         let unpaired = UnpairedReport {
             agreement,
             shares_too_little: !enough,
-            candidates: agreements,
-            starts: reports,
-            combined_matched_cosine,
-            combined_kept,
+            verdict: match (enough, agreement.same_partners >= params.unpaired.sure_same_partners) {
+                (false, _) => Verdict::Nothing,
+                (true, false) => Verdict::Map,
+                (true, true) => Verdict::Pairing,
+            },
+            left_out,
+            searches,
+            starts,
+            combined,
+            last_stage: found.report,
         };
-        let refinement = &candidates[candidate].refinement;
-        let (x, y) = &coordinates[candidate];
-        let (dimension, reference) = (refinement.last_dimension, params.reference());
-        let ending = Ending { axes: &axes, sides: &Sides { x, y, anchors }, refinement, dimension, reference };
-        let enough = anchors.len() >= FEWEST_ANCHORS;
-        let baseline = enough.then(|| anchors_only(source, target, anchors, params.baseline_penalty)).transpose()?;
+        let ending = Ending {
+            axes: &axes,
+            sides: &sides,
+            refinement,
+            dimension: found.dimension,
+            reference: params.reference(),
+        };
+        let some = anchors.len() >= FEWEST_ANCHORS;
+        let baseline = some.then(|| anchors_only(source, target, anchors, params.baseline_penalty)).transpose()?;
         let report = AlignmentReport {
-            chosen: candidates[candidate].name.clone(),
-            rounds: refined.rounds,
+            chosen: search.candidate.name.clone(),
+            rounds: found.rounds,
             unpaired: Some(unpaired),
             ..AlignmentReport::default()
         };
-        ending.alignment(refined.map, |_| Ok(Some(coupling)), baseline, report)
+        ending.alignment(found.map, |_| Ok(Some(found.coupling)), baseline, report)
     }
 }
 
-/// What all starts share.
-struct Search<'a> {
-    aligner: &'a Aligner,
-    /// Both sides' whitened coordinates for each candidate.
-    coordinates: &'a [(Tensor, Tensor)],
-    anchors: &'a [(u32, u32)],
-    observer: &'a dyn Observer,
+/// The search that is kept, and what all came to.
+struct Searched<'a> {
+    search: Search<'a>,
+    searches: Vec<SearchReport>,
+    starts: Vec<StartReport>,
 }
 
-impl Search<'_> {
-    /// One start of a candidate.
-    fn start(&self, candidate: usize, number: usize) -> Result<RefinedStart, AlignError> {
-        let params = &self.aligner.params;
-        let (sides, refinement) = self.candidate(candidate)?;
-        let (x, y) = sides.view(refinement.first_dimension)?;
-        let path = [candidate as u64, number as u64];
-        let reference = params.reference();
-        let start = first_map::first_map((&x, &y), self.anchors, &params.unpaired, reference, &path, self.observer)?;
-        let mut run = self.run(candidate, number, start.map)?;
-        run.report.centroid_alignment = start.alignment;
-        run.report.restart_agreement = start.agreement;
-        Ok(run)
+/// Searches in all axes; where starts do not agree surely there, in those axes that promise most too; keeps the search
+/// whose starts agree most, if that is enough, with as many starts as allowed, else that of the last candidate.
+fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError> {
+    let params = &problem.params.unpaired;
+    let mut first = Search::new(problem, &params.candidates[0], 0, None)?;
+    first.until_sure(FIRST_STARTS.min(params.starts))?;
+    let mut made = vec![first];
+    if !made[0].is_sure() {
+        made.extend(in_other_axes(problem, made[0].promise()?)?);
     }
-
-    /// One more run, from what all starts of a candidate ended in.
-    fn combined(&self, candidate: usize, runs: &[RefinedStart]) -> Result<RefinedStart, AlignError> {
-        let (sides, refinement) = self.candidate(candidate)?;
-        let free = sides.free()?;
-        let pairs = |run: &RefinedStart| run.coupling.pairs().map(|(i, j)| (free.x[i], free.y[j])).collect::<Vec<_>>();
-        let pairs: Vec<Vec<(u32, u32)>> = runs.iter().map(pairs).collect();
-        let (x, y) = sides.view(refinement.first_dimension)?;
-        let weight = self.aligner.params.unpaired.anchor_weight;
-        let map = first_map::combined((&x, &y), &pairs, self.anchors, weight)?;
-        self.run(candidate, runs.len(), map)
-    }
-
-    fn candidate(&self, candidate: usize) -> Result<(Sides<'_>, RefinementParams), AlignError> {
-        let (x, y) = &self.coordinates[candidate];
-        let named = &self.aligner.params.unpaired.candidates[candidate];
-        Ok((Sides { x, y, anchors: self.anchors }, self.worth_of_anchors(&named.refinement)?))
-    }
-
-    /// The loop from a first map, and how well what it finds predicts itself.
-    fn run(&self, candidate: usize, number: usize, map: TwoWayMap) -> Result<RefinedStart, AlignError> {
-        let params = &self.aligner.params;
-        let (sides, refinement) = self.candidate(candidate)?;
-        // Draws of its own for each run, so that runs err in different ways.
-        let seed = rng::stream(params.seed, &[RUN, candidate as u64, number as u64]).random();
-        let reference = ReferenceItems { limit: params.reference_items, seed };
-        let mut coupler = WarmCoupler::new(&params.coupling, self.observer);
-        let refined = refine_from(&sides, &refinement, map, refinement.rounds, reference, &mut coupler)?;
-        let view = sides.view(refinement.last_dimension)?;
-        let joint = joint(&refined.map, (&view.0, &view.1), &sides.free()?, reference)?;
-        let coupling = coupler.couple(&joint)?;
-        let (matched_cosine, fitted) = matched_cosine(&sides, &view, refinement.penalty, &coupling)?;
-        let report = StartReport {
-            candidate: params.unpaired.candidates[candidate].name.clone(),
-            start: number + 1,
-            centroid_alignment: 0.0,
-            restart_agreement: 0.0,
-            matched_cosine,
-        };
-        Ok(RefinedStart { refined, coupling, fitted, report })
-    }
-
-    /// The candidate with the share of the known pairs cut down to what so few are worth.
-    fn worth_of_anchors(&self, refinement: &RefinementParams) -> Result<RefinementParams, AlignError> {
-        let (x, y) = &self.coordinates[0];
-        let worth = self.aligner.params.unpaired.anchor_worth * self.anchors.len() as f64;
-        let coupled = x.dim(0)?.min(y.dim(0)?).saturating_sub(self.anchors.len()) as f64;
-        let share = if worth > 0.0 { worth / (worth + coupled) } else { 0.0 };
-        Ok(RefinementParams { anchor_share: refinement.anchor_share.min(share), ..refinement.clone() })
-    }
-
-    /// Of two runs of one candidate.
-    fn agreement(
-        &self,
-        candidate: usize,
-        first: &RefinedStart,
-        second: &RefinedStart,
-    ) -> Result<Agreement, AlignError> {
-        let (x, y) = &self.coordinates[candidate];
-        let last = self.aligner.params.unpaired.candidates[candidate].refinement.last_dimension;
-        let (x, _) = Sides { x, y, anchors: self.anchors }.view(last)?;
-        let image = |map: &Map| -> candle_core::Result<Tensor> { unit_rows(&map.apply(&x)?) };
-        let cosines = (image(&first.fitted.forward)? * image(&second.fitted.forward)?)?.sum(1)?;
-        let partners = first.coupling.y_of_x().iter().zip(second.coupling.y_of_x());
-        let same = partners.filter(|(a, b)| a == b && **a != UNMATCHED).count();
-        Ok(Agreement {
-            cosine: f64::from(cosines.mean(0)?.to_scalar::<f32>()?),
-            same_partners: same as f64 / first.coupling.num_pairs().max(1) as f64,
-        })
-    }
-}
-
-/// Mean score of the pairs of either half under the maps fitted to the other half, and the maps fitted to all.
-fn matched_cosine(
-    sides: &Sides<'_>,
-    view: &(Tensor, Tensor),
-    penalty: f64,
-    coupling: &Permutation,
-) -> Result<(f64, TwoWayMap), AlignError> {
-    let free = sides.free()?;
-    let part = |parity: Option<usize>| -> Result<(Tensor, Tensor), AlignError> {
-        let pairs = coupling.pairs().enumerate().filter(|(at, _)| parity.is_none_or(|parity| at % 2 == parity));
-        let (i, j): (Vec<u32>, Vec<u32>) = pairs.map(|(_, (i, j))| (free.x[i], free.y[j])).unzip();
-        Ok((select(&view.0, &i)?, select(&view.1, &j)?))
+    let by_agreement = |a: &usize, b: &usize| {
+        made[*a].agreement.same_partners.total_cmp(&made[*b].agreement.same_partners).then(b.cmp(a))
     };
-    let halves = [part(Some(0))?, part(Some(1))?];
-    let mut total = 0.0;
-    for (fitted, judged) in [(0, 1), (1, 0)] {
-        let map = ridge_both_ways(&halves[fitted].0, &halves[fitted].1, None, penalty)?;
-        let (x, y) = map.joint(&halves[judged].0, &halves[judged].1)?;
-        total += 0.5 * f64::from((x * y)?.sum(1)?.mean(0)?.to_scalar::<f32>()?);
+    let mut best = (0..made.len()).max_by(by_agreement).unwrap_or(0);
+    if made[best].is_enough() {
+        made[best].until_sure(params.starts)?;
     }
-    let all = part(None)?;
-    Ok((total, ridge_both_ways(&all.0, &all.1, None, penalty)?))
+    for candidate in &params.candidates[1..] {
+        if made[best].is_enough() {
+            break;
+        }
+        let number = 2 * params.axes_left_out + made.len();
+        let mut search = Search::new(problem, candidate, number as u64 + 1, None)?;
+        search.until_sure(params.starts)?;
+        best = made.len();
+        made.push(search);
+    }
+    let searches = made.iter().map(Search::report).collect();
+    let starts = made.iter().flat_map(|search| search.runs.iter().map(|run| run.report.clone())).collect();
+    Ok(Searched { search: made.swap_remove(best), searches, starts })
+}
+
+/// Searches by the first candidate without one of the first axes, those of most promise first, until starts agree surely
+/// or no more than all axes together, `whole`, is promised.
+fn in_other_axes(problem: Problem<'_>, whole: f64) -> Result<Vec<Search<'_>>, AlignError> {
+    let params = &problem.params.unpaired;
+    let left_out = (0..params.axes_left_out)
+        .flat_map(|axis| [DataSide::Target, DataSide::Source].map(|side| LeftOut { side, axis }));
+    let mut searches = Vec::new();
+    for (number, left_out) in left_out.enumerate() {
+        let search = Search::new(problem, &params.candidates[0], number as u64 + 1, Some(left_out))?;
+        searches.push((search.promise()?, search));
+    }
+    searches.retain(|(promise, _)| *promise > whole);
+    searches.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut made = Vec::new();
+    for (_, mut search) in searches.into_iter().take(MOST_SEARCHES - 1) {
+        search.until_sure(FIRST_STARTS.min(params.starts))?;
+        let sure = search.is_sure();
+        made.push(search);
+        if sure {
+            break;
+        }
+    }
+    Ok(made)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 use super::*;
-use crate::align::{AlignParams, Candidate};
-use crate::map::LinearMap;
+use crate::align::{AlignParams, Candidate, LeftOut, RefinementParams, UnpairedParams};
+use crate::map::{LinearMap, unit_rows};
 use candle_core::{DType, Device};
 use hiref_core::rng;
 use rand::Rng;
@@ -59,11 +59,63 @@ fn a_planted_rotation_is_found_without_any_pair() {
     let report = alignment.report.unpaired.as_ref().unwrap();
     assert!(accuracy(&alignment, &truth) > 0.9, "pairing accuracy {}", accuracy(&alignment, &truth));
     assert!(
-        report.agreement.cosine > 0.95 && report.agreement.same_partners > 0.9 && report.warning().is_none(),
+        report.agreement.cosine > 0.95 && report.agreement.same_partners > 0.9 && report.verdict == Verdict::Pairing,
         "{report:?}"
     );
-    assert_eq!((report.starts.len(), alignment.confidence.len()), (5, ITEMS));
-    assert!(alignment.anchors_only.is_none());
+    // The first two starts agree: there is nothing left to ask.
+    assert_eq!(
+        (report.starts.len(), report.left_out, report.combined, alignment.confidence.len()),
+        (2, None, None, ITEMS)
+    );
+    assert!(report.last_stage.kept && alignment.anchors_only.is_none());
+}
+
+/// An axis that the other side does not share, and that has more variance than any other.
+#[test]
+fn an_axis_of_one_side_alone_is_left_out() {
+    let (x, y, truth) = planted(0.03);
+    let mut generator = rng::stream(8, &[]);
+    let extra: Vec<f32> = (0..ITEMS).map(|_| 4.0 * generator.random_range(-1.0f32..1.0)).collect();
+    let y = Tensor::cat(&[&y, &Tensor::from_vec(extra, (ITEMS, 1), &Device::Cpu).unwrap()], 1).unwrap();
+    let mut params = params();
+    let found = |params: &AlignParams, x: &Tensor, y: &Tensor| {
+        params.clone().check().unwrap().unpaired(x, y, &[], &()).unwrap()
+    };
+    let alignment = found(&params, &x, &y);
+    let report = alignment.report.unpaired.as_ref().unwrap();
+    assert_eq!(report.left_out, Some(LeftOut { side: DataSide::Target, axis: 0 }), "{report:?}");
+    assert!(
+        accuracy(&alignment, &truth) > 0.9 && report.verdict == Verdict::Pairing,
+        "{}",
+        accuracy(&alignment, &truth)
+    );
+    params.unpaired.axes_left_out = 0;
+    let alignment = found(&params, &x, &y);
+    assert!(accuracy(&alignment, &truth) < 0.1, "{}", accuracy(&alignment, &truth));
+}
+
+#[test]
+fn sides_without_a_common_item_have_a_map_in_common() {
+    let (x, y, truth) = planted(0.03);
+    let (some, others): (Vec<u32>, Vec<u32>) = (0..ITEMS as u32).partition(|item| item % 2 == 0);
+    let partners = |items: &[u32]| items.iter().map(|&item| truth[item as usize]).collect::<Vec<_>>();
+    let (source, target) = (select(&x, &some).unwrap(), select(&y, &partners(&others)).unwrap());
+    let alignment = params().check().unwrap().unpaired(&source, &target, &[], &()).unwrap();
+    let (x, y) = alignment.prepared_map().joint(&x, &select(&y, &truth).unwrap()).unwrap();
+    let cosine: f32 = (x * y).unwrap().sum(1).unwrap().mean(0).unwrap().to_scalar().unwrap();
+    assert!(cosine > 0.8, "{cosine}");
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let (x, y, _) = planted(0.1);
+    let weights = |threads: usize| -> Vec<u32> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let alignment = pool.install(|| params().check().unwrap().unpaired(&x, &y, &[], &()).unwrap());
+        let tensors = alignment.map.tensors();
+        tensors.values().flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap()).map(f32::to_bits).collect()
+    };
+    assert_eq!(weights(1), weights(3));
 }
 
 #[test]
@@ -85,8 +137,9 @@ fn unrelated_spaces_are_said_to_share_too_little() {
     let values: Vec<f32> = (0..ITEMS * DIMENSION).map(|_| StandardNormal.sample(&mut generator)).collect();
     let y = Tensor::from_vec(values, (ITEMS, DIMENSION), &Device::Cpu).unwrap();
     let alignment = params().check().unwrap().unpaired(&x, &y, &[], &()).unwrap();
+    let warning = alignment.report.warning().unwrap_or_default();
     let report = alignment.report.unpaired.unwrap();
-    assert!(report.shares_too_little && report.warning().unwrap().contains("known pairs"), "{report:?}");
+    assert!(report.shares_too_little && warning.contains("known pairs"), "{report:?}");
 }
 
 /// Each of eight pairings is right about the same tenth of the items and wrong, in ways of its own, about the others.
