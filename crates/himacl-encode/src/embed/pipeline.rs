@@ -8,6 +8,7 @@ use super::store::{ShardStats, Store};
 use crate::error::EmbedError;
 use crate::error::Error;
 use crate::readers::Dataset;
+use himacl_data::ErrorKind;
 use himacl_data::output::Existing;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -104,7 +105,7 @@ pub fn embed<M: EmbedModel>(
 
     let window = params.batch_size * WINDOW_BATCHES;
     let capacity = if params.modality.has_image() { 2 * params.batch_size.max(params.workers) } else { window };
-    std::thread::scope(|scope| -> Result<(), Error> {
+    let ran = std::thread::scope(|scope| -> Result<(), Error> {
         let queue = prefetch::start(scope, model, dataset, params.modality, params.workers, capacity);
         let mut encoders = Encoders::start(scope, model, params.parallel_batches);
         loop {
@@ -144,7 +145,12 @@ pub fn embed<M: EmbedModel>(
                 return Ok(());
             }
         }
-    })?;
+    });
+    match ran {
+        // Whoever was waited for has noticed the stop first.
+        Err(error) if error.kind() == ErrorKind::Interrupted => total.interrupted = true,
+        ran => ran?,
+    }
     total.records_now = total.records - earlier;
     if total.records == 0 && !total.interrupted {
         return Err(EmbedError::NoSamples { modality: params.modality.to_string() }.into());
