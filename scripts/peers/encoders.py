@@ -37,28 +37,84 @@ def picture_batches(batch_size, batches, side=224, mean=MEAN, std=STD):
     return torch.from_numpy(rows.transpose(0, 3, 1, 2).copy()).split(batch_size)
 
 
-def minilm(args):
-    model = transformers.BertModel.from_pretrained(args.minilm, add_pooling_layer=False).eval()
-    tokenizer = Tokenizer.from_file(str(args.minilm / "tokenizer.json"))
-    tokenizer.enable_truncation(256)
-    tokenizer.no_padding()
-    lines = args.texts.read_text(encoding="utf-8").splitlines()[: args.lines]
-    texts = args.work / "texts.txt"
-    texts.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    ids = sorted((encoding.ids for encoding in tokenizer.encode_batch(lines)), key=len, reverse=True)
+def text_batches(args, ids):
+    """In batches of like length, padded within a batch."""
+    ids = sorted(ids, key=len, reverse=True)
     batches = []
     for start in range(0, len(ids), args.batch_size):
         rows = ids[start : start + args.batch_size]
         longest = max(map(len, rows))
         batches.append((torch.tensor([row + [0] * (longest - len(row)) for row in rows]),
                         torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])))
+    return batches
+
+
+def texts(args, model, folder, family):
+    """A model of transformers over the texts, split by MiniLM's tokenizer; the mean of all tokens."""
+    tokenizer = Tokenizer.from_file(str(args.minilm / "tokenizer.json"))
+    tokenizer.enable_truncation(256)
+    tokenizer.no_padding()
+    lines = args.texts.read_text(encoding="utf-8").splitlines()[: args.lines]
+    path = args.work / "texts.txt"
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
     def run(batch):
         states = model(batch[0], attention_mask=batch[1]).last_hidden_state
         mask = batch[1][..., None].float()
         return torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1))
 
-    return run, batches, ["--family", "sentence-transformers", "--folder", str(args.minilm), "--texts", str(texts)]
+    batches = text_batches(args, [encoding.ids for encoding in tokenizer.encode_batch(lines)])
+    return run, batches, ["--family", family, "--folder", str(folder), "--texts", str(path)]
+
+
+def minilm(args):
+    model = transformers.BertModel.from_pretrained(args.minilm, add_pooling_layer=False).eval()
+    return texts(args, model, args.minilm, "sentence-transformers")
+
+
+def random_text(args, name, family, model):
+    """A model with random weights, MiniLM's tokenizer beside it."""
+    folder = args.work / name
+    model = model.eval()
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_bytes((args.minilm / "tokenizer.json").read_bytes())
+    return texts(args, model, folder, family)
+
+
+def nomic(args):
+    torch.manual_seed(0)
+    return random_text(args, "nomic", "nomic-bert", transformers.NomicBertModel(transformers.NomicBertConfig()))
+
+
+def gte(args):
+    torch.manual_seed(0)
+    return random_text(args, "gte", "gte", transformers.GteModel(transformers.GteConfig(vocab_size=30522, pad_token_id=0)))
+
+
+def gemma(args):
+    """Of EmbeddingGemma's size but for the vocabulary."""
+    torch.manual_seed(0)
+    config = transformers.Gemma3TextConfig(vocab_size=30522, hidden_size=768, num_hidden_layers=24, num_attention_heads=3, num_key_value_heads=1, intermediate_size=1152, sliding_window=512, use_bidirectional_attention=True)
+    return random_text(args, "gemma", "gemma3", transformers.Gemma3TextModel(config))
+
+
+def static(args):
+    """Of potion-base-8M's size, beside model2vec: rows alone, tokens are made before."""
+    import model2vec
+    from model2vec.persistence import save_pretrained
+
+    folder = args.work / "static"
+    tokenizer = Tokenizer.from_file(str(args.minilm / "tokenizer.json"))
+    vectors = np.random.default_rng(0).standard_normal((tokenizer.get_vocab_size(), 256)).astype(np.float32)
+    model = model2vec.StaticModel(vectors, tokenizer, {"model_type": "model2vec"}, normalize=True)
+    save_pretrained(folder, model.embedding, model.tokenizer, model.config, create_model_card=False)
+    lines = args.texts.read_text(encoding="utf-8").splitlines()[: args.lines]
+    (args.work / "texts.txt").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    ids = sorted(model.tokenize(lines), key=len, reverse=True)
+    batches = [(ids[start : start + args.batch_size],) for start in range(0, len(ids), args.batch_size)]
+    model.tokenize = lambda sentences: sentences
+    run = lambda batch: torch.from_numpy(model._encode_batch(batch[0], True))
+    return run, batches, ["--family", "static", "--folder", str(folder), "--texts", str(args.work / "texts.txt")]
 
 
 def described(folder):
@@ -246,7 +302,8 @@ def main():
                        "ViT-B/32": vit, "MobileCLIP-S1": mobileclip_s1, "MobileCLIP-S2": mobileclip_s2,
                        "MobileCLIP-B": mobileclip_b, "DINOv3 ViT-S/16": dinov3, "SigLIP2 B/16, 224": siglip2,
                        "SigLIP2 B/16, 256 patches": siglip2_naflex, "Perception Encoder B/16": perception,
-                       "EVA-CLIP B/16": eva}.items():
+                       "EVA-CLIP B/16": eva, "static, 256 coordinates": static, "Nomic BERT": nomic, "GTE base": gte,
+                       "Gemma 3, 24 blocks": gemma}.items():
         if not args.only or case.__name__ in args.only:
             compare(name, case, args)
 

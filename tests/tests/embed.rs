@@ -68,6 +68,52 @@ fn a_repository_is_fetched_and_found_again() {
     assert_eq!(encoder["weights_sha256"].as_str(), Some(sum.as_str()));
 }
 
+/// The files of a folder and of those below it, by their names from there.
+fn files_below(root: &Path, below: &str) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root.join(below)).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{below}{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            files.extend(files_below(root, &format!("{name}/")));
+        } else {
+            files.push((name, fs::read(entry.path()).unwrap()));
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Models in folders below that of `modules.json`, without a configuration or with several ways for texts.
+#[test]
+fn models_in_folders_below_are_fetched_whole() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/himacl-encode/tests/golden/encoders");
+    for (name, family, more) in [
+        ("static-sentence-transformers", "static", [].as_slice()),
+        ("router", "sentence-transformers", &["--route", "query"]),
+    ] {
+        let mut files = files_below(&golden.join(name), "");
+        files.retain(|(name, _)| !matches!(name.as_str(), "spec.toml" | "expected.safetensors"));
+        let needed = files.len();
+        files.push(("onnx/model.onnx".to_owned(), b"other weights".to_vec()));
+        let files: Vec<(&str, Vec<u8>)> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect();
+        let (scratch, server) = (Scratch::new(), FakeHub::start(&files));
+        let run = |arguments: &[&str], offline: &str| {
+            let mut command = Command::new(BINARY);
+            command.args(arguments).env("HF_ENDPOINT", &server.endpoint).env("HF_HOME", scratch.path("hf"));
+            command.env("HF_HUB_OFFLINE", offline).env_remove("HF_TOKEN").env_remove("HF_HUB_CACHE").output().unwrap()
+        };
+        let folder = succeeded(&run(&["download", "--repo", "org/encoder", "--family", family], "0"));
+        assert_eq!(files_below(Path::new(folder.trim()), "").len(), needed, "{name}");
+        fs::write(scratch.path("texts.txt"), "the cat\nthe dog\n").unwrap();
+        let (input, output) = (scratch.arg("texts.txt"), scratch.arg("out"));
+        let fixed = ["embed", "--repo", "org/encoder", "--family", family, "--input", &input, "-o", &output];
+        succeeded(&run(&fixed.iter().chain(more).copied().collect::<Vec<_>>(), "1"));
+        let config = fs::read_to_string(scratch.path("out/config.toml")).unwrap();
+        assert!(more.is_empty() || config.contains("route = \"query\""), "{config}");
+    }
+}
+
 #[test]
 fn killed_runs_resume_to_the_same_bytes() {
     let scratch = Scratch::new();

@@ -316,6 +316,22 @@ fn letters_are_treated_as_the_files_say() {
     assert_eq!(ids("中国"), [9, 3]);
 }
 
+/// Gemma's tokenizers are told in `tokenizer_config.json` what to put around texts.
+#[test]
+fn ends_of_texts_are_as_the_files_say() {
+    let folder = Folder::new("bert");
+    let config = |first: &str, last: &Value| json!({ "add_bos_token": true, "bos_token": first, "add_eos_token": true, "eos_token": last });
+    folder.write("tokenizer_config.json", &config("[CLS]", &json!({ "content": "[SEP]" })));
+    folder.load().unwrap();
+    for (first, last, said) in
+        [("[SEP]", "[SEP]", "no `[SEP]` before texts"), ("[CLS]", "dog", "no `dog` behind texts")]
+    {
+        folder.write("tokenizer_config.json", &config(first, &json!(last)));
+        let error = folder.load().err().unwrap().to_string();
+        assert!(error.contains(said) && error.contains("tokenizer_config.json"), "{error}");
+    }
+}
+
 #[test]
 fn numbers_of_other_types_are_no_weights() {
     let folder = Folder::new("bert");

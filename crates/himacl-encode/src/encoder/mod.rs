@@ -6,8 +6,10 @@
 mod config;
 mod first;
 mod image;
+mod memory;
 mod nn;
 mod open_clip;
+mod registered;
 pub mod registry;
 mod save;
 mod text;
@@ -162,7 +164,9 @@ impl Encoder {
     /// [`EncoderError`]: a missing or malformed file, weights of other shapes.
     pub fn load(spec: &EncoderSpec, folder: &Path, device: &Device, dtype: DType) -> Result<Self, EncoderError> {
         let place = text::model_folder(spec, folder)?;
-        let encoder = Self::read(spec, (folder, &place), &Weights::open(&place, device, dtype, false)?)?;
+        let weights = Weights::open(&place, device, dtype, false)?;
+        memory::check_room(spec, weights.bytes_in_memory())?;
+        let encoder = Self::read(spec, (folder, &place), &weights)?;
         first(spec, encoder)
     }
 
@@ -184,6 +188,7 @@ impl Encoder {
             return Err(not("its model is in a folder of its own, below the others of its modules"));
         }
         let weights = Weights::open(folder, device, DType::F32, true)?;
+        memory::check_room(spec, weights.bytes_in_memory())?;
         let read = Self::read(spec, (folder, folder), &weights)?;
         let variables = weights.variables();
         if variables.is_empty() {

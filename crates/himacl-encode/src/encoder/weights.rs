@@ -46,6 +46,15 @@ impl Weights {
         Ok(Self { source: Arc::new(source), prefix: String::new() })
     }
 
+    /// Bytes that all numbers take in memory once they are read, apart from what a device holds.
+    pub(super) fn bytes_in_memory(&self) -> u64 {
+        if !self.source.device.is_cpu() {
+            return 0;
+        }
+        let numbers = self.source.tensors.tensors().into_iter().map(|(_, view)| view.shape().iter().product::<usize>());
+        (numbers.sum::<usize>() * self.source.dtype.size_in_bytes()) as u64
+    }
+
     /// Those below a name.
     pub(super) fn at(&self, name: impl std::fmt::Display) -> Self {
         Self { source: Arc::clone(&self.source), prefix: format!("{}{name}.", self.prefix) }

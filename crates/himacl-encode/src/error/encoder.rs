@@ -132,6 +132,20 @@ pub enum EncoderError {
         /// The parser's answer.
         source: toml::de::Error,
     },
+    /// Weights for which there is no room.
+    #[error(
+        "the weights of `{name}` take {:.1} GiB of memory, and {:.1} GiB are free\nhint: half precision takes half of it, a smaller encoder less",
+        gib(*needed),
+        gib(*available)
+    )]
+    Memory {
+        /// The encoder.
+        name: String,
+        /// Bytes that they take.
+        needed: u64,
+        /// Bytes that are free.
+        available: u64,
+    },
     /// Weights that lack a tensor or have one of another shape.
     #[error("weights `{}`: {source}", path.display())]
     Weights {
@@ -157,6 +171,10 @@ pub enum EncoderError {
     /// A tensor operation failed.
     #[error("the encoder failed: {0}")]
     Tensor(#[from] candle_core::Error),
+}
+
+fn gib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 30)
 }
 
 fn nearest(near: Option<&str>) -> String {

@@ -61,6 +61,7 @@ impl Splitter {
         let mut direction = tokenizer.get_truncation().map(|truncation| truncation.direction).unwrap_or_default();
         if let Some(config) = Config::read_if_there(&folder.join("tokenizer_config.json"))? {
             normalize(&mut tokenizer, &config)?;
+            check_ends(&tokenizer, &config)?;
             direction = match config.text("truncation_side", "") {
                 "" => direction,
                 "right" => TruncationDirection::Right,
@@ -156,6 +157,26 @@ impl Splitter {
         }
         Ok(Tokens(ids))
     }
+}
+
+/// Refuses a tokenizer that does not put around texts what `tokenizer_config.json` says: Gemma's and Llama's do in Python.
+fn check_ends(tokenizer: &Tokenizer, config: &Config) -> Result<(), EncoderError> {
+    let mut around = None;
+    for (flag, key, is_first) in [("add_bos_token", "bos_token", true), ("add_eos_token", "eos_token", false)] {
+        let token = config.get(key).map(|token| token.get("content").unwrap_or(token));
+        let (true, Some(token)) = (config.flag(flag), token.and_then(Value::as_str)) else { continue };
+        if around.is_none() {
+            let encoding =
+                tokenizer.encode_fast("a", true).map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
+            around = Some((encoding.get_ids().first().copied(), encoding.get_ids().last().copied()));
+        }
+        let found = around.and_then(|(first, last)| if is_first { first } else { last });
+        if found != tokenizer.token_to_id(token) {
+            let place = if is_first { "before" } else { "behind" };
+            return Err(config.wrong(format!("`{flag}` is true, and tokenizer.json puts no `{token}` {place} texts")));
+        }
+    }
+    Ok(())
 }
 
 /// The unknown token of unigrams, which the tokenizer does not tell.
