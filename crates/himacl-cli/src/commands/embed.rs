@@ -11,8 +11,8 @@ use himacl::data::output::{Depth, Existing, OutputDir, Plan, fingerprint};
 use himacl::embed::{EMBED_FILES, EmbedEvent, EmbedModel, EmbedOutput, EmbedParams, Greeting, Program, Towers, embed};
 use himacl::encoder::registry::{EncoderSpec, Family};
 use himacl::encoder::{Encoder, EncoderError, weight_files};
-use himacl::hub::{Snapshot, descriptions, files_sha256};
-use himacl::readers::{Dataset, Modality, ReadOptions, expand_input};
+use himacl::hub::{HubSettings, Snapshot, descriptions, files_sha256};
+use himacl::readers::{Dataset, Input, Modality, ReadOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,8 +60,9 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "DIR")]
     local: Vec<PathBuf>,
 
-    /// The dataset: a path or pattern, such as 'shards/{000..099}.tar'.
-    #[arg(long, value_name = "PATH|GLOB")]
+    /// The dataset: a path or pattern, such as 'shards/{000..099}.tar'; or addresses, `'https://host/{000..099}.tar'`,
+    /// `'hf://datasets/ORG/NAME@REVISION/data/*.parquet'`.
+    #[arg(long, value_name = "PATH|GLOB|ADDRESS")]
     input: String,
 
     /// What to embed [default: what the encoders read].
@@ -196,8 +197,8 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         image_column: args.image_column.clone(),
         caption_column: args.caption_column.clone(),
     };
-    let files = expand_input(&args.input).map_err(Error::from)?;
-    output.refuse_inputs(files.iter().chain(&args.local).map(PathBuf::as_path))?;
+    let input = Input::find(&args.input, HubSettings::from_env(), interrupt::requested)?;
+    output.refuse_inputs(input.files.iter().chain(&args.local).map(PathBuf::as_path))?;
     let local = |index: usize| args.local.get(index).map(PathBuf::as_path);
     let snapshots: Vec<Snapshot> = recorder.time("fetch", || {
         specs.iter().enumerate().map(|(index, spec)| obtain(spec, local(index), context)).collect::<Result<_, Error>>()
@@ -206,16 +207,19 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
     let specs = routed(specs, &snapshots, args)?;
     let model = recorder.time("load", || load(args, &specs, &snapshots, context))?;
     let modality = modality(args.modality, &model)?;
-    let dataset = Dataset::open(files.clone(), read(modality))?;
-    let config = config(args, modality, &model, &specs, &snapshots, context)?;
+    let mut dataset = Dataset::of(&input, read(modality))?;
+    let config = config(args, &input, modality, &model, &specs, &snapshots, context)?;
     config.params.check().map_err(Error::from)?;
-    let plan = recorder.time("fingerprint", || plan(&config, &files, &snapshots, output.path()))?;
+    let plan = recorder.time("fingerprint", || plan(&config, &input, &snapshots, output.path()))?;
     let goes_on = output.goes_on(&plan, &|name| FREE_KEYS.contains(&name))?;
     if goes_on && output.file("summary.json").is_file() {
         let folder = output.path().display().to_string();
         output.finish()?;
         printer.result(&format!("`{folder}` is finished already"));
         return Ok(ExitStatus::Done);
+    }
+    if !goes_on {
+        dataset.begin()?;
     }
     output.begin(&plan)?;
     write_config(&output, &config)?;
@@ -269,7 +273,7 @@ fn announce(args: &EmbedArgs, dataset: &Dataset, specs: &[EncoderSpec], config: 
     args.dimensions.into_iter().flat_map(advice).for_each(|advice| context.printer.warn(&advice));
     context.printer.info(&format!(
         "embedding `{}` ({}) with {} on {} with {} threads",
-        args.input,
+        config.input,
         dataset.format(),
         names.join(" and "),
         context.device_name(),
@@ -301,8 +305,9 @@ fn summary<'a>(
 
 /// What the run makes, and of what: the dataset's files, sampled where they are large, and all files of the encoders but
 /// the weights, which the settings tell of. Pictures that a table names by their paths are not looked at.
-fn plan(config: &EmbedConfig, files: &[PathBuf], snapshots: &[Snapshot], output: &Path) -> Result<Plan, Error> {
-    let mut inputs = BTreeMap::from([("--input".to_owned(), fingerprint(files, Some(output), Depth::Sampled)?)]);
+fn plan(config: &EmbedConfig, input: &Input, snapshots: &[Snapshot], output: &Path) -> Result<Plan, Error> {
+    let of_input = input.fingerprint().map_or_else(|| fingerprint(&input.files, Some(output), Depth::Sampled), Ok)?;
+    let mut inputs = BTreeMap::from([("--input".to_owned(), of_input)]);
     for (encoder, Snapshot { folder, .. }) in config.encoders.iter().zip(snapshots) {
         for name in descriptions(folder)? {
             let print = fingerprint(&[folder.join(&name)], None, Depth::Whole)?;
@@ -311,8 +316,10 @@ fn plan(config: &EmbedConfig, files: &[PathBuf], snapshots: &[Snapshot], output:
     }
     let mut settings = toml::Table::try_from(config)?;
     // The same words mean another place in another folder.
-    let place = std::path::absolute(&config.input).map_err(Error::io("resolve", Path::new(&config.input)))?;
-    settings.insert("input_path".to_owned(), place.to_string_lossy().into_owned().into());
+    if input.fingerprint().is_none() {
+        let place = std::path::absolute(&config.input).map_err(Error::io("resolve", Path::new(&config.input)))?;
+        settings.insert("input_path".to_owned(), place.to_string_lossy().into_owned().into());
+    }
     Ok(Plan {
         command: "embed".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -406,6 +413,7 @@ fn modality(asked: Option<Modality>, model: &Model) -> Result<Modality, Error> {
 
 fn config(
     args: &EmbedArgs,
+    input: &Input,
     modality: Modality,
     model: &Model,
     specs: &[EncoderSpec],
@@ -430,7 +438,7 @@ fn config(
     // On the CPU whole batches run side by side; another device and a program have parallelism of their own.
     let parallel_batches = if context.device.is_cpu() && program.is_none() { context.threads } else { 1 };
     Ok(EmbedConfig {
-        input: args.input.clone(),
+        input: input.name.clone(),
         params: EmbedParams {
             modality,
             batch_size: args.batch_size,

@@ -98,7 +98,10 @@ pub fn embed<M: EmbedModel>(
     let mut total = EmbedOutput::default();
     done.iter().for_each(|stats| total.add(stats));
     // A short last shard means that the dataset ended there; it is only passed over like the others.
-    dataset.skip_records(total.records)?;
+    let known: Vec<u64> = done.iter().flat_map(|stats| stats.input_files.iter().copied()).collect();
+    dataset.skip_files(&known);
+    dataset.skip_records(total.records - known.iter().sum::<u64>())?;
+    let (ended_files, mut recorded) = (dataset.ended_files(), known.len());
     observe(EmbedEvent::Resumed(total.records));
     let earlier = total.records;
     drop(done);
@@ -138,7 +141,9 @@ pub fn embed<M: EmbedModel>(
                 batcher.flush(model).into_iter().try_for_each(|batch| encoders.submit(batch, &mut shard))?;
                 encoders.finish(&mut shard)?;
                 shard.finish(params.normalize);
-                total.add(&store.write(&shard)?);
+                let input_files = ended_before(&ended_files, recorded, shard.first + shard.records);
+                recorded += input_files.len();
+                total.add(&store.write(&shard, input_files)?);
                 check_rate(&total, params, &store)?;
             }
             if ended {
@@ -157,6 +162,18 @@ pub fn embed<M: EmbedModel>(
     }
     store.write_errors(total.shards)?;
     Ok(total)
+}
+
+/// Of the input's files from number `from` on, the records of those that have surely ended when record `position - 1` has been
+/// read: those that end before it. So that is the same in every run.
+fn ended_before(ended: &Mutex<Vec<u64>>, from: usize, position: u64) -> Vec<u64> {
+    let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut end = 0;
+    let before = ended.iter().take_while(|&&records| {
+        end += records;
+        end < position
+    });
+    before.skip(from).copied().collect()
 }
 
 fn check_rate(total: &EmbedOutput, params: &EmbedParams, store: &Store) -> Result<(), Error> {
