@@ -23,8 +23,8 @@ fn tar(first: usize, count: usize) -> Vec<u8> {
         let mut header = vec![0_u8; 512];
         let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
         put(0, &format!("{index:05}.txt"));
-        put(100, "0000644\00000000\00000000\0");
-        put(124, &format!("{:011o}\000000000000\0        0", text.len()));
+        put(100, "0000644\x000000000\x000000000\x00");
+        put(124, &format!("{:011o}\x0000000000000\x00        0", text.len()));
         let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         all.extend(header);
