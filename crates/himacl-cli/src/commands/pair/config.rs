@@ -16,7 +16,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes that the program itself takes.
-const BASE_BYTES: u64 = 40 << 20;
+const BASE_BYTES: u64 = 48 << 20;
 /// Bytes of indices and sums that the solver keeps for each point.
 const BYTES_PER_POINT: u64 = 96;
 /// Stacks, tiles and lists of a thread that solves blocks.
@@ -27,7 +27,7 @@ const ORDINARY_BLOCK: usize = 1024;
 const SMALL_BLOCK: usize = 256;
 /// Up to so many coordinates points are paired in the order of a tree, and less is kept of each.
 const FEW_DIMENSIONS: usize = 4;
-const BYTES_PER_POINT_OF_FEW_DIMENSIONS: u64 = 40;
+const BYTES_PER_POINT_OF_FEW_DIMENSIONS: u64 = 56;
 /// Coordinates that the solver splits by, at most.
 const MOST_FEATURES: u64 = 256;
 
@@ -133,13 +133,11 @@ impl PairConfig {
         let is_few = d <= FEW_DIMENSIONS && matches!(self.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
         let features = if is_few { 0 } else { 7 * MOST_FEATURES.min(d as u64) };
         let indices = if is_few { BYTES_PER_POINT_OF_FEW_DIMENSIONS } else { BYTES_PER_POINT };
-        // At once, in an order that keeps neighbours together, and as bytes: all points for proofs, those of y for estimates.
-        let together = match () {
-            () if self.hiref.certify || self.hiref.may_end_exactly(n, m, d) => points,
-            () if self.hiref.estimate_gap => m as u64,
-            () => 0,
-        };
-        let base = BASE_BYTES + points * (mapped + loaded + features + indices) + together * (wide + d as u64);
+        // All points at once, in an order that keeps neighbours together, and as bytes. (An estimate of the gap does with one side, when the
+        // features are gone.)
+        let all_at_once = self.hiref.certify || self.hiref.may_end_exactly(n, m, d);
+        let priced = if all_at_once { wide + d as u64 } else { 0 };
+        let base = BASE_BYTES + points * (mapped + loaded + features + indices + priced);
         if let Some(comparison) = &self.comparison {
             return base + comparison.memory_estimate(n, m, d, self.threads);
         }
