@@ -148,7 +148,9 @@ impl PairConfig {
         let block = self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ordinary)).min(n.max(m)) as u64;
         // Costs in f32, and again in f64 where rounding could decide.
         let matrices = 12 * block * block;
-        base + if self.solver == Solver::Exact { matrices } else { self.threads as u64 * (matrices + BYTES_PER_THREAD) }
+        // Other matchings have no blocks, but rounds of about as much memory as one.
+        let blocks = if self.matching.is_some() { 1 } else { self.threads as u64 };
+        base + if self.solver == Solver::Exact { matrices } else { blocks * (matrices + BYTES_PER_THREAD) }
     }
 
     /// What the run makes, and of what.
