@@ -34,6 +34,8 @@ pub(crate) trait OnDevice: DevicePricer {
 
 /// Where one pair in so many has no x point, a block is solved faster from nothing, by its x points alone, than from earlier prices.
 const STAND_INS_AT_LEAST: usize = 8;
+/// Smaller blocks are soon solved in any case, and see so little of the whole that earlier prices are worth more.
+const PAIRS_AT_LEAST: usize = 128;
 
 /// What solving one block found, for each of its pairs.
 pub(crate) struct SolvedBlock {
@@ -185,8 +187,9 @@ impl Workspace {
         let old_mean = mean(&old_g);
         let start: Vec<f64> = old_g.iter().map(|g| g - old_mean).collect();
         let real: Vec<u32> = (0..x.len() as u32).filter(|&row| supports.is_point(x[row as usize])).collect();
+        let many_stand_ins = x.len() - real.len() >= x.len().div_ceil(STAND_INS_AT_LEAST);
         let start = match () {
-            () if x.len() - real.len() >= x.len().div_ceil(STAND_INS_AT_LEAST) => Start::Unmatched(&real),
+            () if many_stand_ins && x.len() >= PAIRS_AT_LEAST => Start::Unmatched(&real),
             () if warm => Start::Warm(start, &parts),
             () => Start::Cold,
         };

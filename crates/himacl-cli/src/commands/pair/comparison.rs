@@ -162,7 +162,7 @@ impl Comparison {
             Self::Progot(params) => {
                 entropic(params.storage.keeps(n, m)) + params.num_steps as u64 * points * (8 * d + 24)
             }
-            Self::Lot(params) => low_rank(params.rank, 9),
+            Self::Lot(params) => low_rank(params.rank, 7),
             Self::Frlc(params) => low_rank(params.rank, 13),
             Self::Minibatch(params) => {
                 let batch = params.batch_size.min(n.max(m)) as u64;

@@ -28,6 +28,8 @@ const SMALL_BLOCK: usize = 256;
 /// Up to so many coordinates points are paired in the order of a tree, and less is kept of each.
 const FEW_DIMENSIONS: usize = 4;
 const BYTES_PER_POINT_OF_FEW_DIMENSIONS: u64 = 56;
+/// What an estimate of the gap keeps for each y point.
+const BYTES_PER_POINT_OF_ESTIMATE: u64 = 256;
 /// Coordinates that the solver splits by, at most.
 const MOST_FEATURES: u64 = 256;
 
@@ -133,11 +135,12 @@ impl PairConfig {
         let is_few = d <= FEW_DIMENSIONS && matches!(self.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
         let features = if is_few { 0 } else { 7 * MOST_FEATURES.min(d as u64) };
         let indices = if is_few { BYTES_PER_POINT_OF_FEW_DIMENSIONS } else { BYTES_PER_POINT };
-        // All points at once, in an order that keeps neighbours together, and as bytes. (An estimate of the gap does with one side, when the
-        // features are gone.)
+        // All points at once, in an order that keeps neighbours together, and as bytes. An estimate of the gap does with one side, when the
+        // features are gone, if there were any.
         let all_at_once = self.hiref.certify || self.hiref.may_end_exactly(n, m, d);
         let priced = if all_at_once { wide + d as u64 } else { 0 };
-        let base = BASE_BYTES + points * (mapped + loaded + features + indices + priced);
+        let estimated = if is_few && self.hiref.estimate_gap { m as u64 * BYTES_PER_POINT_OF_ESTIMATE } else { 0 };
+        let base = BASE_BYTES + points * (mapped + loaded + features + indices + priced) + estimated;
         if let Some(comparison) = &self.comparison {
             return base + comparison.memory_estimate(n, m, d, self.threads);
         }
@@ -145,7 +148,9 @@ impl PairConfig {
         let block = self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ordinary)).min(n.max(m)) as u64;
         // Costs in f32, and again in f64 where rounding could decide.
         let matrices = 12 * block * block;
-        base + if self.solver == Solver::Exact { matrices } else { self.threads as u64 * (matrices + BYTES_PER_THREAD) }
+        // Other matchings have no blocks, but rounds of about as much memory as one.
+        let blocks = if self.matching.is_some() { 1 } else { self.threads as u64 };
+        base + if self.solver == Solver::Exact { matrices } else { blocks * (matrices + BYTES_PER_THREAD) }
     }
 
     /// What the run makes, and of what.
