@@ -127,7 +127,10 @@ fn the_distance_from_the_optimum_is_told_as_estimate_or_proof() {
     }
     let (said, summary) = run(&["--quality", "fast", "--certify"]);
     assert!(summary["gap_estimate"].is_null() && summary["relative_gap"].is_number() && said.contains("(proved)"));
+    // Without the flag as with `sampled`.
     let (said, summary) = run(&["--quality", "fast"]);
+    assert!(summary["gap_estimate"]["value"].is_number() && said.contains("(estimated from 1024 rows)"), "{said}");
+    let (said, summary) = run(&["--quality", "fast", "--certify", "none"]);
     assert!(
         summary["gap_estimate"].is_null()
             && summary["relative_gap"].is_null()

@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Encoders(EncodersArgs),
     Download(DownloadArgs),
-    Embed(EmbedArgs),
+    Embed(Box<EmbedArgs>),
     Pair(Box<PairArgs>),
     Train(TrainArgs),
     Eval(EvalArgs),

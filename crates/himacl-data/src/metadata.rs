@@ -1,7 +1,7 @@
 //! The metadata columns that go with embeddings, one row each.
 
 use crate::error::Error;
-use crate::parquet_batches::{ParquetBatches, open_parquet};
+use crate::parquet_batches::{Ending, ParquetBatches, open_parquet};
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
@@ -125,7 +125,7 @@ pub(crate) fn count_rows(path: &Path) -> Result<usize, Error> {
     Ok(open(path)?.metadata().file_metadata().num_rows() as usize)
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending<File>>, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     open_parquet(file).map_err(Error::parquet(path))
 }

@@ -49,7 +49,8 @@ fn member_bytes(path: &Path, map: &[u8], name: &str) -> Result<Bytes, Error> {
         return Err(wrong(format!("`{name}` says that it has {size} bytes, expected at most {MOST_BYTES}")));
     }
     // What the archive says of its size is not to be trusted: no more room than its packed bytes could need.
-    let room = size.min(member.compressed_size().saturating_mul(1032)) as usize;
+    let packed = member.compressed_size().min(map.len() as u64);
+    let room = size.min(packed.saturating_mul(1032)) as usize;
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(room).map_err(|error| wrong(format!("`{name}`: {error}")))?;
     let mut read = |reader: &mut dyn Read| reader.take(size + 1).read_to_end(&mut bytes);

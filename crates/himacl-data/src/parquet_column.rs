@@ -2,7 +2,7 @@
 
 use super::rows::{ElementType, NotFinite};
 use crate::error::Error;
-use crate::parquet_batches::{ParquetBatches, open_parquet};
+use crate::parquet_batches::{Ending, ParquetBatches, open_parquet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -52,6 +52,14 @@ impl ParquetColumn {
             DataType::FixedSizeList(_, length) => *length as usize,
             _ => column.first_length()?,
         };
+        let groups = builder.metadata().row_groups().iter();
+        let of_column = groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().parts()[0] == name);
+        let values = of_column.fold(0_u64, |sum, chunk| sum.saturating_add(chunk.num_values().max(0) as u64));
+        // The type may tell of longer lists than there are.
+        if rows.checked_mul(column.dimension).is_none_or(|expected| expected as u64 > values) {
+            let dimension = column.dimension;
+            return Err(refuse(format!("has {values} numbers, expected {rows} lists of {dimension}")));
+        }
         Ok((column, name))
     }
 
@@ -126,7 +134,7 @@ impl ParquetColumn {
     }
 }
 
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
+fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending<File>>, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     open_parquet(file).map_err(Error::parquet(path))
 }

@@ -9,6 +9,8 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const REPO: &str = "org/encoder";
+/// The same files as a repository of datasets.
+pub(crate) const DATA: &str = "org/data";
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A request as the server saw it.
@@ -71,11 +73,15 @@ struct State {
     seen: Mutex<Vec<Seen>>,
     rules: Mutex<Vec<Rule>>,
     cdn: String,
+    /// The Hub's own address, with its prefix.
+    hub: String,
 }
 
 /// The server; it stops listening with the process.
 pub(crate) struct FakeHub {
     pub(crate) endpoint: String,
+    /// Address of the other host, which serves the files as they are, with an `ETag`.
+    pub(crate) files: String,
     state: Arc<State>,
 }
 
@@ -99,7 +105,8 @@ impl FakeHub {
             prefix,
             seen,
             rules,
-            cdn: cdn_address,
+            cdn: cdn_address.clone(),
+            hub: endpoint.clone(),
         });
         for (host, listener) in [("hub", hub), ("cdn", cdn)] {
             let state = state.clone();
@@ -110,7 +117,7 @@ impl FakeHub {
                 }
             });
         }
-        Self { endpoint, state }
+        Self { endpoint, files: cdn_address, state }
     }
 
     pub(crate) fn fail(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
@@ -201,6 +208,25 @@ impl State {
         Some(rule.fault.clone())
     }
 
+    /// The files below a folder, two to a page.
+    fn tree(&self, rest: &str) -> (u16, String, Vec<u8>) {
+        const PAGE: usize = 2;
+        let (folder, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let below = folder.trim_start_matches('/');
+        let page = query.split_once("page=").map_or(0, |(_, page)| page.parse().unwrap());
+        let inside: Vec<_> = self.files.iter().filter(|(name, _)| name.starts_with(below)).collect();
+        let entry = |(name, content): &&(&String, &Vec<u8>)| {
+            let lfs = serde_json::json!({ "oid": sha256(content), "size": content.len() });
+            serde_json::json!({ "type": "file", "path": name, "size": content.len(), "oid": git_sum(content), "lfs": lfs })
+        };
+        let mut entries: Vec<_> = inside.iter().skip(page * PAGE).take(PAGE).map(|file| entry(&file)).collect();
+        entries.push(serde_json::json!({ "type": "directory", "path": "folder", "size": 0, "oid": "0" }));
+        let next = format!("{}/api/datasets/{DATA}/tree/{COMMIT}{folder}", self.hub);
+        let more = inside.len() > (page + 1) * PAGE;
+        let link = format!("Link: <{next}?recursive=true&page={}>; rel=\"next\"\r\n", page + 1);
+        (200, if more { link } else { String::new() }, serde_json::json!(entries).to_string().into_bytes())
+    }
+
     fn answer(&self, seen: &Seen, fault: Option<&Fault>) -> (u16, String, Vec<u8>) {
         let refuse = |status: u16, code: &str| {
             let code = if code.is_empty() { String::new() } else { format!("X-Error-Code: {code}\r\n") };
@@ -227,6 +253,21 @@ impl State {
             let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
             return (200, String::new(), info.to_string().into_bytes());
         }
+        if let Some(revision) = path.strip_prefix(&format!("/api/datasets/{DATA}/revision/")) {
+            let is_known = [COMMIT, "main", "refs%2Fconvert%2Fparquet"].contains(&revision);
+            let info = serde_json::json!({ "sha": COMMIT, "siblings": [] });
+            let known = (200, String::new(), info.to_string().into_bytes());
+            return if is_known { known } else { refuse(404, "RevisionNotFound") };
+        }
+        if let Some(folder) = path.strip_prefix(&format!("/api/datasets/{DATA}/tree/{COMMIT}")) {
+            return self.tree(folder);
+        }
+        if let Some(name) = path.strip_prefix(&format!("/datasets/{DATA}/resolve/{COMMIT}/")) {
+            let Some(content) = self.files.get(name) else { return refuse(404, "EntryNotFound") };
+            let (sum, size) = (sha256(content), content.len());
+            let location = format!("Location: {}/{name}?signature=1\r\n", self.cdn);
+            return (302, format!("{location}X-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {size}\r\n"), Vec::new());
+        }
         if let Some(name) = path.strip_prefix(&format!("/{REPO}/resolve/{COMMIT}/")) {
             let Some(content) = self.files.get(name) else { return refuse(404, "EntryNotFound") };
             if name.ends_with(".safetensors") {
@@ -249,15 +290,16 @@ impl State {
             if matches!(fault, Some(Fault::Corrupt)) {
                 *content.last_mut().unwrap() ^= 1;
             }
+            let etag = format!("ETag: \"{}\"\r\n", &sha256(&content)[..20]);
             let start =
                 seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
             return match start {
                 Some(start) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
                     let start: usize = start;
                     let range = format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
-                    (206, range, content[start..].to_vec())
+                    (206, range + &etag, content[start..].to_vec())
                 }
-                _ => (200, String::new(), content),
+                _ => (200, etag, content),
             };
         }
         refuse(if seen.token.is_some() { 404 } else { 401 }, "RepoNotFound")

@@ -8,15 +8,15 @@ use crate::{Context, ExitStatus};
 use candle_core::DType;
 use clap::{Args, ValueEnum};
 use himacl::data::output::{Depth, Existing, OutputDir, Plan, fingerprint};
-use himacl::embed::{EMBED_FILES, EmbedEvent, EmbedModel, EmbedOutput, EmbedParams, Towers, embed};
+use himacl::embed::{EMBED_FILES, EmbedEvent, EmbedModel, EmbedOutput, EmbedParams, Greeting, Program, Towers, embed};
 use himacl::encoder::registry::{EncoderSpec, Family};
 use himacl::encoder::{Encoder, EncoderError, weight_files};
-use himacl::hub::{Snapshot, descriptions, files_sha256};
-use himacl::readers::{Dataset, Modality, ReadOptions, expand_input};
+use himacl::hub::{HubSettings, Snapshot, descriptions, files_sha256};
+use himacl::readers::{Dataset, Input, Modality, ReadOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,7 +25,8 @@ Examples:
   himacl embed --encoder efficientnet-lite0 --encoder all-minilm-l6-v2 --input 'shards/{00000..00099}.tar' -o pairs
   himacl embed --encoder all-minilm-l6-v2 --local models/minilm --input pairs.tsv --caption-column title -o text
   himacl embed --encoder all-minilm-l6-v2 --input captions.txt -o text --resume
-  himacl embed --encoder potion-retrieval-32m --dimensions 256 --input captions.txt -o text";
+  himacl embed --encoder potion-retrieval-32m --dimensions 256 --input captions.txt -o text
+  himacl embed --encoder-command 'python3 encoder.py' --input captions.txt -o text";
 
 /// Settings that may differ between an interrupted run and its resumption.
 const FREE_KEYS: [&str; 2] = ["threads", "max_error_rate"];
@@ -40,8 +41,17 @@ const FREE_KEYS: [&str; 2] = ["threads", "max_error_rate"];
 #[command(after_help = EXAMPLES)]
 pub(crate) struct EmbedArgs {
     /// The encoder's name (`himacl encoders` lists them); two for one of pictures and one of texts.
-    #[arg(long, value_name = "NAME", required_unless_present = "repo")]
+    #[arg(long, value_name = "NAME", required_unless_present_any = ["repo", "encoder_command"])]
     encoder: Vec<String>,
+
+    /// A program of yours as the encoder, with its arguments: it is started once, and speaks by its standard input and
+    /// output (docs/embedding.md).
+    #[arg(long, value_name = "PROGRAM ARGS", conflicts_with_all = ["encoder", "repo", "local", "revision", "prompt", "route", "dimensions", "precision"])]
+    encoder_command: Option<String>,
+
+    /// Seconds that the program may take to start, and for each batch.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, requires = "encoder_command", value_parser = clap::value_parser!(u64).range(1..))]
+    encoder_timeout: u64,
 
     #[command(flatten)]
     repo: RepoArgs,
@@ -50,8 +60,9 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "DIR")]
     local: Vec<PathBuf>,
 
-    /// The dataset: a path or pattern, such as 'shards/{000..099}.tar'.
-    #[arg(long, value_name = "PATH|GLOB")]
+    /// The dataset: a path or pattern, such as 'shards/{000..099}.tar'; or addresses, `'https://host/{000..099}.tar'`,
+    /// `'hf://datasets/ORG/NAME@REVISION/data/*.parquet'`.
+    #[arg(long, value_name = "PATH|GLOB|ADDRESS")]
     input: String,
 
     /// What to embed [default: what the encoders read].
@@ -133,6 +144,16 @@ struct EmbedConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<usize>,
     encoders: Vec<EncoderConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<ProgramConfig>,
+}
+
+/// A program in an encoder's place.
+#[derive(Debug, Clone, Serialize)]
+struct ProgramConfig {
+    command: String,
+    #[serde(flatten)]
+    greeting: Greeting,
 }
 
 /// An encoder and exactly which weights it has.
@@ -176,20 +197,20 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         image_column: args.image_column.clone(),
         caption_column: args.caption_column.clone(),
     };
-    let files = expand_input(&args.input).map_err(Error::from)?;
-    output.refuse_inputs(files.iter().chain(&args.local).map(PathBuf::as_path))?;
+    let input = Input::find(&args.input, HubSettings::from_env(), interrupt::requested)?;
+    output.refuse_inputs(input.files.iter().chain(&args.local).map(PathBuf::as_path))?;
     let local = |index: usize| args.local.get(index).map(PathBuf::as_path);
     let snapshots: Vec<Snapshot> = recorder.time("fetch", || {
         specs.iter().enumerate().map(|(index, spec)| obtain(spec, local(index), context)).collect::<Result<_, Error>>()
     })?;
     let specs = prompted(specs, &snapshots, args.prompt.as_deref())?;
     let specs = routed(specs, &snapshots, args)?;
-    let towers = recorder.time("load", || load(&specs, &snapshots, args.precision, context))?;
-    let modality = modality(args.modality, &towers)?;
-    let dataset = Dataset::open(files.clone(), read(modality))?;
-    let config = config(args, modality, &specs, &snapshots, context)?;
+    let model = recorder.time("load", || load(args, &specs, &snapshots, context))?;
+    let modality = modality(args.modality, &model)?;
+    let mut dataset = Dataset::of(&input, read(modality))?;
+    let config = config(args, &input, modality, &model, &specs, &snapshots, context)?;
     config.params.check().map_err(Error::from)?;
-    let plan = recorder.time("fingerprint", || plan(&config, &files, &snapshots, output.path()))?;
+    let plan = recorder.time("fingerprint", || plan(&config, &input, &snapshots, output.path()))?;
     let goes_on = output.goes_on(&plan, &|name| FREE_KEYS.contains(&name))?;
     if goes_on && output.file("summary.json").is_file() {
         let folder = output.path().display().to_string();
@@ -197,25 +218,27 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         printer.result(&format!("`{folder}` is finished already"));
         return Ok(ExitStatus::Done);
     }
+    if !goes_on {
+        dataset.begin()?;
+    }
     output.begin(&plan)?;
     write_config(&output, &config)?;
 
-    announce(args, &dataset, &specs, context);
+    announce(args, &dataset, &specs, &config, context);
     let started = Instant::now();
     let task = printer.task("embed", "samples", 0);
     let existing = if args.output.resume { Existing::Resume } else { Existing::Overwrite };
-    let done = embed(
-        &towers,
-        dataset,
-        output.path(),
-        &config.params,
-        existing,
-        &|progress| match progress {
-            EmbedEvent::Resumed(records) => task.set_done(records),
-            EmbedEvent::Advanced(records) => task.advance(records),
-        },
-        &interrupt::requested,
-    )?;
+    let observe = |progress| match progress {
+        EmbedEvent::Resumed(records) => task.set_done(records),
+        EmbedEvent::Advanced(records) => task.advance(records),
+    };
+    let (folder, params) = (output.path(), &config.params);
+    let done = match &model {
+        Model::Towers(towers) => embed(towers, dataset, folder, params, existing, &observe, &interrupt::requested),
+        Model::Program(program) => {
+            embed(&**program, dataset, folder, params, existing, &observe, &interrupt::requested)
+        }
+    }?;
     drop(task);
     let seconds = started.elapsed().as_secs_f64();
     recorder.note("embed", Some(seconds));
@@ -223,7 +246,7 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         printer.warn(&format!("interrupted after {} samples; the same command with --resume goes on", done.records));
         return Ok(ExitStatus::Partial);
     }
-    let summary = summary(recorder.report(), &config, &towers, &done, seconds);
+    let summary = summary(recorder.report(), &config, &model, &done, seconds);
     write_summary(&output, &summary)?;
     let line = describe(&done, seconds, output.path());
     output.finish()?;
@@ -243,13 +266,14 @@ fn specs(args: &EmbedArgs, context: &Context) -> Result<Vec<EncoderSpec>, Error>
     Ok(specs)
 }
 
-fn announce(args: &EmbedArgs, dataset: &Dataset, specs: &[EncoderSpec], context: &Context) {
-    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+fn announce(args: &EmbedArgs, dataset: &Dataset, specs: &[EncoderSpec], config: &EmbedConfig, context: &Context) {
+    let program = config.program.as_ref().map(|program| program.greeting.name.as_str());
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).chain(program).collect();
     let advice = |dimensions: usize| specs.iter().filter_map(move |spec| spec.advice(dimensions));
     args.dimensions.into_iter().flat_map(advice).for_each(|advice| context.printer.warn(&advice));
     context.printer.info(&format!(
         "embedding `{}` ({}) with {} on {} with {} threads",
-        args.input,
+        config.input,
         dataset.format(),
         names.join(" and "),
         context.device_name(),
@@ -260,11 +284,12 @@ fn announce(args: &EmbedArgs, dataset: &Dataset, specs: &[EncoderSpec], context:
 fn summary<'a>(
     report: RunReport,
     settings: &'a EmbedConfig,
-    towers: &Towers,
+    model: &Model,
     done: &EmbedOutput,
     seconds: f64,
 ) -> EmbedSummary<'a> {
     let modality = settings.params.modality;
+    let (image, text) = model.dimensions();
     EmbedSummary {
         report,
         settings,
@@ -272,16 +297,17 @@ fn summary<'a>(
         rows: done.rows,
         skipped: done.skipped,
         shards: done.shards,
-        image_dimension: towers.image_dimension().filter(|_| modality.has_image()),
-        text_dimension: towers.text_dimension().filter(|_| modality.has_text()),
+        image_dimension: image.filter(|_| modality.has_image()),
+        text_dimension: text.filter(|_| modality.has_text()),
         samples_per_second: (done.records_now > 0).then_some(done.records_now as f64 / seconds),
     }
 }
 
 /// What the run makes, and of what: the dataset's files, sampled where they are large, and all files of the encoders but
 /// the weights, which the settings tell of. Pictures that a table names by their paths are not looked at.
-fn plan(config: &EmbedConfig, files: &[PathBuf], snapshots: &[Snapshot], output: &Path) -> Result<Plan, Error> {
-    let mut inputs = BTreeMap::from([("--input".to_owned(), fingerprint(files, Some(output), Depth::Sampled)?)]);
+fn plan(config: &EmbedConfig, input: &Input, snapshots: &[Snapshot], output: &Path) -> Result<Plan, Error> {
+    let of_input = input.fingerprint().map_or_else(|| fingerprint(&input.files, Some(output), Depth::Sampled), Ok)?;
+    let mut inputs = BTreeMap::from([("--input".to_owned(), of_input)]);
     for (encoder, Snapshot { folder, .. }) in config.encoders.iter().zip(snapshots) {
         for name in descriptions(folder)? {
             let print = fingerprint(&[folder.join(&name)], None, Depth::Whole)?;
@@ -290,8 +316,10 @@ fn plan(config: &EmbedConfig, files: &[PathBuf], snapshots: &[Snapshot], output:
     }
     let mut settings = toml::Table::try_from(config)?;
     // The same words mean another place in another folder.
-    let place = std::path::absolute(&config.input).map_err(Error::io("resolve", Path::new(&config.input)))?;
-    settings.insert("input_path".to_owned(), place.to_string_lossy().into_owned().into());
+    if input.fingerprint().is_none() {
+        let place = std::path::absolute(&config.input).map_err(Error::io("resolve", Path::new(&config.input)))?;
+        settings.insert("input_path".to_owned(), place.to_string_lossy().into_owned().into());
+    }
     Ok(Plan {
         command: "embed".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -336,27 +364,44 @@ fn describe(done: &EmbedOutput, seconds: f64, output: &Path) -> String {
     format!("{} rows in {} shards{skipped}; {speed:.1} samples/s: {}", done.rows, done.shards, output.display())
 }
 
-fn load(
-    specs: &[EncoderSpec],
-    snapshots: &[Snapshot],
-    precision: Precision,
-    context: &Context,
-) -> Result<Towers, Error> {
-    let dtype = match precision {
+/// What embeds.
+enum Model {
+    Towers(Towers),
+    Program(Box<Program>),
+}
+
+impl Model {
+    /// Coordinates of pictures' and of texts' embeddings.
+    fn dimensions(&self) -> (Option<usize>, Option<usize>) {
+        match self {
+            Self::Towers(towers) => (towers.image_dimension(), towers.text_dimension()),
+            Self::Program(program) => (program.image_dimension(), program.text_dimension()),
+        }
+    }
+}
+
+fn load(args: &EmbedArgs, specs: &[EncoderSpec], snapshots: &[Snapshot], context: &Context) -> Result<Model, Error> {
+    if let Some(command) = &args.encoder_command {
+        context.printer.info(&format!("starting `{command}`"));
+        let limit = Duration::from_secs(args.encoder_timeout);
+        return Ok(Model::Program(Box::new(Program::start(command, limit, interrupt::requested)?)));
+    }
+    let dtype = match args.precision {
         Precision::F32 => DType::F32,
         Precision::F16 => DType::F16,
         Precision::Bf16 => DType::BF16,
     };
-    specs.iter().zip(snapshots).try_fold(Towers::default(), |towers, (spec, snapshot)| {
-        Ok(towers.with(Encoder::load(spec, &snapshot.folder, &context.device, dtype)?))
-    })
+    let towers = specs.iter().zip(snapshots).try_fold(Towers::default(), |towers, (spec, snapshot)| {
+        Ok::<_, Error>(towers.with(Encoder::load(spec, &snapshot.folder, &context.device, dtype)?))
+    })?;
+    Ok(Model::Towers(towers))
 }
 
 /// What is embedded: what was asked for, if the encoders read it, or all that they read.
-fn modality(asked: Option<Modality>, towers: &Towers) -> Result<Modality, Error> {
-    let reads = match (towers.image_dimension().is_some(), towers.text_dimension().is_some()) {
-        (true, true) => Modality::Both,
-        (true, false) => Modality::Image,
+fn modality(asked: Option<Modality>, model: &Model) -> Result<Modality, Error> {
+    let reads = match model.dimensions() {
+        (Some(_), Some(_)) => Modality::Both,
+        (Some(_), None) => Modality::Image,
         _ => Modality::Text,
     };
     match asked {
@@ -368,11 +413,19 @@ fn modality(asked: Option<Modality>, towers: &Towers) -> Result<Modality, Error>
 
 fn config(
     args: &EmbedArgs,
+    input: &Input,
     modality: Modality,
+    model: &Model,
     specs: &[EncoderSpec],
     snapshots: &[Snapshot],
     context: &Context,
 ) -> Result<EmbedConfig, Error> {
+    let program = match (model, &args.encoder_command) {
+        (Model::Program(program), Some(command)) => {
+            Some(ProgramConfig { command: command.clone(), greeting: program.greeting().clone() })
+        }
+        _ => None,
+    };
     let encoders = specs.iter().zip(snapshots).map(|(spec, snapshot)| {
         Ok(EncoderConfig {
             name: spec.name.clone(),
@@ -382,10 +435,10 @@ fn config(
             weights_sha256: files_sha256(&weight_files(&snapshot.folder)?)?,
         })
     });
-    // On the CPU whole batches run side by side; another device has parallelism of its own.
-    let parallel_batches = if context.device.is_cpu() { context.threads } else { 1 };
+    // On the CPU whole batches run side by side; another device and a program have parallelism of their own.
+    let parallel_batches = if context.device.is_cpu() && program.is_none() { context.threads } else { 1 };
     Ok(EmbedConfig {
-        input: args.input.clone(),
+        input: input.name.clone(),
         params: EmbedParams {
             modality,
             batch_size: args.batch_size,
@@ -404,5 +457,6 @@ fn config(
         route: args.route.clone(),
         dimensions: args.dimensions,
         encoders: encoders.collect::<Result<_, Error>>()?,
+        program,
     })
 }

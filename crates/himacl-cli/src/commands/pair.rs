@@ -122,13 +122,12 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "DIR")]
     warm_start: Option<PathBuf>,
 
-    /// How to tell how far the result is from the optimum at most. `proof`, or the flag alone: `dual_bound` and `relative_gap` in
-    /// summary.json, and the potentials that prove it in potentials.npy (float32: those of x, then those of y). `sampled`: an
-    /// estimate from random rows, `gap_estimate` in summary.json, unless the solve itself has proved a bound; `sampled:ROWS` looks at so
-    /// many. `none`: only what the solve itself has proved. The estimate is of what the prices at hand can show: where only
-    /// sweeps were made it is far above the truth as yet. hiref and exact.
-    #[arg(long, value_name = "HOW", num_args = 0..=1, default_value = "none", default_missing_value = "proof")]
-    certify: Certify,
+    /// How to tell how far the result is from the optimum at most. `sampled`, without the flag: an estimate from random rows in a part of
+    /// the solve's time, `gap_estimate` in summary.json, unless the solve itself has proved a bound; `sampled:ROWS` looks at so many.
+    /// `proof`, or the flag alone: `dual_bound` and `relative_gap` in summary.json, and the potentials that prove it in potentials.npy
+    /// (float32: those of x, then those of y). `none`: only what the solve itself has proved. hiref and exact.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, default_missing_value = "proof")]
+    certify: Option<Certify>,
 
     /// Write the solver's state every so often, so that --resume can go on from it after a crash; hiref and exact.
     #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]

@@ -16,11 +16,11 @@ pub trait EmbedModel: Sync {
     /// Coordinates of a text's embedding; `None` for a model that does not read.
     fn text_dimension(&self) -> Option<usize>;
 
-    /// Resizes, crops, scales.
+    /// Makes a picture ready, of its file and what that decodes to: resizes, crops, scales.
     ///
     /// # Errors
     /// For a picture that cannot be used; the sample is skipped.
-    fn preprocess(&self, image: &DynamicImage) -> Result<Self::Pixels, Error>;
+    fn preprocess(&self, file: &[u8], image: &DynamicImage) -> Result<Self::Pixels, Error>;
 
     /// Splits a text into tokens.
     ///

@@ -8,6 +8,7 @@ use super::store::{ShardStats, Store};
 use crate::error::EmbedError;
 use crate::error::Error;
 use crate::readers::Dataset;
+use himacl_data::ErrorKind;
 use himacl_data::output::Existing;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
@@ -97,14 +98,17 @@ pub fn embed<M: EmbedModel>(
     let mut total = EmbedOutput::default();
     done.iter().for_each(|stats| total.add(stats));
     // A short last shard means that the dataset ended there; it is only passed over like the others.
-    dataset.skip_records(total.records)?;
+    let known: Vec<u64> = done.iter().flat_map(|stats| stats.input_files.iter().copied()).collect();
+    dataset.skip_files(&known);
+    dataset.skip_records(total.records - known.iter().sum::<u64>())?;
+    let (ended_files, mut recorded) = (dataset.ended_files(), known.len());
     observe(EmbedEvent::Resumed(total.records));
     let earlier = total.records;
     drop(done);
 
     let window = params.batch_size * WINDOW_BATCHES;
     let capacity = if params.modality.has_image() { 2 * params.batch_size.max(params.workers) } else { window };
-    std::thread::scope(|scope| -> Result<(), Error> {
+    let ran = std::thread::scope(|scope| -> Result<(), Error> {
         let queue = prefetch::start(scope, model, dataset, params.modality, params.workers, capacity);
         let mut encoders = Encoders::start(scope, model, params.parallel_batches);
         loop {
@@ -137,20 +141,39 @@ pub fn embed<M: EmbedModel>(
                 batcher.flush(model).into_iter().try_for_each(|batch| encoders.submit(batch, &mut shard))?;
                 encoders.finish(&mut shard)?;
                 shard.finish(params.normalize);
-                total.add(&store.write(&shard)?);
+                let input_files = ended_before(&ended_files, recorded, shard.first + shard.records);
+                recorded += input_files.len();
+                total.add(&store.write(&shard, input_files)?);
                 check_rate(&total, params, &store)?;
             }
             if ended {
                 return Ok(());
             }
         }
-    })?;
+    });
+    match ran {
+        // Whoever was waited for has noticed the stop first.
+        Err(error) if error.kind() == ErrorKind::Interrupted => total.interrupted = true,
+        ran => ran?,
+    }
     total.records_now = total.records - earlier;
     if total.records == 0 && !total.interrupted {
         return Err(EmbedError::NoSamples { modality: params.modality.to_string() }.into());
     }
     store.write_errors(total.shards)?;
     Ok(total)
+}
+
+/// Of the input's files from number `from` on, the records of those that have surely ended when record `position - 1` has been
+/// read: those that end before it. So that is the same in every run.
+fn ended_before(ended: &Mutex<Vec<u64>>, from: usize, position: u64) -> Vec<u64> {
+    let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut end = 0;
+    let before = ended.iter().take_while(|&&records| {
+        end += records;
+        end < position
+    });
+    before.skip(from).copied().collect()
 }
 
 fn check_rate(total: &EmbedOutput, params: &EmbedParams, store: &Store) -> Result<(), Error> {

@@ -93,7 +93,7 @@ fn ready<M: EmbedModel>(model: &M, sample: Sample, modality: Modality) -> Result
         Some(image) => {
             let pixels = image.decode_with(|bytes, decoded| {
                 digest.update(bytes);
-                model.preprocess(&decoded).map_err(|error| error.to_string())
+                model.preprocess(bytes, &decoded).map_err(|error| error.to_string())
             })?;
             Some(pixels?)
         }

@@ -42,6 +42,9 @@ pub(super) struct ShardStats {
     pub(super) rows: u64,
     /// Records without a row.
     pub(super) skipped: Vec<SkippedSample>,
+    /// Records of each of the input's files that ended within this shard.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) input_files: Vec<u64>,
 }
 
 /// Positions of the records of a dataset that have no row in the folder that it was embedded into.
@@ -99,7 +102,7 @@ impl Store {
 
     /// The done marks of the shards that are whole, from the first on.
     pub(super) fn done(&self) -> Result<Vec<ShardStats>, Error> {
-        let mut done = Vec::new();
+        let (mut done, mut files) = (Vec::new(), 0_u64);
         loop {
             let path = self.stats(done.len());
             let Ok(text) = fs::read_to_string(&path) else { return Ok(done) };
@@ -109,6 +112,8 @@ impl Store {
             let follows = number == done.len()
                 && stats.first_record == done.iter().map(|stats: &ShardStats| stats.records).sum::<u64>()
                 && stats.rows + stats.skipped.len() as u64 == stats.records;
+            files = stats.input_files.iter().fold(files, |sum, records| sum.saturating_add(*records));
+            let follows = follows && files <= stats.first_record + stats.records;
             let has = |(file, used): &(PathBuf, bool)| !used || file.is_file();
             let whole = follows && (stats.rows == 0 || self.files(number).iter().all(has));
             if !whole {
@@ -119,7 +124,7 @@ impl Store {
     }
 
     /// Writes a finished shard; the done mark comes last.
-    pub(super) fn write(&self, shard: &Shard) -> Result<ShardStats, Error> {
+    pub(super) fn write(&self, shard: &Shard, input_files: Vec<u64>) -> Result<ShardStats, Error> {
         let rows = shard.rows.len();
         let [(image_file, _), (text_file, _), (metadata_file, _)] = self.files(shard.number);
         // A shard of which nothing is left has no files: a matrix without rows is of no use to anyone.
@@ -137,6 +142,7 @@ impl Store {
             records: shard.records,
             rows: rows as u64,
             skipped: shard.skipped.clone(),
+            input_files,
         };
         let path = self.stats(shard.number);
         let text = serde_json::to_string(&stats).map_err(|source| Error::Json { path: path.clone(), source })?;

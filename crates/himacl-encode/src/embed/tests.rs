@@ -54,7 +54,7 @@ impl EmbedModel for Telltale {
         Some(3)
     }
 
-    fn preprocess(&self, image: &DynamicImage) -> Result<usize, Error> {
+    fn preprocess(&self, _: &[u8], image: &DynamicImage) -> Result<usize, Error> {
         Ok(image.width() as usize)
     }
 
@@ -270,7 +270,7 @@ fn a_panic_in_the_model_ends_the_run() {
         fn text_dimension(&self) -> Option<usize> {
             Some(1)
         }
-        fn preprocess(&self, _: &DynamicImage) -> Result<(), Error> {
+        fn preprocess(&self, _: &[u8], _: &DynamicImage) -> Result<(), Error> {
             Ok(())
         }
         fn tokenize(&self, _: &str) -> Result<(), Error> {

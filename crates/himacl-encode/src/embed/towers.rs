@@ -44,7 +44,7 @@ impl EmbedModel for Towers {
         self.text.as_ref().map(|text| text.dimension())
     }
 
-    fn preprocess(&self, image: &DynamicImage) -> Result<Pixels, Error> {
+    fn preprocess(&self, _: &[u8], image: &DynamicImage) -> Result<Pixels, Error> {
         Ok(tower(self.image.as_deref()).preprocess(image)?)
     }
 

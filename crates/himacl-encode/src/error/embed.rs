@@ -51,6 +51,32 @@ pub enum EmbedError {
         /// Coordinates expected.
         dimension: usize,
     },
+    /// A program that does not do what an encoder does.
+    #[error("the encoder program `{program}` {problem}{}{}", ended(status.as_deref()), said(last_words))]
+    Program {
+        /// Its command line.
+        program: String,
+        /// What it did, in words that follow its name.
+        problem: String,
+        /// How it ended, where it did so by itself.
+        status: Option<String>,
+        /// The last lines of its standard error.
+        last_words: Vec<String>,
+    },
+    /// The user stopped the run while a program was waited for.
+    #[error("the run was interrupted")]
+    Interrupted,
+}
+
+fn ended(status: Option<&str>) -> String {
+    status.map_or_else(String::new, |status| format!(" ({status})"))
+}
+
+fn said(last_words: &[String]) -> String {
+    if last_words.is_empty() {
+        return "; it wrote nothing to its standard error".to_owned();
+    }
+    last_words.iter().fold("; the end of its standard error:".to_owned(), |text, line| text + "\n  | " + line)
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

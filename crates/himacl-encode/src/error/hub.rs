@@ -31,6 +31,15 @@ pub enum HubError {
         /// The cache.
         cache: PathBuf,
     },
+    /// Offline, and an address is asked for.
+    #[error("`{0}` is elsewhere, and HF_HUB_OFFLINE is set\nhint: unset it, or name files on the disk")]
+    OfflineAddress(String),
+    /// A file that is not what it was when the run began.
+    #[error("{url} has changed since the run began\nhint: begin anew with what is there now")]
+    Changed {
+        /// The address.
+        url: String,
+    },
     /// A repository that wants its conditions accepted.
     #[error("access to `{repo}` is restricted{}\nhint: accept its conditions at {page}{}", said(message), token_hint(*token))]
     Gated {

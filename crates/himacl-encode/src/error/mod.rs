@@ -51,7 +51,7 @@ impl Error {
         match self {
             Self::Data(error) => error.kind(),
             Self::Tensor(_) => ErrorKind::Device,
-            Self::Hub(HubError::Interrupted) => ErrorKind::Interrupted,
+            Self::Hub(HubError::Interrupted) | Self::Embed(EmbedError::Interrupted) => ErrorKind::Interrupted,
             Self::Hub(
                 HubError::Network { .. }
                 | HubError::Status { .. }

@@ -100,9 +100,16 @@ pub enum ReadError {
         /// What to give instead.
         hint: String,
     },
-    /// An address.
-    #[error("`{0}` is an address, expected a path or pattern\nhint: fetch its files first")]
+    /// An address of a kind that is not read, or where none is read.
+    #[error(
+        "`{0}` is an address that is not read here\nhint: `himacl embed` reads https:// (a signed address of a bucket, for example) and hf://datasets/; mount what is elsewhere, or fetch its files first"
+    )]
     Remote(String),
+    /// An address on the Hub that names no files.
+    #[error(
+        "`{0}` names no files on the Hub\nhint: expected hf://datasets/ORG/NAME/PATTERN, or NAME@REVISION for another revision than main"
+    )]
+    HubAddress(String),
 }
 
 /// A few of the names, and how many more there are.

@@ -8,6 +8,7 @@ use super::event::{Event, Watch};
 use super::http::{Failure, Http, header, refused};
 use super::settings::HubSettings;
 use super::transfer::Transfer;
+use super::version::plain;
 use crate::error::Error;
 use crate::error::HubError;
 use serde::Deserialize;
@@ -53,7 +54,16 @@ impl Hub {
     /// # Errors
     /// [`HubError::Address`].
     pub fn new(settings: HubSettings) -> Result<Self, HubError> {
-        Ok(Self { http: Http::new(&settings)?, settings })
+        Ok(Self { http: Http::new(&settings, false)?, settings })
+    }
+
+    /// As [`Self::new`], for files that are anywhere.
+    pub(super) fn for_any_host(settings: HubSettings) -> Result<Self, HubError> {
+        Ok(Self { http: Http::new(&settings, true)?, settings })
+    }
+
+    pub(super) fn http(&self) -> &Http {
+        &self.http
     }
 
     /// The settings.
@@ -104,7 +114,7 @@ impl Hub {
         {
             return Ok(snapshot);
         }
-        let info = match (self.repo_info(repo, revision, watch), cached) {
+        let info = match (self.repo_info(&format!("models/{repo}"), revision, watch), cached) {
             (Ok(info), _) => info,
             (Err(Error::Hub(error @ HubError::Network { .. })), Some(snapshot)) => {
                 tracing::warn!(%error, "using what the cache has");
@@ -148,7 +158,8 @@ impl Hub {
         let folder = complete.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(Error::io("make folder", folder))?;
         if !complete.is_file() {
-            Transfer { repo, file, url: &url, size, etag: &etag }.run(&self.http, &partial, &complete, watch)?;
+            Transfer { repo, file, url: &url, size, etag: &etag, tag: None }
+                .run(&self.http, &partial, &complete, watch)?;
         }
         if is_weights(file)
             && let Err(error) = check_weights(&complete)
@@ -160,34 +171,51 @@ impl Hub {
         Ok(cache.link(commit, file, &etag)?)
     }
 
-    /// What a revision means, and the files that it has.
-    fn repo_info(&self, repo: &str, revision: &str, watch: Watch<'_>) -> Result<RepoInfo, Error> {
-        let url = format!("{}/api/models/{repo}/revision/{}", self.settings.endpoint, escape_all(revision));
+    /// The commit that a revision is; the repository's kind is before its name.
+    pub(super) fn commit(&self, place: &str, revision: &str, watch: Watch<'_>) -> Result<String, Error> {
+        Ok(self.repo_info(place, revision, watch)?.sha)
+    }
+
+    /// What a revision means, and the files that it has; the repository's kind, `models` or `datasets`, is before its name.
+    fn repo_info(&self, place: &str, revision: &str, watch: Watch<'_>) -> Result<RepoInfo, Error> {
+        let url = format!("{}/api/{place}/revision/{}", self.settings.endpoint, escape_all(revision));
+        let repo = place.strip_prefix("models/").unwrap_or(place);
+        let (text, _) =
+            self.get(&url, watch, &|status, code, message| self.explain(status, code, message, repo, revision, None))?;
+        let protocol = || HubError::Protocol { url: url.clone(), what: "the list of the repository's files" };
+        let info: RepoInfo = serde_json::from_slice(&text).map_err(|_| protocol())?;
+        if !is_commit(&info.sha) {
+            return Err(protocol().into());
+        }
+        // A branch or tag means what the server says; a commit is one and the same everywhere.
+        if is_commit(revision) {
+            check_commit(repo, revision, &info.sha)?;
+        }
+        Ok(info)
+    }
+
+    /// A short answer and its headers; `explain` names refusals.
+    pub(super) fn get(
+        &self,
+        url: &str,
+        watch: Watch<'_>,
+        explain: &dyn Fn(u16, &str, &str) -> Option<HubError>,
+    ) -> Result<(Vec<u8>, HeaderMap), Error> {
         self.http.retry(watch.should_stop, |attempt| {
-            let mut answer = self.http.send(&Method::GET, &url, None, attempt, watch.should_stop, |_| false)?;
+            let mut answer = self.http.send(&Method::GET, url, None, attempt, watch.should_stop, |_| false)?;
             if !answer.status.is_success() {
-                return Err(refused(answer, attempt, |status, code, message| {
-                    self.explain(status, code, message, repo, revision, None)
-                }));
+                return Err(refused(answer, attempt, explain));
             }
-            let protocol = || HubError::Protocol { url: url.clone(), what: "the list of the repository's files" };
+            let headers = std::mem::take(&mut answer.headers);
             let read = aside(watch.should_stop, move || {
                 let mut text = Vec::new();
                 answer.body.as_reader().take(LIST_BYTES).read_to_end(&mut text).map(|_| text)
             })?;
             let text = read.map_err(|error| {
-                let error = HubError::Network { url: url.clone(), reason: error.to_string(), attempts: attempt };
+                let error = HubError::Network { url: url.to_owned(), reason: error.to_string(), attempts: attempt };
                 Failure::Passing { error, wait: None, progress: false }
             })?;
-            let info: RepoInfo = serde_json::from_slice(&text).map_err(|_| protocol())?;
-            if !is_commit(&info.sha) {
-                return Err(protocol().into());
-            }
-            // A branch or tag means what the server says; a commit is one and the same everywhere.
-            if is_commit(revision) {
-                check_commit(repo, revision, &info.sha)?;
-            }
-            Ok(info)
+            Ok((text, headers))
         })
     }
 
@@ -223,7 +251,7 @@ impl Hub {
     }
 
     /// The Hub's refusals by its `X-Error-Code`, or by status where there is none.
-    fn explain(
+    pub(super) fn explain(
         &self,
         status: u16,
         code: &str,
@@ -267,18 +295,13 @@ fn check_commit(repo: &str, expected: &str, got: &str) -> Result<(), HubError> {
     Err(HubError::Commit { repo: repo.to_owned(), got: got.to_owned(), expected: expected.to_owned() })
 }
 
-/// An `ETag` without its quotes and weakness.
-fn plain(etag: &str) -> String {
-    etag.trim_start_matches("W/").trim_matches('"').to_owned()
-}
-
 /// A path for an address.
-fn escape(path: &str) -> String {
+pub(super) fn escape(path: &str) -> String {
     path.split('/').map(escape_all).collect::<Vec<_>>().join("/")
 }
 
 /// One segment of a path for an address.
-fn escape_all(text: &str) -> String {
+pub(super) fn escape_all(text: &str) -> String {
     text.bytes().fold(String::new(), |mut escaped, byte| {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
             escaped.push(char::from(byte));

@@ -67,7 +67,8 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(settings: &HubSettings) -> Result<Self, HubError> {
+    /// A client of the endpoint, or of `any` host.
+    pub(super) fn new(settings: &HubSettings, any: bool) -> Result<Self, HubError> {
         let wrong = || HubError::Address(settings.address());
         let endpoint: Uri = settings.endpoint.parse().map_err(|_| wrong())?;
         if endpoint.authority().is_none() || !matches!(endpoint.scheme_str(), Some("http" | "https")) {
@@ -75,7 +76,7 @@ impl Http {
         }
         // Reading them takes milliseconds, and nobody needs them without TLS.
         let tls = match endpoint.scheme_str() {
-            Some("https") => {
+            scheme if any || scheme == Some("https") => {
                 TlsConfig::builder().root_certs(certificates::roots(settings.certificates.as_deref())?).build()
             }
             _ => TlsConfig::default(),

@@ -12,8 +12,10 @@ mod client;
 mod encoder_files;
 mod event;
 mod http;
+mod remote;
 mod settings;
 mod transfer;
+mod version;
 
 pub use crate::error::HubError;
 pub use check::check_weights;
@@ -22,5 +24,7 @@ pub use client::Hub;
 pub use encoder_files::{Files, Open, Snapshot, descriptions, local_snapshot};
 pub(crate) use encoder_files::{INDEX, ROUTERS, WEIGHTS, nested_weights, router_files};
 pub use event::Event;
+pub use remote::{Remote, RemoteFile};
 pub use settings::HubSettings;
 pub use transfer::files_sha256;
+pub(crate) use version::shown as shown_address;

@@ -4,6 +4,7 @@ use super::aside::{next, pieces};
 use super::cache::open_own;
 use super::event::{Event, Watch};
 use super::http::{Answer, Failure, Http, header, refused};
+use super::version::{changed, is_changed};
 use crate::error::Error;
 use crate::error::HubError;
 use sha1::Sha1;
@@ -28,7 +29,11 @@ pub(super) struct Transfer<'a> {
     /// Length that the content must have.
     pub(super) size: Option<u64>,
     /// What names the content: the SHA-256 of a large file, Git's sum of a small one; a mirror may have other names.
+    ///
+    /// Nothing where no sum is known; then what comes is not looked at.
     pub(super) etag: &'a str,
+    /// What the server called the version of the file that is meant, where that is no sum.
+    pub(super) tag: Option<&'a str>,
 }
 
 /// The part of a content that has come.
@@ -43,7 +48,7 @@ struct Partial<'a> {
 impl Partial<'_> {
     fn clear(&mut self) -> Result<(), Error> {
         self.length = 0;
-        self.file.set_len(0).map_err(Error::io("write", self.path))
+        self.file.set_len(0).and_then(|()| self.file.rewind()).map_err(Error::io("write", self.path))
     }
 }
 
@@ -51,6 +56,23 @@ impl Transfer<'_> {
     /// Fetches the content to `path`, going on with what is there, and renames it to `complete`.
     pub(super) fn run(&self, http: &Http, path: &Path, complete: &Path, watch: Watch<'_>) -> Result<(), Error> {
         let file = open_own(path)?;
+        let file = self.fill(http, file, path, watch)?.map_err(|refusal| {
+            let removed = fs::remove_file(path).map_err(Error::io("remove", path));
+            removed.err().unwrap_or_else(|| refusal.into())
+        })?;
+        file.sync_all().map_err(Error::io("write", path))?;
+        fs::rename(path, complete).map_err(Error::io("write", complete))
+    }
+
+    /// Fetches the content to a file that is empty, and hands it back at its beginning; `path` is what to call it.
+    pub(super) fn fill_file(&self, http: &Http, file: File, path: &Path, watch: Watch<'_>) -> Result<File, Error> {
+        let mut file = self.fill(http, file, path, watch)??;
+        file.rewind().map_err(Error::io("read", path))?;
+        Ok(file)
+    }
+
+    /// Completes a file, or says why what has come is not the content.
+    fn fill(&self, http: &Http, file: File, path: &Path, watch: Watch<'_>) -> Result<Result<File, HubError>, Error> {
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let mut partial = Partial { file, path, length, furthest: 0 };
         // The part that was there before may be damaged: an attempt from the start tells.
@@ -58,17 +80,12 @@ impl Transfer<'_> {
         loop {
             http.retry(watch.should_stop, |attempt| self.attempt(http, &mut partial, attempt, watch))?;
             match self.verify(&mut partial)? {
-                None => break,
+                None => return Ok(Ok(partial.file)),
                 Some(_) if again => partial.clear()?,
-                Some(refusal) => {
-                    fs::remove_file(path).map_err(Error::io("remove", path))?;
-                    return Err(refusal.into());
-                }
+                Some(refusal) => return Ok(Err(refusal)),
             }
             again = false;
         }
-        partial.file.sync_all().map_err(Error::io("write", path))?;
-        fs::rename(path, complete).map_err(Error::io("write", complete))
     }
 
     /// One request for what is missing.
@@ -82,6 +99,9 @@ impl Transfer<'_> {
             return Ok(());
         }
         let answer = http.send(&Method::GET, self.url, Some(length), attempt, watch.should_stop, |_| false)?;
+        if self.repo.is_empty() && answer.status.is_success() && is_changed(&answer, self.tag, self.size) {
+            return Err(changed(self.url));
+        }
         match answer.status {
             StatusCode::OK => {
                 // The server does not know ranges, or sends another part than was asked for: from the start.
@@ -99,7 +119,11 @@ impl Transfer<'_> {
             _ => {
                 let (repo, file) = (self.repo.to_owned(), self.file.to_owned());
                 let missing = |status, _: &str, _: &str| {
-                    (status == 404).then(|| HubError::NoFile { repo, revision: "this".to_owned(), file })
+                    (status == 404 && !self.repo.is_empty()).then(|| HubError::NoFile {
+                        repo,
+                        revision: "this".to_owned(),
+                        file,
+                    })
                 };
                 return Err(refused(answer, attempt, missing));
             }
@@ -122,6 +146,9 @@ impl Transfer<'_> {
 
     /// Why the content is not what was announced, `None` if it is, as far as its name tells.
     fn verify(&self, partial: &mut Partial<'_>) -> Result<Option<HubError>, Error> {
+        if self.etag.is_empty() {
+            return Ok(None);
+        }
         let read = |error| Error::io("read", partial.path)(error);
         let mut start = Vec::new();
         partial.file.rewind().and_then(|()| (&partial.file).take(PAGE_BYTES).read_to_end(&mut start)).map_err(read)?;

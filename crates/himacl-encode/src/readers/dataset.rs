@@ -1,7 +1,9 @@
 //! A dataset as an iterator of records.
 
+use super::elsewhere::{Fetcher, Input};
 use super::folder::FolderReader;
 use super::lines::LineReader;
+use super::location::Location;
 use super::parquet_table::ParquetReader;
 use super::reader::{Format, ReadOptions, Reader};
 use super::sample::Record;
@@ -10,7 +12,8 @@ use super::webdataset::WebDatasetReader;
 use crate::error::Error;
 use crate::error::ReadError;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A dataset: the records of one or several files of one format, in order.
 ///
@@ -32,14 +35,21 @@ use std::path::{Path, PathBuf};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Dataset {
-    files: std::vec::IntoIter<PathBuf>,
+    files: Vec<PathBuf>,
+    /// Where the files are fetched from, if they are elsewhere.
+    fetcher: Option<Fetcher>,
+    /// The number of the next file.
+    next: usize,
+    /// Whether a file has been opened.
+    is_begun: bool,
+    /// Records of each file that has ended.
+    ended: Arc<Mutex<Vec<u64>>>,
     format: Format,
     options: ReadOptions,
     current: Option<Box<dyn Reader>>,
     /// Records before the current file: keys of records that have none of their own go on from there.
     passed: u64,
     in_current: u64,
-    is_only: bool,
 }
 
 impl fmt::Debug for Dataset {
@@ -58,6 +68,27 @@ impl Dataset {
     /// # Errors
     /// [`ReadError`]: no file, an unknown format, files of several formats, missing columns; [`himacl_data::Error::Io`].
     pub fn open(files: Vec<PathBuf>, options: ReadOptions) -> Result<Self, Error> {
+        let mut dataset = Self::new(files, options)?;
+        // A table without the columns that are needed would end the run when its turn comes.
+        if matches!(dataset.format, Format::Parquet | Format::Table | Format::JsonLines) {
+            let open = |path: &PathBuf| open_reader(dataset.format, &Location::from(path), &dataset.options, 0, false);
+            dataset.files.iter().skip(1).try_for_each(|path| open(path).map(drop))?;
+        }
+        dataset.begin()?;
+        Ok(dataset)
+    }
+
+    /// As [`Self::open`], of files that may be elsewhere; of those none is fetched before [`Self::begin`] or the first record.
+    ///
+    /// # Errors
+    /// As those of [`Self::open`].
+    pub fn of(input: &Input, options: ReadOptions) -> Result<Self, Error> {
+        let Some((remote, files)) = input.remote.clone() else { return Self::open(input.files.clone(), options) };
+        let dataset = Self::new(input.files.clone(), options)?;
+        Ok(Self { fetcher: Some(Fetcher::new(remote, files)), ..dataset })
+    }
+
+    fn new(files: Vec<PathBuf>, options: ReadOptions) -> Result<Self, Error> {
         let Some(first) = files.first().cloned() else {
             return Err(ReadError::NoFiles { input: String::new() }.into());
         };
@@ -72,19 +103,36 @@ impl Dataset {
         if format == Format::Lines && options.modality.has_image() {
             return Err(ReadError::TextOnly(first).into());
         }
-        // A table without the columns that are needed would end the run when its turn comes.
-        if matches!(format, Format::Parquet | Format::Table | Format::JsonLines) {
-            files.iter().skip(1).try_for_each(|path| open_reader(format, path, &options, 0, false).map(drop))?;
-        }
-        let (is_only, files) = (files.len() == 1, files.into_iter());
-        let mut dataset = Self { is_only, files, format, options, current: None, passed: 0, in_current: 0 };
-        dataset.open_next()?;
-        Ok(dataset)
+        let (fetcher, current, ended) = (None, None, Arc::default());
+        Ok(Self { files, fetcher, next: 0, is_begun: false, ended, format, options, current, passed: 0, in_current: 0 })
+    }
+
+    /// Opens the first file, fetched if need be; its head tells whether it has what is asked for.
+    ///
+    /// # Errors
+    /// As those of [`Self::open`], and what its server says.
+    pub fn begin(&mut self) -> Result<(), Error> {
+        if self.is_begun { Ok(()) } else { self.open_next() }
     }
 
     /// The files' format.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// Records of each file that has ended so far, in their order; grows while records are read.
+    pub(crate) fn ended_files(&self) -> Arc<Mutex<Vec<u64>>> {
+        Arc::clone(&self.ended)
+    }
+
+    /// Passes over the first files, whose numbers of records are known, without a look at them; before any record is read.
+    pub(crate) fn skip_files(&mut self, counts: &[u64]) {
+        let counts = &counts[..counts.len().min(self.files.len())];
+        if !counts.is_empty() {
+            (self.current, self.is_begun) = (None, false);
+            (self.next, self.passed) = (counts.len(), counts.iter().sum());
+            *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = counts.to_vec();
+        }
     }
 
     /// Passes over the next `count` records without reading pictures.
@@ -93,6 +141,9 @@ impl Dataset {
     /// As those of the iterator.
     pub fn skip_records(&mut self, count: u64) -> Result<(), Error> {
         let mut rest = count;
+        if rest > 0 {
+            self.begin()?;
+        }
         while rest > 0 {
             let Some(reader) = &mut self.current else { return Ok(()) };
             let skipped = reader.skip_records(rest)?;
@@ -106,14 +157,23 @@ impl Dataset {
     }
 
     fn open_next(&mut self) -> Result<(), Error> {
+        if self.is_begun && self.current.take().is_some() {
+            self.ended.lock().unwrap_or_else(PoisonError::into_inner).push(self.in_current);
+        }
+        self.is_begun = true;
         self.passed += self.in_current;
         self.in_current = 0;
-        self.current = None;
-        let Some(path) = self.files.next() else { return Ok(()) };
-        self.current = Some(match open_reader(self.format, &path, &self.options, self.passed, self.is_only) {
+        let (number, is_only) = (self.next, self.files.len() == 1);
+        let Some(path) = self.files.get(number) else { return Ok(()) };
+        self.next += 1;
+        let location = match &mut self.fetcher {
+            Some(fetcher) => fetcher.take(number)?,
+            None => Location::from(path),
+        };
+        self.current = Some(match open_reader(self.format, &location, &self.options, self.passed, is_only) {
             Ok(reader) => reader,
             // A shard that cannot be opened costs itself alone, unless it is all that there is.
-            Err(Error::Data(error)) if !self.is_only && self.format == Format::WebDataset => {
+            Err(Error::Data(error)) if !is_only && self.format == Format::WebDataset => {
                 Box::new(Broken(Some(Record::unusable(path.display().to_string(), error.to_string()))))
             }
             Err(error) => return Err(error),
@@ -125,7 +185,7 @@ impl Dataset {
 /// Opens one file or folder; `passed` records are before it, and `only` says that it is the whole dataset.
 fn open_reader(
     format: Format,
-    path: &Path,
+    path: &Location,
     options: &ReadOptions,
     passed: u64,
     only: bool,
@@ -158,6 +218,9 @@ impl Iterator for Dataset {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Err(error) = self.begin() {
+            return Some(Err(error));
+        }
         loop {
             if let Some(record) = self.current.as_mut()?.next() {
                 self.in_current += 1;

@@ -4,6 +4,7 @@ use super::budget::{self, CAPTION_BYTES, RECORD_BYTES};
 use super::columns::{Columns, fields_of};
 use super::decode::is_picture;
 use super::json;
+use super::location::Location;
 use super::order::compare;
 use super::parquet_table::ParquetReader;
 use super::reader::{Format, ReadOptions, Reader};
@@ -166,10 +167,11 @@ impl FolderReader {
         }
         let image_column = self.options.image_column.clone().or(Some(FILE_NAME.to_owned()));
         let options = ReadOptions { image_column, ..self.options.clone() };
+        let table = Location::from(&path);
         let opened: Result<Box<dyn Reader>, Error> = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("csv") => TableReader::open(&path, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
-            Some("jsonl") => JsonLinesReader::open(&path, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
-            _ => ParquetReader::open(&path, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+            Some("csv") => TableReader::open(&table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+            Some("jsonl") => JsonLinesReader::open(&table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+            _ => ParquetReader::open(&table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
         };
         match opened {
             Ok(table) => Ok(Some(table)),

@@ -79,7 +79,7 @@ fn matches_of(pattern: &str) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 /// `a{1,2}b` -> `a1b`, `a2b`; `{08..10}` -> `08`, `09`, `10`, with the width of the first number.
-fn expand_braces(pattern: &str) -> Result<Vec<String>, ReadError> {
+pub(super) fn expand_braces(pattern: &str) -> Result<Vec<String>, ReadError> {
     expand(pattern, 0).ok_or_else(|| too_many(pattern))
 }
 

@@ -1,11 +1,12 @@
 //! JSON as people write it: an object a line, several to a line, one over many lines, an array of them.
 
 use super::budget::RECORD_BYTES;
+use super::location::Location;
 use super::source::{self, Source};
 use crate::error::Error;
 use serde_json::Value;
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Parses JSON, a byte order mark before it and Python's `NaN` and `Infinity` in it allowed.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value, String> {
@@ -46,7 +47,7 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location) -> Result<Self, Error> {
         Ok(Self { path: path.to_path_buf(), source: source::open(path)?, line: 1 })
     }
 
@@ -144,7 +145,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         std::fs::write(&path, text).unwrap();
-        let mut objects = Objects::open(&path).unwrap();
+        let mut objects = Objects::open(&Location::from(&path)).unwrap();
         std::iter::from_fn(|| objects.next_object().unwrap())
             .map(|object| object.map(|object| object.to_string()))
             .collect()

@@ -1,6 +1,7 @@
 //! A caption a line.
 
 use super::budget::CAPTION_BYTES;
+use super::location::Location;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{Record, Sample};
 use super::source::{self, Source};
@@ -26,7 +27,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location) -> Result<Self, Error> {
         Ok(Self::of(path, source::open(path)?))
     }
 
@@ -98,7 +99,7 @@ pub(super) struct LineReader {
 }
 
 impl LineReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, first: u64) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location, options: ReadOptions, first: u64) -> Result<Self, Error> {
         Ok(Self { lines: Lines::open(path)?, options, position: first })
     }
 }

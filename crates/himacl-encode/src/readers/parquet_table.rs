@@ -1,10 +1,10 @@
 //! Parquet tables: pictures as bytes or paths, captions as text.
 
-use super::budget;
 use super::columns::Columns;
+use super::location::Location;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
-use super::table::{Keys, resolve};
+use super::table::{Keys, NOT_FOLLOWED, resolve};
 use crate::error::Error;
 use crate::error::ReadError;
 use arrow_array::cast::AsArray;
@@ -14,15 +14,13 @@ use arrow_schema::{ArrowError, DataType};
 use himacl_data::{ParquetBatches, open_parquet};
 use parquet::arrow::ProjectionMask;
 use parquet::file::metadata::ParquetMetaDataReader;
-use std::fs::File;
-use std::path::{Path, PathBuf};
 
 /// Rows read at a time: few, since each may hold a picture.
 const BATCH_ROWS: usize = 64;
 
 /// Reads one table; the picture is a column of bytes, of paths, or the Hub's struct of both.
 pub(super) struct ParquetReader {
-    path: PathBuf,
+    path: Location,
     options: ReadOptions,
     /// Names of the columns that are read, by what they hold.
     image: Option<String>,
@@ -40,9 +38,9 @@ pub(super) struct ParquetReader {
 }
 
 impl ParquetReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         let wrong = |source| himacl_data::Error::Parquet { path: path.to_path_buf(), source };
-        let file = budget::open(path).map_err(Error::io("read", path))?;
+        let file = path.open_content().map_err(Error::io("read", path))?;
         let num_rows = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(wrong)?.file_metadata().num_rows();
         let builder = open_parquet(file).map_err(wrong)?;
         let schema = builder.schema().clone();
@@ -80,7 +78,7 @@ impl ParquetReader {
         }
         let name = |column: Option<usize>| column.map(|column| names[column].clone());
         let mut reader = Self {
-            path: path.to_path_buf(),
+            path: path.clone(),
             options,
             image: name(image),
             caption: name(caption),
@@ -99,8 +97,8 @@ impl ParquetReader {
 
     /// Goes on with a row of the file; whole row groups before it are not read.
     fn start_at(&mut self, row: u64) -> Result<(), Error> {
-        let wrong = |source| himacl_data::Error::Parquet { path: self.path.clone(), source };
-        let file = File::open(&self.path).map_err(Error::io("read", &self.path))?;
+        let wrong = |source| himacl_data::Error::Parquet { path: self.path.to_path_buf(), source };
+        let file = self.path.open_content().map_err(Error::io("read", &self.path))?;
         let builder = open_parquet(file).map_err(wrong)?;
         let (mut groups, mut before) = (Vec::new(), 0);
         for (index, group) in builder.metadata().row_groups().iter().enumerate() {
@@ -124,7 +122,8 @@ impl ParquetReader {
             return Err(Error::io("read", &self.path)(std::io::Error::other(failure.clone())));
         }
         let next = self.reader.as_mut().and_then(Iterator::next).transpose();
-        let wrong = |error: ArrowError| himacl_data::Error::Parquet { path: self.path.clone(), source: error.into() };
+        let wrong =
+            |error: ArrowError| himacl_data::Error::Parquet { path: self.path.to_path_buf(), source: error.into() };
         (self.batch, self.row) = (next.map_err(wrong)?, 0);
         Ok(self.batch.is_some())
     }
@@ -151,7 +150,11 @@ impl ParquetReader {
             self.place_image(&mut sample, column, row);
         }
         let (has_image, names) = (sample.image.is_some(), [&self.image, &self.caption]);
+        let is_lost = self.path.is_elsewhere() && sample.image_path.is_some() && !has_image;
         Record::checked(sample, self.options.modality, || {
+            if is_lost {
+                return NOT_FOLLOWED.to_owned();
+            }
             let name = names[usize::from(has_image || self.image.is_none())].as_deref().unwrap_or_default();
             format!("column `{name}` is empty")
         })
@@ -173,7 +176,7 @@ impl ParquetReader {
         } else {
             sample.image_path = text_at(column, row);
         }
-        sample.image = sample.image_path.as_ref().map(|path| ImageSource::File(resolve(&self.path, path)));
+        sample.image = sample.image_path.as_ref().and_then(|path| resolve(&self.path, path));
     }
 }
 

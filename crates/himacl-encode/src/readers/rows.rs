@@ -2,9 +2,10 @@
 
 use super::budget::RECORD_BYTES;
 use super::lines::{Line, Lines};
+use super::location::Location;
 use crate::error::Error;
 use crate::error::ReadError;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// So many lines and bytes may a quoted field of a tsv go on for before its quote is taken as text.
 const QUOTED_LINES: usize = 200;
@@ -22,7 +23,7 @@ pub(super) struct TableRows {
 impl TableRows {
     /// A header with a tab makes a tsv, whatever the file is called; one with semicolons alone is what spreadsheets write
     /// where the comma is part of numbers.
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location) -> Result<Self, Error> {
         let mut lines = Lines::open(path)?;
         let mut delimiter = ',';
         if let Some(header) = lines.next_line(RECORD_BYTES)? {
@@ -209,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
         std::fs::write(&path, text).unwrap();
-        let mut rows = TableRows::open(&path).unwrap();
+        let mut rows = TableRows::open(&Location::from(&path)).unwrap();
         rows.width = width;
         let mut found = Vec::new();
         loop {

@@ -1,12 +1,12 @@
 //! Files that may be packed: gzip by their content, whatever they are called.
 
 use super::budget;
+use super::location::Location;
 use crate::error::Error;
 use crate::error::ReadError;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
 
 /// A file read from its beginning to its end.
 pub(super) type Source = Box<dyn BufRead + Send>;
@@ -24,7 +24,7 @@ const GROWTH: u64 = 100;
 const UNPACKED_BYTES: u64 = 1 << 30;
 
 /// Opens a file, unpacked if need be.
-pub(super) fn open(path: &Path) -> Result<Source, Error> {
+pub(super) fn open(path: &Location) -> Result<Source, Error> {
     let (file, is_packed) = sniff(path)?;
     let mut source: Source = if is_packed {
         Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))))
@@ -43,7 +43,7 @@ pub(super) fn open(path: &Path) -> Result<Source, Error> {
 
 /// Opens a file whose parts are read in any order: one that is packed is unpacked to a file without a name, and what
 /// ended that before its time is told.
-pub(super) fn open_random(path: &Path) -> Result<(File, Option<io::Error>), Error> {
+pub(super) fn open_random(path: &Location) -> Result<(File, Option<io::Error>), Error> {
     let (file, is_packed) = sniff(path)?;
     if !is_packed {
         return Ok((file, None));
@@ -61,8 +61,8 @@ pub(super) fn open_random(path: &Path) -> Result<(File, Option<io::Error>), Erro
 }
 
 /// A regular file at its beginning, and whether it is packed.
-fn sniff(path: &Path) -> Result<(File, bool), Error> {
-    let mut file = budget::open(path).map_err(Error::io("read", path))?;
+fn sniff(path: &Location) -> Result<(File, bool), Error> {
+    let mut file = path.open_content().map_err(Error::io("read", path))?;
     let mut head = [0; 10];
     let mut length = 0;
     while length < head.len() {

@@ -2,6 +2,7 @@
 
 use super::columns::{Columns, fields_of};
 use super::json::Objects;
+use super::location::Location;
 use super::reader::{ReadOptions, Reader};
 use super::rows::TableRows;
 use super::sample::{ImageSource, Record, Sample};
@@ -9,11 +10,18 @@ use crate::error::Error;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Where a path in a table leads: relative to the table's folder, or, where there is no such file, as it stands.
-pub(super) fn resolve(table: &Path, path: &str) -> PathBuf {
+/// Where a path in a table leads: relative to the table's folder, or, where there is no such file, as it stands. Paths in a
+/// table that is elsewhere lead nowhere: its author has no say in what is read here.
+pub(super) fn resolve(table: &Location, path: &str) -> Option<ImageSource> {
+    if table.is_elsewhere() {
+        return None;
+    }
     let beside = table.parent().unwrap_or(Path::new("")).join(path);
-    if beside.exists() { beside } else { PathBuf::from(path) }
+    Some(ImageSource::File(if beside.exists() { beside } else { PathBuf::from(path) }))
 }
+
+/// Why a row with a path has no picture.
+pub(super) const NOT_FOLLOWED: &str = "paths in a table that is fetched are not followed";
 
 /// What names the rows that have no key of their own.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +34,7 @@ pub(super) enum Keys {
 
 /// Reads csv and tsv with a header line, or without one where columns are asked for by number.
 pub(super) struct TableReader {
-    path: PathBuf,
+    path: Location,
     rows: TableRows,
     /// The first record, where it is no header.
     first: Option<Vec<String>>,
@@ -37,7 +45,7 @@ pub(super) struct TableReader {
 }
 
 impl TableReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         let mut rows = TableRows::open(path)?;
         let header = rows.next_row()?.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_default();
         rows.width = header.len();
@@ -73,7 +81,7 @@ impl TableReader {
             }
         };
         let first = (!has_header).then_some(header);
-        Ok(Self { path: path.to_path_buf(), rows, first, names, columns, options, position })
+        Ok(Self { path: path.clone(), rows, first, names, columns, options, position })
     }
 
     fn record(&self, row: &[String], key: String) -> Record {
@@ -85,11 +93,14 @@ impl TableReader {
         let sample = Sample {
             key: field(self.columns.key).cloned().unwrap_or(key),
             image_path: path.cloned(),
-            image: path.map(|path| ImageSource::File(resolve(&self.path, path))),
+            image: path.and_then(|path| resolve(&self.path, path)),
             caption: caption.cloned(),
         };
-        let has_path = path.is_some();
+        let (has_path, has_image) = (path.is_some(), sample.image.is_some());
         Record::checked(sample, self.options.modality, || {
+            if has_path && !has_image {
+                return NOT_FOLLOWED.to_owned();
+            }
             let column = if has_path { self.columns.caption } else { self.columns.image.or(self.columns.caption) };
             let name = column.and_then(|column| self.names.get(column)).map_or("", String::as_str);
             format!("column `{name}` is empty")
@@ -121,7 +132,7 @@ impl Reader for TableReader {}
 
 /// Reads JSON objects, a line each or otherwise.
 pub(super) struct JsonLinesReader {
-    path: PathBuf,
+    path: Location,
     objects: Objects,
     options: ReadOptions,
     keys: Keys,
@@ -129,14 +140,14 @@ pub(super) struct JsonLinesReader {
 }
 
 impl JsonLinesReader {
-    pub(super) fn open(path: &Path, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         // A wrong column is told at once, rather than with every object.
         if let Some(Ok(Value::Object(object))) = Objects::open(path)?.next_object()? {
             let names: Vec<String> = object.keys().cloned().collect();
             Columns::find(&options, &names, path)?;
         }
         let position = if let Keys::From(first) = keys { first } else { 0 };
-        Ok(Self { path: path.to_path_buf(), objects: Objects::open(path)?, options, keys, position })
+        Ok(Self { path: path.clone(), objects: Objects::open(path)?, options, keys, position })
     }
 
     fn record(&self, object: &Value, key: String) -> Record {
@@ -147,11 +158,14 @@ impl JsonLinesReader {
         };
         let sample = Sample {
             key: Columns::key_in(object).or(named).unwrap_or(key),
-            image: image_path.as_ref().map(|path| ImageSource::File(resolve(&self.path, path))),
+            image: image_path.as_ref().and_then(|path| resolve(&self.path, path)),
             image_path,
             caption: Columns::caption_in(&self.options, object),
         };
-        Record::checked(sample, self.options.modality, || format!("the object has {}", fields_of(object)))
+        let is_lost = sample.image_path.is_some() && sample.image.is_none();
+        Record::checked(sample, self.options.modality, || {
+            if is_lost { NOT_FOLLOWED.to_owned() } else { format!("the object has {}", fields_of(object)) }
+        })
     }
 }
 

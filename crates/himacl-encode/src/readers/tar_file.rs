@@ -2,12 +2,13 @@
 //! several archives in one file, and what came before a cut.
 
 use super::budget::{self, too_large};
+use super::location::Location;
 use super::source::open_random;
 use crate::error::Error;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tar::{EntryType, Header};
 
@@ -122,7 +123,7 @@ pub(super) struct TarFile {
 }
 
 impl TarFile {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location) -> Result<Self, Error> {
         let (file, failure) = open_random(path)?;
         let length = file.metadata().map_err(Error::io("read", path))?.len();
         let archive = Arc::new(Archive { path: path.to_path_buf(), file: Mutex::new(file) });

@@ -4,12 +4,13 @@ use super::budget::CAPTION_BYTES;
 use super::columns::{Columns, fields_of};
 use super::folder::IMAGE_EXTENSIONS;
 use super::json;
+use super::location::Location;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use super::tar_file::{TarFile, text};
 use crate::error::{Error, list};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Endings of captions.
 const TEXT_EXTENSIONS: [&str; 3] = ["txt", "text", "caption"];
@@ -42,7 +43,7 @@ fn split(name: &str) -> Option<(&str, &str)> {
 }
 
 impl WebDatasetReader {
-    pub(super) fn open(path: &Path, options: ReadOptions) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location, options: ReadOptions) -> Result<Self, Error> {
         let shard = TarFile::open(path)?;
         let has = |endings: &[&str]| {
             let mut members = shard.entries.iter().filter_map(|entry| split(&entry.name));

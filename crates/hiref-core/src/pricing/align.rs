@@ -4,14 +4,10 @@ use super::pricer::Pricer;
 use super::tiles::{LANES, Tiles};
 use crate::assignment::{AssignmentSolver, CostMatrix};
 use crate::geometry::Supports;
-use crate::rng::stream;
-use rand::seq::index;
 use rayon::prelude::*;
 
 /// More parts than this are left alone: their constraints would take longer than the rounds that they save.
 const MAX_PARTS: usize = 1024;
-/// Rows of a tile where not all rows are looked at.
-const ROWS: usize = 256;
 /// Larger parts are left alone: the products of two of them are held at once, by each thread.
 const MAX_PART: usize = 4096;
 
@@ -34,38 +30,6 @@ pub(crate) fn align(
     if let Some(slack) = slack {
         parts.shift(&slack, g);
     }
-}
-
-/// As [`align`], from about `rows` x points, some of each part, on the host. `None` if `should_stop` said so. O(rows m d).
-pub(crate) fn align_by_sample(
-    supports: Supports<'_>,
-    y_of_x: &[u32],
-    g: &mut [f64],
-    part: &[u32],
-    (rows, seed): (usize, u64),
-    should_stop: &(dyn Fn() -> bool + Sync),
-) -> Option<()> {
-    let Some(parts) = Parts::new(y_of_x, part) else { return Some(()) };
-    let of_each = rows.div_ceil(parts.len());
-    let mut rng = stream(seed, &[4]);
-    let (mut sample, mut part_of_row) = (Vec::new(), Vec::new());
-    for (number, range) in parts.offsets.windows(2).enumerate() {
-        let members = &parts.x_order[range[0]..range[1]];
-        let chosen = index::sample(&mut rng, members.len(), of_each.min(members.len()));
-        sample.extend(chosen.iter().map(|at| members[at]));
-        part_of_row.resize(sample.len(), number);
-    }
-    let least = least_by_part(supports, &sample, &parts, g, should_stop)?;
-    let mut slack = vec![f64::INFINITY; parts.len() * parts.len()];
-    for ((&i, &part), least) in sample.iter().zip(&part_of_row).zip(least.chunks_exact(parts.len())) {
-        let j = y_of_x[i as usize];
-        let own = supports.between(i, j) - g[j as usize];
-        for (slack, least) in slack[part * parts.len()..].iter_mut().zip(least) {
-            *slack = slack.min(least - own);
-        }
-    }
-    parts.shift(&slack, g);
-    Some(())
 }
 
 /// The points of both sides, sorted by parts of a pairing.
@@ -106,44 +70,6 @@ impl Parts {
             }
         }
     }
-}
-
-/// The least `c_ij - g_j` of some x points with the y points of each part, `(rows, parts)`, in f32.
-fn least_by_part(
-    supports: Supports<'_>,
-    rows: &[u32],
-    parts: &Parts,
-    g: &[f64],
-    should_stop: &(dyn Fn() -> bool + Sync),
-) -> Option<Vec<f64>> {
-    let (x, y) = (supports.x.gather(rows), supports.y.gather(&parts.y_order));
-    let g: Vec<f64> = parts.y_order.iter().map(|&j| g[j as usize]).collect();
-    let level = g.iter().sum::<f64>() / g.len() as f64;
-    let tiles = Tiles::new(supports.cost, supports.dimension(), x, y, &g);
-    let stride = parts.largest().next_multiple_of(LANES);
-    let mut least = vec![0.0; rows.len() * parts.len()];
-    let complete = least.par_chunks_mut(ROWS * parts.len()).enumerate().map_init(
-        || vec![0.0_f32; ROWS * stride],
-        |product, (chunk, least)| {
-            let rows = chunk * ROWS..chunk * ROWS + least.len() / parts.len();
-            for (part, columns) in parts.offsets.windows(2).map(|w| w[0]..w[1]).enumerate() {
-                if should_stop() {
-                    return false;
-                }
-                tiles.multiply(rows.clone(), columns.clone(), product, stride);
-                for ((row, products), least) in
-                    rows.clone().zip(product.chunks_exact(stride)).zip(least.chunks_exact_mut(parts.len()))
-                {
-                    let products = &products[..columns.len().next_multiple_of(LANES)];
-                    let columns = columns.clone();
-                    let found = pulp::Arch::new().dispatch(RowLeast { tiles: &tiles, row, columns, products });
-                    least[part] = f64::from(found) - level;
-                }
-            }
-            true
-        },
-    );
-    complete.all(|done| done).then_some(least)
 }
 
 /// Shifts `s` for which `s_b - s_a <= w_ab` as far as possible, given `w`, `(parts, parts)`.

@@ -10,7 +10,7 @@ mod search;
 mod tiles;
 mod tree;
 
-pub(crate) use align::{align, align_by_sample, shifts};
+pub(crate) use align::{align, shifts};
 pub(crate) use candidates::{Least, Pricing, lowered};
 pub(crate) use pricer::{DevicePricer, Pricer};
 pub(crate) use rounds::{DualBound, PricedRounds, as_share, relative_gap};

@@ -8,6 +8,8 @@ use crate::geometry::Supports;
 
 /// Up to this many coordinates a tree finds the least reduced costs faster than tiles do.
 const TREE_DIMENSION: usize = 4;
+/// Up to so many y points tiles find the least cost alone faster than a tree does, in any dimension.
+const TILES_FOR_LEAST: usize = 8192;
 /// Candidates that a c-transform lists for each row: good prices leave several columns nearly tied, and with as many listed, few rows need a
 /// second look.
 pub(super) const CANDIDATES: usize = 8;
@@ -85,7 +87,8 @@ impl<'a> Pricer<'a> {
 
     /// `min_j (c_ij - g_j)`, `(n,)`, up to rounding in f32.
     pub(crate) fn least(&self, y_of_x: &[u32], g: &[f64], should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Vec<f64>> {
-        if self.by_tree() || self.device.is_some() {
+        let by_tree = self.by_tree() && self.supports.num_y() > TILES_FOR_LEAST;
+        if by_tree || self.device.is_some() {
             self.c_transform_x(y_of_x, g, should_stop)
         } else {
             search::least(self.supports, y_of_x, g, should_stop)

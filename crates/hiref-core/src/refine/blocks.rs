@@ -32,6 +32,11 @@ pub(crate) trait OnDevice: DevicePricer {
     fn take_failure(&self) -> Option<Error>;
 }
 
+/// Where one pair in so many has no x point, a block is solved faster from nothing, by its x points alone, than from earlier prices.
+const STAND_INS_AT_LEAST: usize = 8;
+/// Smaller blocks are soon solved in any case, and see so little of the whole that earlier prices are worth more.
+const PAIRS_AT_LEAST: usize = 128;
+
 /// What solving one block found, for each of its pairs.
 pub(crate) struct SolvedBlock {
     pub(crate) pairs: Vec<SolvedPair>,
@@ -181,10 +186,17 @@ impl Workspace {
         let old_g: Vec<f64> = y.iter().zip(terms).map(|(&j, term)| pairing.g[j as usize] - term).collect();
         let old_mean = mean(&old_g);
         let start: Vec<f64> = old_g.iter().map(|g| g - old_mean).collect();
+        let real: Vec<u32> = (0..x.len() as u32).filter(|&row| supports.is_point(x[row as usize])).collect();
+        let many_stand_ins = x.len() - real.len() >= x.len().div_ceil(STAND_INS_AT_LEAST);
+        let start = match () {
+            () if many_stand_ins && x.len() >= PAIRS_AT_LEAST => Start::Unmatched(&real),
+            () if warm => Start::Warm(start, &parts),
+            () => Start::Cold,
+        };
         let (mut columns, mut g) = if self.tile.fits_f32() {
-            self.single.assign(&self.tile, start, &parts, warm)
+            self.single.assign(&self.tile, start)
         } else {
-            self.double.assign(&self.tile, start, &parts, warm)
+            self.double.assign(&self.tile, start)
         };
         let mut change = self.tile.change(&columns);
         if change > 0.0 {
@@ -230,19 +242,33 @@ struct Precision<T> {
     solver: AssignmentSolver<T>,
 }
 
+/// What the assignment of a block starts from.
+enum Start<'a> {
+    Cold,
+    /// Prices, and where the pairs of one earlier block begin.
+    Warm(Vec<f64>, &'a [usize]),
+    /// All y points unmatched, and so all of one price, which those that stay so keep: only the real x points, these rows, seek partners.
+    Unmatched(&'a [u32]),
+}
+
 impl<T: Scalar> Precision<T> {
     /// The column of each row and the column potentials.
-    fn assign(&mut self, tile: &CostTile, mut g: Vec<f64>, parts: &[usize], warm: bool) -> (Vec<u32>, Vec<f64>) {
+    fn assign(&mut self, tile: &CostTile, start: Start<'_>) -> (Vec<u32>, Vec<f64>) {
         self.matrix.fill_from(tile);
-        let solution = if warm {
-            align_parts(tile, &mut g, parts);
-            // Prices of an optimal solution differ by no more than costs do; what is further apart is left over from
-            // another block's outlier, and would cost the others their digits.
-            let extent = 2.0 * tile.extent();
-            g.iter_mut().for_each(|g| *g = g.clamp(-extent, extent));
-            self.solver.solve_warm(&self.matrix, g.iter().map(|&g| T::from_f64(g)))
-        } else {
-            self.solver.solve(&self.matrix)
+        let solution = match start {
+            Start::Cold => self.solver.solve(&self.matrix),
+            Start::Warm(mut g, parts) => {
+                align_parts(tile, &mut g, parts);
+                // Prices of an optimal solution differ by no more than costs do; what is further apart is left over from
+                // another block's outlier, and would cost the others their digits.
+                let extent = 2.0 * tile.extent();
+                g.iter_mut().for_each(|g| *g = g.clamp(-extent, extent));
+                self.solver.solve_warm(&self.matrix, g.iter().map(|&g| T::from_f64(g)))
+            }
+            Start::Unmatched(rows) => {
+                let g = tile.column_terms().iter().map(|&term| T::from_f64(-term));
+                self.solver.solve_rows(&self.matrix, g, rows.iter().copied())
+            }
         };
         (solution.column_of_row.to_vec(), solution.g.iter().map(|g| g.to_f64()).collect())
     }

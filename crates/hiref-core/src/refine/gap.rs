@@ -5,11 +5,12 @@ mod interval;
 
 use super::output::GapEstimate;
 use super::pairing::Pairing;
+use super::samples::prices_by_few;
 use super::session::Session;
 use crate::cost::CostKind;
 use crate::geometry::Supports;
 use crate::points::Rows;
-use crate::pricing::{Pricer, align_by_sample, as_share};
+use crate::pricing::{Pricer, as_share};
 use crate::report::Phase;
 use crate::rng::stream;
 use groups::Groups;
@@ -23,27 +24,28 @@ const CONFIDENCE: f64 = 0.999;
 /// Rows looked at unless the parameters say how many. A sweep takes as long as some rows for each pair of a block: a sixteenth of the pairs
 /// keeps the estimate a small part of the sweeps' time, and depends on nothing but them.
 const ROWS: RangeInclusive<usize> = 1024..=8192;
-const ROWS_PER_PAIR_OF_A_BLOCK: f64 = 0.0625;
+const ROWS_PER_SWEPT: f64 = 0.0625;
+/// Pairs of the samples that find the prices. Theirs is a search by bytes for the least cost alone, and takes as long as d and a constant:
+/// so many take a fifth of the sweeps' time.
+const PAIRS: RangeInclusive<usize> = 4096..=32_768;
+const PAIRS_PER_SWEPT_TIMES_DIMENSION: usize = 400;
+const CONSTANT_DIMENSION: usize = 40;
 
-/// Estimates the duality gap of a pairing under the prices that it was left with; `None` if the observer asked to stop.
+/// Estimates the duality gap of a pairing; `None` if the observer asked to stop.
 ///
 /// For any prices g the mean cost exceeds the dual bound by the mean over x of the slack `(c_iπ(i) - g_π(i)) - min_j (c_ij - g_j)`, which
 /// is never negative, plus, where y points stay unmatched, what their prices lack to the largest. The former is estimated from random rows, drawn
-/// in proportion to an upper limit of their slack; the latter is known. The prices are made consistent across blocks by other rows, drawn
-/// beforehand, so that those of the estimate are independent of them. O(rows · m · d).
+/// in proportion to an upper limit of their slack; the latter is known. The prices come from samples of the pairs, drawn beforehand: the rows of
+/// the estimate are independent of them. O((rows + pairs) · m · d).
 pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: f64) -> Option<GapEstimate> {
     let (supports, seed, control) = (session.supports, session.params.seed, session.control.without_deadline());
-    let (n, m) = (supports.num_x(), supports.num_y());
+    let n = supports.num_x();
     let should_stop = || control.should_stop();
-    let usual_rows = rows_of_solve(session);
-    let rows = session.params.gap_rows.unwrap_or(usual_rows).min(n);
+    let swept = session.record.sweeps.iter().map(|sweep| sweep.block_size).sum();
+    let rows = session.params.gap_rows.unwrap_or_else(|| rows_after(swept)).min(n);
     control.begin(Phase::Certify, 2);
-    let mut g = pairing.g.clone();
-    if n == m {
-        align_by_sample(supports, &pairing.y_of_x, &mut g, &pairing.block, (usual_rows, seed), &should_stop)?;
-    } else {
-        count_from_unmatched(pairing, n, &mut g);
-    }
+    let pairs = pairs_after(swept, session.supports.dimension());
+    let g = prices_by_few(session, pairing, pairs, control)?;
     control.advance(Phase::Certify, 1);
     let limits = Limits::new(supports, pairing, &g);
     let unmatched: f64 = pairing.y_of_x[n..].iter().map(|&j| limits.highest - g[j as usize]).sum::<f64>() / n as f64;
@@ -75,27 +77,15 @@ pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: 
     Some(estimate)
 }
 
-/// So many rows that the estimate takes a small part of the time of the sweeps.
-fn rows_of_solve(session: &Session<'_>) -> usize {
-    let pairs: usize = session.record.sweeps.iter().map(|sweep| sweep.block_size).sum();
-    ((ROWS_PER_PAIR_OF_A_BLOCK * pairs as f64) as usize).clamp(*ROWS.start(), *ROWS.end())
+/// So many rows that the estimate takes a small part of the time of sweeps over `swept` pairs for each point.
+fn rows_after(swept: usize) -> usize {
+    ((ROWS_PER_SWEPT * swept as f64) as usize).clamp(*ROWS.start(), *ROWS.end())
 }
 
-/// Shifts the prices of each block so that its unmatched points, which cost nothing, have the price zero.
-fn count_from_unmatched(pairing: &Pairing, num_x: usize, g: &mut [f64]) {
-    let blocks = pairing.block.iter().max().map_or(0, |&last| last as usize + 1);
-    let (mut unmatched, mut highest) = (vec![f64::NEG_INFINITY; blocks], vec![f64::NEG_INFINITY; blocks]);
-    for (x, &y) in pairing.y_of_x.iter().enumerate() {
-        let (block, price) = (pairing.block[y as usize] as usize, g[y as usize]);
-        highest[block] = price.max(highest[block]);
-        if x >= num_x {
-            unmatched[block] = price.max(unmatched[block]);
-        }
-    }
-    for (price, &block) in g.iter_mut().zip(&pairing.block) {
-        let (unmatched, highest) = (unmatched[block as usize], highest[block as usize]);
-        *price -= if unmatched.is_finite() { unmatched } else { highest };
-    }
+/// As many pairs for the samples, in the same way.
+fn pairs_after(swept: usize, dimension: usize) -> usize {
+    let pairs = PAIRS_PER_SWEPT_TIMES_DIMENSION * swept / (dimension + CONSTANT_DIMENSION);
+    pairs.clamp(*PAIRS.start(), *PAIRS.end())
 }
 
 /// What no row's slack exceeds.

@@ -20,6 +20,9 @@ const PARTS: usize = 4;
 /// 16,384: after the first round of everything the cost is .55% above the optimum with one here, .04% with two, .04% with three.
 const ROUNDS: usize = 2;
 
+/// Samples that price all y points, where few do: their mean is better than one sample of as many pairs.
+const FEW: usize = 4;
+
 /// Whether prices are to be found here: where there are none that are consistent.
 pub(crate) fn suits(session: &Session<'_>, pairing: &Pairing) -> bool {
     let consistent = pairing.is_priced() && pairing.block.iter().all(|&block| block == pairing.block[0]);
@@ -48,40 +51,102 @@ impl Observer for Quiet<'_> {
 /// Samples of pairs, not of points: what a sample of the points has too many of on one side, a cluster say, is left to chance, and its
 /// prices with it. O(n m d) for the whole, a quarter of that for each step below.
 pub(crate) fn price_by_samples(session: &Session<'_>, mut pairing: Pairing, control: Control<'_>) -> Option<Pairing> {
-    let supports = session.supports;
-    let len = supports.num_x();
-    let mut x_order: Vec<u32> = (0..len as u32).collect();
+    let x_order = shuffled(session);
+    solve_samples(session.supports, &mut pairing, &x_order, 1, control)?;
+    pairing.block.fill(0);
+    Some(pairing)
+}
+
+/// The prices of all y points by samples of `pairs` pairs in all, `(m,)`, for pairings of any sizes n <= m; the pairing stays as it is. `None` if
+/// asked to stop.
+///
+/// The mean of what a few samples of at most 2,048 pairs make of them, as in [`price_by_samples`]. Where n < m, unmatched y points are in the
+/// samples as often as in the whole: their prices are zero, and no others are larger. O(pairs m d).
+///
+/// Measured, `fast`, n = 65,536, the duality gap by 32,768 pairs (and by 4,096) as a share of the cost: one mixture on both sides, 64
+/// dimensions, 10% (15%) where the cost is 7.8% above the optimum; text embeddings, 384 dimensions, 19% (22%) for 13.5%.
+pub(crate) fn prices_by_few(
+    session: &Session<'_>,
+    pairing: &Pairing,
+    pairs: usize,
+    control: Control<'_>,
+) -> Option<Vec<f64>> {
+    let (supports, len) = (session.supports, pairing.y_of_x.len());
+    let (n, d) = (supports.num_x(), supports.dimension());
+    let mut x_order = shuffled(session);
+    x_order.truncate(pairs);
+    let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
+    let mut solved = pairing.fork();
+    let offsets = solve_samples(supports, &mut solved, &x_order, count, control)?;
+    let mut g = vec![0.0; len];
+    for range in offsets.windows(2) {
+        let members = &x_order[range[0]..range[1]];
+        let price = |&i: &u32| solved.g[solved.y_of_x[i as usize] as usize];
+        let is_point = |i: &&u32| supports.is_point(**i);
+        let unmatched = members.iter().filter(|i| !is_point(i)).map(price).fold(f64::NEG_INFINITY, f64::max);
+        let level = if unmatched.is_finite() { unmatched } else { members.iter().map(price).fold(unmatched, f64::max) };
+        let members: Vec<u32> = members.iter().filter(is_point).copied().collect();
+        let own = |&i: &u32| supports.between(i, solved.y_of_x[i as usize]) - price(&i) + level;
+        let f: Vec<f64> = members.par_iter().map(own).collect();
+        let mut partners = vec![u32::MAX; len];
+        members.iter().enumerate().for_each(|(at, &i)| partners[solved.y_of_x[i as usize] as usize] = at as u32);
+        let x = supports.x.gather(&members);
+        let some = Supports { x: Rows::of(&x, d), ..supports };
+        let prices = Pricer::new(some.turned(), None).least(&partners, &f, &|| control.should_stop())?;
+        // Prices are defined up to a constant, unless some y points stay unmatched.
+        let level = if n == len { prices.iter().sum::<f64>() / len as f64 } else { 0.0 };
+        let highest = if n == len { f64::INFINITY } else { 0.0 };
+        g.iter_mut().zip(prices).for_each(|(g, price)| *g += (price - level).min(highest) / count as f64);
+    }
+    Some(g)
+}
+
+/// All x indices, stand-ins included, in random order.
+fn shuffled(session: &Session<'_>) -> Vec<u32> {
+    let mut x_order: Vec<u32> = (0..session.supports.num_y() as u32).collect();
     x_order.shuffle(&mut stream(session.params.seed, &[6]));
+    x_order
+}
+
+/// Improves the pairs of `count` equal samples, ranges of `x_order`, and prices them; those of more than 2,048 pairs by ever larger parts of
+/// them, up to what prices the whole. Gives the ranges.
+fn solve_samples(
+    supports: Supports<'_>,
+    pairing: &mut Pairing,
+    x_order: &[u32],
+    count: usize,
+    control: Control<'_>,
+) -> Option<Vec<usize>> {
+    let len = x_order.len();
     let mut levels = 0;
-    while len.div_ceil(PARTS.pow(levels)) > SMALLEST {
+    while len.div_ceil(count * PARTS.pow(levels)) > SMALLEST {
         levels += 1;
     }
-    let mut samples = equal_offsets(len, PARTS.pow(levels));
+    let mut samples = equal_offsets(len, count * PARTS.pow(levels));
     let quiet = Quiet(control);
     let leaves = BlockSolver { supports, device: None, control: Control::start(&quiet, None), phase: Phase::Exact };
-    let solved = leaves.solve(&pairing, &x_order, &samples, false);
+    let solved = leaves.solve(pairing, x_order, &samples, false);
     if !solved.complete() {
         return None;
     }
-    solved.apply(&mut pairing, len);
+    solved.apply(pairing, supports.num_x());
     for level in (0..levels).rev() {
-        let larger = equal_offsets(len, PARTS.pow(level));
+        let larger = equal_offsets(len, count * PARTS.pow(level));
         let rounds = if level == 0 { 0 } else { ROUNDS };
         let joined: Vec<Option<Sample>> = larger
             .par_windows(2)
             .zip(samples.par_windows(PARTS + 1).step_by(PARTS))
             .map(|(range, cuts)| {
                 let cuts: Vec<usize> = cuts.iter().map(|cut| cut - range[0]).collect();
-                Sample::join(supports, &pairing, &x_order[range[0]..range[1]], &cuts, control)?.improve(rounds, control)
+                Sample::join(supports, pairing, &x_order[range[0]..range[1]], &cuts, control)?.improve(rounds, control)
             })
             .collect();
         for (sample, range) in joined.into_iter().zip(larger.windows(2)) {
-            sample?.apply(&x_order[range[0]..range[1]], &mut pairing);
+            sample?.apply(&x_order[range[0]..range[1]], pairing);
         }
         samples = larger;
     }
-    pairing.block.fill(0);
-    Some(pairing)
+    Some(samples)
 }
 
 /// A sample of the pairs as a problem of its own; places in it stand for points.

@@ -75,7 +75,7 @@ pub(super) fn resolve(args: &PairArgs, context: &Context, smaller_side: usize) -
         ("--y-weights", args.matching.y_weights.is_some(), iterative),
         ("--warm-start", args.warm_start.is_some(), hierarchy),
         ("--quality", args.quality != Quality::default(), hierarchy),
-        ("--certify", args.certify != Certify::No, hierarchy),
+        ("--certify", args.certify.is_some_and(|how| how != Certify::No), hierarchy),
         ("--checkpoint-every", args.checkpoint_every.total_cmp(&CHECKPOINT_SECONDS).is_ne(), hierarchy),
     ];
     for (flag, given, owners) in flags {
@@ -162,7 +162,7 @@ impl Comparison {
             Self::Progot(params) => {
                 entropic(params.storage.keeps(n, m)) + params.num_steps as u64 * points * (8 * d + 24)
             }
-            Self::Lot(params) => low_rank(params.rank, 11),
+            Self::Lot(params) => low_rank(params.rank, 7),
             Self::Frlc(params) => low_rank(params.rank, 13),
             Self::Minibatch(params) => {
                 let batch = params.batch_size.min(n.max(m)) as u64;

@@ -10,19 +10,26 @@ use crate::error::Error;
 use himacl::data::files::read_json;
 use himacl::data::output::{Depth, OutputDir, Plan, fingerprint};
 use himacl::data::{Embeddings, sealed_facts};
-use hiref_core::{Checkpoint, CostKind, HirefParams, Termination};
+use hiref_core::{Checkpoint, CostKind, HirefParams, Quality, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Bytes that the program itself takes.
-const BASE_BYTES: u64 = 40 << 20;
+const BASE_BYTES: u64 = 48 << 20;
 /// Bytes of indices and sums that the solver keeps for each point.
 const BYTES_PER_POINT: u64 = 96;
 /// Stacks, tiles and lists of a thread that solves blocks.
 const BYTES_PER_THREAD: u64 = 4 << 20;
 /// A block that is paired exactly has at most this many points unless the settings say more.
 const ORDINARY_BLOCK: usize = 1024;
+/// The same for the lowest quality.
+const SMALL_BLOCK: usize = 256;
+/// Up to so many coordinates points are paired in the order of a tree, and less is kept of each.
+const FEW_DIMENSIONS: usize = 4;
+const BYTES_PER_POINT_OF_FEW_DIMENSIONS: u64 = 56;
+/// What an estimate of the gap keeps for each y point.
+const BYTES_PER_POINT_OF_ESTIMATE: u64 = 256;
 /// Coordinates that the solver splits by, at most.
 const MOST_FEATURES: u64 = 256;
 
@@ -80,13 +87,14 @@ impl PairConfig {
     /// Resolves the arguments; `sides` is min(n, m) and max(n, m).
     pub(super) fn new(args: &PairArgs, paths: [&Path; 2], context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
+        let certify = args.certify.unwrap_or(Certify::Sampled(None));
         let mut hiref = HirefParams {
             quality: args.quality.into(),
             seed: context.seed.unwrap_or(0),
             time_limit: args.time_limit,
-            certify: args.certify == Certify::Proof,
-            estimate_gap: matches!(args.certify, Certify::Sampled(_)),
-            gap_rows: if let Certify::Sampled(rows) = args.certify { rows } else { None },
+            certify: certify == Certify::Proof,
+            estimate_gap: matches!(certify, Certify::Sampled(_)),
+            gap_rows: if let Certify::Sampled(rows) = certify { rows } else { None },
             ..HirefParams::default()
         };
         if args.solver == Solver::Exact {
@@ -123,20 +131,26 @@ impl PairConfig {
         let (points, wide) = ((n + m) as u64, 4 * d as u64);
         let mapped = (stored * d) as u64;
         let loaded = if self.center || self.normalize { wide } else { mapped.min(wide) };
-        // In the solver's coordinates, and gathered for one level.
-        let features = 2 * 4 * MOST_FEATURES.min(d as u64);
-        // All points at once, in an order that keeps neighbours together, and as bytes.
-        let all_at_once = self.hiref.certify || self.hiref.estimate_gap || self.hiref.may_end_exactly(n, m, d);
+        // In few dimensions neither coordinates nor levels are needed; else in the solver's coordinates, and in part gathered for one level.
+        let is_few = d <= FEW_DIMENSIONS && matches!(self.cost, CostKind::SquaredEuclidean | CostKind::Euclidean);
+        let features = if is_few { 0 } else { 7 * MOST_FEATURES.min(d as u64) };
+        let indices = if is_few { BYTES_PER_POINT_OF_FEW_DIMENSIONS } else { BYTES_PER_POINT };
+        // All points at once, in an order that keeps neighbours together, and as bytes. An estimate of the gap does with one side, when the
+        // features are gone, if there were any.
+        let all_at_once = self.hiref.certify || self.hiref.may_end_exactly(n, m, d);
         let priced = if all_at_once { wide + d as u64 } else { 0 };
-        let base = BASE_BYTES + points * (mapped + loaded + features + priced + BYTES_PER_POINT);
+        let estimated = if is_few && self.hiref.estimate_gap { m as u64 * BYTES_PER_POINT_OF_ESTIMATE } else { 0 };
+        let base = BASE_BYTES + points * (mapped + loaded + features + indices + priced) + estimated;
         if let Some(comparison) = &self.comparison {
             return base + comparison.memory_estimate(n, m, d, self.threads);
         }
-        let block =
-            self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ORDINARY_BLOCK)).min(n.max(m)) as u64;
+        let ordinary = if self.hiref.quality == Quality::Fast { SMALL_BLOCK } else { ORDINARY_BLOCK };
+        let block = self.hiref.leaf_size.max(self.hiref.polish_block_size.unwrap_or(ordinary)).min(n.max(m)) as u64;
         // Costs in f32, and again in f64 where rounding could decide.
         let matrices = 12 * block * block;
-        base + if self.solver == Solver::Exact { matrices } else { self.threads as u64 * (matrices + BYTES_PER_THREAD) }
+        // Other matchings have no blocks, but rounds of about as much memory as one.
+        let blocks = if self.matching.is_some() { 1 } else { self.threads as u64 };
+        base + if self.solver == Solver::Exact { matrices } else { blocks * (matrices + BYTES_PER_THREAD) }
     }
 
     /// What the run makes, and of what.

@@ -214,7 +214,7 @@ impl MatchingArgs {
         }
         let others = [
             ("--warm-start", args.warm_start.is_some()),
-            ("--certify sampled", matches!(args.certify, super::Certify::Sampled(_))),
+            ("--certify sampled", matches!(args.certify, Some(super::Certify::Sampled(_)))),
             ("--checkpoint-every", args.checkpoint_every.total_cmp(&super::CHECKPOINT_SECONDS).is_ne()),
         ];
         match others.into_iter().find(|(_, given)| *given) {

@@ -130,28 +130,62 @@ impl<T: Scalar> AssignmentSolver<T> {
         self.run(cost, true)
     }
 
+    /// Solves from column potentials `g`, `(s,)`, under which every row but those of `rows` finds all columns equally cheap: the columns that
+    /// `rows` leave keep their potentials, and so go to the others as they come. Takes as long as the assignment of `rows` alone.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn solve_rows(
+        &mut self,
+        cost: &CostMatrix<T>,
+        g: impl Iterator<Item = T>,
+        rows: impl Iterator<Item = u32>,
+    ) -> Assignment<'_, T> {
+        self.g.clear();
+        self.g.extend(g);
+        debug_assert_eq!(self.g.len(), cost.size, "one potential for each column");
+        self.g.resize(cost.stride, T::ZERO);
+        self.next_free_rows.clear();
+        self.next_free_rows.extend(rows);
+        pulp::Arch::new().dispatch(Solve { solver: self, cost, start: Start::Rows });
+        let mut left = (0..cost.size).filter(|&column| self.row_of_column[column] == FREE);
+        for column in self.column_of_row.iter_mut().filter(|column| **column == FREE) {
+            *column = left.next().expect("as many columns are left as rows") as u32;
+        }
+        Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] }
+    }
+
     fn run(&mut self, cost: &CostMatrix<T>, identity_start: bool) -> Assignment<'_, T> {
-        pulp::Arch::new().dispatch(Solve { solver: self, cost, identity_start });
+        let start = if identity_start { Start::Identity } else { Start::Potentials };
+        pulp::Arch::new().dispatch(Solve { solver: self, cost, start });
         Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] }
     }
 
     /// Assigns every row whose cheapest column under the present potentials is to be had; the rest become free.
     #[inline(always)]
-    fn assign_tight(&mut self, cost: &CostMatrix<T>, identity_start: bool) {
+    fn assign_tight(&mut self, cost: &CostMatrix<T>, start: Start) {
         self.column_of_row.clear();
         self.column_of_row.resize(cost.size, FREE);
         self.row_of_column.clear();
         self.row_of_column.resize(cost.size, FREE);
         self.free_rows.clear();
-        self.next_free_rows.clear();
-        for i in 0..cost.size {
-            let row = cost.padded_row(i);
-            let least = smallest(row, &self.g);
-            if identity_start && row[i] - self.g[i] <= least {
-                self.column_of_row[i] = i as u32;
-                self.row_of_column[i] = i as u32;
-            } else {
-                self.next_free_rows.push(i as u32);
+        match start {
+            Start::Rows => {}
+            Start::Potentials => {
+                self.next_free_rows.clear();
+                self.next_free_rows.extend(0..cost.size as u32);
+            }
+            Start::Identity => {
+                self.next_free_rows.clear();
+                for i in 0..cost.size {
+                    let row = cost.padded_row(i);
+                    if row[i] - self.g[i] <= smallest(row, &self.g) {
+                        self.column_of_row[i] = i as u32;
+                        self.row_of_column[i] = i as u32;
+                    } else {
+                        self.next_free_rows.push(i as u32);
+                    }
+                }
             }
         }
         for &i in &self.next_free_rows {
@@ -258,7 +292,18 @@ impl<T: Scalar> AssignmentSolver<T> {
 struct Solve<'a, T> {
     solver: &'a mut AssignmentSolver<T>,
     cost: &'a CostMatrix<T>,
-    identity_start: bool,
+    start: Start,
+}
+
+/// What a solve starts from beside the column potentials.
+#[derive(Clone, Copy)]
+enum Start {
+    /// Nothing.
+    Potentials,
+    /// Row i with column i, where that is tight.
+    Identity,
+    /// The rows that are free already, and no others.
+    Rows,
 }
 
 impl<T: Scalar> pulp::NullaryFnOnce for Solve<'_, T> {
@@ -266,8 +311,8 @@ impl<T: Scalar> pulp::NullaryFnOnce for Solve<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { solver, cost, identity_start } = self;
-        solver.assign_tight(cost, identity_start);
+        let Self { solver, cost, start } = self;
+        solver.assign_tight(cost, start);
         for _ in 0..2 {
             solver.reduce_augmenting_rows(cost);
         }
