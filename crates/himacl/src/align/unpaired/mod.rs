@@ -162,9 +162,8 @@ fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError> {
         made[*a].agreement.same_partners.total_cmp(&made[*b].agreement.same_partners).then(b.cmp(a))
     };
     let mut best = (0..made.len()).max_by(by_agreement).unwrap_or(0);
-    if made[best].is_enough() {
-        made[best].until_sure(params.starts)?;
-    }
+    // Two starts that failed say little: others may not.
+    made[best].until_sure(params.starts)?;
     for candidate in &params.candidates[1..] {
         if made[best].is_enough() {
             break;
