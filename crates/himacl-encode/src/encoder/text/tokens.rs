@@ -51,11 +51,8 @@ impl Splitter {
     ) -> Result<Self, EncoderError> {
         let (path, vocabulary) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
         let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
-        let mut tokenizer = if !path.exists() && vocabulary.exists() {
-            bert(&vocabulary)?
-        } else {
-            Tokenizer::from_file(&path).map_err(wrong)?
-        };
+        let mut tokenizer =
+            if !path.exists() && vocabulary.exists() { bert(&vocabulary)? } else { read(&path).map_err(wrong)? };
         // Padding belongs to a batch, not to a text; the file may ask for some.
         tokenizer.with_padding(None);
         let mut direction = tokenizer.get_truncation().map(|truncation| truncation.direction).unwrap_or_default();
@@ -83,7 +80,7 @@ impl Splitter {
     ) -> Result<Self, EncoderError> {
         let path = folder.join("tokenizer.json");
         let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
-        let mut tokenizer = Tokenizer::from_file(&path).map_err(wrong)?;
+        let mut tokenizer = read(&path).map_err(wrong)?;
         tokenizer.with_padding(None);
         // model2vec sets the length itself; Sentence-Transformers leaves what the file says.
         if how.without_unknown || how.longest.is_some() {
@@ -234,4 +231,9 @@ fn bert(vocabulary: &Path) -> Result<Tokenizer, EncoderError> {
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(around));
     Ok(tokenizer)
+}
+/// Reads a tokenizer; the library panics over decoders and others that it does not know.
+fn read(path: &Path) -> tokenizers::Result<Tokenizer> {
+    std::panic::catch_unwind(|| Tokenizer::from_file(path))
+        .unwrap_or_else(|_| Err("a part of it is of no kind that is known".into()))
 }
