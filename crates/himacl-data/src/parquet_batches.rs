@@ -1,5 +1,6 @@
 //! Parquet files by a library that panics over some damaged ones: such a panic becomes an error here.
 
+use crate::guard;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
@@ -7,30 +8,11 @@ use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchR
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
-use std::cell::Cell;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-thread_local! {
-    static GUARDED: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a panic of this thread, now, would become an error: a hook need not report it.
-pub fn panics_are_errors() -> bool {
-    GUARDED.get()
-}
 
 /// What `read` gives; an error where it panics.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
-    let before = GUARDED.replace(true);
-    // What `read` was at work on is dropped.
-    let outcome = catch_unwind(AssertUnwindSafe(read));
-    GUARDED.set(before);
-    outcome.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
-        Err(ParquetError::General(format!("the file is damaged ({text})")))
-    })
+    guard::guarded(read, |reason| ParquetError::General(format!("the file is damaged ({reason})")))
 }
 
 /// Opens a file by its footer.
@@ -147,6 +129,5 @@ mod tests {
         assert_eq!(divide(2).unwrap(), 4);
         let error = divide(0).unwrap_err().to_string();
         assert!(error.contains("the file is damaged (attempt to divide by zero)"), "{error}");
-        assert!(!panics_are_errors());
     }
 }

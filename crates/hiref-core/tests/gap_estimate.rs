@@ -79,6 +79,19 @@ fn a_planted_pairing_is_seen_to_be_nearly_optimal() {
     assert!((1024..=8192).contains(&estimate.rows) && estimate.value < 0.05, "{estimate:?}");
 }
 
+/// So few x points among the y points that some samples of pairs have none.
+#[test]
+fn samples_without_a_point_are_left_out() {
+    for seed in 0..40 {
+        let instance = problems::mixture(17, 265, 5, seed);
+        let params = HirefParams { quality: Quality::Fast, seed, ..HirefParams::default() };
+        let output = estimated(&instance, CostKind::SquaredEuclidean, &params, None);
+        let optimum = exact_assignment(&instance.x, &instance.y, 5, reference(CostKind::SquaredEuclidean)).mean_cost;
+        let excess = (output.mean_cost - optimum) / output.mean_cost;
+        assert!(output.exact || excess <= output.gap_estimate.unwrap().high + 1e-9, "{seed}: {excess}");
+    }
+}
+
 #[test]
 fn what_is_proved_is_not_estimated() {
     let instance = problems::mixture(700, 700, 5, 3);

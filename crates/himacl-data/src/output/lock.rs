@@ -36,7 +36,7 @@ impl Lock {
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    let owner = owner(path);
+                    let owner = owner(&mut file);
                     return Err(Error::OutputInUse { path: subject.to_path_buf(), owner });
                 }
                 // Some network file systems know no locks: they are used as if alone.
@@ -61,11 +61,11 @@ impl Drop for Lock {
     }
 }
 
-/// Who holds the lock, as far as it says.
-fn owner(path: &Path) -> String {
+/// Who holds the lock, as far as it says; read from the open file, which outlives its name.
+fn owner(file: &mut File) -> String {
     for _ in 0..LOOKS {
         let mut text = String::new();
-        let read = File::open(path).and_then(|file| file.take(512).read_to_string(&mut text));
+        let read = file.rewind().and_then(|()| file.take(512).read_to_string(&mut text));
         if read.is_ok() && text.ends_with('\n') {
             return text
                 .trim_end()

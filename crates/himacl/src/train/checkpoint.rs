@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// The layout's version, raised whenever older checkpoints can no longer be read.
 const FORMAT: u32 = 1;
 const MANIFEST: &str = "manifest.json";
-/// Far more than any run takes.
+/// More steps, epochs or couplings than any run has.
 const MOST_STEPS: u64 = 1 << 53;
 
 /// Where a run stands. Batch order and initial weights come from the seed and these counters alone, so no other
@@ -233,9 +233,8 @@ fn read(folder: &Path, step: u64) -> Result<Checkpoint, CheckpointError> {
     let tensors = |name: &str| Ok::<_, CheckpointError>(decode(&checked(name)?)?);
     let progress: Counters = serde_json::from_slice(&checked("progress.json")?)
         .map_err(|error| damaged(format!("progress.json: {error}")))?;
-    // Each epoch and each coupling but the first has steps of its own.
-    let counts = [progress.epoch, progress.batch, progress.coupling.saturating_sub(1)];
-    if progress.step != step || step > MOST_STEPS || counts.into_iter().any(|count| count > step) {
+    let counts = [progress.step, progress.epoch, progress.batch, progress.coupling];
+    if progress.step != step || counts.into_iter().any(|count| count > MOST_STEPS) {
         return Err(damaged(format!("progress.json counts what {step} steps cannot have led to")));
     }
     Ok(Checkpoint {

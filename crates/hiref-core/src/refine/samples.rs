@@ -78,9 +78,14 @@ pub(crate) fn prices_by_few(
     let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
     let mut solved = pairing.fork();
     let offsets = solve_samples(supports, &mut solved, &x_order, count, control)?;
-    let mut g = vec![0.0; len];
+    let (mut g, mut used) = (vec![0.0; len], 0.0);
     for range in offsets.windows(2) {
         let members = &x_order[range[0]..range[1]];
+        // Of few x points among many y points a sample may have none.
+        if !members.iter().any(|&i| supports.is_point(i)) {
+            continue;
+        }
+        used += 1.0;
         let price = |&i: &u32| solved.g[solved.y_of_x[i as usize] as usize];
         let is_point = |i: &&u32| supports.is_point(**i);
         let unmatched = members.iter().filter(|i| !is_point(i)).map(price).fold(f64::NEG_INFINITY, f64::max);
@@ -96,8 +101,9 @@ pub(crate) fn prices_by_few(
         // Prices are defined up to a constant, unless some y points stay unmatched.
         let level = if n == len { prices.iter().sum::<f64>() / len as f64 } else { 0.0 };
         let highest = if n == len { f64::INFINITY } else { 0.0 };
-        g.iter_mut().zip(prices).for_each(|(g, price)| *g += (price - level).min(highest) / count as f64);
+        g.iter_mut().zip(prices).for_each(|(g, price)| *g += (price - level).min(highest));
     }
+    g.iter_mut().for_each(|g| *g /= f64::max(used, 1.0));
     Some(g)
 }
 

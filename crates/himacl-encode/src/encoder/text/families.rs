@@ -270,16 +270,52 @@ pub(super) fn modernbert(weights: &Weights, config: &Config) -> Result<TextTrans
     })
 }
 
-/// Qwen3: causal, rotary positions, groups of heads that share keys, normalised queries and keys.
-pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
-    let words = weights.get("embed_tokens.weight")?;
-    let hidden = words.dim(1)?;
+/// Heads of the queries, and of the keys and values, which several queries may share.
+pub(super) fn grouped_heads(config: &Config) -> Result<[usize; 2], EncoderError> {
     let heads = config.size("num_attention_heads")?;
     let key_heads = config.size_or("num_key_value_heads", heads)?;
     if key_heads == 0 || !heads.is_multiple_of(key_heads) {
         let expected = format!("expected a divisor of {heads} heads");
         return Err(config.wrong(format!("`num_key_value_heads` is {key_heads}, {expected}")));
     }
+    Ok([heads, key_heads])
+}
+
+/// The attention of a block of Qwen3 or Gemma, with normalised queries and keys.
+pub(super) fn grouped_attention(
+    block: &Weights,
+    [heads, key_heads]: [usize; 2],
+    mask: Mask,
+    norms: (Norm, Norm),
+    rope: Arc<Rope>,
+) -> Result<Attention, EncoderError> {
+    let linear = |name: &str| Linear::load(&block.at("self_attn").at(name));
+    Ok(Attention {
+        query: linear("q_proj")?,
+        key: linear("k_proj")?,
+        value: linear("v_proj")?,
+        output: linear("o_proj")?,
+        heads,
+        key_heads,
+        mask,
+        norms: Some(norms),
+        inner_norm: None,
+        rope: Some(rope),
+    })
+}
+
+/// The gated layers of a block of Qwen3 or Gemma.
+pub(super) fn gated_layers(block: &Weights, activation: Activation) -> Result<Mlp, EncoderError> {
+    let linear = |name: &str| Linear::load(&block.at("mlp").at(name));
+    let (gate, up, down) = (linear("gate_proj")?, linear("up_proj")?, linear("down_proj")?);
+    Ok(Mlp::Gated { gate, activation, up, norm: None, down })
+}
+
+/// Qwen3: causal, rotary positions, groups of heads that share keys, normalised queries and keys.
+pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransformer, EncoderError> {
+    let words = weights.get("embed_tokens.weight")?;
+    let hidden = words.dim(1)?;
+    let [heads, key_heads] = grouped_heads(config)?;
     let width = config.size_or("head_dim", hidden / heads)?;
     let epsilon = config.number_or("rms_norm_eps", 1e-6);
     // Tables grow with the longest text; what is longer than any sensible text is cut.
@@ -288,29 +324,12 @@ pub(super) fn qwen3(weights: &Weights, config: &Config) -> Result<TextTransforme
     let activation = activation(config, "hidden_act", "silu")?;
     let block = |layer: usize| {
         let weights = weights.at("layers").at(layer);
-        let linear = |name: &str| Linear::load(&weights.at(name));
         let norm = |name: &str| Norm::root_mean_square(&weights.at(name), epsilon);
+        let norms = (norm("self_attn.q_norm")?, norm("self_attn.k_norm")?);
         Ok(Block {
-            attention: Attention {
-                query: linear("self_attn.q_proj")?,
-                key: linear("self_attn.k_proj")?,
-                value: linear("self_attn.v_proj")?,
-                output: linear("self_attn.o_proj")?,
-                heads,
-                key_heads,
-                mask: Mask::Causal,
-                norms: Some((norm("self_attn.q_norm")?, norm("self_attn.k_norm")?)),
-                inner_norm: None,
-                rope: Some(Arc::clone(&rope)),
-            },
+            attention: grouped_attention(&weights, [heads, key_heads], Mask::Causal, norms, Arc::clone(&rope))?,
             attention_norm: Some(norm("input_layernorm")?),
-            mlp: Mlp::Gated {
-                gate: linear("mlp.gate_proj")?,
-                activation,
-                up: linear("mlp.up_proj")?,
-                norm: None,
-                down: linear("mlp.down_proj")?,
-            },
+            mlp: gated_layers(&weights, activation)?,
             mlp_norm: norm("post_attention_layernorm")?,
             after: None,
             order: Order::Before,

@@ -1,9 +1,9 @@
 //! Gemma 3 as an encoder: every token sees all others, in most blocks those near it.
 
-use super::families::{activation, theta};
+use super::families::{activation, gated_layers, grouped_attention, grouped_heads, theta};
 use super::transformer::TextTransformer;
 use crate::encoder::config::Config;
-use crate::encoder::nn::{Attention, Block, Linear, Mask, Mlp, Norm, Order, Rope};
+use crate::encoder::nn::{Block, Mask, Norm, Order, Rope};
 use crate::encoder::weights::Weights;
 use crate::error::EncoderError;
 use serde_json::Value;
@@ -22,10 +22,9 @@ pub(super) fn gemma3(weights: &Weights, config: &Config) -> Result<TextTransform
     }
     let words = weights.get("embed_tokens.weight")?;
     let hidden = words.dim(1)?;
-    let (heads, key_heads) = (config.size("num_attention_heads")?, config.size("num_key_value_heads")?);
-    if key_heads == 0 || !heads.is_multiple_of(key_heads) {
-        return Err(config.wrong(format!("`num_key_value_heads` is {key_heads}, expected a divisor of {heads} heads")));
-    }
+    // Without it, Gemma's own default is none that the heads tell.
+    config.size("num_key_value_heads")?;
+    let heads = grouped_heads(config)?;
     let width = config.size_or("head_dim", 256)?;
     let scalar = config.number_or("query_pre_attn_scalar", 256.0);
     if scalar != width as f64 {
@@ -42,30 +41,14 @@ pub(super) fn gemma3(weights: &Weights, config: &Config) -> Result<TextTransform
     let layers = config.size("num_hidden_layers")?;
     let block = |layer: usize| {
         let weights = weights.at("layers").at(layer);
-        let linear = |name: &str| Linear::load(&weights.at(name));
         let norm = |name: &str| Norm::root_mean_square_from_one(&weights.at(name), epsilon);
-        let is_global = is_global(config, layer)?;
+        let (mask, rope) =
+            if is_global(config, layer)? { (Mask::Full, &global) } else { (Mask::Window(window), &local) };
+        let norms = (norm("self_attn.q_norm")?, norm("self_attn.k_norm")?);
         Ok(Block {
-            attention: Attention {
-                query: linear("self_attn.q_proj")?,
-                key: linear("self_attn.k_proj")?,
-                value: linear("self_attn.v_proj")?,
-                output: linear("self_attn.o_proj")?,
-                heads,
-                key_heads,
-                mask: if is_global { Mask::Full } else { Mask::Window(window) },
-                norms: Some((norm("self_attn.q_norm")?, norm("self_attn.k_norm")?)),
-                rope: Some(Arc::clone(if is_global { &global } else { &local })),
-                inner_norm: None,
-            },
+            attention: grouped_attention(&weights, heads, mask, norms, Arc::clone(rope))?,
             attention_norm: Some(norm("input_layernorm")?),
-            mlp: Mlp::Gated {
-                gate: linear("mlp.gate_proj")?,
-                activation,
-                up: linear("mlp.up_proj")?,
-                norm: None,
-                down: linear("mlp.down_proj")?,
-            },
+            mlp: gated_layers(&weights, activation)?,
             mlp_norm: norm("pre_feedforward_layernorm")?,
             after: Some((norm("post_attention_layernorm")?, norm("post_feedforward_layernorm")?)),
             order: Order::Before,

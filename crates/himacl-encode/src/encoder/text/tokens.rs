@@ -3,6 +3,7 @@
 use crate::encoder::Tokens;
 use crate::encoder::config::Config;
 use crate::error::EncoderError;
+use himacl_data::guarded;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;
@@ -51,11 +52,8 @@ impl Splitter {
     ) -> Result<Self, EncoderError> {
         let (path, vocabulary) = (folder.join("tokenizer.json"), folder.join("vocab.txt"));
         let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
-        let mut tokenizer = if !path.exists() && vocabulary.exists() {
-            bert(&vocabulary)?
-        } else {
-            Tokenizer::from_file(&path).map_err(wrong)?
-        };
+        let mut tokenizer =
+            if !path.exists() && vocabulary.exists() { bert(&vocabulary)? } else { read(&path).map_err(wrong)? };
         // Padding belongs to a batch, not to a text; the file may ask for some.
         tokenizer.with_padding(None);
         let mut direction = tokenizer.get_truncation().map(|truncation| truncation.direction).unwrap_or_default();
@@ -83,7 +81,7 @@ impl Splitter {
     ) -> Result<Self, EncoderError> {
         let path = folder.join("tokenizer.json");
         let wrong = |error: tokenizers::Error| EncoderError::File { path: path.clone(), reason: error.to_string() };
-        let mut tokenizer = Tokenizer::from_file(&path).map_err(wrong)?;
+        let mut tokenizer = read(&path).map_err(wrong)?;
         tokenizer.with_padding(None);
         // model2vec sets the length itself; Sentence-Transformers leaves what the file says.
         if how.without_unknown || how.longest.is_some() {
@@ -130,7 +128,7 @@ impl Splitter {
         }
         let text = if self.lowercase { self.prefix.to_lowercase() } else { self.prefix.clone() };
         // Sentence-Transformers measures the prompt without the space that sets it off.
-        let encoding = self.tokenizer.encode(text.trim(), true);
+        let encoding = guarded(|| self.tokenizer.encode(text.trim(), true), damaged);
         let encoding = encoding.map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
         // What ends a text ends the prompt alone, too.
         let ends = encoding.get_special_tokens_mask().last().is_some_and(|&special| special == 1);
@@ -143,11 +141,12 @@ impl Splitter {
         let wrong = |error: tokenizers::Error| EncoderError::Tokenizer(error.to_string());
         if let Some(Table { letters, unknown }) = self.table {
             let end = letters.and_then(|letters| text.char_indices().nth(letters)).map_or(text.len(), |(end, _)| end);
-            let encoding = self.tokenizer.encode_fast(&text[..end], false).map_err(wrong)?;
+            let encode = || self.tokenizer.encode_fast(&text[..end], false);
+            let encoding = guarded(encode, damaged).map_err(wrong)?;
             // A text may have no token at all: its embedding is zero.
             return Ok(Tokens(encoding.get_ids().iter().copied().filter(|id| Some(*id) != unknown).collect()));
         }
-        let encoding = self.tokenizer.encode_fast(text, true).map_err(wrong)?;
+        let encoding = guarded(|| self.tokenizer.encode_fast(text, true), damaged).map_err(wrong)?;
         let mut ids = encoding.get_ids().to_vec();
         if let Some((length, with)) = self.fill {
             ids.resize(length.max(ids.len()), with);
@@ -166,8 +165,8 @@ fn check_ends(tokenizer: &Tokenizer, config: &Config) -> Result<(), EncoderError
         let token = config.get(key).map(|token| token.get("content").unwrap_or(token));
         let (true, Some(token)) = (config.flag(flag), token.and_then(Value::as_str)) else { continue };
         if around.is_none() {
-            let encoding =
-                tokenizer.encode_fast("a", true).map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
+            let encoding = guarded(|| tokenizer.encode_fast("a", true), damaged);
+            let encoding = encoding.map_err(|error| EncoderError::Tokenizer(error.to_string()))?;
             around = Some((encoding.get_ids().first().copied(), encoding.get_ids().last().copied()));
         }
         let found = around.and_then(|(first, last)| if is_first { first } else { last });
@@ -234,4 +233,13 @@ fn bert(vocabulary: &Path) -> Result<Tokenizer, EncoderError> {
     tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
     tokenizer.with_post_processor(Some(around));
     Ok(tokenizer)
+}
+
+/// Reads a tokenizer; the library panics over some damaged ones, here and where they split texts.
+fn read(path: &Path) -> tokenizers::Result<Tokenizer> {
+    guarded(|| Tokenizer::from_file(path), damaged)
+}
+
+fn damaged(reason: &str) -> tokenizers::Error {
+    format!("it is damaged, or a part of it is of no kind that is known ({reason})").into()
 }

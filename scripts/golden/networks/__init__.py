@@ -1,0 +1,1 @@
+"""The golden networks of scripts/golden/encoders.py, by what they read."""
