@@ -54,15 +54,19 @@ pub struct SelectionReport {
 /// What speaks for a pairing that was found without known pairs.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UnpairedReport {
-    /// How far the two starts that the pairing rests on agree, on a sample of the items.
+    /// How far another group of starts agrees with the one that matches best, on a sample of the items.
     pub agreement: Agreement,
+    /// Share of the pairs that predict themselves: whose partners are the nearest under the map that is fitted to the pairs
+    /// of the other half of the items.
+    #[serde(default)]
+    pub predicted: f64,
     /// Whether that is less than what was asked for: then the map is not to be trusted.
     pub shares_too_little: bool,
     /// What the agreement says of map and pairing.
     pub verdict: Verdict,
     /// The principal axis that the search left out, if that made starts agree.
     pub left_out: Option<LeftOut>,
-    /// Every search that was made, in order: a candidate in all axes, or without one.
+    /// Every search that was made, in order: in all axes, or without one.
     pub searches: Vec<SearchReport>,
     /// Every start, in order.
     pub starts: Vec<StartReport>,
@@ -94,21 +98,19 @@ pub struct Agreement {
 /// What one search came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SearchReport {
-    /// The candidate's name.
-    pub candidate: String,
     /// The axis left out.
     pub left_out: Option<LeftOut>,
-    /// Of its two starts that agree most.
+    /// Starts made.
+    pub starts: usize,
+    /// Of another group of its starts with the best one.
     pub agreement: Agreement,
-    /// Of the better one of these, in the items that it looked at.
-    pub matched_cosine: f64,
+    /// Of the best group, as of a start.
+    pub score: f64,
 }
 
 /// One start of the search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StartReport {
-    /// The candidate's name.
-    pub candidate: String,
     /// The axis left out.
     pub left_out: Option<LeftOut>,
     /// Start, from 1.
@@ -117,19 +119,18 @@ pub struct StartReport {
     pub centroid_alignment: f64,
     /// Cosine between the first maps of the odd and of the even restarts.
     pub restart_agreement: f64,
-    /// Mean cosine of the matched pairs of either half under the map fitted to the other half: higher is better, and
-    /// what the starts of one candidate are chosen by.
-    pub matched_cosine: f64,
+    /// The largest mean inner product of softly matched items that a rotation near its map reaches: higher is better.
+    pub score: f64,
 }
 
-/// The run from the consensus of starts.
+/// The consensus of all starts, where no two groups agreed surely.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CombinedReport {
     /// As of a start.
-    pub matched_cosine: f64,
-    /// With the start that agrees most with it.
+    pub score: f64,
+    /// With the best group.
     pub agreement: Agreement,
-    /// Whether it was kept, because no single start has a higher matched cosine.
+    /// Whether it was kept, because no group matches better.
     pub kept: bool,
 }
 
@@ -151,9 +152,9 @@ pub enum Verdict {
     /// Independent starts end in different maps: neither map nor pairing is to be trusted.
     #[default]
     Nothing,
-    /// They end in one map, but give many items different partners: the map brings an item near its partner.
+    /// They end in one map, but most pairs do not follow from the others: the map brings an item near its partner.
     Map,
-    /// They end in one map and mostly in one pairing.
+    /// They end in one map, and most pairs follow from the others.
     Pairing,
 }
 
@@ -190,9 +191,12 @@ impl UnpairedReport {
             "independent starts agree by {cosine:.2}, and give {:.1}% of the items the same partner",
             100.0 * same_partners
         );
+        let predict = format!("{:.1}% of the pairs follow from the others", 100.0 * self.predicted);
         match self.verdict {
             Verdict::Pairing => None,
-            Verdict::Map => Some(format!("the map may be used, single pairs are not to be trusted: {agree}\n{hint}")),
+            Verdict::Map => {
+                Some(format!("the map may be used, single pairs are not to be trusted: {agree}, but {predict}\n{hint}"))
+            }
             Verdict::Nothing => Some(format!(
                 "the two spaces share too little for a pairing without known pairs: {agree}; do not trust this pairing\n{hint}"
             )),

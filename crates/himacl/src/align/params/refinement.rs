@@ -85,22 +85,15 @@ impl RefinementParams {
         }
     }
 
-    /// For a start without known pairs between two views of the same thing.
-    ///
-    /// The last round still rejects the least sure pairs: groups that are paired wrongly as a whole are among them, and no
-    /// known pair would correct what they do to the map.
-    pub fn unpaired_sharp() -> Self {
-        Self { first_dimension: 32, last_dimension: 128, rounds: 30, last_share: 0.6, candidates: 30, ..Self::sharp() }
-    }
-
-    /// For a start without known pairs where only the coarse structure may be shared.
-    pub fn unpaired_cautious() -> Self {
+    /// What follows a start without known pairs: from the map that was found to all pairs, in more dimensions.
+    pub fn unpaired() -> Self {
         Self {
-            first_dimension: 16,
-            last_dimension: 32,
-            penalty: 1.0,
+            first_dimension: 64,
+            last_dimension: 256,
+            rounds: 5,
+            first_share: 0.6,
             candidates: 30,
-            softness: 1.0,
+            structure: 0.0,
             dropout: 0.0,
             ..Self::sharp()
         }

@@ -6,9 +6,8 @@ use crate::align::error::AlignError;
 use crate::align::joint::{ReferenceItems, rows};
 use crate::align::params::UnpairedParams;
 use crate::align::refinement::select;
-use crate::eval::with_host_values;
 use crate::map::{LinearMap, Map, TwoWayMap, inner_products};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use hiref_core::Observer;
 use rayon::prelude::*;
 
@@ -17,8 +16,8 @@ const CONSENSUS_STEPS: usize = 30;
 
 /// A first map and what speaks for it.
 pub(super) struct FirstMap {
-    /// Between the views, both ways.
-    pub(super) map: TwoWayMap,
+    /// Cross-covariance of the views, `(k, l)`.
+    pub(super) covariance: Tensor,
     /// Largest linear CKA of the matched centroids over the restarts.
     pub(super) alignment: f64,
     /// Cosine between the cross-covariances that the odd and the even restarts give.
@@ -60,14 +59,13 @@ pub(super) fn first_map(
             return Err(AlignError::Interrupted);
         }
         let path = [path, &[restart as u64]].concat();
-        let centroids = |side: &Tensor, width: usize, number: u64| -> Result<Centroids, AlignError> {
+        let centroids = |side: &Tensor, number: u64| -> Result<Centroids, AlignError> {
             let path = [path.as_slice(), &[number]].concat();
             let own = ReferenceItems { seed: reference.seed.wrapping_add(restart as u64), ..reference };
             let chosen = own.of(side.dim(0)?, 10 + number);
-            let side = rows(side, chosen.as_deref())?;
-            Ok(with_host_values(&side, |points| k_means(points, width, count, reference.seed, &path))?)
+            Ok(k_means(&rows(side, chosen.as_deref())?, count, reference.seed, &path)?)
         };
-        let (from, to) = (Centred::new(&centroids(x, k, 0)?, k), Centred::new(&centroids(y, l, 1)?, l));
+        let (from, to) = (Centred::new(&centroids(x, 0)?, k), Centred::new(&centroids(y, 1)?, l));
         let matching = best_matching(&from.gram(), &to.gram(), params.matching_starts, reference.seed, &path);
         let mut covariance = vec![0.0; k * l];
         for (c, &p) in matching.partner.iter().enumerate() {
@@ -83,45 +81,49 @@ pub(super) fn first_map(
     let restarts: Vec<Restart> = restarts.into_iter().flatten().collect();
     let half = |parity: usize| consensus(&restarts.iter().skip(parity).step_by(2).collect::<Vec<_>>(), k * l);
     let agreement = inner(&half(0), &half(1));
-    let map = consensus_map((x, y), &restarts, anchors, params.anchor_weight)?;
-    let alignment = restarts.iter().map(|restart| restart.alignment).fold(0.0, f64::max);
-    Ok(FirstMap { map, alignment, agreement })
-}
-
-/// A first map from what several starts ended in: the consensus of the cross-covariances of their pairs, joined by the
-/// known pairs as in [`first_map`]. Pairs are (x index, y index), for each start.
-pub(super) fn combined(
-    (x, y): (&Tensor, &Tensor),
-    pairs_of_starts: &[Vec<(u32, u32)>],
-    anchors: &[(u32, u32)],
-    anchor_weight: f64,
-) -> Result<TwoWayMap, AlignError> {
-    let ended = |pairs: &Vec<(u32, u32)>| Ok(Restart { covariance: covariance_of((x, y), pairs)?, alignment: 1.0 });
-    let ended: Vec<Restart> = pairs_of_starts.iter().map(ended).collect::<Result<_, AlignError>>()?;
-    consensus_map((x, y), &ended, anchors, anchor_weight)
-}
-
-/// The consensus of cross-covariances and that of the known pairs as a map, both ways.
-fn consensus_map(
-    (x, y): (&Tensor, &Tensor),
-    restarts: &[Restart],
-    anchors: &[(u32, u32)],
-    anchor_weight: f64,
-) -> Result<TwoWayMap, AlignError> {
-    let (k, l) = (x.dim(1)?, y.dim(1)?);
     let mut mean = consensus(&restarts.iter().collect::<Vec<_>>(), k * l);
     if !anchors.is_empty() {
         let known = covariance_of((x, y), anchors)?;
-        mean.iter_mut().zip(&known).for_each(|(sum, value)| *sum += anchor_weight * value);
+        mean.iter_mut().zip(&known).for_each(|(sum, value)| *sum += params.anchor_weight * value);
     }
-    let forward: Vec<f32> = mean.iter().map(|&value| value as f32).collect();
-    let weight = Tensor::from_vec(forward, (k, l), x.device())?;
+    let alignment = restarts.iter().map(|restart| restart.alignment).fold(0.0, f64::max);
+    Ok(FirstMap { covariance: as_tensor(&mean, (k, l), x.device())?, alignment, agreement })
+}
+
+/// The cross-covariance of the known pairs, of norm 1, if there are any.
+pub(super) fn known((x, y): (&Tensor, &Tensor), anchors: &[(u32, u32)]) -> Result<Option<Tensor>, AlignError> {
+    if anchors.is_empty() {
+        return Ok(None);
+    }
+    let values = covariance_of((x, y), anchors)?;
+    Ok(Some(as_tensor(&values, (x.dim(1)?, y.dim(1)?), x.device())?))
+}
+
+/// The consensus of cross-covariances of several starts, weighted as restarts are.
+pub(super) fn consensus_of(covariances: &[&Tensor]) -> Result<Tensor, AlignError> {
+    let (k, l) = covariances[0].dims2()?;
+    let restart = |covariance: &&Tensor| -> candle_core::Result<Option<Restart>> {
+        let values: Vec<f32> = covariance.flatten_all()?.to_vec1()?;
+        let values = normalised(values.into_iter().map(f64::from).collect());
+        Ok(values.map(|covariance| Restart { covariance, alignment: 1.0 }))
+    };
+    let restarts: Vec<Option<Restart>> = covariances.iter().map(restart).collect::<candle_core::Result<_>>()?;
+    let restarts: Vec<&Restart> = restarts.iter().flatten().collect();
+    Ok(as_tensor(&consensus(&restarts, k * l), (k, l), covariances[0].device())?)
+}
+
+/// Linear maps of both directions whose scores are those of a cross-covariance.
+pub(super) fn as_map(covariance: &Tensor) -> candle_core::Result<TwoWayMap> {
     let linear = |weight: Tensor| -> candle_core::Result<Map> {
         let bias = Tensor::zeros(weight.dim(1)?, weight.dtype(), weight.device())?;
         Ok(Map::Linear(LinearMap { weight, bias }))
     };
-    let backward = linear(weight.t()?.contiguous()?)?;
-    Ok(TwoWayMap::new(linear(weight)?, Some(backward)))
+    let backward = linear(covariance.t()?.contiguous()?)?;
+    Ok(TwoWayMap::new(linear(covariance.clone())?, Some(backward)))
+}
+
+fn as_tensor(values: &[f64], shape: (usize, usize), device: &Device) -> candle_core::Result<Tensor> {
+    Tensor::from_vec(values.iter().map(|&value| value as f32).collect(), shape, device)
 }
 
 /// The weighted mean of the restarts' cross-covariances, of unit norm; zeros where there are none.

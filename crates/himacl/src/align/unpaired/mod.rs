@@ -1,54 +1,56 @@
 //! A map between two spaces of which no pair is known.
 
 mod agreement;
+mod annealing;
 mod first_map;
 mod k_means;
 mod last_stage;
 mod quadratic_assignment;
 mod search;
 
-use super::axes::{Axes, largest_dimension};
+use super::axes::Axes;
 use super::error::AlignError;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
 use super::params::Aligner;
 use super::refinement::{Sides, ridge_both_ways, select};
-use super::report::{AlignmentReport, CombinedReport, LeftOut, SearchReport, StartReport, UnpairedReport, Verdict};
+use super::report::{
+    Agreement, AlignmentReport, CombinedReport, LeftOut, SearchReport, StartReport, UnpairedReport, Verdict,
+};
 use crate::side::DataSide;
+use agreement::predicted;
 use candle_core::Tensor;
 use hiref_core::Observer;
 use last_stage::last_stage;
-use search::{Problem, Search, is_enough};
+use search::{Found, Problem, Search, is_enough};
 
-/// Starts before other axes are looked at: whether two agree is what is asked.
-const FIRST_STARTS: usize = 2;
-/// Searches of one candidate in different axes that are carried out; the others have promised less.
+/// Searches in different axes that are carried out; the others have promised less.
 const MOST_SEARCHES: usize = 3;
 
 impl Aligner {
     /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
     ///
-    /// For each start: both sides are reduced to their principal axes; many times over, k-means centroids of both sides are
-    /// matched by the permutation of largest linear CKA; the cross-covariances of the matched centroids, weighted by their
-    /// consensus, are the first map; then the loop of [`Aligner::anchors`] couples, believes a growing share of the surest
-    /// pairs, and refits. Starts end when two agree surely: when their maps have the same nearest partner for most items.
-    /// Where they do not agree in all axes, those axes of either side are left out, one at a time, without which the first
-    /// maps promise more. The search is kept whose starts agree most. Where that is not surely so, one more run starts
-    /// from the consensus of the starts; the last stage then looks at more dimensions and believes all pairs, and is kept
-    /// unless its pairing predicts itself worse (the mean cosine of the pairs of one half of the items under the map
-    /// fitted to the other half). No true pair enters these choices.
+    /// Both sides are reduced to their principal axes. For each start, k-means centroids of both sides are matched many
+    /// times by the permutation of largest linear CKA; the cross-covariances of the matched centroids, weighted by their
+    /// consensus, are a first map; a soft matching of samples of both sides and the map are then found in turns while the
+    /// matching sharpens. A few starts have a consensus, which is annealed again on more items; where two groups of starts
+    /// agree, that is the map. Where they do not, more starts are made, and those axes of either side are left out, one
+    /// at a time, without which the first maps promise more. The last stage couples all items one to one, and refits in
+    /// more dimensions; it is kept unless its pairing predicts itself worse. No true pair enters these choices.
     ///
-    /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: independent starts then
-    /// end in different maps. The last candidate is kept then, which should be the most cautious.
+    /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: groups of starts then end in
+    /// different maps. [`UnpairedReport::predicted`] says whether the pairing is to be trusted beside the map.
     ///
-    /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts in all and r rounds, (s + 1) r
-    /// couplings of n with m items, and s · `restarts` clusterings of up to `clustered_items` items.
+    /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts s · `restarts` clusterings of
+    /// up to `clustered_items` items, some 20 s passes over `sampled_items`² and 50 over `annealed_items`² scores, and
+    /// `refinement.rounds` + 1 couplings of n with m items.
     /// *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
     /// References: \[RS26\] "Shared Geometry as a Rosetta Stone", arXiv 2610.09411, 2026 (centroids matched by linear CKA,
-    /// averaged over restarts); \[ALA18\] (the loop, and that a falling share of the scores is left out at random; here it is
-    /// coordinates). We differ in the weights by consensus, in the growing share of believed pairs under a one-to-one
-    /// coupling, in the choice by agreement and cross-fitted cosine, in combining starts.
+    /// averaged over restarts); \[GJB19\] Grave, Joulin, Berthet, "Unsupervised Alignment of Embeddings with Wasserstein
+    /// Procrustes", AISTATS 2019 (matching and map in turns). We differ in the consensus of restarts and starts, in the
+    /// annealed entropic matching, of which the map is the whole cross-covariance, not a rotation, and in the choice by
+    /// agreement.
     ///
     /// # Errors
     /// Embeddings that are empty or not finite; known pairs that repeat or name no item; [`AlignError::Interrupted`] once
@@ -61,9 +63,8 @@ impl Aligner {
         observer: &dyn Observer,
     ) -> Result<Alignment, AlignError> {
         let params = &self.params;
-        let candidates = &params.unpaired.candidates;
-        let largest = largest_dimension(candidates).max(params.unpaired.final_dimension);
-        let axes = Axes::leading(largest, params.seed, source, target)?;
+        let refinement = &params.unpaired.refinement;
+        let axes = Axes::leading(refinement.last_dimension, params.seed, source, target)?;
         let (n, m) = (source.dim(0)?, target.dim(0)?);
         check_anchors(anchors, 0, n, m)?;
         if anchors.len() >= n.min(m) {
@@ -71,47 +72,28 @@ impl Aligner {
             return self.anchors(source, target, anchors, observer);
         }
         let problem = Problem { params, axes: &axes, source, target, anchors, observer };
-        let Searched { mut search, searches, starts } = searched(problem)?;
-
-        let (mut agreement, mut combined) = (search.agreement, None);
-        let mut run = if search.is_sure() { None } else { Some(search.combined()?) };
-        if let Some(again) = &run {
-            let mut with_start = search.runs[0].agreement(again)?;
-            for start in &search.runs[1..] {
-                let other = start.agreement(again)?;
-                if other.same_partners > with_start.same_partners {
-                    with_start = other;
-                }
-            }
-            let matched_cosine = again.report.matched_cosine;
-            let kept = matched_cosine >= search.runs[0].report.matched_cosine;
-            combined = Some(CombinedReport { matched_cosine, agreement: with_start, kept });
-            if kept && with_start.same_partners > agreement.same_partners {
-                agreement = with_start;
-            }
-        }
-        if !combined.is_some_and(|combined| combined.kept) {
-            run = Some(search.runs.swap_remove(0));
-        }
+        let Searched { search, found, agreement, searches, starts, combined } = searched(problem)?;
         let enough = is_enough(params, agreement);
-        let mut found = last_stage(&problem, &search, run.expect("a start, or all combined"), enough)?;
+        let mut ended = last_stage(&problem, &search, found, enough)?;
 
-        let refinement = &search.candidate.refinement;
-        let (x, y) = axes.whitened(found.dimension, refinement.whitening, source, target)?;
+        let (x, y) = axes.whitened(ended.dimension, refinement.whitening, source, target)?;
         let sides = Sides { x: &x, y: &y, anchors };
+        let free = sides.free()?;
+        let pairs = free.pairs(&ended.coupling);
         let left_out = search.left_out;
         if left_out.is_some() {
             // The axis misled the search alone: once pairs are known, it takes part like any other.
-            let free = sides.free()?;
-            let pairs = free.pairs(&found.coupling).into_iter().chain(anchors.iter().copied());
-            let (i, j): (Vec<u32>, Vec<u32>) = pairs.unzip();
-            let (x, y) = sides.view(found.dimension)?;
-            found.map = ridge_both_ways(&select(&x, &i)?, &select(&y, &j)?, None, refinement.penalty)?;
+            let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().chain(anchors).copied().unzip();
+            let (x, y) = sides.view(ended.dimension)?;
+            ended.map = ridge_both_ways(&select(&x, &i)?, &select(&y, &j)?, None, refinement.penalty)?;
         }
+        let view = sides.view(ended.dimension)?;
+        let predicted = predicted((&view.0, &view.1), refinement, &pairs, params.reference())?;
         let unpaired = UnpairedReport {
             agreement,
+            predicted,
             shares_too_little: !enough,
-            verdict: match (enough, agreement.same_partners >= params.unpaired.sure_same_partners) {
+            verdict: match (enough, predicted >= params.unpaired.least_predicted) {
                 (false, _) => Verdict::Nothing,
                 (true, false) => Verdict::Map,
                 (true, true) => Verdict::Pairing,
@@ -120,81 +102,86 @@ impl Aligner {
             searches,
             starts,
             combined,
-            last_stage: found.report,
+            last_stage: ended.report,
         };
         let ending = Ending {
             axes: &axes,
             sides: &sides,
             refinement,
-            dimension: found.dimension,
+            dimension: ended.dimension,
             reference: params.reference(),
         };
         let some = anchors.len() >= FEWEST_ANCHORS;
         let baseline = some.then(|| anchors_only(source, target, anchors, params.baseline_penalty)).transpose()?;
         let report = AlignmentReport {
-            chosen: search.candidate.name.clone(),
-            rounds: found.rounds,
+            chosen: "unpaired".to_owned(),
+            rounds: ended.rounds,
             unpaired: Some(unpaired),
             ..AlignmentReport::default()
         };
-        ending.alignment(found.map, |_| Ok(Some(found.coupling)), baseline, report)
+        ending.alignment(ended.map, |_| Ok(Some(ended.coupling)), baseline, report)
     }
 }
 
-/// The search that is kept, and what all came to.
+/// The search that is kept, its map, and what all came to.
 struct Searched<'a> {
     search: Search<'a>,
+    found: Found,
+    agreement: Agreement,
     searches: Vec<SearchReport>,
     starts: Vec<StartReport>,
+    combined: Option<CombinedReport>,
 }
 
-/// Searches in all axes; where starts do not agree surely there, in those axes that promise most too; keeps the search
-/// whose starts agree most, if that is enough, with as many starts as allowed, else that of the last candidate.
+/// Searches in all axes; where starts do not agree surely there, in those axes that promise most too; goes on, with more
+/// starts, in the axes in which both sides match best; the last resort is the consensus of all starts there.
 fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError> {
     let params = &problem.params.unpaired;
-    let mut first = Search::new(problem, &params.candidates[0], 0, None)?;
-    first.until_sure(FIRST_STARTS.min(params.starts))?;
-    let mut made = vec![first];
+    let mut made = vec![Search::new(problem, 0, None)?];
+    made[0].until_sure(2)?;
+    if made[0].is_enough() {
+        // One of the two may have been unlucky; the axes are not to blame.
+        made[0].until_sure(params.groups)?;
+    }
     if !made[0].is_sure() {
-        made.extend(in_other_axes(problem, made[0].promise()?)?);
+        let whole = made[0].promise()?;
+        made.extend(in_other_axes(problem, whole)?);
     }
-    let by_agreement = |a: &usize, b: &usize| {
-        made[*a].agreement.same_partners.total_cmp(&made[*b].agreement.same_partners).then(b.cmp(a))
-    };
-    let mut best = (0..made.len()).max_by(by_agreement).unwrap_or(0);
-    // Two starts that failed say little: others may not.
-    made[best].until_sure(params.starts)?;
-    for candidate in &params.candidates[1..] {
-        if made[best].is_enough() {
-            break;
-        }
-        let number = 2 * params.axes_left_out + made.len();
-        let mut search = Search::new(problem, candidate, number as u64 + 1, None)?;
-        search.until_sure(params.starts)?;
-        best = made.len();
-        made.push(search);
-    }
+    let score = |at: usize| made[at].groups[0].score;
+    let best = (0..made.len()).max_by(|&a, &b| score(a).total_cmp(&score(b)).then(b.cmp(&a))).unwrap_or(0);
+    made[best].until_sure(params.groups)?;
     let searches = made.iter().map(Search::report).collect();
-    let starts = made.iter().flat_map(|search| search.runs.iter().map(|run| run.report.clone())).collect();
-    Ok(Searched { search: made.swap_remove(best), searches, starts })
+    let starts = made.iter().flat_map(Search::starts).collect();
+    let mut search = made.swap_remove(best);
+    let (agreement, mut combined) = (search.agreement, None);
+    let all = if search.is_sure() { None } else { Some(search.combined()?) };
+    let mut found = search.groups.swap_remove(0);
+    if let Some(all) = all {
+        let kept = all.score >= found.score;
+        combined = Some(CombinedReport { score: all.score, agreement: all.agreement(&found)?, kept });
+        if kept {
+            found = all;
+        }
+    }
+    Ok(Searched { search, found, agreement, searches, starts, combined })
 }
 
-/// Searches by the first candidate without one of the first axes, those of most promise first, until starts agree surely
-/// or no more than all axes together, `whole`, is promised.
+/// Searches without one of the first axes, those of most promise first, until starts agree surely or no more than all axes
+/// together, `whole`, is promised.
 fn in_other_axes(problem: Problem<'_>, whole: f64) -> Result<Vec<Search<'_>>, AlignError> {
     let params = &problem.params.unpaired;
     let left_out = (0..params.axes_left_out)
         .flat_map(|axis| [DataSide::Target, DataSide::Source].map(|side| LeftOut { side, axis }));
     let mut searches = Vec::new();
     for (number, left_out) in left_out.enumerate() {
-        let search = Search::new(problem, &params.candidates[0], number as u64 + 1, Some(left_out))?;
+        let mut search = Search::new(problem, number as u64 + 1, Some(left_out))?;
         searches.push((search.promise()?, search));
     }
     searches.retain(|(promise, _)| *promise > whole);
     searches.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut made = Vec::new();
     for (_, mut search) in searches.into_iter().take(MOST_SEARCHES - 1) {
-        search.until_sure(FIRST_STARTS.min(params.starts))?;
+        search.until_sure(2)?;
         let sure = search.is_sure();
         made.push(search);
         if sure {

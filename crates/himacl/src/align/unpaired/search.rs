@@ -1,29 +1,30 @@
-//! Independent starts of one setting, until two agree.
+//! Independent starts in the same coordinates, whose groups are compared.
 
-use super::agreement::{Probe, matched_cosine, worth_of_anchors};
+use super::agreement::{Probe, worth_of_anchors};
+use super::annealing::{Annealing, Known, anneal, rotation_score};
 use super::first_map::{self, FirstMap};
 use crate::align::axes::Axes;
 use crate::align::error::AlignError;
-use crate::align::joint::ReferenceItems;
-use crate::align::params::{AlignParams, Candidate, CouplingParams, RefinementParams};
-use crate::align::refinement::{Sides, joint, refine_from};
-use crate::align::report::{Agreement, LeftOut, RoundReport, SearchReport, StartReport};
-use crate::align::warm_coupling::{WarmCoupler, announce};
+use crate::align::joint::{ReferenceItems, rows};
+use crate::align::params::{AlignParams, UnpairedParams};
+use crate::align::refinement::Sides;
+use crate::align::report::{Agreement, LeftOut, SearchReport, StartReport};
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
-use hiref_core::{HirefParams, Observer, Permutation, Quality, rng};
+use hiref_core::{Observer, rng};
 use rand::Rng;
 use rayon::prelude::*;
 
-/// Names the streams of the loop's own draws.
-const RUN: u64 = 0x7275_6e73;
+/// Names the streams of the items drawn.
+const DRAWN: u64 = 0x6472_6177;
 /// Starts that run side by side, whatever the number of threads.
 const SIDE_BY_SIDE: usize = 2;
-/// Items of a side beyond which the search couples quickly, not exactly, and in fewer rounds: the first map comes from
-/// more items, and of many pairs the wrong ones cancel.
-const FEW_ITEMS: usize = 2048;
-/// The fewest rounds of the search, as a share of a candidate's.
-const LEAST_ROUNDS: f64 = 0.4;
+/// Of a start, whose first map is rough: the sharper end is left to the consensus.
+const ROUGH: Annealing = Annealing { rounds: 20, first_temperature: 0.5, last_temperature: 0.15 };
+/// Of the consensus of several starts.
+const FINE: Annealing = Annealing { rounds: 16, first_temperature: 0.4, last_temperature: 0.1 };
+/// Temperature at which maps are compared.
+const JUDGED_AT: f64 = 0.15;
 
 /// What all searches of one problem share.
 #[derive(Clone, Copy)]
@@ -36,67 +37,66 @@ pub(super) struct Problem<'a> {
     pub(super) observer: &'a dyn Observer,
 }
 
-/// One run of the loop.
-pub(super) struct Run {
-    /// Between the views in the candidate's last dimension.
+/// One start: a first map, annealed on a sample.
+struct Start {
+    /// Cross-covariance of norm 1, `(k, l)`.
+    covariance: Tensor,
+    report: StartReport,
+}
+
+/// What several starts came to together.
+pub(super) struct Found {
+    /// Between the views in the search's dimension.
     pub(super) map: TwoWayMap,
-    pub(super) rounds: Vec<RoundReport>,
-    /// Of the free items.
-    pub(super) coupling: Permutation,
-    pub(super) report: StartReport,
-    promise: f64,
+    /// How well both sides match under the nearest rotation.
+    pub(super) score: f64,
     probe: Probe,
 }
 
-impl Run {
+impl Found {
     pub(super) fn agreement(&self, other: &Self) -> Result<Agreement, AlignError> {
         self.probe.agreement(&other.probe)
     }
 }
 
-/// One candidate, in all axes or without one.
+/// A search in all axes, or without one.
 pub(super) struct Search<'a> {
     problem: Problem<'a>,
-    pub(super) candidate: &'a Candidate,
-    /// The candidate's setting, for so many items.
-    refinement: RefinementParams,
-    /// How couplings are found while searching.
-    coupling: CouplingParams,
     /// Tells its streams from those of other searches.
     number: u64,
     pub(super) left_out: Option<LeftOut>,
     /// Both sides' whitened coordinates, in as many dimensions as the last stage needs.
     x: Tensor,
     y: Tensor,
-    /// Its starts so far, the better of the two that agree most first.
-    pub(super) runs: Vec<Run>,
-    /// How far these two agree.
+    /// Their views in the search's dimension.
+    view: (Tensor, Tensor),
+    known: Option<Known>,
+    /// The first start's map, once it is asked what it promises.
+    first: Option<FirstMap>,
+    starts: Vec<Start>,
+    /// What each group of starts came to, the one that matches best first.
+    pub(super) groups: Vec<Found>,
+    /// How far another one agrees with the best one.
     pub(super) agreement: Agreement,
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn new(
-        problem: Problem<'a>,
-        candidate: &'a Candidate,
-        number: u64,
-        left_out: Option<LeftOut>,
-    ) -> Result<Self, AlignError> {
-        let RefinementParams { last_dimension, whitening, .. } = candidate.refinement;
-        let dimension = last_dimension.max(problem.params.unpaired.final_dimension);
-        let whitened = |axes: &Axes| axes.whitened(dimension, whitening, problem.source, problem.target);
+    pub(super) fn new(problem: Problem<'a>, number: u64, left_out: Option<LeftOut>) -> Result<Self, AlignError> {
+        let UnpairedParams { refinement, anchor_worth, .. } = &problem.params.unpaired;
+        let whitened = |axes: &Axes| {
+            axes.whitened(refinement.last_dimension, refinement.whitening, problem.source, problem.target)
+        };
         let (x, y) = match left_out {
             None => whitened(problem.axes)?,
             Some(left_out) => whitened(&problem.axes.without(left_out)?)?,
         };
-        let few = (FEW_ITEMS as f64 / x.dim(0)?.max(y.dim(0)?) as f64).clamp(LEAST_ROUNDS, 1.0);
-        let rounds = (few * candidate.refinement.rounds as f64).round() as usize;
         let sides = Sides { x: &x, y: &y, anchors: problem.anchors };
-        let most = candidate.refinement.anchor_share;
-        let anchor_share = worth_of_anchors(problem.params.unpaired.anchor_worth, &sides, most)?;
-        let refinement = RefinementParams { rounds: rounds.max(1), anchor_share, ..candidate.refinement.clone() };
-        let coupling = quick(&problem.params.coupling);
-        let (runs, agreement) = (Vec::new(), Agreement::default());
-        Ok(Self { problem, candidate, refinement, coupling, number, left_out, x, y, runs, agreement })
+        let view = sides.view(refinement.first_dimension)?;
+        let share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
+        let covariance = first_map::known((&view.0, &view.1), problem.anchors)?;
+        let known = covariance.map(|covariance| Known { covariance, share });
+        let (starts, groups, agreement) = (Vec::new(), Vec::new(), Agreement::default());
+        Ok(Self { problem, number, left_out, x, y, view, known, first: None, starts, groups, agreement })
     }
 
     /// All items, in this search's coordinates.
@@ -104,25 +104,61 @@ impl<'a> Search<'a> {
         Sides { x: &self.x, y: &self.y, anchors: self.problem.anchors }
     }
 
-    /// Makes starts until two agree surely, or there are `most`.
+    /// Makes groups of starts until another one agrees surely with the best one, or there are `most`.
     pub(super) fn until_sure(&mut self, most: usize) -> Result<(), AlignError> {
-        while self.runs.len() < most && !self.is_sure() {
-            let made = self.runs.len();
-            let starts = made..most.min(made + SIDE_BY_SIDE);
-            announce(self.problem.observer, starts.len() * self.refinement.rounds);
-            let runs: Vec<Run> = starts.into_par_iter().map(|start| self.start(start)).collect::<Result<_, _>>()?;
-            self.runs.extend(runs);
+        let each = self.problem.params.unpaired.starts;
+        while self.groups.len() < most && !self.is_sure() {
+            let group = self.groups.len();
+            let first = self.first.take();
+            let firsts = std::iter::once(first).chain(std::iter::repeat_with(|| None));
+            let numbers: Vec<(usize, Option<FirstMap>)> = (group * each..(group + 1) * each).zip(firsts).collect();
+            let mut starts = Vec::new();
+            for some in numbers.chunks(SIDE_BY_SIDE) {
+                let made = some.par_iter().map(|(number, first)| self.start(*number, first.as_ref()));
+                starts.extend(made.collect::<Result<Vec<Start>, _>>()?);
+            }
+            let stage = format!("consensus {}", group + 1);
+            let found = self.consensus(&starts.iter().collect::<Vec<_>>(), group as u64, &stage)?;
+            self.starts.extend(starts);
+            self.groups.push(found);
             self.put_best_first()?;
         }
         Ok(())
     }
 
-    /// Whether two starts agree as far as is asked for.
+    /// Puts the group first that matches best, and sees how far any other agrees with it. A group that went another way and
+    /// matches worse says nothing against it.
+    fn put_best_first(&mut self) -> Result<(), AlignError> {
+        let by_score = |a: &usize, b: &usize| self.groups[*a].score.total_cmp(&self.groups[*b].score).then(b.cmp(a));
+        let best = (0..self.groups.len()).max_by(by_score).unwrap_or(0);
+        self.groups.swap(0, best);
+        self.agreement = self.confirmed(&self.groups[0], 1)?;
+        Ok(())
+    }
+
+    /// The closest agreement of what was found with a group, of those from `from` on.
+    pub(super) fn confirmed(&self, found: &Found, from: usize) -> Result<Agreement, AlignError> {
+        let mut most = Agreement::default();
+        for other in self.groups.iter().skip(from) {
+            let agreement = found.agreement(other)?;
+            if agreement.same_partners >= most.same_partners {
+                most = agreement;
+            }
+        }
+        Ok(most)
+    }
+
+    /// What all starts come to together.
+    pub(super) fn combined(&self) -> Result<Found, AlignError> {
+        self.consensus(&self.starts.iter().collect::<Vec<_>>(), self.groups.len() as u64, "consensus of all")
+    }
+
+    /// Whether another group agrees with the best one as far as is asked for.
     pub(super) fn is_enough(&self) -> bool {
         is_enough(self.problem.params, self.agreement)
     }
 
-    /// Whether two starts agree so far that further ones would say the same.
+    /// Whether another group agrees so far that further starts would say the same.
     pub(super) fn is_sure(&self) -> bool {
         self.is_enough() && self.agreement.same_partners >= self.problem.params.unpaired.sure_same_partners
     }
@@ -130,117 +166,95 @@ impl<'a> Search<'a> {
     /// What it came to.
     pub(super) fn report(&self) -> SearchReport {
         SearchReport {
-            candidate: self.candidate.name.clone(),
             left_out: self.left_out,
+            starts: self.starts.len(),
             agreement: self.agreement,
-            matched_cosine: self.runs[0].report.matched_cosine,
+            score: self.groups.first().map_or(0.0, |found| found.score),
         }
     }
 
-    /// One more run, from the consensus of what all starts ended in.
-    pub(super) fn combined(&self) -> Result<Run, AlignError> {
-        announce(self.problem.observer, self.refinement.rounds);
-        let sides = self.sides();
-        let free = sides.free()?;
-        let pairs: Vec<Vec<(u32, u32)>> = self.runs.iter().map(|run| free.pairs(&run.coupling)).collect();
-        let (x, y) = sides.view(self.refinement.first_dimension)?;
-        let weight = self.problem.params.unpaired.anchor_weight;
-        let map = first_map::combined((&x, &y), &pairs, self.problem.anchors, weight)?;
-        self.run("starts combined", self.runs.len(), map)
+    pub(super) fn starts(&self) -> impl Iterator<Item = StartReport> + '_ {
+        self.starts.iter().map(|start| start.report.clone())
     }
 
-    /// Of all pairs of starts, the one that agrees most goes first, the better of the two before the other.
-    fn put_best_first(&mut self) -> Result<(), AlignError> {
-        let mut best: Option<(usize, usize, Agreement)> = None;
-        for (first, run) in self.runs.iter().enumerate() {
-            for (second, other) in self.runs.iter().enumerate().skip(first + 1) {
-                let agreement = run.agreement(other)?;
-                let more = |best: &(usize, usize, Agreement)| agreement.same_partners > best.2.same_partners;
-                if best.as_ref().is_none_or(more) {
-                    best = Some((first, second, agreement));
-                }
-            }
+    /// How far the restarts of a first map agree, times their best alignment: what is promised before anything is matched.
+    pub(super) fn promise(&mut self) -> Result<f64, AlignError> {
+        if self.starts.is_empty() && self.first.is_none() {
+            self.first = Some(self.first_map(0)?);
         }
-        let Some((first, second, agreement)) = best else { return Ok(()) };
-        self.agreement = agreement;
-        let cosine = |at: usize| self.runs[at].report.matched_cosine;
-        let better = if cosine(second) > cosine(first) { second } else { first };
-        self.runs.swap(0, better);
-        Ok(())
-    }
-
-    /// How far the restarts of a first map agree, times their best alignment: what is promised before anything is coupled.
-    pub(super) fn promise(&self) -> Result<f64, AlignError> {
-        let (promised, known) = match &self.runs[..] {
-            [] => (self.first_map(0)?.promise(), 1),
-            runs => (runs.iter().map(|run| run.promise).sum::<f64>(), runs.len()),
-        };
-        Ok(promised / known as f64)
+        let promised = self.starts.iter().map(|start| start.report.centroid_alignment * start.report.restart_agreement);
+        let promised: Vec<f64> = promised.chain(self.first.iter().map(FirstMap::promise)).collect();
+        Ok(promised.iter().sum::<f64>() / promised.len() as f64)
     }
 
     fn first_map(&self, number: usize) -> Result<FirstMap, AlignError> {
         let params = self.problem.params;
-        let (x, y) = self.sides().view(self.refinement.first_dimension)?;
+        let (x, y) = &self.view;
         let reference = ReferenceItems { limit: params.unpaired.clustered_items, ..params.reference() };
         let path = [self.number, number as u64];
-        first_map::first_map((&x, &y), self.problem.anchors, &params.unpaired, reference, &path, self.problem.observer)
+        first_map::first_map((x, y), self.problem.anchors, &params.unpaired, reference, &path, self.problem.observer)
     }
 
-    fn start(&self, number: usize) -> Result<Run, AlignError> {
-        let first = self.first_map(number)?;
-        let promise = first.promise();
-        let mut run = self.run(&self.stage(number), number, first.map)?;
-        run.report.centroid_alignment = first.alignment;
-        run.report.restart_agreement = first.agreement;
-        Ok(Run { promise, ..run })
-    }
-
-    /// Draws of its own for each run, so that runs err in different ways.
-    fn reference(&self, number: usize) -> ReferenceItems {
-        let AlignParams { seed, reference_items, .. } = *self.problem.params;
-        let seed = rng::stream(seed, &[RUN, self.number, number as u64]).random();
-        ReferenceItems { limit: reference_items, seed }
-    }
-
-    fn stage(&self, number: usize) -> String {
-        let name = &self.candidate.name;
-        match self.left_out {
-            None => format!("{name}, start {}", number + 1),
-            Some(LeftOut { side, axis }) => {
-                format!("{name} without axis {} of the {side}, start {}", axis + 1, number + 1)
-            }
-        }
-    }
-
-    /// The loop from a first map, and how well what it finds predicts itself.
-    fn run(&self, stage: &str, number: usize, map: TwoWayMap) -> Result<Run, AlignError> {
-        let params = self.problem.params;
-        let sides = self.sides();
-        let reference = self.reference(number);
-        let refinement = &self.refinement;
-        let mut coupler = WarmCoupler::new(&self.coupling, self.problem.observer, stage);
-        let refined = refine_from(&sides, refinement, map, refinement.rounds, reference, &mut coupler)?;
-        let view = sides.view(refinement.last_dimension)?;
-        let free = sides.free()?;
-        let coupling = coupler.couple(&joint(&refined.map, (&view.0, &view.1), &free, reference)?)?;
-        let (matched_cosine, fitted) = matched_cosine((&view.0, &view.1), refinement.penalty, &free.pairs(&coupling))?;
-        let probe = Probe::new(&fitted, (&view.0, &view.1), params.reference())?;
+    fn start(&self, number: usize, first: Option<&FirstMap>) -> Result<Start, AlignError> {
+        let made = first.is_none().then(|| self.first_map(number)).transpose()?;
+        let first = first.or(made.as_ref()).expect("one or the other");
+        let drawn = self.drawn(self.problem.params.unpaired.sampled_items, number as u64)?;
+        let drawn = (&drawn.0, &drawn.1);
+        let stage = self.stage(&format!("start {}", number + 1));
+        let told = (stage.as_str(), self.problem.observer);
+        let covariance = anneal(drawn, &first.covariance, ROUGH, self.known.as_ref(), told)?;
         let report = StartReport {
-            candidate: self.candidate.name.clone(),
             left_out: self.left_out,
             start: number + 1,
-            centroid_alignment: 0.0,
-            restart_agreement: 0.0,
-            matched_cosine,
+            centroid_alignment: first.alignment,
+            restart_agreement: first.agreement,
+            score: rotation_score(drawn, &covariance, JUDGED_AT)?,
         };
-        Ok(Run { map: refined.map, rounds: refined.rounds, coupling, report, promise: 0.0, probe })
+        Ok(Start { covariance, report })
     }
-}
 
-/// Couplings as good as a search needs them.
-pub(super) fn quick(params: &CouplingParams) -> CouplingParams {
-    let solver = HirefParams { quality: Quality::Fast, ..params.solver.clone() };
-    CouplingParams { exact_limit: params.exact_limit.min(FEW_ITEMS), solver }
+    /// Anneals the consensus of `starts`, or the best of them where that matches better: a group of starts that went wrong in
+    /// the same way outvotes the one that did not.
+    fn consensus(&self, starts: &[&Start], number: u64, stage: &str) -> Result<Found, AlignError> {
+        let params = &self.problem.params.unpaired;
+        let stage = self.stage(stage);
+        let told = (stage.as_str(), self.problem.observer);
+        let covariances: Vec<&Tensor> = starts.iter().map(|start| &start.covariance).collect();
+        let mean = first_map::consensus_of(&covariances)?;
+        let sample = self.drawn(params.sampled_items, 1_000 + number)?;
+        let sample = (&sample.0, &sample.1);
+        let mut best = anneal(sample, &mean, FINE, self.known.as_ref(), told)?;
+        let mut score = rotation_score(sample, &best, JUDGED_AT)?;
+        for covariance in covariances {
+            let alone = rotation_score(sample, covariance, JUDGED_AT)?;
+            if alone > score {
+                (best, score) = (covariance.clone(), alone);
+            }
+        }
+        let drawn = self.drawn(params.annealed_items, 2_000 + number)?;
+        let drawn = (&drawn.0, &drawn.1);
+        let covariance = anneal(drawn, &best, FINE, self.known.as_ref(), told)?;
+        let map = first_map::as_map(&covariance)?;
+        let probe = Probe::new(&map, (&self.view.0, &self.view.1), self.problem.params.reference())?;
+        Ok(Found { map, score: rotation_score(drawn, &covariance, JUDGED_AT)?, probe })
+    }
+
+    /// At most `limit` items of either side, in the search's dimension; all draws differ.
+    fn drawn(&self, limit: usize, number: u64) -> Result<(Tensor, Tensor), AlignError> {
+        let seed = rng::stream(self.problem.params.seed, &[DRAWN, self.number, number]).random();
+        let items = ReferenceItems { limit, seed };
+        let drawn = |side: &Tensor, stream: u64| -> candle_core::Result<Tensor> {
+            rows(side, items.of(side.dim(0)?, stream).as_deref())
+        };
+        Ok((drawn(&self.view.0, 0)?, drawn(&self.view.1, 1)?))
+    }
+
+    fn stage(&self, what: &str) -> String {
+        match self.left_out {
+            None => what.to_owned(),
+            Some(LeftOut { side, axis }) => format!("without axis {} of the {side}, {what}", axis + 1),
+        }
+    }
 }
 
 /// Whether two maps agree as far as is asked for.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::align::{AlignParams, Candidate, LeftOut, RefinementParams, UnpairedParams};
+use crate::align::{AlignParams, LeftOut, ReferenceItems, RefinementParams, UnpairedParams};
 use crate::map::{LinearMap, unit_rows};
 use candle_core::{DType, Device};
 use hiref_core::rng;
@@ -35,14 +35,8 @@ fn planted(noise: f64) -> (Tensor, Tensor, Vec<u32>) {
 }
 
 fn params() -> AlignParams {
-    let refinement = RefinementParams {
-        first_dimension: 6,
-        last_dimension: DIMENSION,
-        rounds: 12,
-        ..RefinementParams::unpaired_sharp()
-    };
-    let candidates = vec![Candidate { name: "small".to_owned(), refinement }];
-    let unpaired = UnpairedParams { centroids: 12, restarts: 10, candidates, ..UnpairedParams::default() };
+    let refinement = RefinementParams { first_dimension: 6, last_dimension: DIMENSION, ..RefinementParams::unpaired() };
+    let unpaired = UnpairedParams { centroids: 12, restarts: 10, refinement, ..UnpairedParams::default() };
     AlignParams { unpaired, ..AlignParams::default() }
 }
 
@@ -62,12 +56,9 @@ fn a_planted_rotation_is_found_without_any_pair() {
         report.agreement.cosine > 0.95 && report.agreement.same_partners > 0.9 && report.verdict == Verdict::Pairing,
         "{report:?}"
     );
-    // The first two starts agree: there is nothing left to ask.
-    assert_eq!(
-        (report.starts.len(), report.left_out, report.combined, alignment.confidence.len()),
-        (2, None, None, ITEMS)
-    );
-    assert!(report.last_stage.kept && alignment.anchors_only.is_none());
+    // Two groups of starts agree: there is nothing left to ask.
+    assert_eq!((report.left_out, report.combined, alignment.confidence.len()), (None, None, ITEMS));
+    assert!(report.predicted > 0.9 && report.last_stage.kept && alignment.anchors_only.is_none());
 }
 
 /// An axis that the other side does not share, and that has more variance than any other.
@@ -144,23 +135,37 @@ fn unrelated_spaces_are_said_to_share_too_little() {
 
 /// Each of eight pairings is right about the same tenth of the items and wrong, in ways of its own, about the others.
 #[test]
-fn starts_combined_are_better_than_each() {
+fn starts_together_are_better_than_each() {
     let (x, y, truth) = planted(0.03);
     let unit = |side: &Tensor| unit_rows(&side.broadcast_sub(&side.mean_keepdim(0).unwrap()).unwrap()).unwrap();
     let (x, y) = (unit(&x), unit(&y));
-    let pairing = |seed: u64| -> Vec<(u32, u32)> {
+    let covariance = |seed: u64| -> Tensor {
         let mut wrong = truth[ITEMS / 10..].to_vec();
         wrong.shuffle(&mut rng::stream(seed, &[]));
-        let partners = truth[..ITEMS / 10].iter().copied().chain(wrong);
-        (0..ITEMS as u32).zip(partners).collect()
+        let partners: Vec<u32> = truth[..ITEMS / 10].iter().copied().chain(wrong).collect();
+        x.t().unwrap().contiguous().unwrap().matmul(&select(&y, &partners).unwrap()).unwrap()
     };
-    let mean_cosine = |pairings: &[Vec<(u32, u32)>]| -> f32 {
-        let map = first_map::combined((&x, &y), pairings, &[], 0.0).unwrap();
+    let mean_cosine = |covariances: &[&Tensor]| -> f32 {
+        let map = first_map::as_map(&first_map::consensus_of(covariances).unwrap()).unwrap();
         let image = unit_rows(&map.forward.apply(&x).unwrap()).unwrap();
         (image * select(&y, &truth).unwrap()).unwrap().sum(1).unwrap().mean(0).unwrap().to_scalar().unwrap()
     };
-    let pairings: Vec<Vec<(u32, u32)>> = (1..=8).map(pairing).collect();
-    let alone: Vec<f32> = pairings.iter().map(|pairs| mean_cosine(std::slice::from_ref(pairs))).collect();
-    let together = mean_cosine(&pairings);
+    let covariances: Vec<Tensor> = (1..=8).map(covariance).collect();
+    let alone: Vec<f32> = covariances.iter().map(|covariance| mean_cosine(&[covariance])).collect();
+    let together = mean_cosine(&covariances.iter().collect::<Vec<_>>());
     assert!(alone.iter().all(|&alone| together > alone + 0.02), "{together} against {alone:?}");
+}
+
+/// Pairs of a planted map are right: all predict themselves. The same items with partners at random: none does.
+#[test]
+fn only_right_pairs_predict_themselves() {
+    let (x, y, truth) = planted(0.03);
+    let share = |partners: &[u32]| {
+        let pairs: Vec<(u32, u32)> = (0..ITEMS as u32).zip(partners.iter().copied()).collect();
+        let reference = ReferenceItems { limit: 1000, seed: 0 };
+        predicted((&x, &y), &RefinementParams::unpaired(), &pairs, reference).unwrap()
+    };
+    let mut wrong = truth.clone();
+    wrong.shuffle(&mut rng::stream(3, &[]));
+    assert!(share(&truth) > 0.9 && share(&wrong) < 0.1, "{} {}", share(&truth), share(&wrong));
 }
