@@ -35,8 +35,10 @@ fn planted(noise: f64) -> (Tensor, Tensor, Vec<u32>) {
 }
 
 fn params() -> AlignParams {
-    let refinement = RefinementParams { first_dimension: 6, last_dimension: DIMENSION, ..RefinementParams::unpaired() };
-    let unpaired = UnpairedParams { centroids: 12, restarts: 10, refinement, ..UnpairedParams::default() };
+    let refinement =
+        RefinementParams { first_dimension: DIMENSION, last_dimension: DIMENSION, ..RefinementParams::unpaired() };
+    let unpaired =
+        UnpairedParams { centroids: 12, restarts: 16, matching_starts: 8, refinement, ..UnpairedParams::default() };
     AlignParams { unpaired, ..AlignParams::default() }
 }
 
