@@ -72,16 +72,12 @@ impl StoredRows {
         };
         let mut copy = |at: usize, target: &mut [u8]| -> io::Result<()> {
             let at = self.offset + at;
-            match &mut file {
-                Some(file) => {
-                    file.seek(SeekFrom::Start(at as u64))?;
-                    file.read_exact(target)
-                }
-                None => {
-                    target.copy_from_slice(&self.bytes[at..at + target.len()]);
-                    Ok(())
-                }
+            if let Some(file) = &mut file {
+                file.seek(SeekFrom::Start(at as u64))?;
+                return file.read_exact(target);
             }
+            target.copy_from_slice(&self.bytes[at..at + target.len()]);
+            Ok(())
         };
         let read = if self.column_major {
             let mut columns = bytes.chunks_exact_mut((rows.len() * size).max(1)).enumerate();

@@ -97,7 +97,7 @@ impl Clusters {
                     inner_products(&features[0][start * w..end * w], &clusters.centroids[1], w, &mut own, count);
                     tile.iter_mut().zip(own).for_each(|(sum, own)| *sum += own);
                 }
-                clusters.select(tile, &clusters.prices[0], start as u64, &mut all);
+                Self::select(tile, &clusters.prices[0], start as u64, &mut all);
             }
             let source = |take: &mut dyn FnMut(usize, &Candidates)| {
                 take(0, &all);
@@ -144,7 +144,7 @@ impl Clusters {
                 let mut scores = vec![0.0; features.len() / w * count];
                 inner_products(features, &self.centroids[1 - side], w, &mut scores, count);
                 let mut candidates = Candidates::new(plan.candidates);
-                self.select(&scores, &self.prices[side], (first + tile * TILE) as u64, &mut candidates);
+                Self::select(&scores, &self.prices[side], (first + tile * TILE) as u64, &mut candidates);
                 candidates
             })
             .collect();
@@ -157,7 +157,7 @@ impl Clusters {
     }
 
     /// Adds the best of all scores of each row.
-    fn select(&self, scores: &[f32], prices: &[f64], first: u64, out: &mut Candidates) {
+    fn select(scores: &[f32], prices: &[f64], first: u64, out: &mut Candidates) {
         let count = prices.len();
         let mut order: Vec<(f64, u16, f32)> = Vec::with_capacity(count);
         for (row, scores) in scores.chunks_exact(count).enumerate() {

@@ -154,7 +154,6 @@ impl Job {
         for &step in &done {
             let unneeded = match step {
                 Step::Scan => has(Step::Sample),
-                Step::Sample => false,
                 Step::Score | Step::Balance => has(Step::Route),
                 Step::Route => has(Step::Solve),
                 Step::Solve => has(Step::Sweep(1)) || has(Step::Collect),
@@ -162,7 +161,7 @@ impl Job {
                 Step::Sweep(number) => has(Step::Sweep(number + 1)) || has(Step::Collect),
                 Step::Collect => has(Step::Prices),
                 Step::Parts => has(Step::Check),
-                Step::Check | Step::Prices | Step::Gap | Step::Summary => false,
+                Step::Sample | Step::Check | Step::Prices | Step::Gap | Step::Summary => false,
             };
             let folder = step.folder(&self.work);
             if unneeded && folder.is_dir() {

@@ -71,9 +71,8 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
     let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };
     // SAFETY: the path ends in a zero byte, and the pointer is to a live, writable `statvfs`.
     let status = unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) };
-    #[expect(clippy::unnecessary_cast, clippy::allow_attributes, reason = "the types differ between systems")]
-    let free = stat.f_bavail as u64 * stat.f_frsize as u64;
-    (status == 0).then_some(free)
+    #[expect(clippy::useless_conversion, reason = "the types of these numbers differ between systems")]
+    (status == 0).then_some(u64::from(stat.f_bavail).saturating_mul(u64::from(stat.f_frsize)))
 }
 
 /// Refuses a folder for temporary files on a disk that has too little room for the run.

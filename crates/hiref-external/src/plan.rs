@@ -231,7 +231,8 @@ impl Plan {
             candidates,
             part_rows: PART_ROWS.min((budget / 64).max(1 << 12) as usize),
             gap_rows: settings.gap_rows.unwrap_or(gap_rows).min(rows[0]),
-            price_rows,
+            // Each sample is solved as one block, whose costs are in memory.
+            price_rows: price_rows.min(4 * ((budget / 16) as f64).sqrt() as usize).max(64),
         })
     }
 
@@ -313,6 +314,18 @@ impl Plan {
         // The files of one step stay until the next is complete; samples and headers are small.
         let results = n * 24;
         (2 * points + candidates + results) * 21 / 20
+    }
+
+    /// About how long the run takes, where it is the solver that takes the time. Rates are of processors with AVX2.
+    pub fn seconds(&self, threads: usize) -> f64 {
+        let (m, d) = (self.rows[1] as f64, self.dimension as f64);
+        // Nanoseconds for each entry of a block's costs, and for each product of the estimate.
+        let entry = 8.0 + d / 25.0;
+        let first = (256 * (2 * self.inner_sweeps + 2)) as f64;
+        let swept = (self.max_sweeps * self.inner_sweeps * self.polish_block) as f64;
+        let estimate = if self.gap_rows == 0 { 0.0 } else { (self.gap_rows + self.price_rows) as f64 };
+        let routed = self.solve_blocks as f64 + 40.0;
+        m * (entry * (first + swept) + (estimate + routed) * (d + 8.0) / 16.0) * 2e-9 / threads.max(1) as f64
     }
 
     /// Bytes of the results.

@@ -19,11 +19,14 @@ const BUFFER: usize = 1 << 18;
 /// A header is never so long, unless the file is damaged.
 const LONGEST_HEADER: u64 = 1 << 30;
 
+/// Writes the bytes of an item's value.
+type Copy<'a> = Box<dyn Fn(usize, &mut [u8]) + 'a>;
+
 /// One value for each item of a group.
 pub(crate) struct Column<'a> {
     name: &'static str,
     width: usize,
-    copy: Box<dyn Fn(usize, &mut [u8]) + 'a>,
+    copy: Copy<'a>,
 }
 
 impl<'a> Column<'a> {

@@ -104,6 +104,9 @@ fn least(plan: &Plan, own: &Side, others: &Side, offsets: &[f64]) -> Vec<f64> {
     parts.concat()
 }
 
+/// Rows of the smaller side, `(rows, d)`, and their potentials.
+type Potentials = (Vec<f32>, Vec<f64>);
+
 /// The potentials of one sample.
 struct Sample {
     x: Side,
@@ -203,7 +206,7 @@ fn potentials(
     y: &Vectors,
     members: &[usize],
     sample: usize,
-) -> Result<Option<(Vec<f32>, Vec<f64>)>, Error> {
+) -> Result<Option<Potentials>, Error> {
     let plan = context.plan;
     let pairs: Vec<usize> = members.iter().copied().filter(|&at| at < x.len()).collect();
     if pairs.is_empty() {
