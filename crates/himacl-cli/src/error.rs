@@ -201,8 +201,11 @@ pub enum Error {
         expected: usize,
     },
     /// A file that is no page of a run, in the place of one.
-    #[error("`{}` is not a page of `himacl report`: it is not replaced\nhint: choose another file", .0.display())]
+    #[error("`{}` is not a page of `himacl report` or `himacl explore`: it is not replaced\nhint: choose another file", .0.display())]
     NotAReport(PathBuf),
+    /// The page cannot be made.
+    #[error("the page cannot be made: {0:#}")]
+    Page(#[source] minijinja::Error),
     /// A run that maps both sides to a space of their own was asked for rows in the target's space.
     #[error("the run `{}` learnt a cost: it maps both sides to a space of their own\nhint: `--prepared` maps source rows there, `--prepare-only` target rows", .0.display())]
     LearnedCost(PathBuf),

@@ -9,8 +9,10 @@ mod context;
 mod device;
 mod encoder_files;
 mod error;
+mod explore;
 mod hints;
 mod interrupt;
+mod page;
 mod printer;
 mod progress;
 pub mod report;
@@ -26,7 +28,9 @@ pub use train_progress::TrainProgress;
 pub use error::Error;
 
 use command_line::{Cli, Command};
-use commands::{apply, download, embed, encoders, eval, pair, report as report_command, train};
+use commands::{
+    apply, download, embed, encoders, eval, explore as explore_command, pair, report as report_command, train,
+};
 use std::ffi::OsString;
 use std::panic;
 use std::process::ExitCode;
@@ -105,6 +109,7 @@ fn command(cli: &Cli, command_line: Vec<String>, printer: Printer) -> Result<Exi
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
         Command::Apply(args) => apply::run(args, &context),
+        Command::Explore(args) => explore_command::run(args, &context),
         Command::Report(args) => report_command::run(args, &context),
     }
 }

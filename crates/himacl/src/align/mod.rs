@@ -39,3 +39,4 @@ pub use principal_axes::PrincipalAxes;
 pub use report::{Agreement, AlignmentReport, RoundReport, SelectionReport, StartReport, UnpairedReport};
 pub use selection::mean_log_rank_of_hidden;
 pub use softening::{SoftPartners, Softening, soft_partners};
+pub(crate) use unpaired::k_means;

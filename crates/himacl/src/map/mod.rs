@@ -11,7 +11,7 @@ mod two_way;
 
 pub use cca::CanonicalMap;
 pub use decomposition::DecompositionError;
-pub(crate) use decomposition::{product, symmetric_eigen};
+pub(crate) use decomposition::{orthogonal_factor, product, symmetric_eigen};
 pub use linear::{FitError, LinearMap};
 pub(crate) use linear::{inner_products, to_tensor};
 pub use mlp::Mlp;

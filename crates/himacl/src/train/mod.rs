@@ -43,7 +43,10 @@ pub use recipe::{
     NamedRecipe, ObjectiveKind, PairConfidence, PairWeights, Precision, Recipe, RecipeFile,
 };
 pub use recoupling::{Coupled, couple};
-pub use run::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, evaluate, held_out, monge, recipe_of_run, run};
+pub use run::{
+    ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, RunPairs, evaluate, held_out, monge, pairs_of_run,
+    recipe_of_run, run,
+};
 pub use schedule::ScheduleParams;
 pub use split::Split;
 pub use state::{Task, TrainState};

@@ -10,11 +10,11 @@ const CENTROIDS: u64 = 0x6b6d_6561;
 
 /// Means of clusters.
 #[derive(Debug, Clone)]
-pub(super) struct Centroids {
+pub(crate) struct Centroids {
     /// `(count, width)` by rows.
-    pub(super) points: Vec<f32>,
+    pub(crate) points: Vec<f32>,
     /// Items of each cluster, `(count,)`.
-    pub(super) sizes: Vec<usize>,
+    pub(crate) sizes: Vec<usize>,
 }
 
 /// K-means of `points (n, width)`: centroids drawn far apart (k-means++), then Lloyd iterations until nothing moves.
@@ -26,7 +26,7 @@ pub(super) struct Centroids {
 ///
 /// # Panics
 /// If there are fewer points than centroids.
-pub(super) fn k_means(points: &[f32], width: usize, count: usize, seed: u64, path: &[u64]) -> Centroids {
+pub(crate) fn k_means(points: &[f32], width: usize, count: usize, seed: u64, path: &[u64]) -> Centroids {
     let n = points.len() / width;
     assert!(count >= 1 && count <= n, "between one centroid and one for each point");
     let mut generator = rng::stream(seed, &[&[CENTROIDS], path].concat());

@@ -4,6 +4,8 @@ mod first_map;
 mod k_means;
 mod quadratic_assignment;
 
+pub(crate) use k_means::k_means;
+
 use super::axes::Axes;
 use super::error::AlignError;
 use super::joint::ReferenceItems;
