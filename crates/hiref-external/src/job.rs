@@ -30,7 +30,7 @@ pub struct StepReport {
 }
 
 /// What a run comes to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Outcome {
     /// Mean cost over the pairs, computed anew in f64 from the points.
     pub mean_cost: f64,
