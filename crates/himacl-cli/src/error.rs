@@ -37,7 +37,7 @@ pub enum Error {
         limit: u64,
     },
     /// Pairing from files failed.
-    #[error(transparent)]
+    #[error("{}", hints::external(.0))]
     External(#[from] hiref_external::Error),
     /// The driver on Ray failed, and has said why.
     #[error(

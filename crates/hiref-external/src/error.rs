@@ -31,8 +31,9 @@ pub enum Error {
     },
     /// The disk has not enough room.
     #[error(
-        "`{}` has {:.2} GiB free, this run needs about {:.2} GiB there\nhint: choose a folder on another disk for the temporary files",
-        path.display(), gib(*free), gib(*needed)
+        "no space for the temporary files in `{}`: {:.1} MiB are free, this run needs about {:.1} MiB\n\
+         hint: choose a folder on another disk for them",
+        path.display(), mib(*free), mib(*needed)
     )]
     DiskTooSmall {
         /// The folder for temporary files.
@@ -99,8 +100,4 @@ impl Error {
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-fn gib(bytes: u64) -> f64 {
-    bytes as f64 / f64::from(1 << 30)
 }

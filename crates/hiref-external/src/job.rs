@@ -165,7 +165,7 @@ impl Job {
             };
             let folder = step.folder(&self.work);
             if unneeded && folder.is_dir() {
-                fs::remove_dir_all(&folder).map_err(Error::io("remove", &folder))?;
+                remove_results(&folder)?;
             }
         }
         Ok(())
@@ -203,7 +203,7 @@ impl Job {
             let path = entry.map_err(Error::io("list", work))?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
             if path.is_dir() && name.parse::<Step>().is_ok() {
-                fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+                remove_results(&path)?;
             } else if name.strip_suffix(".json").is_some_and(|stem| stem == "plan" || stem.parse::<Step>().is_ok()) {
                 remove_if_present(&path)?;
             }
@@ -226,6 +226,21 @@ impl Job {
         let gain = (costs[done - window] - costs[done]) / window as f64;
         gain * done as f64 > self.plan.tolerance * costs[done].abs()
     }
+}
+
+/// Removes what tasks have left in a step's folder, and the folder if nothing else is in it.
+fn remove_results(folder: &Path) -> Result<(), Error> {
+    remove_unfinished(folder)?;
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.strip_suffix(".bin").is_some_and(|stem| !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit())) {
+            remove_if_present(&path)?;
+        }
+    }
+    // It is not empty where a file of somebody else's is in it.
+    let _ = fs::remove_dir(folder);
+    Ok(())
 }
 
 /// Sweeps that are complete.

@@ -23,5 +23,5 @@ mod vectors;
 pub use error::Error;
 pub use job::{Job, Outcome, StepReport};
 pub use plan::{Input, Plan, Settings};
-pub use step::Step;
+pub use step::{Step, work_files};
 pub use steps::{Gap, result_files};

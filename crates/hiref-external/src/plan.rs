@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Changes whenever the files of an earlier version could not be gone on from.
 const VERSION: u32 = 1;
 /// The plan's file in the folder of temporary files.
-const PLAN: &str = "plan.json";
+pub(crate) const PLAN: &str = "plan.json";
 /// Bytes that the program itself takes.
 const BASE_BYTES: u64 = 44 << 20;
 /// Stacks, tiles and lists of a thread that solves blocks.

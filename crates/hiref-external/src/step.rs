@@ -1,7 +1,7 @@
 //! The steps of a run, in their order, and where their files are.
 
 use crate::error::Error;
-use crate::plan::Plan;
+use crate::plan::{PLAN, Plan};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -61,24 +61,33 @@ impl fmt::Display for Step {
     }
 }
 
+/// The steps that are there once.
+const PLAIN: [Step; 12] = [
+    Step::Scan,
+    Step::Sample,
+    Step::Score,
+    Step::Balance,
+    Step::Route,
+    Step::Solve,
+    Step::Collect,
+    Step::Parts,
+    Step::Check,
+    Step::Prices,
+    Step::Gap,
+    Step::Summary,
+];
+
+/// The files that a run makes in the folder of temporary files; `#` stands for a number.
+pub fn work_files() -> Vec<String> {
+    let names = PLAIN.map(|step| step.to_string()).into_iter().chain(["cut-#", "sweep-#"].map(str::to_owned));
+    let of_steps = names.flat_map(|name| [format!("{name}.json"), format!("{name}/#.bin")]);
+    std::iter::once(PLAN.to_owned()).chain(of_steps).collect()
+}
+
 impl std::str::FromStr for Step {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        const PLAIN: [Step; 12] = [
-            Step::Scan,
-            Step::Sample,
-            Step::Score,
-            Step::Balance,
-            Step::Route,
-            Step::Solve,
-            Step::Collect,
-            Step::Parts,
-            Step::Check,
-            Step::Prices,
-            Step::Gap,
-            Step::Summary,
-        ];
         let unknown = || Error::NoSuchStep(name.to_owned());
         if let Some((kind, number)) = name.split_once('-') {
             let number = number.parse().map_err(|_| unknown())?;

@@ -93,7 +93,7 @@ pub(super) fn obstacle(args: &PairArgs) -> Option<&'static str> {
 
 /// The files that a run makes in the output folder.
 pub(super) fn files() -> Vec<String> {
-    let mut files = vec![format!("{WORK}/*"), format!("{WORK}/*/*")];
+    let mut files: Vec<String> = hiref_external::work_files().iter().map(|file| format!("{WORK}/{file}")).collect();
     files.extend(hiref_external::result_files().into_iter().filter(|file| file != PERMUTATION));
     files
 }
