@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ import pytest
 
 import himacl
 from himacl.external import Job
+
+
+GOLDEN = Path(__file__).parents[3] / "crates" / "himacl-encode" / "tests" / "golden" / "encoders"
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -59,45 +65,72 @@ def test_task_by_task(plan: Any, tmp_path: Path) -> None:
         Job.plan(tmp_path / "small", x=tmp_path / "x.npy", y=tmp_path / "y.npy", output=tmp_path / "small", memory=1)
 
 
-def test_on_ray_nodes_that_come_and_go(plan: Any, tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+NODE = {"num_cpus": 1, "memory": 3 << 30, "object_store_memory": 100 << 20, "include_dashboard": False}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes on this machine."""
+    ray = pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
 
+    nodes = Cluster(initialize_head=True, head_node_args=NODE)
+    nodes.add_node(**NODE)
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def test_on_ray_nodes_that_come_and_go(plan: Any, tmp_path: Path, cluster: Any) -> None:
     import himacl.ray
 
     finish(plan("local"))
     expected = digests(tmp_path / "local" / "out")
-    node = {"num_cpus": 1, "memory": 1 << 30, "object_store_memory": 100 << 20, "include_dashboard": False}
-    cluster = Cluster(initialize_head=True, head_node_args=node)
-    try:
-        second = cluster.add_node(**node)
-        job = plan("ray")
-        outcome: dict[str, Any] = {}
-        driver = threading.Thread(target=lambda: outcome.update(himacl.ray.run(job.work, cluster.address)))
-        driver.start()
-        # Once tasks are running: one machine is lost, another comes.
-        while driver.is_alive() and job.next_step() != "sweep-001":
-            driver.join(0.05)
-        cluster.remove_node(second, allow_graceful=False)
-        cluster.add_node(**node)
-        driver.join(300)
-        assert outcome
-        assert digests(tmp_path / "ray" / "out") == expected
-        summary = himacl.ray.pair(
-            tmp_path / "x.npy",
-            tmp_path / "y.npy",
-            tmp_path / "whole",
-            address=cluster.address,
-            max_memory=300 / 1024,
-            block_rows=700,
-            certify="sampled:100",
-        )
-        assert digests(tmp_path / "whole") == expected
-        assert summary["mean_cost"] == outcome["mean_cost"]
-        with pytest.raises(himacl.InputError, match="exists"):
-            himacl.ray.pair(tmp_path / "x.npy", tmp_path / "y.npy", tmp_path / "whole", address=cluster.address)
-    finally:
-        import ray
+    job = plan("ray")
+    outcome: dict[str, Any] = {}
+    driver = threading.Thread(target=lambda: outcome.update(himacl.ray.run(job.work, cluster.address)))
+    driver.start()
+    # Once tasks are running: one machine is lost, another comes.
+    while driver.is_alive() and job.next_step() != "sweep-001":
+        driver.join(0.05)
+    (second,) = cluster.worker_nodes
+    cluster.remove_node(second, allow_graceful=False)
+    cluster.add_node(**NODE)
+    driver.join(300)
+    assert outcome
+    assert digests(tmp_path / "ray" / "out") == expected
+    summary = himacl.ray.pair(
+        tmp_path / "x.npy",
+        tmp_path / "y.npy",
+        tmp_path / "whole",
+        address=cluster.address,
+        max_memory=300 / 1024,
+        block_rows=700,
+        certify="sampled:100",
+    )
+    assert digests(tmp_path / "whole") == expected
+    assert summary["mean_cost"] == outcome["mean_cost"]
+    with pytest.raises(himacl.InputError, match="exists"):
+        himacl.ray.pair(tmp_path / "x.npy", tmp_path / "y.npy", tmp_path / "whole", address=cluster.address)
 
-        ray.shutdown()
-        cluster.shutdown()
+
+def test_shards_are_embedded_on_ray(tmp_path: Path, cluster: Any) -> None:
+    import himacl.ray
+
+    captions = tmp_path / "captions.txt"
+    words = ("a cat", "two dogs under the moon", "stars", "", "a photo of a very small thing")
+    captions.write_text("\n".join(f"{words[line % 5]} {line}" if line % 7 else "" for line in range(100)))
+    encoder = {"repo": "golden/sentence-transformers", "family": "sentence-transformers"}
+    options = {**encoder, "local": GOLDEN / "sentence-transformers", "shard_size": 30, "max_error_rate": 0.5}
+    summary = himacl.ray.embed(captions, tmp_path / "ray", address=cluster.address, memory_per_task=1 << 30, **options)
+    flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), str(value))]
+    command = [sys.executable, "-m", "himacl", "embed", "--input", str(captions), "-o", str(tmp_path / "here"), *flags]
+    subprocess.run([*command, "--threads", "1"], check=True, capture_output=True)
+
+    def files(folder: Path) -> dict[str, bytes]:
+        own = {".himacl.toml", "summary.json"}
+        paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in own)
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+    assert files(tmp_path / "ray") == files(tmp_path / "here")
+    assert (summary["shards"], summary["records"]) == (4, 100)

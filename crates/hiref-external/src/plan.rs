@@ -36,6 +36,8 @@ const CANDIDATES: usize = 8;
 const PART_ROWS: usize = 1 << 20;
 /// Bytes that are decoded at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Clusters have numbers of 16 bits; and a file for each block would be too many long before.
+const MOST_BLOCKS: usize = 1 << 15;
 /// Share of a block that sizes may exceed what was planned by: quantiles come from samples.
 const SPREAD: f64 = 1.2;
 
@@ -200,6 +202,11 @@ impl Plan {
         let solve_rows = settings.block_rows.unwrap_or_else(|| fitting(solved, 1.05)).max(2);
         let sweep_rows = settings.block_rows.unwrap_or_else(|| fitting(swept, SPREAD)).max(2);
         let (solve_blocks, sweep_blocks) = (m.div_ceil(solve_rows), m.div_ceil(sweep_rows));
+        if solve_blocks > MOST_BLOCKS {
+            let (limit, threads) = (settings.memory, settings.threads);
+            let needed = fixed + (m.div_ceil(MOST_BLOCKS) as f64 * 1.05) as u64 * solved;
+            return Err(Error::TooLittleMemory { limit, needed, dimension, threads });
+        }
         let sampled = solve_rows.min((SAMPLED_PER_BLOCK * solve_blocks).max(FEWEST_SAMPLED)).min(m);
         let of_smaller = (sampled as f64 * rows[0] as f64 / m as f64).round() as usize;
         let candidates = solve_blocks.min(CANDIDATES);
@@ -331,5 +338,52 @@ impl Plan {
     /// Bytes of the results.
     pub fn result_bytes(&self) -> u64 {
         self.rows[0] as u64 * 14 + if self.turned { self.rows[1] as u64 } else { self.rows[0] as u64 } * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(rows: [usize; 2], dimension: usize, memory: u64, threads: usize) -> Result<Plan, Error> {
+        let input = Input { path: PathBuf::from("a"), key: None };
+        let settings = Settings {
+            x: input.clone(),
+            y: input.clone(),
+            output: PathBuf::from("out"),
+            cost: CostKind::Cosine,
+            quality: Quality::Balanced,
+            seed: 0,
+            center: false,
+            normalize: false,
+            memory,
+            threads,
+            block_rows: None,
+            sweeps: None,
+            gap_rows: None,
+        };
+        Plan::of_sizes(&settings, [input.clone(), input], false, rows, dimension, Element::F16)
+    }
+
+    /// The sizes that docs/out-of-core.md reckons with.
+    #[test]
+    fn a_billion_rows() {
+        let plan = plan([1_000_000_000; 2], 768, 16 << 30, 8).unwrap();
+        assert!((420..440).contains(&plan.solve_blocks) && (230..250).contains(&plan.sweep_blocks), "{plan:?}");
+        assert_eq!((plan.pieces(0), plan.pieces(1), plan.candidates), (3815, 3815, 8));
+        assert!((6.2e12..7.3e12).contains(&(plan.disk_bytes() as f64)), "{}", plan.disk_bytes());
+        let (side, last) = plan.piece(plan.all_pieces() - 1);
+        assert_eq!((side, last.end), (1, 1_000_000_000));
+    }
+
+    #[test]
+    fn too_little_memory_is_refused_with_what_is_needed() {
+        for (rows, memory) in [(1 << 20, 50 << 20), (4_000_000_000, 1 << 30)] {
+            match plan([rows; 2], 768, memory, 2).unwrap_err() {
+                Error::TooLittleMemory { needed, .. } => assert!(plan([rows; 2], 768, needed + (4 << 20), 2).is_ok()),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(plan([1000, 2000], 768, 1 << 30, 2).unwrap().max_sweeps, 0, "one block holds all");
     }
 }

@@ -1,4 +1,4 @@
-"""Pairing on a Ray cluster: the tasks of ``himacl pair --external``, run wherever the cluster has room.
+"""Pairing and embedding on a Ray cluster: the tasks of ``himacl pair --external``, the shards of ``himacl embed``, wherever the cluster has room.
 
 Needs ``pip install 'himacl[ray]'`` on all machines, and folders that all of them see. A task's result is a file with fixed bytes, so lost
 workers, tasks that run twice and a lost driver change nothing in the result: whatever is missing is done again.
@@ -7,18 +7,22 @@ workers, tasks that run twice and a lost driver change nothing in the result: wh
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 from ._errors import Error, InputError
 from .external import Job
 
-__all__ = ["pair", "run"]
+__all__ = ["embed", "pair", "run"]
 
 _log = logging.getLogger("himacl.ray")
 # How often a task is tried again whose worker, or whose machine, was lost.
@@ -57,13 +61,13 @@ def run(
 
     while step := job.next_step():
         started = time.monotonic()
-        waiting = job.open_tasks(step)
+        waiting = deque(job.open_tasks(step))
         total = job.tasks(step)
         flying: dict[Any, int] = {}
         while waiting or flying:
             room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
             while waiting and len(flying) < room:
-                task = waiting.pop(0)
+                task = waiting.popleft()
                 name = f"{step}-{task:06d}"
                 flying[task_of.options(name=name).remote(str(job.work), step, task)] = task
             done, _ = ray.wait(list(flying), num_returns=1)
@@ -101,19 +105,101 @@ def pair(
     command = [sys.executable, "-m", "himacl", "pair", "--x", os.fspath(x), "--y", os.fspath(y), "-o", os.fspath(output)]
     command += ["--ray", address, "--progress", "none"]
     given: dict[str, Any] = {"max_memory": max_memory, "work_dir": work_dir, "resume": resume, "force": force, **options}
-    for name, value in given.items():
+    command += _flags(given)
+    _command(command)
+    return _summary(output)
+
+
+def embed(
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    encoder: str | None = None,
+    address: str | None = None,
+    cpus_per_task: int = 1,
+    gpus_per_task: float = 0,
+    memory_per_task: int = 2 << 30,
+    resume: bool = False,
+    **options: str | float | bool,
+) -> dict[str, Any]:
+    """Embeds a dataset on a Ray cluster, one task a shard; returns ``summary.json``.
+
+    The files are those of ``himacl embed``, byte for byte, except for the summary. Further options are that command's with underscores:
+    ``local="models/minilm"``, ``shard_size=50_000``, ``modality="text"``. Each task loads the encoder, so shards should not be too small.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init(address=address, logging_level=logging.WARNING)
+    folder = Path(output).absolute()
+    command = [sys.executable, "-m", "himacl", "embed", "--input", os.fspath(input)]
+    command += [*_flags({"encoder": encoder, **options}), "--threads", str(cpus_per_task), "--progress", "none"]
+    if not (resume and (folder / ".himacl.toml").is_file()):
+        _command([*command, "-o", str(folder), "--shards", "0..0"])
+
+    @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
+        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory_per_task, max_retries=_RETRIES
+    )
+    def shard_of(number: int) -> bool:
+        return _shard(command, folder, number)
+
+    number, ended = 0, False
+    flying: set[Any] = set()
+    while flying or not ended:
+        room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
+        while not ended and len(flying) < room:
+            flying.add(shard_of.options(name=f"shard-{number}").remote(number))
+            number += 1
+        done, _ = ray.wait(list(flying), num_returns=1)
+        for reference in done:
+            flying.discard(reference)
+            try:
+                ended = not ray.get(reference) or ended
+            except ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+    # What is there is looked at, and whatever is missing is made here.
+    _command([*command, "-o", str(folder), "--resume"])
+    return _summary(folder)
+
+
+def _shard(command: list[str], folder: Path, number: int) -> bool:
+    """Makes one shard, unless it is there; whether the dataset has it."""
+    mark = Path("stats") / f"{number}.json"
+    if (folder / mark).is_file():
+        return True
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-shard-{number}-") as room:
+        apart = Path(room) / "out"
+        _command([*command, "-o", str(apart), "--shards", f"{number}..{number + 1}"])
+        made = [path.relative_to(apart) for path in apart.glob("*/*") if path.is_file()]
+        # The done mark comes last.
+        for name in sorted(made, key=lambda name: name == mark):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.move(apart / name, folder / name)
+        return mark in made
+
+
+def _flags(options: dict[str, Any]) -> list[str]:
+    """Options as the command line has them."""
+    flags: list[str] = []
+    for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         if value is True:
-            command.append(flag)
+            flags.append(flag)
         elif value is not None and value is not False:
-            command += [flag, os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode == 2:
-        raise InputError(done.stderr.strip().removeprefix("error: "))
-    if done.returncode != 0:
-        raise Error(f"interrupted: go on with resume=True\n{done.stderr.strip()}")
-    import json
+            flags += [flag, os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
+    return flags
 
+
+def _command(command: list[str]) -> None:
+    """Runs a command line of this package."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    said = done.stderr.strip()
+    if done.returncode == 2:
+        raise InputError(said.removeprefix("error: "))
+    if done.returncode != 0:
+        raise Error(f"the run did not come to its end: go on with resume=True\n{said}")
+
+
+def _summary(output: str | os.PathLike[str]) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((Path(output) / "summary.json").read_text())
     return summary
 

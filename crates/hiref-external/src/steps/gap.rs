@@ -324,7 +324,8 @@ pub(crate) fn summary(context: &Context<'_>) -> Result<(), Error> {
         let limit = (total.largest - lowest - (least_cost - highest)).max(f64::MIN_POSITIVE);
         let shares: Vec<f64> = slack.iter().map(|slack| (slack / limit).min(1.0)).collect();
         let mean = shares.iter().sum::<f64>() / shares.len() as f64;
-        let share = |part: f64| (part * limit + unmatched) / mean_cost.abs().max(f64::MIN_POSITIVE);
+        // JSON has no infinity.
+        let share = |part: f64| ((part * limit + unmatched) / mean_cost.abs().max(f64::MIN_POSITIVE)).min(f64::MAX);
         if slack.len() == plan.rows[0] {
             let value = share(mean);
             return Gap { value, low: value, high: value, confidence: 1.0, rows: slack.len() };
