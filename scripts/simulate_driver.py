@@ -74,6 +74,7 @@ def stand_in(stand):
 
     module.is_initialized = lambda: True
     module.remote = lambda **options: Remote(**options)
+    module.nodes = lambda: [{"Alive": True, "Resources": {"memory": 1 << 40}}]
     module.cluster_resources = lambda: (stand.tick(), {"CPU": stand.workers})[1]
     module.wait = lambda references, num_returns: ([stand.wait()], [])
     module.get = lambda reference: stand.tick()

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,24 @@ def test_on_ray_nodes_that_come_and_go(plan: Any, tmp_path: Path, cluster: Any) 
     assert summary["mean_cost"] == outcome["mean_cost"]
     with pytest.raises(himacl.InputError, match="exists"):
         himacl.ray.pair(tmp_path / "x.npy", tmp_path / "y.npy", tmp_path / "whole", address=cluster.address)
+
+
+def test_a_lost_driver_changes_nothing(plan: Any, tmp_path: Path, cluster: Any) -> None:
+    import himacl.ray
+
+    finish(plan("local"))
+    sets, out = (tmp_path / "x.npy", tmp_path / "y.npy"), tmp_path / "lost"
+    command = [sys.executable, "-m", "himacl", "pair", "--x", str(sets[0]), "--y", str(sets[1]), "-o", str(out)]
+    command += ["--ray", cluster.address, "--max-memory", str(300 / 1024), "--block-rows", "700"]
+    with subprocess.Popen([*command, "--certify", "sampled:100"], stderr=subprocess.DEVNULL) as driver:
+        while driver.poll() is None and not (out / "work" / "solve.json").exists():
+            time.sleep(0.02)
+        driver.kill()
+    assert not (out / "summary.json").exists()
+    options = {"max_memory": 300 / 1024, "block_rows": 700, "certify": "sampled:100"}
+    himacl.ray.pair(*sets, out, address=cluster.address, resume=True, **options)
+    assert digests(out) == digests(tmp_path / "local" / "out")
+    assert not (out / "work").exists()
 
 
 def test_shards_are_embedded_on_ray(tmp_path: Path, cluster: Any) -> None:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -50,6 +51,11 @@ def run(
     job = Job(work)
     job.remove_unfinished()
     memory = job.memory if memory_per_task is None else memory_per_task
+    largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if memory > largest:
+        _log.warning(
+            "a task needs %.2f GiB, no machine has more than %.2f: waiting for one that has", memory / 2**30, largest / 2**30
+        )
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
         num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory, max_retries=_RETRIES, retry_exceptions=False
@@ -212,6 +218,13 @@ def _ray() -> Any:
     return ray
 
 
+def _end_with(parent: int) -> None:
+    """Ends this driver when the command that started it, and holds the folders' lock, is gone: its tasks end too."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m himacl.ray", description="Runs what is left of a planned run.")
     parser.add_argument("work", help="folder of temporary files")
@@ -220,6 +233,7 @@ def _main() -> None:
     parser.add_argument("--gpus-per-task", type=float, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
         run(
             arguments.work,
@@ -229,6 +243,8 @@ def _main() -> None:
         )
     except Error as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(1)
 
 
 if __name__ == "__main__":
