@@ -6,6 +6,7 @@ use super::commands::download::DownloadArgs;
 use super::commands::embed::EmbedArgs;
 use super::commands::encoders::EncodersArgs;
 use super::commands::eval::EvalArgs;
+use super::commands::explore::ExploreArgs;
 use super::commands::pair::PairArgs;
 use super::commands::report::ReportArgs;
 use super::commands::train::TrainArgs;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Eval(EvalArgs),
     Apply(ApplyArgs),
+    Explore(Box<ExploreArgs>),
     Report(ReportArgs),
 }
 

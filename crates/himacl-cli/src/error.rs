@@ -36,6 +36,14 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// Pairing from files failed.
+    #[error("{}", hints::external(.0))]
+    External(#[from] hiref_external::Error),
+    /// The driver on Ray failed, and has said why.
+    #[error(
+        "the run on Ray did not come to its end\nhint: what it says above tells why; `pip install 'himacl[ray]'` installs what it needs, --resume goes on with the run"
+    )]
+    Ray,
     /// The two sides live in spaces of different dimension.
     #[error(
         "`{}` has {x} coordinates and `{}` has {y}: the cost needs the same space\n\
@@ -193,8 +201,11 @@ pub enum Error {
         expected: usize,
     },
     /// A file that is no page of a run, in the place of one.
-    #[error("`{}` is not a page of `himacl report`: it is not replaced\nhint: choose another file", .0.display())]
+    #[error("`{}` is not a page of `himacl report` or `himacl explore`: it is not replaced\nhint: choose another file", .0.display())]
     NotAReport(PathBuf),
+    /// The page cannot be made.
+    #[error("the page cannot be made: {0:#}")]
+    Page(#[source] minijinja::Error),
     /// A run that maps both sides to a space of their own was asked for rows in the target's space.
     #[error("the run `{}` learnt a cost: it maps both sides to a space of their own\nhint: `--prepared` maps source rows there, `--prepare-only` target rows", .0.display())]
     LearnedCost(PathBuf),

@@ -1,5 +1,6 @@
 //! The command line: arguments -> resolved settings -> one file per command -> exit status.
 
+mod allocator;
 mod args;
 pub mod chart;
 mod command_line;
@@ -8,14 +9,17 @@ mod context;
 mod device;
 mod encoder_files;
 mod error;
+mod explore;
 mod hints;
 mod interrupt;
+mod page;
 mod printer;
 mod progress;
 pub mod report;
 mod table;
 mod train_progress;
 
+pub use allocator::keep_no_free_memory;
 pub use context::Context;
 pub use printer::{Printer, ProgressMode, ProgressTask};
 pub use progress::SolveProgress;
@@ -24,7 +28,9 @@ pub use train_progress::TrainProgress;
 pub use error::Error;
 
 use command_line::{Cli, Command};
-use commands::{apply, download, embed, encoders, eval, pair, report as report_command, train};
+use commands::{
+    apply, download, embed, encoders, eval, explore as explore_command, pair, report as report_command, train,
+};
 use std::ffi::OsString;
 use std::panic;
 use std::process::ExitCode;
@@ -103,6 +109,7 @@ fn command(cli: &Cli, command_line: Vec<String>, printer: Printer) -> Result<Exi
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
         Command::Apply(args) => apply::run(args, &context),
+        Command::Explore(args) => explore_command::run(args, &context),
         Command::Report(args) => report_command::run(args, &context),
     }
 }

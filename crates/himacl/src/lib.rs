@@ -11,10 +11,12 @@
 //! | [`eval`] | retrieval and pairing metrics |
 //! | [`align`] | initial alignment: shared space, a few known pairs, or none |
 //! | [`objective`], [`train`] | losses, optimiser, schedule, EMA, checkpoints, the loop |
+//! | [`explore`] | pairs explained: runners-up, directions that carry a match, co-clusters, counterfactuals |
 
 pub mod align;
 pub mod error;
 pub mod eval;
+pub mod explore;
 pub mod map;
 pub mod objective;
 mod side;

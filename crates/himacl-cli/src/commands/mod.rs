@@ -5,6 +5,7 @@ pub(crate) mod download;
 pub(crate) mod embed;
 pub(crate) mod encoders;
 pub(crate) mod eval;
+pub(crate) mod explore;
 pub(crate) mod pair;
 pub(crate) mod report;
 pub(crate) mod train;

@@ -1,8 +1,7 @@
 //! `himacl report`: a run folder as one page.
 
 use crate::error::Error;
-use crate::report;
-use crate::{Context, ExitStatus};
+use crate::{Context, ExitStatus, page, report};
 use clap::Args;
 use himacl::data::files::write_text;
 use std::path::PathBuf;
@@ -12,7 +11,9 @@ Examples:
   himacl report --run runs/quickstart
   himacl report --run runs/quickstart/main/seed-11 --output seed-11.html";
 
-/// Write a run as one self-contained HTML file: tables of the figures, curves of the training.
+/// Write a run as one self-contained HTML file: what it found in words, tables of the figures, curves of the training.
+///
+/// `himacl explore` writes the same page with the pairs in it.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ReportArgs {
@@ -28,10 +29,8 @@ pub(crate) struct ReportArgs {
 /// Runs the command.
 pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let output = args.output.clone().unwrap_or_else(|| args.run.join("report.html"));
-    if output.exists() && !report::is_page(&output) {
-        return Err(Error::NotAReport(output));
-    }
-    write_text(&output, &report::page(&args.run)?)?;
+    page::check_output(&output)?;
+    write_text(&output, &page::render(&report::story(&args.run)?, &())?)?;
     context.printer.result(&output.display().to_string());
     Ok(ExitStatus::Done)
 }

@@ -42,3 +42,4 @@ pub use report::{
 };
 pub use selection::mean_log_rank_of_hidden;
 pub use softening::{SoftPartners, Softening, soft_partners};
+pub(crate) use unpaired::k_means;

@@ -44,7 +44,8 @@ pub use recipe::{
 };
 pub use recoupling::{Coupled, couple};
 pub use run::{
-    ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, check, evaluate, held_out, monge, recipe_of_run, run,
+    ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, Outcome, RUN_FILES, RunPairs, check, evaluate, held_out, monge, pairs_of_run,
+    recipe_of_run, run,
 };
 pub use schedule::ScheduleParams;
 pub use split::Split;

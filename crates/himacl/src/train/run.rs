@@ -1,6 +1,6 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
-use super::checkpoint::encode;
+use super::checkpoint::{decode, encode};
 use super::coupling::Coupling;
 use super::dataset::Dataset;
 use super::embedded::Embedded;
@@ -17,6 +17,7 @@ use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Tensors, TwoWayMap, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{read_json, read_toml, write_atomic};
+use hiref_core::{Permutation, UNMATCHED};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -44,7 +45,7 @@ pub const RUN_FILES: [&str; 28] = [
     ALIGNMENT_STATE,
     "map.safetensors",
     "map.json",
-    "couplings/final.safetensors",
+    FINAL_COUPLING,
     "checkpoints/step_#/*",
     "checkpoints/step_#.partial/*",
     "encoder-source/*",
@@ -64,6 +65,22 @@ pub const RUN_FILES: [&str; 28] = [
     "embeddings-target/metadata/metadata_#.parquet",
     "embeddings-target/stats/#.json",
 ];
+
+/// Where a run leaves its last coupling.
+const FINAL_COUPLING: &str = "couplings/final.safetensors";
+
+/// Who is paired with whom at the end of a run; all rows are those of its source and target files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunPairs {
+    /// Source rows that were trained on, `(n,)`.
+    pub source: Vec<u32>,
+    /// Target rows, `(m,)`.
+    pub target: Vec<u32>,
+    /// The pairing, of positions in `source` and `target`; known pairs included.
+    pub permutation: Permutation,
+    /// For each source position: the higher, the surer; infinite for known pairs, zero without a partner.
+    pub confidence: Vec<f32>,
+}
 
 /// What a run found.
 #[derive(Debug, Clone)]
@@ -177,7 +194,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
 
     let couplings = folder.join("couplings");
     fs::create_dir_all(&couplings).map_err(Error::io("make folder", &couplings))?;
-    write_coupling(&couplings.join("final.safetensors"), &split, &task.free, &last.coupling)?;
+    write_coupling(&folder.join(FINAL_COUPLING), &split, &task.free, &last.coupling)?;
     Model(map).save(folder)?;
     let counts = [
         ("source_items", split.source.len()),
@@ -261,6 +278,38 @@ pub fn recipe_of_run(folder: &Path) -> Result<Recipe, Error> {
     let mut table: toml::Table = read_toml(&path)?;
     table.remove("variants");
     Ok(toml::Value::Table(table).try_into().map_err(|source| himacl_data::Error::Config { path, source })?)
+}
+
+/// The pairs that the finished run in `folder` ended with, by a recipe and the data that it ran on.
+///
+/// # Errors
+/// A folder without a finished run, a damaged file, rows that are not the data's.
+pub fn pairs_of_run(recipe: &Recipe, data: &Dataset, folder: &Path) -> Result<RunPairs, Error> {
+    let split = split_of(recipe, data)?;
+    let path = folder.join(FINAL_COUPLING);
+    let tensors = decode(&fs::read(&path).map_err(Error::io("read", &path))?)?;
+    let column = |name: &str| match tensors.get(name) {
+        Some(tensor) => Ok(tensor),
+        None => Err(candle_core::Error::Msg(format!("`{}` has no `{name}`", path.display()))),
+    };
+    let (source, target) = (column("source_row")?.to_vec1::<u32>()?, column("target_row")?.to_vec1::<u32>()?);
+    let found = column("confidence")?.to_vec1::<f32>()?;
+    let positions = |rows: &[u32]| -> BTreeMap<u32, u32> { rows.iter().copied().zip(0..).collect() };
+    let (x_of, y_of) = (positions(&split.source), positions(&split.target));
+    let (mut y_of_x, mut confidence) = (vec![UNMATCHED; split.source.len()], vec![0.0; split.source.len()]);
+    for ((source, target), found) in source.iter().zip(&target).zip(found) {
+        let (Some(&x), Some(&y)) = (x_of.get(source), y_of.get(target)) else {
+            let what =
+                format!("`{}` pairs rows {source} and {target}, which the run's data do not have", path.display());
+            return Err(candle_core::Error::Msg(what).into());
+        };
+        (y_of_x[x as usize], confidence[x as usize]) = (y, found);
+    }
+    for &(x, y) in &split.anchors {
+        (y_of_x[x as usize], confidence[x as usize]) = (y, f32::INFINITY);
+    }
+    let permutation = Permutation::new(y_of_x, split.target.len())?;
+    Ok(RunPairs { source: split.source, target: split.target, permutation, confidence })
 }
 
 /// Ridge maps both ways on all true pairs, row i of `source` with row i of `target`, in the widest space that the

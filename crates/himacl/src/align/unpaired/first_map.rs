@@ -6,6 +6,7 @@ use crate::align::error::AlignError;
 use crate::align::joint::{ReferenceItems, rows};
 use crate::align::params::UnpairedParams;
 use crate::align::refinement::select;
+use crate::eval::with_host_values;
 use crate::map::{LinearMap, Map, TwoWayMap, inner_products};
 use candle_core::{Device, Tensor};
 use hiref_core::Observer;
@@ -63,7 +64,8 @@ pub(super) fn first_map(
             let path = [path.as_slice(), &[number]].concat();
             let own = ReferenceItems { seed: reference.seed.wrapping_add(restart as u64), ..reference };
             let chosen = own.of(side.dim(0)?, 10 + number);
-            Ok(k_means(&rows(side, chosen.as_deref())?, count, reference.seed, &path)?)
+            let (side, width) = (rows(side, chosen.as_deref())?, side.dim(1)?);
+            Ok(with_host_values(&side, |points| k_means(points, width, count, reference.seed, &path))?)
         };
         let (from, to) = (Centred::new(&centroids(x, 0)?, k), Centred::new(&centroids(y, 1)?, l));
         let matching = best_matching(&from.gram(), &to.gram(), params.matching_starts, reference.seed, &path);

@@ -8,6 +8,8 @@ mod last_stage;
 mod quadratic_assignment;
 mod search;
 
+pub(crate) use k_means::k_means;
+
 use super::axes::Axes;
 use super::error::AlignError;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};

@@ -1,0 +1,57 @@
+//! `himacl explore`: a pairing as one page to look at.
+
+use crate::error::Error;
+use crate::explore::{ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
+use crate::{Context, ExitStatus, page};
+use clap::Args;
+use himacl::data::files::write_text;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl explore --pairs pairing --x-texts captions.txt --y-images pictures -o explore.html
+  himacl explore --run runs/quickstart/main/seed-11 --x-texts models/quickstart/names.txt -o explore.html
+  himacl explore --pairs pairing --images dataset -o explore.html        # paths and captions from the metadata";
+
+/// Write a pairing as one HTML file that opens offline: a map of both sides, the pairs, why each was made, what lies between.
+///
+/// Of more pairs than --max-pairs a random sample is taken, and the page says so. Runners-up, margins and counterfactuals
+/// are then those within the sample.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ExploreArgs {
+    #[command(flatten)]
+    pairing: PairingArgs,
+
+    #[command(flatten)]
+    items: ItemsArgs,
+
+    /// The file; an earlier page is replaced.
+    #[arg(long, short, value_name = "FILE", default_value = "explore.html")]
+    output: PathBuf,
+
+    /// Pairs on the page, at most.
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
+    max_pairs: u32,
+
+    /// Megabytes of thumbnails, at most: they get smaller, then fewer.
+    #[arg(long, value_name = "MB", default_value_t = 12)]
+    max_picture_megabytes: u16,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, Error> {
+    page::check_output(&args.output)?;
+    let opened = Opened::read(&args.pairing, &args.items, args.max_pairs as usize, context)?;
+    let settings = SceneSettings {
+        picture_bytes: usize::from(args.max_picture_megabytes) * 1_000_000,
+        seed: context.seed.unwrap_or_default(),
+    };
+    let scene = Scene::make(&opened, settings)?;
+    let html = page::render(&opened.report()?, &scene)?;
+    write_text(&args.output, &html)?;
+    let megabytes = html.len() as f64 / 1e6;
+    let pairs = opened.paired.permutation().num_pairs();
+    context.printer.result(&format!("{pairs} pairs, {megabytes:.1} MB: {}", args.output.display()));
+    Ok(ExitStatus::Done)
+}

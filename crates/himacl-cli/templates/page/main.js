@@ -1,0 +1,90 @@
+"use strict";
+// The views, and what is shown in them.
+
+const VIEWS = [["report", "Report"], ["map", "Map"], ["pairs", "Pairs"], ["pair", "One pair"], ["path", "Path"], ["tree", "Tree"]];
+
+const App = {
+  built: {},
+
+  async start() {
+    Report.curves(JSON.parse(document.getElementById("curve-data").textContent), document.getElementById("curves"));
+    const packed = document.getElementById("data");
+    App.tabs(packed ? VIEWS : VIEWS.slice(0, 1));
+    if (packed) {
+      App.data = prepare(await unpack(packed.textContent));
+      Items.load();
+      Pairs.build(App.data, App.section("pairs"));
+      Pair.build(App.data, App.section("pair"));
+      Path.build(App.data, App.section("path"));
+      Report.scene(App.data, document.getElementById("scene-words"));
+      const first = Pairs.shown[0];
+      if (first !== undefined) Pair.show(App.data.sides[0], first);
+    }
+    window.addEventListener("hashchange", () => App.follow());
+    App.follow();
+    document.documentElement.dataset.ready = "";
+  },
+
+  section(name) { return document.getElementById(`view-${name}`); },
+
+  tabs(views) {
+    const list = document.getElementById("tabs");
+    list.hidden = views.length < 2;
+    list.append(...views.map(([key, name]) => element("button", { type: "button", role: "tab", id: `tab-${key}`, "aria-controls": `view-${key}`, on: { click: () => App.view(key) } }, name)));
+    views.forEach(([key]) => {
+      App.section(key).setAttribute("role", "tabpanel");
+      App.section(key).setAttribute("aria-labelledby", `tab-${key}`);
+    });
+    list.addEventListener("keydown", (event) => {
+      const tabs = [...list.children], at = tabs.indexOf(document.activeElement);
+      const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      const tab = tabs[(next + tabs.length) % tabs.length];
+      tab.focus();
+      tab.click();
+    });
+  },
+
+  /// Shows a view; those that take time are made when they are first wanted.
+  view(name) {
+    if (App.data && !App.built[name]) {
+      App.built[name] = true;
+      App.section(name).hidden = false;
+      if (name === "map") Map2.build(App.data, App.section("map"));
+      if (name === "tree") Tree.build(App.data, App.section("tree"));
+    }
+    for (const [key] of VIEWS) {
+      App.section(key).hidden = key !== name;
+      const tab = document.getElementById(`tab-${key}`);
+      tab?.setAttribute("aria-selected", String(key === name));
+      tab?.setAttribute("tabindex", key === name ? "0" : "-1");
+    }
+    if (name === "path" && Pair.now && Pair.now.i !== NONE && Pair.now.j !== NONE) Path.show(Pair.now.i, Pair.now.j);
+    App.current = name;
+    App.remember();
+  },
+
+  /// Shows the pair of an item.
+  show(side, item) {
+    Pair.show(side, item);
+    document.getElementById("now").textContent = `Pair of ${Items.name(side, item)}`;
+    App.view("pair");
+    window.scrollTo(0, 0);
+  },
+
+  remember() {
+    const pair = ["pair", "path"].includes(App.current) && Pair.now ? (Pair.now.i !== NONE ? `/x${Pair.now.i}` : `/y${Pair.now.j}`) : "";
+    history.replaceState(null, "", `#${App.current}${pair}`);
+  },
+
+  /// Goes where the address says.
+  follow() {
+    const [name, item] = location.hash.slice(1).split("/"), known = VIEWS.some(([key]) => key === name) && (App.data || name === "report");
+    const side = App.data?.sides[item?.[0] === "y" ? 1 : 0], at = Number(item?.slice(1));
+    if (known && item && Number.isInteger(at) && at >= 0 && at < side.count) Pair.show(side, at);
+    App.view(known ? name : "report");
+  },
+};
+
+App.start();

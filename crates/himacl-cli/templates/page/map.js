@@ -1,0 +1,286 @@
+"use strict";
+// Both sides on a plane, with a line from each item to its partner.
+
+const POINT_SHADER = [`#version 300 es
+in vec2 place; in vec4 tint; in float shown;
+uniform vec2 scale, shift; uniform float size;
+out vec4 colour;
+void main() {
+  gl_Position = vec4(place * scale + shift, 0.0, 1.0);
+  if (shown < 0.5) gl_Position.z = 2.0;
+  gl_PointSize = size; colour = tint;
+}`, `#version 300 es
+precision mediump float;
+in vec4 colour; uniform float ring; out vec4 result;
+void main() {
+  float far = length(gl_PointCoord - 0.5) * 2.0;
+  if (far > 1.0 || far < ring) discard;
+  result = colour;
+}`];
+const LINE_SHADER = [`#version 300 es
+in vec2 place; in vec4 tint; in float shown;
+uniform vec2 scale, shift; uniform float strength;
+out vec4 colour;
+void main() {
+  gl_Position = vec4(place * scale + shift, 0.0, 1.0);
+  if (shown < 0.5) gl_Position.z = 2.0;
+  colour = vec4(tint.rgb, strength);
+}`, `#version 300 es
+precision mediump float;
+in vec4 colour; out vec4 result;
+void main() { result = vec4(colour.rgb * colour.a, colour.a); }`];
+
+// Viridis at five places, and colours that stay apart for colour-blind readers.
+const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+const KINDS = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [120, 94, 240], [128, 128, 128]];
+const onRamp = (share) => {
+  const at = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1), low = Math.min(Math.floor(at), RAMP.length - 2), rest = at - low;
+  return RAMP[low].map((value, k) => Math.round(value + rest * (RAMP[low + 1][k] - value)));
+};
+
+const Map2 = {
+  selection: null,
+  /// Ways to colour a pair: a name and a number for each pair, or its group.
+  ways(data) {
+    return [
+      ["margin", "how sure (margin)", data.margin], ...(data.confidence ? [["confidence", "the run's confidence", data.confidence]] : []),
+      ["cost", "cost", data.cost], ["beyondNearest", "dearer than the nearest", data.beyondNearest], ["group", "group of the tree", null],
+    ];
+  },
+
+  build(data, section) {
+    Map2.data = data;
+    const select = element("select", { id: "map-colour", on: { change: () => Map2.paint() } },
+      Map2.ways(data).map(([key, name]) => element("option", { value: key }, name)));
+    const lines = element("input", { type: "checkbox", id: "map-lines", checked: true, on: { change: () => Map2.draw() } });
+    const canvas = element("canvas", { tabindex: "0", id: "map-canvas", role: "application",
+      "aria-label": "Map of both sides. Arrows move, plus and minus zoom, 0 shows all, Enter opens the item nearest to the middle." });
+    Map2.canvas = canvas;
+    Map2.tip = element("div", { id: "map-tip", hidden: true });
+    Map2.brush = element("div", { id: "map-brush", hidden: true });
+    Map2.key = element("div", { id: "map-key" });
+    section.append(
+      element("div", { class: "bar" }, element("label", {}, "Colour by", select), element("label", {}, lines, "Lines to partners"),
+        element("button", { type: "button", on: { click: () => Map2.reset() } }, "Show all"), Map2.key),
+      element("div", { id: "map-box" }, canvas, Map2.brush, Map2.tip),
+      element("p", { class: "small" }, `Discs are x, rings are y, each side about its own mean, in the two directions in which the pairs agree most. `
+        + `Wheel or + and - zoom, dragging or arrows move, dragging with Shift marks pairs for the list, a click opens a pair.`
+        + (data.allPairs > data.pairs ? ` A random sample of ${data.pairs} of ${data.allPairs} pairs.` : "")));
+    const gl = canvas.getContext("webgl2", { antialias: true, premultipliedAlpha: true });
+    if (!gl) {
+      section.prepend(element("p", { class: "warning" }, "This browser draws no WebGL 2: the map cannot be shown. All other views work."));
+      return;
+    }
+    Map2.gl = gl;
+    Map2.points = twgl.createProgramInfo(gl, POINT_SHADER);
+    Map2.lines = twgl.createProgramInfo(gl, LINE_SHADER);
+    Map2.fill();
+    Map2.listen();
+    new ResizeObserver(() => Map2.draw()).observe(canvas);
+    Map2.reset();
+    Map2.paint();
+  },
+
+  /// Places go to the device once.
+  fill() {
+    const { data, gl } = Map2;
+    const ends = new Uint16Array(4 * data.pairs);
+    Map2.ofLine = new Uint32Array(data.pairs);
+    let at = 0;
+    data.partner.forEach((j, i) => {
+      if (j === NONE) return;
+      ends.set(data.planeX.subarray(2 * i, 2 * i + 2), 4 * at);
+      ends.set(data.planeY.subarray(2 * j, 2 * j + 2), 4 * at + 2);
+      Map2.ofLine[at++] = i;
+    });
+    const buffers = (place, count) => twgl.createBufferInfoFromArrays(gl, {
+      place: { numComponents: 2, data: place, normalize: true },
+      tint: { numComponents: 4, data: new Uint8Array(4 * count), normalize: true },
+      shown: { numComponents: 1, data: new Uint8Array(count).fill(255), normalize: true },
+    });
+    Map2.buffers = { x: buffers(data.planeX, data.n), y: buffers(data.planeY, data.m), line: buffers(ends, 2 * data.pairs) };
+  },
+
+  /// Colours by the chosen way, which the key explains.
+  paint() {
+    const { data, gl } = Map2;
+    if (!gl) return;
+    const way = document.getElementById("map-colour").value;
+    const values = Map2.ways(data).find(([key]) => key === way)[2];
+    let colour;
+    if (values) {
+      // By rank: a few far values would leave the rest in one colour.
+      const finite = Float32Array.from(values.filter(Number.isFinite)).sort();
+      const rank = (value) => {
+        let low = 0, high = finite.length;
+        while (low < high) { const middle = (low + high) >> 1; if (finite[middle] < value) low = middle + 1; else high = middle; }
+        return finite.length > 1 ? low / (finite.length - 1) : 0.5;
+      };
+      colour = (i) => (values[i] === Infinity ? RAMP[4] : onRamp(rank(values[i])));
+      const steps = [...Array(11).keys()].map((k) => `rgb(${onRamp(k / 10)})`).join(",");
+      Map2.key.replaceChildren(element("span", {}, shown(finite[0])), element("span", { class: "ramp", css: { background: `linear-gradient(90deg,${steps})` } }),
+        element("span", {}, `${shown(finite[finite.length - 1])} (by rank; middle ${shown(finite[finite.length >> 1])})`));
+    } else {
+      colour = (i) => KINDS[Math.min(data.group[i], KINDS.length - 1)];
+      Map2.key.replaceChildren(...data.groups.slice(0, KINDS.length).map((group, k) => element("span", {},
+        element("span", { class: "swatch", css: { background: `rgb(${KINDS[k]})` } }),
+        group.words.slice(0, 3).map((word) => word.word).join(", ") || `group ${k + 1}`)));
+    }
+    const grey = [128, 128, 128];
+    const fill = (count, pairOf) => {
+      const tints = new Uint8Array(4 * count);
+      for (let at = 0; at < count; at++) {
+        const i = pairOf(at), [r, g, b] = i === NONE ? grey : colour(i);
+        tints[4 * at] = r; tints[4 * at + 1] = g; tints[4 * at + 2] = b; tints[4 * at + 3] = 255;
+      }
+      return tints;
+    };
+    const ofX = (i) => (data.partner[i] === NONE ? NONE : i), ofY = (j) => data.partnerOfY[j], ofLine = (at) => Map2.ofLine[at >> 1];
+    for (const [name, count, pairOf] of [["x", data.n, ofX], ["y", data.m, ofY], ["line", 2 * data.pairs, ofLine]]) {
+      twgl.setAttribInfoBufferFromArray(gl, Map2.buffers[name].attribs.tint, fill(count, pairOf));
+    }
+    Map2.draw();
+  },
+
+  reset() { Map2.zoom = 1; Map2.middle = [0.5, 0.5]; Map2.draw(); },
+
+  /// From the unit square to the canvas: one scale for both axes, so that distances look as they are.
+  view() {
+    const { clientWidth: width, clientHeight: height } = Map2.canvas, side = Math.min(width, height) * 0.96 * Map2.zoom;
+    return { width, height, side };
+  },
+
+  draw() {
+    if (Map2.gl && !Map2.drawing) Map2.drawing = requestAnimationFrame(() => { Map2.drawing = 0; Map2.drawNow(); });
+  },
+
+  drawNow() {
+    const { gl, canvas, buffers, middle } = Map2, { width, height, side } = Map2.view();
+    if (!width) return;
+    twgl.resizeCanvasToDisplaySize(canvas, window.devicePixelRatio || 1);
+    gl.viewport(0, 0, canvas.width, canvas.height);
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    gl.clearColor(...(dark ? [0.05, 0.067, 0.09, 1] : [1, 1, 1, 1]));
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    const scale = [2 * side / width, 2 * side / height], shift = [-middle[0] * scale[0], -middle[1] * scale[1]];
+    const pixels = window.devicePixelRatio || 1, many = Math.max(Map2.data.n, Map2.data.m);
+    const size = Math.min(Math.max(240 / Math.sqrt(many), 2) * Math.sqrt(Map2.zoom), 16) * pixels;
+    const render = (program, buffer, mode, uniforms) => {
+      gl.useProgram(program.program);
+      twgl.setBuffersAndAttributes(gl, program, buffer);
+      twgl.setUniforms(program, { scale, shift, ...uniforms });
+      twgl.drawBufferInfo(gl, buffer, mode);
+    };
+    if (document.getElementById("map-lines").checked) {
+      render(Map2.lines, buffers.line, gl.LINES, { strength: Math.min(Math.max(800 / Map2.data.pairs * Math.sqrt(Map2.zoom), 0.04), 0.7) });
+    }
+    render(Map2.points, buffers.x, gl.POINTS, { size, ring: 0 });
+    render(Map2.points, buffers.y, gl.POINTS, { size: size * 1.25, ring: 0.55 });
+    Map2.frames = (Map2.frames ?? 0) + 1;
+  },
+
+  /// The unit square's place under a pixel of the canvas.
+  placeAt(px, py) {
+    const { width, height, side } = Map2.view();
+    return [Map2.middle[0] + (px - width / 2) / side, Map2.middle[1] - (py - height / 2) / side];
+  },
+
+  /// The item nearest to a pixel, within some pixels.
+  nearest(px, py, within) {
+    const { data } = Map2, [u, v] = Map2.placeAt(px, py), { side } = Map2.view();
+    let best = null, least = (within / side * 65535) ** 2;
+    for (const of of data.sides) {
+      for (let at = 0; at < of.count; at++) {
+        const far = (of.plane[2 * at] - 65535 * u) ** 2 + (of.plane[2 * at + 1] - 65535 * v) ** 2;
+        if (far < least) { least = far; best = [of, at]; }
+      }
+    }
+    return best;
+  },
+
+  zoomBy(factor, px, py) {
+    const before = Map2.placeAt(px, py);
+    Map2.zoom = Math.min(Math.max(Map2.zoom * factor, 0.5), 4000);
+    const after = Map2.placeAt(px, py);
+    Map2.middle = Map2.middle.map((value, k) => value + before[k] - after[k]);
+    Map2.draw();
+  },
+
+  listen() {
+    const { canvas } = Map2;
+    let drag = null;
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      Map2.zoomBy(Math.exp(-event.deltaY * 0.0015), event.offsetX, event.offsetY);
+    }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => {
+      drag = { from: [event.offsetX, event.offsetY], middle: Map2.middle, moved: false, brush: event.shiftKey };
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const at = [event.offsetX, event.offsetY];
+      if (!drag) return Map2.hover(at);
+      drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > 4;
+      if (!drag.moved) return undefined;
+      Map2.tip.hidden = true;
+      if (drag.brush) return Map2.frame(drag.from, at);
+      const { side } = Map2.view();
+      Map2.middle = [drag.middle[0] - (at[0] - drag.from[0]) / side, drag.middle[1] + (at[1] - drag.from[1]) / side];
+      return Map2.draw();
+    });
+    canvas.addEventListener("pointerup", (event) => {
+      const at = [event.offsetX, event.offsetY], done = drag;
+      drag = null;
+      Map2.brush.hidden = true;
+      if (!done) return;
+      if (done.moved && done.brush) Map2.mark(done.from, at);
+      if (!done.moved) {
+        const found = Map2.nearest(at[0], at[1], 14);
+        if (found) App.show(...found);
+      }
+    });
+    canvas.addEventListener("pointerleave", () => { Map2.tip.hidden = true; });
+    canvas.addEventListener("keydown", (event) => {
+      const { width, height, side } = Map2.view(), step = 60 / side;
+      const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
+      if (moves[event.key]) Map2.middle = Map2.middle.map((value, k) => value + moves[event.key][k]);
+      else if (event.key === "+" || event.key === "=") Map2.zoomBy(1.4, width / 2, height / 2);
+      else if (event.key === "-") Map2.zoomBy(1 / 1.4, width / 2, height / 2);
+      else if (event.key === "0") Map2.reset();
+      else if (event.key === "Enter") {
+        const found = Map2.nearest(width / 2, height / 2, Infinity);
+        if (found) App.show(...found);
+      } else return;
+      event.preventDefault();
+      Map2.draw();
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => Map2.draw());
+  },
+
+  hover([px, py]) {
+    const found = Map2.nearest(px, py, 12), tip = Map2.tip;
+    tip.hidden = !found;
+    if (!found) return;
+    const [side, item] = found, partner = side.partner[item], other = Map2.data.sides[1 - side.at];
+    tip.replaceChildren(Items.item(side, item), ...(partner === NONE ? [element("div", {}, "no partner")] : [element("div", {}, Items.item(other, partner))]));
+    tip.style.left = `${Math.min(px + 14, Map2.canvas.clientWidth - tip.offsetWidth - 4)}px`;
+    tip.style.top = `${Math.min(py + 14, Map2.canvas.clientHeight - tip.offsetHeight - 4)}px`;
+  },
+
+  frame([ax, ay], [bx, by]) {
+    Map2.brush.hidden = false;
+    Object.assign(Map2.brush.style, { left: `${Math.min(ax, bx)}px`, top: `${Math.min(ay, by)}px`, width: `${Math.abs(ax - bx)}px`, height: `${Math.abs(ay - by)}px` });
+  },
+
+  /// Takes the pairs with an end in the frame to the list.
+  mark(from, to) {
+    const { data } = Map2, [a, b] = [Map2.placeAt(...from), Map2.placeAt(...to)];
+    const low = [Math.min(a[0], b[0]), Math.min(a[1], b[1])], high = [Math.max(a[0], b[0]), Math.max(a[1], b[1])];
+    const inside = (plane, at) => [0, 1].every((k) => plane[2 * at + k] >= 65535 * low[k] && plane[2 * at + k] <= 65535 * high[k]);
+    const marked = [];
+    data.partner.forEach((j, i) => { if (j !== NONE && (inside(data.planeX, i) || inside(data.planeY, j))) marked.push(i); });
+    Pairs.only(marked, `${marked.length} pairs marked on the map`);
+  },
+};
