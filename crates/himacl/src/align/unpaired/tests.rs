@@ -72,12 +72,14 @@ fn an_axis_of_one_side_alone_is_left_out() {
         let values = (0..rows * columns).map(|_| StandardNormal.sample(&mut generator)).collect::<Vec<f32>>();
         (Tensor::from_vec(values, (rows, columns), &Device::Cpu).unwrap() * f64::from(scale)).unwrap()
     };
-    // Clusters of clusters, so that matched centroids have something to go by.
+    // Clusters of clusters of different sizes and a falling spectrum, so that centroids have something to go by.
     let (coarse, fine, spread) = (normal(8, WIDTH, 1.0), normal(60, WIDTH, 0.7), normal(1200, WIDTH, 0.3));
-    let (rotation, noise, extra) = (normal(WIDTH, WIDTH, 1.0), normal(1200, WIDTH, 0.02), normal(1200, 1, 4.0));
-    let places = select(&fine, &(0..1200).map(|i| i % 60).collect::<Vec<u32>>()).unwrap();
-    let groups = select(&coarse, &(0..1200).map(|i| i % 60 % 7).collect::<Vec<u32>>()).unwrap();
+    let (rotation, noise, extra) = (normal(WIDTH, WIDTH, 1.0), normal(1200, WIDTH, 0.02), normal(1200, 1, 3.0));
+    let places = select(&fine, &(0..1200).map(|i| i * i % 59).collect::<Vec<u32>>()).unwrap();
+    let groups = select(&coarse, &(0..1200).map(|i| i * i % 59 % 7).collect::<Vec<u32>>()).unwrap();
+    let falling: Vec<f32> = (0..WIDTH).map(|at| 1.0 / (1.0 + at as f32).sqrt()).collect();
     let x = ((spread + places).unwrap() + groups).unwrap();
+    let x = x.broadcast_mul(&Tensor::new(falling, &Device::Cpu).unwrap()).unwrap();
     let eye = Tensor::eye(WIDTH, DType::F32, &Device::Cpu).unwrap();
     let y = (LinearMap::procrustes(&eye, &rotation, None).unwrap().apply(&x).unwrap() + noise).unwrap();
     let y = Tensor::cat(&[&y, &extra], 1).unwrap();
