@@ -121,6 +121,8 @@ class Place:
     def command(self, name, sort, *more):
         words = {
             "pair": f"pair --x x-{sort}.npy --y y-{sort}.npy --certify --checkpoint-every 0.000001 -o out",
+            "pair-external": f"pair --x x-{sort}.npy --y y-{sort}.npy --external --block-rows 30"
+            " --external-sweeps 2 --certify sampled:20 -o out",
             "train": f"train --config one-{sort}.toml",
             "train-two": f"train --config two-{sort}.toml",
             "embed": "embed --encoder all-minilm-l6-v2 --local encoder --shard-size 5"

@@ -25,10 +25,11 @@ from pathlib import Path
 from common import Place, leftovers, result
 
 CALLS = "rename renameat renameat2 unlink unlinkat mkdir mkdirat rmdir fsync fdatasync ftruncate flock".split()
-COMMANDS = ["pair", "embed", "train", "train-two", "apply", "apply-file", "eval"]
+COMMANDS = ["pair", "pair-external", "embed", "train", "train-two", "apply", "apply-file", "eval"]
 # Files of the user's in the output folder, some of them beside the program's own in its folders.
 MINE = {
     "pair": ["mine.txt"],
+    "pair-external": ["mine.txt", "pairs/mine.parquet", "work/mine", "work/solve/mine.bin"],
     "embed": ["mine.txt", "text_emb/mine.npy", "stats/mine.json"],
     "train": ["mine.txt", "checkpoints/mine", "couplings/mine.safetensors"],
     "train-two": ["mine.txt", "main/mine", "main/seed-1/mine", "other/seed-1/mine.json"],

@@ -173,7 +173,7 @@ fn crates_use_only_lower_crates() {
 
 #[test]
 fn modules_use_only_lower_modules() {
-    for name in ["himacl-data", "himacl-nn", "himacl-encode", "himacl", "himacl-cli"] {
+    for name in ["himacl-data", "hiref-external", "himacl-nn", "himacl-encode", "himacl", "himacl-cli"] {
         let order = table(&format!("{name}, lowest layer first"));
         let modules = modules(name);
         let place = |module: &str| {

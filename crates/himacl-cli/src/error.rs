@@ -36,6 +36,14 @@ pub enum Error {
         /// Bytes allowed.
         limit: u64,
     },
+    /// Pairing from files failed.
+    #[error("{}", hints::external(.0))]
+    External(#[from] hiref_external::Error),
+    /// The driver on Ray failed, and has said why.
+    #[error(
+        "the run on Ray did not come to its end\nhint: what it says above tells why; `pip install 'himacl[ray]'` installs what it needs, --resume goes on with the run"
+    )]
+    Ray,
     /// The two sides live in spaces of different dimension.
     #[error(
         "`{}` has {x} coordinates and `{}` has {y}: the cost needs the same space\n\

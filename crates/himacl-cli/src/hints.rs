@@ -19,6 +19,22 @@ pub(crate) fn with_flags(error: &Error) -> String {
     format!("{what}{HINT}{hint}")
 }
 
+/// The message of a run from files to files, with a hint that names flags in place of its own where there is one.
+pub(crate) fn external(error: &hiref_external::Error) -> String {
+    let text = error.to_string();
+    let hint = match error {
+        hiref_external::Error::DiskTooSmall { .. } => "--work-dir names a folder on another disk for them",
+        hiref_external::Error::Broken { .. } => "--force starts over",
+        hiref_external::Error::Data(inner) => match of_data(inner) {
+            Some(hint) => hint,
+            None => return text,
+        },
+        _ => return text,
+    };
+    let what = text.split(HINT).next().unwrap_or_default();
+    format!("{what}{HINT}{hint}")
+}
+
 fn hint(error: &Error) -> Option<String> {
     let hint = match error {
         Error::Data(error) => return of_data(error).map(str::to_owned),

@@ -1,5 +1,6 @@
 //! The command line: arguments -> resolved settings -> one file per command -> exit status.
 
+mod allocator;
 mod args;
 pub mod chart;
 mod command_line;
@@ -22,6 +23,7 @@ mod server;
 mod table;
 mod train_progress;
 
+pub use allocator::keep_no_free_memory;
 pub use context::Context;
 pub use printer::{Printer, ProgressMode, ProgressTask};
 pub use progress::SolveProgress;

@@ -48,7 +48,7 @@ pub enum Layout {
 
 /// A part of a set.
 #[derive(Debug, Clone)]
-enum Shard {
+pub(crate) enum Shard {
     Matrix(StoredRows),
     Column(ParquetColumn),
 }
@@ -61,7 +61,7 @@ impl Shard {
         }
     }
 
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         match self {
             Self::Matrix(matrix) => matrix.rows,
             Self::Column(column) => column.rows,
@@ -75,7 +75,7 @@ impl Shard {
         }
     }
 
-    fn element(&self) -> ElementType {
+    pub(crate) fn element(&self) -> ElementType {
         match self {
             Self::Matrix(matrix) => matrix.element,
             // Decoded to single precision.
@@ -170,6 +170,10 @@ impl Embeddings {
     /// The path that was opened.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn shards(&self) -> &[Shard] {
+        &self.shards
     }
 
     /// The format.

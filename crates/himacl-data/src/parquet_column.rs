@@ -13,6 +13,7 @@ use arrow_schema::{ArrowError, DataType, Field};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Rows decoded at a time.
@@ -65,12 +66,17 @@ impl ParquetColumn {
 
     /// Writes all values to `out`, `(rows * dimension,)`, as f32.
     pub(crate) fn decode(&self, out: &mut [f32]) -> Result<NotFinite, Error> {
+        self.decode_range(0..self.rows, out)
+    }
+
+    /// Writes the values of some rows, as [`Self::decode`] does; those before them are passed over.
+    pub(crate) fn decode_range(&self, rows: Range<usize>, out: &mut [f32]) -> Result<NotFinite, Error> {
         let mut bad = NotFinite::default();
         let mut row = 0;
-        self.each_batch(BATCH_ROWS, |lists| {
+        self.each_batch(BATCH_ROWS, rows.clone(), |lists| {
             for index in 0..lists.len() {
                 let target = &mut out[row * self.dimension..(row + 1) * self.dimension];
-                self.read_list(lists, index, row, target)?;
+                self.read_list(lists, index, rows.start + row, target)?;
                 bad.look_at(&self.path, row, target);
                 row += 1;
             }
@@ -81,7 +87,7 @@ impl ParquetColumn {
 
     fn first_length(&self) -> Result<usize, Error> {
         let mut length = 0;
-        self.each_batch(1, |lists| {
+        self.each_batch(1, 0..self.rows, |lists| {
             if !lists.is_empty() && !lists.is_null(0) {
                 length = list_at(lists, 0).map_or(0, |list| list.len());
             }
@@ -90,11 +96,17 @@ impl ParquetColumn {
         Ok(length)
     }
 
-    fn each_batch(&self, rows: usize, mut take: impl FnMut(&ArrayRef) -> Result<bool, Error>) -> Result<(), Error> {
+    fn each_batch(
+        &self,
+        size: usize,
+        rows: Range<usize>,
+        mut take: impl FnMut(&ArrayRef) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
         let wrong = Error::parquet(&self.path);
         let builder = builder(&self.path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
-        let builder = builder.with_projection(mask).with_batch_size(rows);
+        let builder =
+            builder.with_projection(mask).with_batch_size(size).with_offset(rows.start).with_limit(rows.len());
         for batch in ParquetBatches::new(builder).map_err(&wrong)? {
             let batch = batch.map_err(|error: ArrowError| wrong(error.into()))?;
             if !take(batch.column(0))? {

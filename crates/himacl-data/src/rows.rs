@@ -268,6 +268,11 @@ impl NotFinite {
         self
     }
 
+    /// Counts rows from `start` on.
+    pub(crate) fn shift(&mut self, start: usize) {
+        self.rows.iter_mut().for_each(|bad| bad.row += start);
+    }
+
     /// Refuses the set at `path` if there are such rows.
     pub(crate) fn refuse(self, path: &Path) -> Result<(), Error> {
         let Self { rows, total, first } = self;

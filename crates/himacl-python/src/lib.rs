@@ -14,6 +14,7 @@ mod device;
 mod encode;
 mod errors;
 mod explain;
+mod external;
 mod job;
 mod matching;
 mod metrics;
@@ -39,6 +40,7 @@ fn _himacl(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<align::Map>()?;
     module.add_class::<encode::Encoder>()?;
     module.add_class::<explain::Explainer>()?;
+    module.add_class::<external::ExternalJob>()?;
     module.add_function(wrap_pyfunction!(solve::pair, module)?)?;
     module.add_function(wrap_pyfunction!(matching::match_points, module)?)?;
     module.add_function(wrap_pyfunction!(matching::match_costs, module)?)?;

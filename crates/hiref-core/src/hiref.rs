@@ -70,11 +70,7 @@ impl Hiref {
         observer: &dyn Observer,
     ) -> Result<HirefOutput, Error> {
         problem.expect_no_marginals("hiref")?;
-        let (n, m) = (problem.x().num_points(), problem.y().num_points());
-        if let Some(warm) = warm_start.map(WarmStart::permutation).filter(|warm| (warm.num_x(), warm.num_y()) != (n, m))
-        {
-            return Err(Error::WarmStartMismatch { warm_x: warm.num_x(), warm_y: warm.num_y(), x: n, y: m });
-        }
+        warm_start.map_or(Ok(()), |warm| check_sizes(problem, warm))?;
         in_order(problem, |problem, turned| {
             let stage = match warm_start {
                 None => Stage::Cold,
@@ -85,6 +81,27 @@ impl Hiref {
                 }
             };
             self.run(problem, stage, Record::default(), observer)
+        })
+    }
+
+    /// Sweeps on from a pairing, whatever it is worth: where a caller regroups parts of a larger pairing, [`Hiref::solve`] would
+    /// take much that is left to gain for a reason to start afresh. The result never costs more than `start`.
+    ///
+    /// # Errors
+    /// As [`Hiref::solve`].
+    pub fn improve(
+        &self,
+        problem: &Problem<'_>,
+        start: WarmStart,
+        observer: &dyn Observer,
+    ) -> Result<HirefOutput, Error> {
+        problem.expect_no_marginals("hiref")?;
+        check_sizes(problem, &start)?;
+        in_order(problem, |problem, turned| {
+            let pairing = if turned { start.turned().into_pairing() } else { start.into_pairing() };
+            let sound = pairing.has_prices_of(problem);
+            let pairing = if sound { pairing } else { pairing.without_prices(problem.x().num_points()) };
+            self.run(problem, Stage::Given(pairing), Record::default(), observer)
         })
     }
 
@@ -152,6 +169,14 @@ impl Hiref {
         let device = self.device.as_ref().unwrap_or_else(|| problem.x().device());
         Accelerator::of_problem(problem, device, self.device_memory, supports, geometry)
     }
+}
+
+fn check_sizes(problem: &Problem<'_>, start: &WarmStart) -> Result<(), Error> {
+    let (n, m, warm) = (problem.x().num_points(), problem.y().num_points(), start.permutation());
+    if (warm.num_x(), warm.num_y()) == (n, m) {
+        return Ok(());
+    }
+    Err(Error::WarmStartMismatch { warm_x: warm.num_x(), warm_y: warm.num_y(), x: n, y: m })
 }
 
 /// Solves with the x side the smaller one; every cost is symmetric.

@@ -15,6 +15,7 @@ use himacl::hub::{HubSettings, Snapshot, descriptions, files_sha256};
 use himacl::readers::{Dataset, Input, Modality, ReadOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -79,6 +80,11 @@ pub(crate) struct EmbedArgs {
     /// Samples of the dataset that become one shard.
     #[arg(long, value_name = "N", default_value_t = EmbedParams::default().shard_size)]
     shard_size: usize,
+
+    /// Make these shards only, FIRST..END, and no summary.json: for schedulers that divide the work, each task with a folder of its own. When
+    /// the files of all shards are in one folder that a run with 0..0 has begun, --resume there completes it.
+    #[arg(long, value_name = "FIRST..END", value_parser = shards, conflicts_with = "resume")]
+    shards: Option<Range<usize>>,
 
     /// Share of samples that may be skipped because they cannot be used.
     #[arg(long, value_name = "SHARE", default_value_t = EmbedParams::default().max_error_rate)]
@@ -246,12 +252,24 @@ pub(crate) fn run(args: &EmbedArgs, context: &Context) -> Result<ExitStatus, Err
         printer.warn(&format!("interrupted after {} samples; the same command with --resume goes on", done.records));
         return Ok(ExitStatus::Partial);
     }
+    if let Some(shards) = &args.shards {
+        let made = done.shards - shards.start;
+        printer.result(&format!("{} rows in {made} shards: {}", done.rows, output.path().display()));
+        output.finish()?;
+        return Ok(ExitStatus::Done);
+    }
     let summary = summary(recorder.report(), &config, &model, &done, seconds);
     write_summary(&output, &summary)?;
     let line = describe(&done, seconds, output.path());
     output.finish()?;
     printer.result(&line);
     Ok(ExitStatus::Done)
+}
+
+/// A range of shards.
+fn shards(text: &str) -> Result<Range<usize>, String> {
+    let range = text.split_once("..").and_then(|(first, end)| Some(first.parse().ok()?..end.parse().ok()?));
+    range.filter(|range| range.start <= range.end).ok_or_else(|| "expected FIRST..END, such as 3..4".to_owned())
 }
 
 /// The encoders asked for, where they go together with the other arguments.
@@ -445,6 +463,7 @@ fn config(
             shard_size: args.shard_size,
             normalize: !args.no_normalize,
             max_error_rate: args.max_error_rate,
+            shards: args.shards.clone(),
             workers: context.threads,
             parallel_batches,
         },

@@ -4,6 +4,7 @@ mod checkpoint;
 mod comparison;
 mod comparison_run;
 mod config;
+mod external;
 mod matching;
 mod matching_run;
 mod names;
@@ -54,6 +55,8 @@ Examples:
   Pair by costs that are known, as a matrix or as candidate pairs:
     himacl pair --cost-matrix costs.npy -o pairs
     himacl pair --candidates neighbours.npz -o pairs
+  Pair sets that do not fit memory, in blocks, with temporary files on a fast disk:
+    himacl pair --x laion/img_emb --y laion/text_emb --max-memory 8 --work-dir /scratch -o pairs
   Go on with a run that was interrupted or killed:
     himacl pair --x images.npy --y captions.npy --certify -o pairs --resume
   Pair by entropic optimal transport instead, for comparison:
@@ -133,10 +136,13 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]
     checkpoint_every: f64,
 
-    /// Refuse to start if the run is estimated to need more memory than this many GiB: resident memory of the process, the input as far as
-    /// it is mapped included; the estimate is within some 15%, and no bound.
+    /// Resident memory that the process may take, in GiB, the input as far as it is mapped included. Where both sides do not fit (the estimate
+    /// is within some 15%), they are paired from files to files, in blocks; what cannot be done so is refused.
     #[arg(long, value_name = "GIB", value_parser = positive)]
     max_memory: Option<f64>,
+
+    #[command(flatten)]
+    external: external::ExternalArgs,
 
     #[command(flatten)]
     matching: matching::MatchingArgs,
@@ -259,23 +265,31 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     [&x, &y].into_iter().try_for_each(Embeddings::check_metadata)?;
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
     args.matching.check_together(args)?;
-    let config = PairConfig::new(args, [x_path, y_path], context, [n.min(m), n.max(m)])?;
+    let mut config = PairConfig::new(args, [x_path, y_path], context, [n.min(m), n.max(m)])?;
     let matching = if args.matching.any() { Some(args.matching.resolve([n, m], Some([&x, &y]))?) } else { None };
     let marginals = args.matching.marginals([n, m])?;
     let solver = config.hiref.clone().check()?.on_device(&context.device);
     if args.solver == Solver::Exact && n.max(m) > EXACT_LIMIT {
         return Err(Error::TooLargeForExact { limit: EXACT_LIMIT, n, m });
     }
-    check_memory(
-        args.max_memory,
-        config.memory_estimate(n, m, d, x.element().size().max(y.element().size())),
-        context,
-    )?;
+    let estimate = config.memory_estimate(n, m, d, x.element().size().max(y.element().size()));
+    config.from_files = external::suits(args, estimate)?;
+    let settings = if config.from_files { Some(external::settings(args, &config, output.path())?) } else { None };
+    match &settings {
+        Some(settings) => {
+            crate::keep_no_free_memory();
+            external::plan(settings)?;
+        }
+        None => check_memory(args.max_memory, estimate, context)?,
+    }
     let plan = recorder.time("fingerprint", || config.plan([&x, &y]))?;
     let goes_on = output.goes_on(&plan, &config::is_free)?;
     let checkpoint = match if goes_on { config.resume_state(&output)? } else { Resume::StartOver } {
         Resume::Finished => {
             remove_if_present(&output.file(CHECKPOINT))?;
+            if config.from_files {
+                external::remove_work(args, &output)?;
+            }
             let folder = output.path().display().to_string();
             output.finish()?;
             printer.result(&format!("`{folder}` is finished already"));
@@ -284,6 +298,15 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         Resume::GoOn(checkpoint) => Some(checkpoint),
         Resume::StartOver => None,
     };
+    if let Some(settings) = settings {
+        output.begin(&plan)?;
+        write_config(&output, &config)?;
+        let status = external::run(args, &config, &settings, &output, goes_on, recorder, context)?;
+        if status == ExitStatus::Done {
+            output.finish()?;
+        }
+        return Ok(status);
+    }
     let uids = config.selection.uids([&x, &y])?;
     let warm_start = args.warm_start.as_ref().map(|path| read_warm_start(path, n, m)).transpose()?;
     let problem = recorder.time("load", || {

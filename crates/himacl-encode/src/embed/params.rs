@@ -3,6 +3,7 @@
 use crate::error::EmbedError;
 use crate::readers::Modality;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Settings of the pipeline.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,9 @@ pub struct EmbedParams {
     pub normalize: bool,
     /// The share of samples that may be skipped.
     pub max_error_rate: f64,
+    /// The shards that this run makes, where others make the rest.
+    #[serde(skip)]
+    pub shards: Option<Range<usize>>,
     /// Threads that decode and tokenise; no influence on the result.
     #[serde(skip)]
     pub workers: usize,
@@ -34,6 +38,7 @@ impl Default for EmbedParams {
             shard_size: 10_000,
             normalize: true,
             max_error_rate: 0.01,
+            shards: None,
             workers: 1,
             parallel_batches: 1,
         }

@@ -59,7 +59,7 @@ impl EmbedOutput {
     }
 }
 
-/// Embeds a dataset into a clip-retrieval folder.
+/// Embeds a dataset into a clip-retrieval folder; of some shards alone ([`EmbedParams::shards`]) no list of skipped samples is written.
 ///
 /// Shard i holds the rows of records `i * shard_size ..`, fewer where samples were skipped; `img_emb`, `text_emb` and
 /// metadata agree row by row.
@@ -93,15 +93,21 @@ pub fn embed<M: EmbedModel>(
     params.check()?;
     let store = Store::new(output, params.modality.has_image(), params.modality.has_text());
     store.create()?;
-    let done = if existing == Existing::Resume { store.done()? } else { Vec::new() };
+    let last = params.shards.as_ref().map_or(usize::MAX, |shards| shards.end);
+    let done = if existing == Existing::Resume && params.shards.is_none() { store.done()? } else { Vec::new() };
     store.remove_shards(done.len())?;
     let mut total = EmbedOutput::default();
     done.iter().for_each(|stats| total.add(stats));
+    if let Some(shards) = &params.shards {
+        (total.shards, total.records) = (shards.start, (shards.start * params.shard_size) as u64);
+    }
     // A short last shard means that the dataset ended there; it is only passed over like the others.
     let known: Vec<u64> = done.iter().flat_map(|stats| stats.input_files.iter().copied()).collect();
     dataset.skip_files(&known);
     dataset.skip_records(total.records - known.iter().sum::<u64>())?;
-    let (ended_files, mut recorded) = (dataset.ended_files(), known.len());
+    let ended_files = dataset.ended_files();
+    let mut recorded =
+        if params.shards.is_some() { ended_before(&ended_files, 0, total.records).len() } else { known.len() };
     observe(EmbedEvent::Resumed(total.records));
     let earlier = total.records;
     drop(done);
@@ -111,7 +117,7 @@ pub fn embed<M: EmbedModel>(
     let ran = std::thread::scope(|scope| -> Result<(), Error> {
         let queue = prefetch::start(scope, model, dataset, params.modality, params.workers, capacity);
         let mut encoders = Encoders::start(scope, model, params.parallel_batches);
-        loop {
+        while total.shards < last {
             let (image, text) = (model.image_dimension(), model.text_dimension());
             let mut shard = Shard::new(total.shards, params, image, text);
             let mut batcher = Batcher::new(params.batch_size, window);
@@ -144,12 +150,15 @@ pub fn embed<M: EmbedModel>(
                 let input_files = ended_before(&ended_files, recorded, shard.first + shard.records);
                 recorded += input_files.len();
                 total.add(&store.write(&shard, input_files)?);
-                check_rate(&total, params, &store)?;
+                if params.shards.is_none() {
+                    check_rate(&total, params, &store)?;
+                }
             }
             if ended {
                 return Ok(());
             }
         }
+        Ok(())
     });
     match ran {
         // Whoever was waited for has noticed the stop first.
@@ -157,9 +166,14 @@ pub fn embed<M: EmbedModel>(
         ran => ran?,
     }
     total.records_now = total.records - earlier;
+    if params.shards.is_some() {
+        return Ok(total);
+    }
     if total.records == 0 && !total.interrupted {
         return Err(EmbedError::NoSamples { modality: params.modality.to_string() }.into());
     }
+    // Shards that were made apart have not been asked.
+    check_rate(&total, params, &store)?;
     store.write_errors(total.shards)?;
     Ok(total)
 }

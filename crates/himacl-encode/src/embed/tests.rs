@@ -176,6 +176,28 @@ fn killed_and_resumed_runs_give_the_same_bytes_with_any_number_of_threads() {
 }
 
 #[test]
+fn shards_that_are_made_apart_are_those_of_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = captions(folder.path(), 300);
+    let (whole, together) = (folder.path().join("whole"), folder.path().join("together"));
+    run(&input, &whole, &text_params(), 0, Existing::Refuse).unwrap();
+    // One more than there are.
+    for shard in (0..6).rev() {
+        let apart = folder.path().join(format!("apart-{shard}"));
+        let params = EmbedParams { shards: Some(shard..shard + 1), ..text_params() };
+        let done = run(&input, &apart, &params, 0, Existing::Refuse).unwrap();
+        assert_eq!(done.shards - shard, usize::from(shard < 5));
+        for (name, content) in contents(&apart) {
+            fs::create_dir_all(together.join(&name).parent().unwrap()).unwrap();
+            fs::write(together.join(name), content).unwrap();
+        }
+    }
+    let done = run(&input, &together, &text_params(), 1, Existing::Resume).unwrap();
+    assert_eq!((done.records, done.records_now, done.skipped), (300, 0, 8));
+    assert_eq!(contents(&together), contents(&whole));
+}
+
+#[test]
 fn a_damaged_shard_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let input = captions(folder.path(), 300);

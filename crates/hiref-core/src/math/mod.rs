@@ -2,10 +2,12 @@
 
 mod capacity;
 mod exp;
+mod interval;
 mod principal;
 mod product;
 
 pub use capacity::assign_to_capacities;
 pub use exp::exp_nonpositive;
+pub use interval::mean_between;
 pub(crate) use principal::principal_directions;
-pub(crate) use product::inner_products;
+pub use product::inner_products;

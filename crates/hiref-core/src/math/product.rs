@@ -1,7 +1,10 @@
 //! Inner products of rows.
 
 /// `product[i, j] = <x_i, y_j>` for rows of d values, f32 or f64; rows of the product are `stride` apart.
-pub(crate) fn inner_products<T: From<f32> + 'static>(x: &[T], y: &[T], d: usize, product: &mut [T], stride: usize) {
+///
+/// # Panics
+/// If the product does not fit its buffer.
+pub fn inner_products<T: From<f32> + 'static>(x: &[T], y: &[T], d: usize, product: &mut [T], stride: usize) {
     let (rows, columns) = (x.len() / d, y.len() / d);
     assert!(rows * stride <= product.len() && columns <= stride, "a tile within its buffer");
     // SAFETY: `product` holds `rows` rows of `stride >= columns` values (asserted above); x and y are whole rows of d

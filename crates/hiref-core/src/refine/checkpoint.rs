@@ -141,7 +141,7 @@ impl Checkpoint {
                     && costs.iter().all(|cost| cost.is_finite())
                     && sweeps.iter().all(|sweep| sweep.block_size <= m)
             }
-            Stage::Cold | Stage::Warm(_) | Stage::Direct(_) => false,
+            Stage::Cold | Stage::Warm(_) | Stage::Given(_) | Stage::Direct(_) => false,
         };
         if earlier && fits {
             Ok((self.stage, self.record))

@@ -1,7 +1,6 @@
 //! How far from the optimum, as a sample of the points tells: an estimate with a confidence interval, and no proof.
 
 mod groups;
-mod interval;
 
 use super::output::GapEstimate;
 use super::pairing::Pairing;
@@ -9,12 +8,12 @@ use super::samples::prices_by_few;
 use super::session::Session;
 use crate::cost::CostKind;
 use crate::geometry::Supports;
+use crate::math::mean_between;
 use crate::points::Rows;
 use crate::pricing::{Pricer, as_share};
 use crate::report::Phase;
 use crate::rng::stream;
 use groups::Groups;
-use interval::mean_between;
 use rand::Rng;
 use rayon::prelude::*;
 use std::ops::RangeInclusive;

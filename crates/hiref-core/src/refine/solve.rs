@@ -100,6 +100,10 @@ impl Session<'_> {
         let partition = match stage {
             Stage::Direct(pairing) => return Ok(First::Direct(pairing)),
             Stage::Polish(pairing, origin) => return Ok(First::Polish(pairing, origin)),
+            Stage::Given(pairing) => {
+                self.record.costs.push(self.mean_cost(&pairing));
+                return Ok(First::Polish(pairing, Origin::EarlierSolve));
+            }
             Stage::Warm(pairing) if self.worth_going_on_from(&pairing) => {
                 self.record.costs.push(self.mean_cost(&pairing));
                 return Ok(First::Polish(pairing, Origin::EarlierSolve));

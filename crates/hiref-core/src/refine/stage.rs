@@ -15,6 +15,8 @@ pub(crate) enum Stage {
     Split(Partition),
     /// A pairing of an earlier solve, to be judged.
     Warm(Pairing),
+    /// A pairing to be polished from the start, whatever a trial would say of it.
+    Given(Pairing),
     /// A pairing to be polished, perhaps not for the first time.
     Polish(Pairing, Origin),
 }

@@ -51,6 +51,18 @@ impl From<Permutation> for WarmStart {
 }
 
 impl WarmStart {
+    /// A pairing with the prices of the points of its larger side (y if there is none), `(max(n, m),)`, and the block in which each was priced, `(max(n, m),)`, as
+    /// [`HirefOutput::prices`](crate::HirefOutput::prices) gives them.
+    ///
+    /// # Errors
+    /// [`Error::BrokenWarmStart`] for prices that are not finite, or of other lengths.
+    pub fn with_prices(permutation: Permutation, g: Vec<f64>, block: Vec<u32>) -> Result<Self, Error> {
+        if !are_prices(&g, &block, permutation.num_x().max(permutation.num_y())) {
+            return Err(Error::BrokenWarmStart { what: "its arrays do not fit together".to_owned() });
+        }
+        Ok(Self { permutation, prices: Some(Prices { g, block }) })
+    }
+
     /// The pairing.
     pub fn permutation(&self) -> &Permutation {
         &self.permutation
@@ -66,6 +78,15 @@ impl WarmStart {
         let pairing = Pairing::from_permutation(&self.permutation);
         match &self.prices {
             Some(Prices { g, block }) => Pairing { g: g.clone(), block: block.clone(), ..pairing },
+            None => pairing,
+        }
+    }
+
+    /// As [`Self::pairing`], without a copy of the prices.
+    pub(crate) fn into_pairing(self) -> Pairing {
+        let pairing = Pairing::from_permutation(&self.permutation);
+        match self.prices {
+            Some(Prices { g, block }) => Pairing { g, block, ..pairing },
             None => pairing,
         }
     }

@@ -1,6 +1,7 @@
 //! The resolved settings of one run, as config.toml keeps them.
 
 use super::comparison::{self, Comparison};
+use super::external::{self, ExternalArgs};
 use super::matching::MatchingArgs;
 use super::names::{CHECKPOINT, FILES, PERMUTATION, WARM_START};
 use super::selection::Selection;
@@ -38,7 +39,7 @@ const FREE_KEYS: [&str; 4] = ["device", "threads", "max_memory", "checkpoint_eve
 
 /// Whether a setting may change between an interrupted run and its resumption.
 pub(super) fn is_free(name: &str) -> bool {
-    FREE_KEYS.contains(&name) || name.ends_with(".time_limit")
+    FREE_KEYS.contains(&name) || external::FREE_KEYS.contains(&name) || name.ends_with(".time_limit")
 }
 
 /// Everything that a run depends on.
@@ -56,6 +57,11 @@ pub(super) struct PairConfig {
     pub(super) normalize: bool,
     pub(super) warm_start: Option<PathBuf>,
     pub(super) max_memory: Option<f64>,
+    /// Whether the sides are paired from files to files.
+    #[serde(default)]
+    pub(super) from_files: bool,
+    /// How, where anything was said of it.
+    pub(super) external: Option<ExternalArgs>,
     pub(super) checkpoint_every: f64,
     pub(super) selection: Selection,
     /// What the matching may look like, where it is not one to one; and the weights of items.
@@ -113,6 +119,8 @@ impl PairConfig {
             normalize: args.normalize,
             warm_start: args.warm_start.as_deref().map(absolute).transpose()?,
             max_memory: args.max_memory,
+            from_files: false,
+            external: (args.external != ExternalArgs::default()).then(|| args.external.absolute()).transpose()?,
             checkpoint_every: args.checkpoint_every,
             selection: args.into(),
             matching: (args.matching != MatchingArgs::default()).then(|| args.matching.absolute()).transpose()?,
@@ -153,7 +161,7 @@ impl PairConfig {
         base + if self.solver == Solver::Exact { matrices } else { blocks * (matrices + BYTES_PER_THREAD) }
     }
 
-    /// What the run makes, and of what.
+    /// What the run makes, and of what. Of inputs larger than memory samples will do.
     ///
     /// # Errors
     /// Inputs that cannot be read.
@@ -165,12 +173,12 @@ impl PairConfig {
             inputs.push(("--warm-start", vec![file]));
         }
         inputs.extend(self.matching.iter().flat_map(MatchingArgs::files).map(|(flag, path)| (flag, vec![path])));
-        let print =
-            |(name, files): (&str, Vec<PathBuf>)| Ok((name.to_owned(), fingerprint(&files, None, Depth::Whole)?));
+        let depth = if self.from_files { Depth::Sampled } else { Depth::Whole };
+        let print = |(name, files): (&str, Vec<PathBuf>)| Ok((name.to_owned(), fingerprint(&files, None, depth)?));
         Ok(Plan {
             command: self.command.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            files: FILES.map(ToOwned::to_owned).to_vec(),
+            files: FILES.map(ToOwned::to_owned).into_iter().chain(external::files()).collect(),
             inputs: inputs.into_iter().map(print).collect::<Result<_, Error>>()?,
             settings: toml::Table::try_from(self)?,
         })

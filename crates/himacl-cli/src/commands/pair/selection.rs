@@ -44,6 +44,13 @@ pub(super) struct Selection {
     uids: Option<SideArg>,
 }
 
+impl SelectionArgs {
+    /// Whether anything is selected.
+    pub(super) fn is_any(&self) -> bool {
+        self.max_cost_quantile.is_some() || self.uids.is_some()
+    }
+}
+
 impl From<&PairArgs> for Selection {
     fn from(args: &PairArgs) -> Self {
         Self { max_cost_quantile: args.selection.max_cost_quantile, uids: args.selection.uids }

@@ -162,6 +162,7 @@ impl Origin {
             normalize: self.record.normalize,
             // The number of rows is compared with what it was.
             max_error_rate: 1.0,
+            shards: None,
             workers: threads,
             parallel_batches: threads,
         }

@@ -13,7 +13,7 @@ const HALVINGS: usize = 60;
 /// to the variance, as empirical Bernstein bounds do, with better constants.
 ///
 /// References: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024).
-pub(super) fn mean_between(values: &[f64], error: f64) -> (f64, f64) {
+pub fn mean_between(values: &[f64], error: f64) -> (f64, f64) {
     let needed = (2.0 / error).ln();
     let bets = bets(values, needed);
     let gain = |sign: f64, mean: f64| -> f64 {

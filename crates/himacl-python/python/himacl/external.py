@@ -1,0 +1,115 @@
+"""Pairing sets that do not fit memory, task by task: from files to files.
+
+``himacl pair --external`` does all of it on one machine, :func:`himacl.ray.pair` on a cluster. This module is for other schedulers: a run is a
+folder of temporary files that all workers see, and its steps consist of tasks that may run anywhere, in any order, and twice.
+
+>>> from himacl.external import Job
+>>> job = Job.plan("work", x="x.npy", y="y.npy", output="pairs", memory=2 << 30)  # doctest: +SKIP
+>>> while step := job.next_step():  # doctest: +SKIP
+...     for task in job.open_tasks(step):
+...         job.run(step, task)
+...     job.complete(step)
+>>> job.outcome()["mean_cost"]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ._himacl import ExternalJob
+
+__all__ = ["Job"]
+
+
+class Job:
+    """A run in the folder ``work``, whose plan exists (:meth:`plan` writes one)."""
+
+    def __init__(self, work: str | os.PathLike[str]) -> None:
+        self.work = Path(work).absolute()
+        self._job = ExternalJob(self.work)
+
+    @classmethod
+    def plan(
+        cls,
+        work: str | os.PathLike[str],
+        *,
+        x: str | os.PathLike[str],
+        y: str | os.PathLike[str],
+        output: str | os.PathLike[str],
+        memory: int,
+        x_key: str | None = None,
+        y_key: str | None = None,
+        cost: str = "sqeuclidean",
+        quality: str = "balanced",
+        seed: int = 0,
+        center: bool = False,
+        normalize: bool = False,
+        threads: int = 1,
+        block_rows: int | None = None,
+        sweeps: int | None = None,
+        gap_rows: int | None = None,
+    ) -> Job:
+        """Plans a run: blocks for workers of ``memory`` bytes with ``threads`` threads each.
+
+        The results go to ``output``: ``pairs/part-*.parquet`` and ``permutation.npy``. The arguments are those of ``himacl pair``.
+        """
+
+        def source(path: str | os.PathLike[str], key: str | None) -> dict[str, Any]:
+            return {"path": str(Path(path).absolute()), "key": key}
+
+        settings = {
+            "x": source(x, x_key),
+            "y": source(y, y_key),
+            "output": str(Path(output).absolute()),
+            "cost": cost,
+            "quality": quality,
+            "seed": seed,
+            "center": center,
+            "normalize": normalize,
+            "memory": memory,
+            "threads": threads,
+            "block_rows": block_rows,
+            "sweeps": sweeps,
+            "gap_rows": gap_rows,
+        }
+        folder = Path(work).absolute()
+        ExternalJob.plan(json.dumps(settings), folder)
+        return cls(folder)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that one task may hold."""
+        return self._job.memory
+
+    def next_step(self) -> str | None:
+        """The step whose tasks are to be done now; ``None`` when the run is complete."""
+        return self._job.next_step()
+
+    def tasks(self, step: str) -> int:
+        """How many tasks a step has."""
+        return self._job.tasks(step)
+
+    def open_tasks(self, step: str) -> list[int]:
+        """The tasks of a step whose results are not there yet."""
+        return self._job.open_tasks(step)
+
+    def run(self, step: str, task: int, threads: int | None = None) -> None:
+        """Runs one task, unless its result is there."""
+        self._job.run(step, task, threads)
+
+    def complete(self, step: str, seconds: float = 0.0) -> dict[str, Any]:
+        """Marks a step complete whose tasks are all done, and removes files that no later step reads."""
+        report: dict[str, Any] = json.loads(self._job.complete(step, seconds))
+        return report
+
+    def remove_unfinished(self) -> None:
+        """Removes what killed tasks left; while none runs."""
+        self._job.remove_unfinished()
+
+    def outcome(self) -> dict[str, Any]:
+        """Mean cost, estimate of the gap and steps of a complete run."""
+        outcome: dict[str, Any] = json.loads(self._job.outcome())
+        return outcome

@@ -1,0 +1,251 @@
+"""Pairing and embedding on a Ray cluster: the tasks of ``himacl pair --external``, the shards of ``himacl embed``, wherever the cluster has room.
+
+Needs ``pip install 'himacl[ray]'`` on all machines, and folders that all of them see. A task's result is a file with fixed bytes, so lost
+workers, tasks that run twice and a lost driver change nothing in the result: whatever is missing is done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from ._errors import Error, InputError
+from .external import Job
+
+__all__ = ["embed", "pair", "run"]
+
+_log = logging.getLogger("himacl.ray")
+# How often a task is tried again whose worker, or whose machine, was lost.
+_RETRIES = 10
+# Tasks in flight for each that the cluster's processors can run at a time: a few wait where they will run, the rest here.
+_IN_FLIGHT = 2
+
+
+def run(
+    work: str | os.PathLike[str],
+    address: str | None = None,
+    *,
+    cpus_per_task: int = 1,
+    gpus_per_task: float = 0,
+    memory_per_task: int | None = None,
+) -> dict[str, Any]:
+    """Runs all that is left of a planned run (:class:`himacl.external.Job`) on a cluster; returns its outcome.
+
+    ``address`` is Ray's, ``"auto"`` for a cluster of this machine; without it a connection that exists is used, or Ray is started here. Each task
+    declares ``cpus_per_task`` processors, as many threads, and the memory of the plan.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
+    job = Job(work)
+    job.remove_unfinished()
+    memory = job.memory if memory_per_task is None else memory_per_task
+    largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if memory > largest:
+        _log.warning(
+            "a task needs %.2f GiB, no machine has more than %.2f: waiting for one that has", memory / 2**30, largest / 2**30
+        )
+
+    @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
+        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory, max_retries=_RETRIES, retry_exceptions=False
+    )
+    def task_of(folder: str, step: str, task: int) -> int:
+        logging.getLogger("himacl.ray").info("%s task %d on %s", step, task, os.uname().nodename)
+        Job(folder).run(step, task, cpus_per_task)
+        return task
+
+    while step := job.next_step():
+        started = time.monotonic()
+        waiting = deque(job.open_tasks(step))
+        total = job.tasks(step)
+        flying: dict[Any, int] = {}
+        while waiting or flying:
+            room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
+            while waiting and len(flying) < room:
+                task = waiting.popleft()
+                name = f"{step}-{task:06d}"
+                flying[task_of.options(name=name).remote(str(job.work), step, task)] = task
+            done, _ = ray.wait(list(flying), num_returns=1)
+            for reference in done:
+                task = flying.pop(reference)
+                try:
+                    ray.get(reference)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.as_instanceof_cause() from None
+            _log.info("%s: %d of %d tasks done", step, total - len(waiting) - len(flying), total)
+        report = job.complete(step, time.monotonic() - started)
+        cost = report["mean_cost"]
+        _log.info("%s: %.1f s%s", step, report["seconds"], "" if cost is None else f", mean cost {cost:.6f}")
+    return job.outcome()
+
+
+def pair(
+    x: str | os.PathLike[str],
+    y: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    address: str = "auto",
+    max_memory: float | None = None,
+    work_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    **options: str | float | bool,
+) -> dict[str, Any]:
+    """Pairs two sets on the Ray cluster at ``address``, from files to files; returns ``summary.json``.
+
+    ``max_memory`` is that of one task, in GiB. Further options are those of ``himacl pair`` with underscores: ``cost="cosine"``,
+    ``quality="fast"``, ``block_rows=100_000``, ``normalize=True``. The same as ``himacl pair --ray ADDRESS``.
+    """
+    _ray()
+    command = [sys.executable, "-m", "himacl", "pair", "--x", os.fspath(x), "--y", os.fspath(y), "-o", os.fspath(output)]
+    command += ["--ray", address, "--progress", "none"]
+    given: dict[str, Any] = {"max_memory": max_memory, "work_dir": work_dir, "resume": resume, "force": force, **options}
+    command += _flags(given)
+    _command(command)
+    return _summary(output)
+
+
+def embed(
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    encoder: str | None = None,
+    address: str | None = None,
+    cpus_per_task: int = 1,
+    gpus_per_task: float = 0,
+    memory_per_task: int = 2 << 30,
+    resume: bool = False,
+    **options: str | float | bool,
+) -> dict[str, Any]:
+    """Embeds a dataset on a Ray cluster, one task a shard; returns ``summary.json``.
+
+    The files are those of ``himacl embed``, byte for byte, except for the summary. Further options are that command's with underscores:
+    ``local="models/minilm"``, ``shard_size=50_000``, ``modality="text"``. Each task loads the encoder, so shards should not be too small.
+    """
+    ray = _ray()
+    if not ray.is_initialized():
+        ray.init(address=address, logging_level=logging.WARNING)
+    folder = Path(output).absolute()
+    command = [sys.executable, "-m", "himacl", "embed", "--input", os.fspath(input)]
+    command += [*_flags({"encoder": encoder, **options}), "--threads", str(cpus_per_task), "--progress", "none"]
+    if not (resume and (folder / ".himacl.toml").is_file()):
+        _command([*command, "-o", str(folder), "--shards", "0..0"])
+
+    @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
+        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory_per_task, max_retries=_RETRIES
+    )
+    def shard_of(number: int) -> bool:
+        return _shard(command, folder, number)
+
+    number, ended = 0, False
+    flying: set[Any] = set()
+    while flying or not ended:
+        room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
+        while not ended and len(flying) < room:
+            flying.add(shard_of.options(name=f"shard-{number}").remote(number))
+            number += 1
+        done, _ = ray.wait(list(flying), num_returns=1)
+        for reference in done:
+            flying.discard(reference)
+            try:
+                ended = not ray.get(reference) or ended
+            except ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+    # What is there is looked at, and whatever is missing is made here.
+    _command([*command, "-o", str(folder), "--resume"])
+    return _summary(folder)
+
+
+def _shard(command: list[str], folder: Path, number: int) -> bool:
+    """Makes one shard, unless it is there; whether the dataset has it."""
+    mark = Path("stats") / f"{number}.json"
+    if (folder / mark).is_file():
+        return True
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-shard-{number}-") as room:
+        apart = Path(room) / "out"
+        _command([*command, "-o", str(apart), "--shards", f"{number}..{number + 1}"])
+        made = [path.relative_to(apart) for path in apart.glob("*/*") if path.is_file()]
+        # The done mark comes last.
+        for name in sorted(made, key=lambda name: name == mark):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.move(apart / name, folder / name)
+        return mark in made
+
+
+def _flags(options: dict[str, Any]) -> list[str]:
+    """Options as the command line has them."""
+    flags: list[str] = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            flags.append(flag)
+        elif value is not None and value is not False:
+            flags += [flag, os.fspath(value) if isinstance(value, os.PathLike) else str(value)]
+    return flags
+
+
+def _command(command: list[str]) -> None:
+    """Runs a command line of this package."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    said = done.stderr.strip()
+    if done.returncode == 2:
+        raise InputError(said.removeprefix("error: "))
+    if done.returncode != 0:
+        raise Error(f"the run did not come to its end: go on with resume=True\n{said}")
+
+
+def _summary(output: str | os.PathLike[str]) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((Path(output) / "summary.json").read_text())
+    return summary
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise InputError("Ray is not installed\nhint: pip install 'himacl[ray]'") from None
+    return ray
+
+
+def _end_with(parent: int) -> None:
+    """Ends this driver when the command that started it, and holds the folders' lock, is gone: its tasks end too."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m himacl.ray", description="Runs what is left of a planned run.")
+    parser.add_argument("work", help="folder of temporary files")
+    parser.add_argument("--address", help="Ray's address")
+    parser.add_argument("--cpus-per-task", type=int, default=1)
+    parser.add_argument("--gpus-per-task", type=float, default=0)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        run(
+            arguments.work,
+            arguments.address,
+            cpus_per_task=arguments.cpus_per_task,
+            gpus_per_task=arguments.gpus_per_task,
+        )
+    except Error as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main()
