@@ -1,5 +1,6 @@
 //! Pairing from files to files, task by task.
 
+use crate::device::open_device;
 use crate::errors::{Failure, with_causes};
 use crate::job::{self, Options};
 use hiref_core::Observer;
@@ -33,9 +34,10 @@ pub(crate) struct ExternalJob {
 #[pymethods]
 impl ExternalJob {
     #[new]
-    fn new(py: Python<'_>, work: PathBuf) -> PyResult<Self> {
+    fn new(py: Python<'_>, work: PathBuf, device: &str) -> PyResult<Self> {
         himacl_cli::keep_no_free_memory();
-        Ok(Self { job: raised(py, Job::open(&work))? })
+        let device = open_device(device).map_err(|failure| failure.raise(py))?;
+        Ok(Self { job: raised(py, Job::open(&work))?.on_device(&device) })
     }
 
     /// Writes the plan for settings in JSON.

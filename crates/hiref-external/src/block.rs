@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::plan::Plan;
 use crate::segments::{Column, Group, Segments, write};
 use crate::vectors::Vectors;
+use candle_core::Device;
 use hiref_core::{HirefOutput, Observer, Permutation, Problem, UNMATCHED, WarmStart, mean_cost};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -110,6 +111,7 @@ impl Block {
     pub(crate) fn solve(
         &mut self,
         plan: &Plan,
+        device: &Device,
         seed: u64,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<BlockNote, Error> {
@@ -119,7 +121,7 @@ impl Block {
         let params = plan.params(seed);
         let params = hiref_core::HirefParams { max_sweeps: Some(2 * plan.inner_sweeps), ..params };
         let problem = self.problem(plan)?;
-        let solved = params.check()?.solve(&problem, None, &Quiet(stop))?;
+        let solved = params.check()?.on_device(device).solve(&problem, None, &Quiet(stop))?;
         if stop() {
             return Err(Error::Interrupted);
         }
@@ -133,6 +135,7 @@ impl Block {
     pub(crate) fn improve(
         &mut self,
         plan: &Plan,
+        device: &Device,
         seed: u64,
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<BlockNote, Error> {
@@ -150,7 +153,7 @@ impl Block {
         let start = WarmStart::with_prices(identity.clone(), g, label)?;
         let problem = self.problem(plan)?;
         let before = mean_cost(&problem, &identity) * n as f64;
-        let solved = params.check()?.improve(&problem, start, &Quiet(stop))?;
+        let solved = params.check()?.on_device(device).improve(&problem, start, &Quiet(stop))?;
         if stop() {
             return Err(Error::Interrupted);
         }

@@ -5,6 +5,7 @@ use crate::inputs::Inputs;
 use crate::plan::Plan;
 use crate::segments::Segments;
 use crate::step::Step;
+use candle_core::Device;
 use hiref_core::rng::order_key;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,8 @@ pub(crate) struct Context<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) inputs: &'a Inputs,
     pub(crate) work: &'a Path,
+    /// Where blocks are paired.
+    pub(crate) device: &'a Device,
     pub(crate) stop: &'a (dyn Fn() -> bool + Sync),
 }
 

@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::segments::Segments;
 use crate::step::Step;
 use crate::steps::{self, Figures, Gap};
+use candle_core::Device;
 use himacl_data::files::{read_json, remove_if_present, remove_unfinished, write_json};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -49,6 +50,7 @@ pub struct Job {
     plan: Plan,
     inputs: Inputs,
     work: PathBuf,
+    device: Device,
 }
 
 impl Job {
@@ -59,7 +61,13 @@ impl Job {
     pub fn open(work: &Path) -> Result<Self, Error> {
         let plan = Plan::read(work)?;
         let inputs = Inputs::open(&plan)?;
-        Ok(Self { plan, inputs, work: work.to_path_buf() })
+        Ok(Self { plan, inputs, work: work.to_path_buf(), device: Device::Cpu })
+    }
+
+    /// Pairs blocks on `device`. The same bytes come from the same kind of device alone.
+    #[must_use]
+    pub fn on_device(self, device: &Device) -> Self {
+        Self { device: device.clone(), ..self }
     }
 
     /// The plan.
@@ -118,7 +126,7 @@ impl Job {
         if step.file(&self.work, task).is_file() {
             return Ok(());
         }
-        let context = Context { plan: &self.plan, inputs: &self.inputs, work: &self.work, stop };
+        let context = Context { plan: &self.plan, inputs: &self.inputs, work: &self.work, device: &self.device, stop };
         steps::run(&context, step, task, sweeps(&self.reports()?))
     }
 

@@ -198,6 +198,8 @@ impl Plan {
             let (limit, threads) = (settings.memory, settings.threads);
             return Err(Error::TooLittleMemory { limit, needed: fixed + smallest, dimension, threads });
         }
+        // With blocks of a given size nothing depends on how the memory is divided.
+        let room = settings.block_rows.map_or(budget, |rows| rows as u64 * solved);
         let fitting = |bytes: u64, spread: f64| ((budget as f64 / bytes as f64 / spread) as usize).max(1);
         let solve_rows = settings.block_rows.unwrap_or_else(|| fitting(solved, 1.05)).max(2);
         let sweep_rows = settings.block_rows.unwrap_or_else(|| fitting(swept, SPREAD)).max(2);
@@ -236,10 +238,10 @@ impl Plan {
             tolerance,
             sample_rows: [of_smaller.clamp(1, rows[0]), sampled],
             candidates,
-            part_rows: PART_ROWS.min((budget / 64).max(1 << 12) as usize),
+            part_rows: PART_ROWS.min((room / 64).max(1 << 12) as usize),
             gap_rows: settings.gap_rows.unwrap_or(gap_rows).min(rows[0]),
             // Each sample is solved as one block, whose costs are in memory.
-            price_rows: price_rows.min(4 * ((budget / 16) as f64).sqrt() as usize).max(64),
+            price_rows: price_rows.min(4 * ((room / 16) as f64).sqrt() as usize).max(64),
         })
     }
 

@@ -25,11 +25,14 @@ __all__ = ["Job"]
 
 
 class Job:
-    """A run in the folder ``work``, whose plan exists (:meth:`plan` writes one)."""
+    """A run in the folder ``work``, whose plan exists (:meth:`plan` writes one); blocks are paired on ``device``.
 
-    def __init__(self, work: str | os.PathLike[str]) -> None:
+    The same bytes come from the same kind of device alone: all tasks of a run should have one.
+    """
+
+    def __init__(self, work: str | os.PathLike[str], *, device: str = "cpu") -> None:
         self.work = Path(work).absolute()
-        self._job = ExternalJob(self.work)
+        self._job = ExternalJob(self.work, device)
 
     @classmethod
     def plan(

@@ -43,13 +43,15 @@ def run(
     """Runs all that is left of a planned run (:class:`himacl.external.Job`) on a cluster; returns its outcome.
 
     ``address`` is Ray's, ``"auto"`` for a cluster of this machine; without it a connection that exists is used, or Ray is started here. Each task
-    declares ``cpus_per_task`` processors, as many threads, and the memory of the plan.
+    declares ``cpus_per_task`` processors, as many threads, and the memory of the plan; with ``gpus_per_task``, blocks are paired on GPUs.
     """
     ray = _ray()
     if not ray.is_initialized():
         ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
     job = Job(work)
     job.remove_unfinished()
+    # Ray shows a task the devices that are its own.
+    device = "cuda:0" if gpus_per_task > 0 else "cpu"
     memory = job.memory if memory_per_task is None else memory_per_task
     largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
     if memory > largest:
@@ -62,7 +64,7 @@ def run(
     )
     def task_of(folder: str, step: str, task: int) -> int:
         logging.getLogger("himacl.ray").info("%s task %d on %s", step, task, os.uname().nodename)
-        Job(folder).run(step, task, cpus_per_task)
+        Job(folder, device=device).run(step, task, cpus_per_task)
         return task
 
     while step := job.next_step():

@@ -37,24 +37,74 @@ pub(super) struct CostNote {
     pub(super) norms: [f64; 2],
 }
 
-/// As many random keys as are expected to leave `wanted` of `rows`.
-fn limit(wanted: usize, rows: usize) -> u64 {
-    if wanted >= rows { u64::MAX } else { (wanted as f64 / rows as f64 * u64::MAX as f64) as u64 }
+impl CostNote {
+    fn add(&mut self, cost: f64, rows: [&[f32]; 2]) {
+        self.pairs += 1;
+        self.sum += cost;
+        self.largest = self.largest.max(cost);
+        for (norm, row) in self.norms.iter_mut().zip(rows) {
+            *norm = norm.max(f64::from(crate::clusters::norm(row)));
+        }
+    }
 }
 
-/// Computes the costs of the pairs of one file; samples rows for the gap, and pairs for its prices.
+/// Pairs, or rows of the larger side alone, that are drawn at random.
+struct Drawn {
+    seed: u64,
+    limit: u64,
+    ids: Vec<u32>,
+    costs: Vec<f64>,
+    x: Vectors,
+    y: Vectors,
+}
+
+impl Drawn {
+    /// None yet, of which about `wanted` of `rows` are to be drawn.
+    fn new(context: &Context<'_>, purpose: u64, wanted: usize, rows: usize) -> Self {
+        let plan = context.plan;
+        let none = || Vectors::with_capacity(plan.element, plan.dimension, 0);
+        let limit = match plan.gap_rows {
+            0 => 0,
+            _ if wanted >= rows => u64::MAX,
+            _ => (wanted as f64 / rows as f64 * u64::MAX as f64) as u64,
+        };
+        let (ids, costs, seed) = (Vec::new(), Vec::new(), context.seed(purpose, 0, 0));
+        Self { seed, limit, ids, costs, x: none(), y: none() }
+    }
+
+    /// Takes a pair if the number `id` is drawn.
+    fn offer(&mut self, id: u32, cost: f64, x: Option<&[f32]>, y: &[f32]) {
+        if self.limit > 0 && order_key(self.seed, id.into()) <= self.limit {
+            self.ids.push(id);
+            self.costs.push(cost);
+            self.y.extend(y);
+            if let Some(x) = x {
+                self.x.extend(x);
+            }
+        }
+    }
+
+    fn group(&self, name: &'static str, are_pairs: bool) -> Group<'_> {
+        let mut columns =
+            vec![Column::u32s("id", &self.ids), Column::f64s("cost", &self.costs), Column::rows("y_row", &self.y)];
+        if are_pairs {
+            columns.push(Column::rows("x_row", &self.x));
+        }
+        Group::whole(name, self.ids.len(), columns)
+    }
+}
+
+/// Computes the costs of the pairs of one file; draws rows for the gap, and pairs for its prices.
 pub(crate) fn collect(context: &Context<'_>, task: usize, sweeps: usize) -> Result<(), Error> {
     let plan = context.plan;
     let source = context.open(Step::last_pairs(sweeps), task)?;
     let segments = if sweeps < plan.max_sweeps { plan.sweep_blocks } else { 1 };
     let rows = || Vectors::with_capacity(plan.element, plan.dimension, 0);
-    let (gap_limit, gap_seed) = (limit(plan.gap_rows, plan.rows[0]), context.seed(GAP_ROWS, 0, 0));
-    let (price_limit, price_seed) = (limit(plan.price_rows, plan.rows[1]), context.seed(PRICE_ROWS, 0, 0));
+    let mut gap = Drawn::new(context, GAP_ROWS, plan.gap_rows, plan.rows[0]);
+    let mut prices = Drawn::new(context, PRICE_ROWS, plan.price_rows, plan.rows[1]);
+    let mut singles = Drawn::new(context, PRICE_ROWS, plan.price_rows, plan.rows[1]);
     let mut note = CostNote::default();
     let (mut x_ids, mut y_ids, mut costs) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut gap_x, mut gap_y, mut gap_costs, mut gap_ids) = (rows(), rows(), Vec::new(), Vec::new());
-    let (mut price_x, mut price_y, mut price_ids) = (rows(), rows(), Vec::new());
-    let (mut single_y, mut single_ids) = (rows(), Vec::new());
     for segment in 0..segments {
         context.check_stop()?;
         let first = x_ids.len();
@@ -64,52 +114,25 @@ pub(crate) fn collect(context: &Context<'_>, task: usize, sweeps: usize) -> Resu
         source.rows("pairs", segment, "x_row", &mut x)?;
         source.rows("pairs", segment, "y_row", &mut y)?;
         for at in 0..x.len() {
-            let (x_row, y_row, id, y_id) = (x.row(at), y.row(at), x_ids[first + at], y_ids[first + at]);
-            let cost = plan.cost.between(&x_row, &y_row);
-            note.sum += cost;
-            note.largest = note.largest.max(cost);
-            for (norm, row) in note.norms.iter_mut().zip([&x_row, &y_row]) {
-                *norm = norm.max(f64::from(crate::clusters::norm(row)));
-            }
+            let (x, y) = (x.row(at), y.row(at));
+            let cost = plan.cost.between(&x, &y);
+            note.add(cost, [&x, &y]);
             costs.push(cost);
-            if plan.gap_rows > 0 && order_key(gap_seed, id.into()) <= gap_limit {
-                gap_x.extend(&x_row);
-                gap_y.extend(&y_row);
-                gap_costs.push(cost);
-                gap_ids.push(id);
-            }
-            if plan.gap_rows > 0 && order_key(price_seed, y_id.into()) <= price_limit {
-                price_x.extend(&x_row);
-                price_y.extend(&y_row);
-                price_ids.push(y_id);
-            }
+            gap.offer(x_ids[first + at], cost, Some(&x), &y);
+            prices.offer(y_ids[first + at], cost, Some(&x), &y);
         }
         let (mut ids, mut y) = (Vec::new(), rows());
         source.u32s("singles", segment, "y", &mut ids)?;
         source.rows("singles", segment, "y_row", &mut y)?;
-        for (at, id) in ids.into_iter().enumerate() {
-            if plan.gap_rows > 0 && order_key(price_seed, id.into()) <= price_limit {
-                single_y.extend(&y.row(at));
-                single_ids.push(id);
-            }
-        }
+        ids.into_iter().enumerate().for_each(|(at, id)| singles.offer(id, 0.0, None, &y.row(at)));
     }
-    note.pairs = x_ids.len();
     let parts: Vec<u32> = x_ids.iter().map(|&id| (id as usize / plan.part_rows) as u32).collect();
     let pairs = vec![Column::u32s("x", &x_ids), Column::u32s("y", &y_ids), Column::f64s("cost", &costs)];
-    let gap = vec![
-        Column::u32s("x", &gap_ids),
-        Column::f64s("cost", &gap_costs),
-        Column::rows("x_row", &gap_x),
-        Column::rows("y_row", &gap_y),
-    ];
-    let prices = vec![Column::u32s("y", &price_ids), Column::rows("x_row", &price_x), Column::rows("y_row", &price_y)];
-    let singles = vec![Column::u32s("y", &single_ids), Column::rows("y_row", &single_y)];
     let groups = [
         Group::sorted("pairs", &parts, plan.parts(), pairs),
-        Group::whole("gap", gap_ids.len(), gap),
-        Group::whole("prices", price_ids.len(), prices),
-        Group::whole("singles", single_ids.len(), singles),
+        gap.group("gap", true),
+        prices.group("prices", true),
+        singles.group("singles", false),
     ];
     write(&context.file(Step::Collect, task), &note, &groups)
 }

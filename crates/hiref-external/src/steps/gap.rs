@@ -154,7 +154,7 @@ pub(crate) fn prices(context: &Context<'_>, sweeps: usize) -> Result<(), Error> 
     let (mut gap_x, mut gap_y, mut costs) = (rows(), rows(), Vec::new());
     let files = collected(context, sweeps)?;
     for file in &files {
-        file.u32s("prices", 0, "y", &mut ids)?;
+        file.u32s("prices", 0, "id", &mut ids)?;
         file.rows("prices", 0, "x_row", &mut x)?;
         file.rows("prices", 0, "y_row", &mut y)?;
         file.f64s("gap", 0, "cost", &mut costs)?;
@@ -162,7 +162,7 @@ pub(crate) fn prices(context: &Context<'_>, sweeps: usize) -> Result<(), Error> 
         file.rows("gap", 0, "y_row", &mut gap_y)?;
     }
     for file in &files {
-        file.u32s("singles", 0, "y", &mut ids)?;
+        file.u32s("singles", 0, "id", &mut ids)?;
         file.rows("singles", 0, "y_row", &mut y)?;
     }
     let seed = context.seed(PRICE_ROWS, 1, 0);

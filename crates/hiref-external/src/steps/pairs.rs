@@ -16,7 +16,7 @@ pub(crate) fn solve(context: &Context<'_>, task: usize) -> Result<(), Error> {
     let sides = [0..plan.pieces(0), plan.pieces(0)..plan.all_pieces()];
     let [x, y] = sides.map(|pieces| context.open_all(Step::Route, pieces));
     let mut block = Block::routed(plan, [&x?, &y?], task)?;
-    let note = block.solve(plan, context.seed(SOLVE, 0, task), context.stop)?;
+    let note = block.solve(plan, context.device, context.seed(SOLVE, 0, task), context.stop)?;
     let tree =
         if plan.max_sweeps > 0 { Some(CutTree::read(&context.open(Step::Sample, 0)?, plan.dimension)?) } else { None };
     block.write(plan, &context.file(Step::Solve, task), note, 1, tree.as_ref())
@@ -39,7 +39,7 @@ pub(crate) fn sweep(context: &Context<'_>, number: usize, task: usize) -> Result
     let files = context.open_all(before, 0..before.tasks(plan))?;
     let mut block = Block::paired(plan, &files, task)?;
     drop(files);
-    let note = block.improve(plan, context.seed(SWEEP, number, task), context.stop)?;
+    let note = block.improve(plan, context.device, context.seed(SWEEP, number, task), context.stop)?;
     let tree = if number < plan.max_sweeps {
         Some(CutTree::read(&context.open(Step::Cut(number + 1), 0)?, plan.dimension)?)
     } else {

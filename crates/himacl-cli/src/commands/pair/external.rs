@@ -219,7 +219,7 @@ pub(super) fn run(
             return Err(error);
         }
     }
-    let job = Job::open(&work)?;
+    let job = Job::open(&work)?.on_device(&context.device);
     describe(job.plan(), &work, context);
     let done = recorder.time("pair", || match &args.external.ray {
         None => Ok(local::run(&job, args.external.workers().into(), &Shown::new(&context.printer))?),
