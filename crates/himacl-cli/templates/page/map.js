@@ -40,6 +40,8 @@ const onRamp = (share) => {
 
 // Shares of what is drawn while the map moves, chosen so that a frame takes no longer than this; all of it when it rests.
 const FRAME_MILLISECONDS = 30, LEAST_SHARE = 0.02, REST_MILLISECONDS = 160;
+// Pairs beyond which smooth edges are left out, and a move begins with a part.
+const MANY = 20000;
 
 const Map2 = {
   share: 1,
@@ -69,7 +71,8 @@ const Map2 = {
       element("p", { class: "small" }, `Discs are x, rings are y, each side about its own mean, in the two directions in which the pairs agree most. `
         + `Wheel or + and - zoom, dragging or arrows move, dragging with Shift marks pairs for the list, a click opens a pair.`
         + (data.allPairs > data.pairs ? ` A random sample of ${data.pairs} of ${data.allPairs} pairs.` : "")));
-    const gl = canvas.getContext("webgl2", { antialias: data.pairs < 20000, premultipliedAlpha: true });
+    const gl = canvas.getContext("webgl2", { alpha: false, antialias: data.pairs < MANY });
+    Map2.share = Math.min(MANY / data.pairs, 1);
     if (!gl) {
       section.prepend(element("p", { class: "warning" }, "This browser draws no WebGL 2: the map cannot be shown. All other views work."));
       return;
@@ -170,7 +173,8 @@ const Map2 = {
   move() {
     Map2.moving = true;
     clearTimeout(Map2.rest);
-    Map2.rest = setTimeout(() => { Map2.moving = false; Map2.last = undefined; Map2.draw(); }, REST_MILLISECONDS);
+    // While something is held, it moves on.
+    if (!Map2.held) Map2.rest = setTimeout(() => { Map2.moving = false; Map2.last = undefined; Map2.draw(); }, REST_MILLISECONDS);
     Map2.draw();
   },
 
@@ -256,6 +260,7 @@ const Map2 = {
       const at = [event.offsetX, event.offsetY];
       if (!drag) return Map2.hover(at);
       drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > 4;
+      Map2.held = drag.moved && !drag.brush;
       if (!drag.moved) return undefined;
       Map2.tip.hidden = true;
       if (drag.brush) return Map2.frame(drag.from, at);
@@ -267,6 +272,10 @@ const Map2 = {
       const at = [event.offsetX, event.offsetY], done = drag;
       drag = null;
       Map2.brush.hidden = true;
+      if (Map2.held) {
+        Map2.held = false;
+        Map2.move();
+      }
       if (!done) return;
       if (done.moved && done.brush) Map2.mark(done.from, at);
       if (!done.moved) {
