@@ -18,7 +18,7 @@ HOSTILE = [
     "{{ 7 * 7 }} ${7 * 7} %s \\u003cb\\u003e",
 ]
 KINDS = ["cat", "dog", "tree", "boat"]
-ITEMS = 120
+ITEMS = 121
 
 
 def write_npy(path, rows):

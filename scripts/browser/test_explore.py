@@ -26,9 +26,18 @@ def test_the_map_draws_points_of_both_sides(page):
         gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
         const seen = new Set();
         for (let at = 0; at < pixels.length; at += 4) seen.add(pixels.slice(at, at + 3).join());
-        return seen.size;
+        return gl.getError() ? -gl.getError() : seen.size;
     }""")
-    assert colours > 20, "an empty canvas"
+    page.uncheck("#map-lines")
+    points = page.evaluate("""() => {
+        Map2.drawNow();
+        const { gl, canvas } = Map2, pixels = new Uint8Array(4 * canvas.width * canvas.height);
+        gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+        let drawn = 0;
+        for (let at = 0; at < pixels.length; at += 4) drawn += pixels[at] < 250 || pixels[at + 1] < 250;
+        return drawn;
+    }""")
+    assert colours > 20 and points > 2 * ITEMS, "an empty canvas, or one with lines alone"
 
 
 def test_a_click_on_the_map_opens_the_pair(page):

@@ -1,10 +1,11 @@
 //! The arguments that commands share.
 
 use super::device::DeviceChoice;
+use super::error::Error;
 use super::printer::{LogLevel, ProgressMode};
 use clap::Args;
 use himacl::data::output::Existing;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Arguments of every command.
 #[derive(Debug, Clone, Args)]
@@ -70,4 +71,15 @@ pub(crate) fn existing(force: bool, resume: bool) -> Existing {
         (true, false) => Existing::Overwrite,
         (false, false) => Existing::Refuse,
     }
+}
+
+/// Refuses a file that is there, unless it is to be replaced.
+///
+/// # Errors
+/// [`himacl::data::Error::OutputFileExists`].
+pub(crate) fn refuse_existing(path: &Path, force: bool) -> Result<(), Error> {
+    if path.exists() && !force {
+        return Err(himacl::data::Error::OutputFileExists(path.to_path_buf()).into());
+    }
+    Ok(())
 }

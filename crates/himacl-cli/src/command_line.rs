@@ -6,9 +6,13 @@ use super::commands::download::DownloadArgs;
 use super::commands::embed::EmbedArgs;
 use super::commands::encoders::EncodersArgs;
 use super::commands::eval::EvalArgs;
+use super::commands::explain::ExplainArgs;
 use super::commands::explore::ExploreArgs;
 use super::commands::pair::PairArgs;
+use super::commands::plot::PlotArgs;
 use super::commands::report::ReportArgs;
+use super::commands::search::SearchArgs;
+use super::commands::serve::ServeArgs;
 use super::commands::train::TrainArgs;
 use clap::builder::StyledStr;
 use clap::builder::styling::{AnsiColor, Styles};
@@ -38,7 +42,11 @@ pub(crate) enum Command {
     Train(TrainArgs),
     Eval(EvalArgs),
     Apply(ApplyArgs),
+    Explain(Box<ExplainArgs>),
     Explore(Box<ExploreArgs>),
+    Plot(Box<PlotArgs>),
+    Search(Box<SearchArgs>),
+    Serve(Box<ServeArgs>),
     Report(ReportArgs),
 }
 

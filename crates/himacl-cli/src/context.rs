@@ -8,7 +8,7 @@ use crate::report::Recorder;
 use candle_core::Device;
 
 /// The common options, resolved, and the one way to print.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// Where tensors live.
     pub device: Device,

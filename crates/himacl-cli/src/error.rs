@@ -203,6 +203,62 @@ pub enum Error {
     /// A file that is no page of a run, in the place of one.
     #[error("`{}` is not a page of `himacl report` or `himacl explore`: it is not replaced\nhint: choose another file", .0.display())]
     NotAReport(PathBuf),
+    /// An item without a partner.
+    #[error("row {row} of {side} has no partner in `{}`", folder.display())]
+    NoPair {
+        /// Its side.
+        side: &'static str,
+        /// Its row.
+        row: u32,
+        /// The pairing.
+        folder: PathBuf,
+    },
+    /// An encoder that does not read what is asked.
+    #[error("`{name}` does not read {reads}")]
+    EncoderReads {
+        /// The encoder.
+        name: String,
+        /// What it was to read.
+        reads: &'static str,
+    },
+    /// A picture that cannot be read.
+    #[error("the picture cannot be read: {0}")]
+    Picture(String),
+    /// No side's encoder reads a query.
+    #[error("no encoder of the run reads such a query\nhint: name one with --source-encoder or --target-encoder")]
+    NoReader,
+    /// A query that may be of either side.
+    #[error(
+        "both sides of the run have {columns} coordinates: the query may be of either\nhint: say which with --side"
+    )]
+    EitherSide {
+        /// Its coordinates.
+        columns: usize,
+    },
+    /// A query that is of no side.
+    #[error("the query has {columns} coordinates, expected {of_source} (source) or {of_target} (target)")]
+    NeitherSide {
+        /// Its coordinates.
+        columns: usize,
+        /// Those of source embeddings.
+        of_source: usize,
+        /// Those of target embeddings.
+        of_target: usize,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot serve on {address}: {reason}")]
+    Serve {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        reason: String,
+    },
+    /// A picture cannot be drawn.
+    #[error("the picture cannot be drawn: {0}")]
+    Plot(String),
+    /// A picture's file of another kind.
+    #[error("`{}` ends in neither .svg nor .png", .0.display())]
+    PictureKind(PathBuf),
     /// The page cannot be made.
     #[error("the page cannot be made: {0:#}")]
     Page(#[source] minijinja::Error),

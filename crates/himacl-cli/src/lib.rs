@@ -10,12 +10,16 @@ mod device;
 mod encoder_files;
 mod error;
 mod explore;
+mod finder;
 mod hints;
 mod interrupt;
 mod page;
+mod pictures;
+mod plot;
 mod printer;
 mod progress;
 pub mod report;
+mod server;
 mod table;
 mod train_progress;
 
@@ -29,7 +33,8 @@ pub use error::Error;
 
 use command_line::{Cli, Command};
 use commands::{
-    apply, download, embed, encoders, eval, explore as explore_command, pair, report as report_command, train,
+    apply, download, embed, encoders, eval, explain, explore as explore_command, pair, plot as plot_command,
+    report as report_command, search, serve, train,
 };
 use std::ffi::OsString;
 use std::panic;
@@ -109,7 +114,11 @@ fn command(cli: &Cli, command_line: Vec<String>, printer: Printer) -> Result<Exi
         Command::Train(args) => train::run(args, &context),
         Command::Eval(args) => eval::run(args, &context),
         Command::Apply(args) => apply::run(args, &context),
+        Command::Explain(args) => explain::run(args, &context),
         Command::Explore(args) => explore_command::run(args, &context),
+        Command::Search(args) => search::run(args, &context),
+        Command::Serve(args) => serve::run(args, &context),
+        Command::Plot(args) => plot_command::run(args, &context),
         Command::Report(args) => report_command::run(args, &context),
     }
 }

@@ -1,6 +1,7 @@
 //! The page: one HTML file that needs nothing else.
 
 use crate::error::Error;
+use crate::pictures::thumbnail_file;
 use crate::report::Story;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +17,7 @@ use std::path::Path;
 const START: &str = "<!doctype html>\n<html lang=\"en\" data-made-by=\"himacl\">";
 
 /// The scripts, in the order in which they run.
-const SCRIPTS: [&str; 11] = [
+const SCRIPTS: [&str; 12] = [
     include_str!("../vendor/twgl/twgl.min.js"),
     include_str!("../vendor/uplot/uPlot.iife.min.js"),
     include_str!("../templates/page/data.js"),
@@ -27,8 +28,11 @@ const SCRIPTS: [&str; 11] = [
     include_str!("../templates/page/path.js"),
     include_str!("../templates/page/tree.js"),
     include_str!("../templates/page/report.js"),
+    include_str!("../templates/page/search.js"),
     include_str!("../templates/page/main.js"),
 ];
+/// Pixels of the side of a hit's picture.
+const HIT_SIDE: u32 = 160;
 const STYLES: [&str; 2] = [include_str!("../vendor/uplot/uPlot.min.css"), include_str!("../templates/page/page.css")];
 
 /// A page with what it shows: a run's story, and the pairing if it was worked out.
@@ -39,12 +43,25 @@ const STYLES: [&str; 2] = [include_str!("../vendor/uplot/uPlot.min.css"), includ
 /// # Errors
 /// Never but for a template that is broken.
 pub(crate) fn render(story: &Story, scene: &impl Serialize) -> Result<String, Error> {
+    render_for(story, scene, false)
+}
+
+/// The same for a server that answers searches, which the page may then ask, and no other.
+///
+/// # Errors
+/// As [`render`].
+pub(crate) fn render_served(story: &Story, scene: &impl Serialize) -> Result<String, Error> {
+    render_for(story, scene, true)
+}
+
+fn render_for(story: &Story, scene: &impl Serialize, served: bool) -> Result<String, Error> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment.add_template("page", include_str!("../templates/page/page.html")).map_err(Error::Page)?;
     let hashes = SCRIPTS.map(|script| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script))));
     let context = context! {
         start => START,
+        served,
         story => Value::from(Serde(story)),
         scene => Value::from(Serde(scene)),
         scripts => Value::from(Serde(SCRIPTS)),
@@ -53,6 +70,25 @@ pub(crate) fn render(story: &Story, scene: &impl Serialize) -> Result<String, Er
         version => env!("CARGO_PKG_VERSION"),
     };
     environment.get_template("page").and_then(|page| page.render(context)).map_err(Error::Page)
+}
+
+/// What searches found, as a page with the pictures in it.
+///
+/// # Errors
+/// Never but for a template that is broken.
+pub(crate) fn render_hits(found: &[serde_json::Value]) -> Result<String, Error> {
+    let mut found = found.to_vec();
+    for hit in found.iter_mut().filter_map(|answer| answer["hits"].as_array_mut()).flatten() {
+        let picture = hit["image"].as_str().and_then(|path| thumbnail_file(Path::new(path), HIT_SIDE));
+        if let Some(picture) = picture {
+            hit["picture"] = STANDARD.encode(picture).into();
+        }
+    }
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(|_| AutoEscape::Html);
+    environment.add_template("hits", include_str!("../templates/page/hits.html")).map_err(Error::Page)?;
+    let context = context! { start => START, style => STYLES[1], found => Value::from(Serde(found)) };
+    environment.get_template("hits").and_then(|page| page.render(context)).map_err(Error::Page)
 }
 
 /// Refuses a file that is there and is no page: it would be replaced.

@@ -13,6 +13,7 @@ mod baselines;
 mod device;
 mod encode;
 mod errors;
+mod explain;
 mod external;
 mod job;
 mod matching;
@@ -38,6 +39,7 @@ fn _himacl(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<baselines::Coupling>()?;
     module.add_class::<align::Map>()?;
     module.add_class::<encode::Encoder>()?;
+    module.add_class::<explain::Explainer>()?;
     module.add_class::<external::ExternalJob>()?;
     module.add_function(wrap_pyfunction!(solve::pair, module)?)?;
     module.add_function(wrap_pyfunction!(matching::match_points, module)?)?;

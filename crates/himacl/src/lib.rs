@@ -11,6 +11,7 @@
 //! | [`eval`] | retrieval and pairing metrics |
 //! | [`align`] | initial alignment: shared space, a few known pairs, or none |
 //! | [`objective`], [`train`] | losses, optimiser, schedule, EMA, checkpoints, the loop |
+//! | [`search`] | the best of a gallery for each query, exactly or by an index |
 //! | [`explore`] | pairs explained: runners-up, directions that carry a match, co-clusters, counterfactuals |
 
 pub mod align;
@@ -19,6 +20,7 @@ pub mod eval;
 pub mod explore;
 pub mod map;
 pub mod objective;
+pub mod search;
 mod side;
 pub mod train;
 

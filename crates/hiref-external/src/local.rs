@@ -64,8 +64,9 @@ pub fn run(job: &Job, workers: usize, watch: &dyn Watch) -> Result<Outcome, Erro
     job.outcome()
 }
 
-/// Bytes that are free to this user on the disk of a folder; `None` where the system does not tell.
+/// Bytes that are free to this user on the disk of a folder, which need not exist yet; `None` where the system does not tell.
 pub fn free_bytes(folder: &Path) -> Option<u64> {
+    let folder = folder.ancestors().find(|folder| folder.is_dir())?;
     let path = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).ok()?;
     // SAFETY: `statvfs` is plain integers, for which all zeroes is a valid value.
     let mut stat: libc::statvfs = unsafe { std::mem::zeroed() };

@@ -1,17 +1,20 @@
 //! `himacl explore`: a pairing as one page to look at.
 
+use crate::args::refuse_existing;
 use crate::error::Error;
 use crate::explore::{ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
 use crate::{Context, ExitStatus, page};
 use clap::Args;
 use himacl::data::files::write_text;
+use himacl::explore::Directions;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
   himacl explore --pairs pairing --x-texts captions.txt --y-images pictures -o explore.html
   himacl explore --run runs/quickstart/main/seed-11 --x-texts models/quickstart/names.txt -o explore.html
-  himacl explore --pairs pairing --images dataset -o explore.html        # paths and captions from the metadata";
+  himacl explore --pairs pairing --images dataset -o explore.html        # paths and captions from the metadata
+  himacl explore --pairs pairing --x-texts captions.txt --atlas items.parquet && embedding-atlas items.parquet --x x --y y --text text";
 
 /// Write a pairing as one HTML file that opens offline: a map of both sides, the pairs, why each was made, what lies between.
 ///
@@ -30,6 +33,14 @@ pub(crate) struct ExploreArgs {
     #[arg(long, short, value_name = "FILE", default_value = "explore.html")]
     output: PathBuf,
 
+    /// Write a table of the items for Embedding Atlas and other viewers, too.
+    #[arg(long, value_name = "FILE.parquet")]
+    atlas: Option<PathBuf>,
+
+    /// Replace the table where it is there.
+    #[arg(long, requires = "atlas")]
+    force: bool,
+
     /// Pairs on the page, at most.
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
     max_pairs: u32,
@@ -42,12 +53,18 @@ pub(crate) struct ExploreArgs {
 /// Runs the command.
 pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, Error> {
     page::check_output(&args.output)?;
+    if let Some(atlas) = &args.atlas {
+        refuse_existing(atlas, args.force)?;
+    }
     let opened = Opened::read(&args.pairing, &args.items, args.max_pairs as usize, context)?;
     let settings = SceneSettings {
         picture_bytes: usize::from(args.max_picture_megabytes) * 1_000_000,
         seed: context.seed.unwrap_or_default(),
     };
     let scene = Scene::make(&opened, settings)?;
+    if let Some(atlas) = &args.atlas {
+        opened.write_atlas(atlas, &Directions::find(&opened.paired, 2, settings.seed)?)?;
+    }
     let html = page::render(&opened.report()?, &scene)?;
     write_text(&args.output, &html)?;
     let megabytes = html.len() as f64 / 1e6;

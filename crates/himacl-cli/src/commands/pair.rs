@@ -299,9 +299,10 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         Resume::StartOver => None,
     };
     if let Some(settings) = settings {
+        let prepared = external::prepare(args, &settings, &output, goes_on, context)?;
         output.begin(&plan)?;
         write_config(&output, &config)?;
-        let status = external::run(args, &config, &settings, &output, goes_on, recorder, context)?;
+        let status = external::run(args, &config, prepared, &output, recorder, context)?;
         if status == ExitStatus::Done {
             output.finish()?;
         }

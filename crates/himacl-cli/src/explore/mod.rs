@@ -1,11 +1,13 @@
 //! A pairing opened to be looked at, and the page that shows it.
 
+mod atlas;
+mod explained;
 mod items;
 mod opened;
 mod pack;
-mod pictures;
 mod scene;
 
-pub(crate) use items::ItemsArgs;
+pub(crate) use explained::in_words;
+pub(crate) use items::{Items, ItemsArgs};
 pub(crate) use opened::{Opened, PairingArgs};
 pub(crate) use scene::{Scene, SceneSettings};

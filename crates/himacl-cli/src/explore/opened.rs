@@ -15,6 +15,7 @@ use rand::seq::SliceRandom;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Names the stream of a sample.
 const SAMPLE: u64 = 0x7365_6521;
@@ -50,7 +51,7 @@ pub(crate) struct Opened {
     /// The folder.
     pub(crate) folder: PathBuf,
     /// Points, pairing, potentials.
-    pub(crate) paired: Paired,
+    pub(crate) paired: Arc<Paired>,
     /// Rows of the input files, of x and of y.
     pub(crate) rows: [Vec<u32>; 2],
     /// Texts and pictures of x and of y.
@@ -95,6 +96,7 @@ impl Opened {
             Some(potentials) => Paired::new((&x, &y), cost, start.permutation().clone(), potentials)?,
             None => Paired::priced((&x, &y), cost, &start, &SolveProgress::new(&context.printer))?,
         };
+        let paired = Arc::new(paired);
         Ok(Self { folder: folder.clone(), paired, rows, items, confidence, all_pairs })
     }
 

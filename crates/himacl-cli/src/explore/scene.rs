@@ -2,8 +2,8 @@
 
 use super::opened::Opened;
 use super::pack::{Pack, base64};
-use super::pictures::Sheets;
 use crate::error::Error;
+use crate::pictures::Sheets;
 use himacl::explore::{
     Directions, PairSide, Paired, Removal, Rival, Rivals, Tree, Vocabulary, margins, neighbourhood, removals, rivals,
 };

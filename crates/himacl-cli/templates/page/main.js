@@ -1,7 +1,7 @@
 "use strict";
 // The views, and what is shown in them.
 
-const VIEWS = [["report", "Report"], ["map", "Map"], ["pairs", "Pairs"], ["pair", "One pair"], ["path", "Path"], ["tree", "Tree"]];
+const VIEWS = [["report", "Report"], ["map", "Map"], ["pairs", "Pairs"], ["pair", "One pair"], ["path", "Path"], ["tree", "Tree"], ["search", "Search"]];
 
 const App = {
   built: {},
@@ -9,7 +9,10 @@ const App = {
   async start() {
     Report.curves(JSON.parse(document.getElementById("curve-data").textContent), document.getElementById("curves"));
     const packed = document.getElementById("data");
-    App.tabs(packed ? VIEWS : VIEWS.slice(0, 1));
+    const served = "served" in document.body.dataset;
+    App.views = VIEWS.filter(([key]) => key === "report" || (key === "search" ? served : packed));
+    App.tabs(App.views);
+    if (served) Search.build(App.section("search"));
     if (packed) {
       App.data = prepare(await unpack(packed.textContent));
       Items.load();
@@ -54,7 +57,7 @@ const App = {
       if (name === "map") Map2.build(App.data, App.section("map"));
       if (name === "tree") Tree.build(App.data, App.section("tree"));
     }
-    for (const [key] of VIEWS) {
+    for (const [key] of App.views) {
       App.section(key).hidden = key !== name;
       const tab = document.getElementById(`tab-${key}`);
       tab?.setAttribute("aria-selected", String(key === name));
@@ -80,7 +83,7 @@ const App = {
 
   /// Goes where the address says.
   follow() {
-    const [name, item] = location.hash.slice(1).split("/"), known = VIEWS.some(([key]) => key === name) && (App.data || name === "report");
+    const [name, item] = location.hash.slice(1).split("/"), known = App.views.some(([key]) => key === name);
     const side = App.data?.sides[item?.[0] === "y" ? 1 : 0], at = Number(item?.slice(1));
     if (known && item && Number.isInteger(at) && at >= 0 && at < side.count) Pair.show(side, at);
     App.view(known ? name : "report");

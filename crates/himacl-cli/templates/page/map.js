@@ -38,8 +38,13 @@ const onRamp = (share) => {
   return RAMP[low].map((value, k) => Math.round(value + rest * (RAMP[low + 1][k] - value)));
 };
 
+// Shares of what is drawn while the map moves, chosen so that a frame takes no longer than this; all of it when it rests.
+const FRAME_MILLISECONDS = 30, LEAST_SHARE = 0.02, REST_MILLISECONDS = 160;
+// Pairs beyond which smooth edges are left out, and a move begins with a part.
+const MANY = 20000;
+
 const Map2 = {
-  selection: null,
+  share: 1,
   /// Ways to colour a pair: a name and a number for each pair, or its group.
   ways(data) {
     return [
@@ -66,7 +71,8 @@ const Map2 = {
       element("p", { class: "small" }, `Discs are x, rings are y, each side about its own mean, in the two directions in which the pairs agree most. `
         + `Wheel or + and - zoom, dragging or arrows move, dragging with Shift marks pairs for the list, a click opens a pair.`
         + (data.allPairs > data.pairs ? ` A random sample of ${data.pairs} of ${data.allPairs} pairs.` : "")));
-    const gl = canvas.getContext("webgl2", { antialias: true, premultipliedAlpha: true });
+    const gl = canvas.getContext("webgl2", { alpha: false, antialias: data.pairs < MANY });
+    Map2.share = Math.min(MANY / data.pairs, 1);
     if (!gl) {
       section.prepend(element("p", { class: "warning" }, "This browser draws no WebGL 2: the map cannot be shown. All other views work."));
       return;
@@ -93,12 +99,25 @@ const Map2 = {
       ends.set(data.planeY.subarray(2 * j, 2 * j + 2), 4 * at + 2);
       Map2.ofLine[at++] = i;
     });
-    const buffers = (place, count) => twgl.createBufferInfoFromArrays(gl, {
+    // In a random order, the first of which are a fair sample: lines by both their ends.
+    const shuffled = (count, per) => {
+      const order = new Uint32Array(count / per);
+      let state = 1;
+      for (let at = 0; at < order.length; at++) {
+        state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+        const other = state % (at + 1);
+        order[at] = order[other];
+        order[other] = at;
+      }
+      return per === 1 ? order : Uint32Array.from({ length: count }, (_, at) => order[at >> 1] * 2 + (at & 1));
+    };
+    const buffers = (place, count, per) => twgl.createBufferInfoFromArrays(gl, {
+      indices: shuffled(count, per),
       place: { numComponents: 2, data: place, normalize: true },
       tint: { numComponents: 4, data: new Uint8Array(4 * count), normalize: true },
       shown: { numComponents: 1, data: new Uint8Array(count).fill(255), normalize: true },
     });
-    Map2.buffers = { x: buffers(data.planeX, data.n), y: buffers(data.planeY, data.m), line: buffers(ends, 2 * data.pairs) };
+    Map2.buffers = { x: buffers(data.planeX, data.n, 1), y: buffers(data.planeY, data.m, 1), line: buffers(ends, 2 * data.pairs, 2) };
   },
 
   /// Colours by the chosen way, which the key explains.
@@ -150,6 +169,23 @@ const Map2 = {
     return { width, height, side };
   },
 
+  /// Draws because the view moves: less than all of it where the machine is slow, and all of it a little later.
+  move() {
+    Map2.moving = true;
+    clearTimeout(Map2.rest);
+    // While something is held, it moves on.
+    if (!Map2.held) Map2.rest = setTimeout(() => { Map2.moving = false; Map2.last = undefined; Map2.draw(); }, REST_MILLISECONDS);
+    Map2.draw();
+  },
+
+  /// More or less while moving, by how long the last frame took.
+  pace() {
+    const now = performance.now(), took = now - Map2.last;
+    if (took < 1000) Map2.share = Math.min(Math.max(Map2.share * Math.min(Math.max(FRAME_MILLISECONDS / took, 0.3), 1.15), LEAST_SHARE), 1);
+    Map2.last = now;
+    return Map2.share;
+  },
+
   draw() {
     if (Map2.gl && !Map2.drawing) Map2.drawing = requestAnimationFrame(() => { Map2.drawing = 0; Map2.drawNow(); });
   },
@@ -157,6 +193,7 @@ const Map2 = {
   drawNow() {
     const { gl, canvas, buffers, middle } = Map2, { width, height, side } = Map2.view();
     if (!width) return;
+    const share = Map2.moving ? Map2.pace() : 1;
     twgl.resizeCanvasToDisplaySize(canvas, window.devicePixelRatio || 1);
     gl.viewport(0, 0, canvas.width, canvas.height);
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
@@ -171,7 +208,7 @@ const Map2 = {
       gl.useProgram(program.program);
       twgl.setBuffersAndAttributes(gl, program, buffer);
       twgl.setUniforms(program, { scale, shift, ...uniforms });
-      twgl.drawBufferInfo(gl, buffer, mode);
+      twgl.drawBufferInfo(gl, buffer, mode, Math.min(2 * Math.ceil(share * buffer.numElements / 2), buffer.numElements));
     };
     if (document.getElementById("map-lines").checked) {
       render(Map2.lines, buffers.line, gl.LINES, { strength: Math.min(Math.max(800 / Map2.data.pairs * Math.sqrt(Map2.zoom), 0.04), 0.7) });
@@ -205,7 +242,7 @@ const Map2 = {
     Map2.zoom = Math.min(Math.max(Map2.zoom * factor, 0.5), 4000);
     const after = Map2.placeAt(px, py);
     Map2.middle = Map2.middle.map((value, k) => value + before[k] - after[k]);
-    Map2.draw();
+    Map2.move();
   },
 
   listen() {
@@ -223,17 +260,22 @@ const Map2 = {
       const at = [event.offsetX, event.offsetY];
       if (!drag) return Map2.hover(at);
       drag.moved ||= Math.hypot(at[0] - drag.from[0], at[1] - drag.from[1]) > 4;
+      Map2.held = drag.moved && !drag.brush;
       if (!drag.moved) return undefined;
       Map2.tip.hidden = true;
       if (drag.brush) return Map2.frame(drag.from, at);
       const { side } = Map2.view();
       Map2.middle = [drag.middle[0] - (at[0] - drag.from[0]) / side, drag.middle[1] + (at[1] - drag.from[1]) / side];
-      return Map2.draw();
+      return Map2.move();
     });
     canvas.addEventListener("pointerup", (event) => {
       const at = [event.offsetX, event.offsetY], done = drag;
       drag = null;
       Map2.brush.hidden = true;
+      if (Map2.held) {
+        Map2.held = false;
+        Map2.move();
+      }
       if (!done) return;
       if (done.moved && done.brush) Map2.mark(done.from, at);
       if (!done.moved) {
@@ -254,7 +296,7 @@ const Map2 = {
         if (found) App.show(...found);
       } else return;
       event.preventDefault();
-      Map2.draw();
+      Map2.move();
     });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => Map2.draw());
   },

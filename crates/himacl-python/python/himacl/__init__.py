@@ -17,6 +17,7 @@ from ._aligner import Aligner
 from ._encoder import Encoder, encoders
 from ._errors import Error, FileError, InputError, OutOfMemoryError
 from ._estimator import NotFittedError
+from ._explain import Explainer
 from ._himacl import __version__
 from ._matching import pair_candidates, pair_costs
 from ._monge import MongeMap
@@ -26,6 +27,7 @@ __all__ = [
     "Aligner",
     "Encoder",
     "Error",
+    "Explainer",
     "FileError",
     "InputError",
     "MongeMap",

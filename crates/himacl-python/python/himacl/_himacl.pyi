@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 __all__ = [
     "Coupling",
     "Encoder",
+    "Explainer",
     "ExternalJob",
     "Map",
     "__version__",
@@ -57,6 +58,22 @@ class Map:
     def save(self, folder: Path) -> None: ...
     @staticmethod
     def load(folder: Path) -> Map: ...
+
+@final
+class Explainer:
+    def __new__(
+        cls,
+        x: _Rows,
+        y: _Rows,
+        y_of_x: _Integers,
+        cost: str,
+        potentials: tuple[list[float], list[float]] | None,
+        texts: list[str | None],
+        seed: int,
+        threads: int | None,
+        on_event: _Listener,
+    ) -> Explainer: ...
+    def explain(self, row: int, of_y: bool, count: int, threads: int | None) -> str | None: ...
 
 @final
 class Encoder:

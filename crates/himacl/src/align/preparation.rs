@@ -59,6 +59,11 @@ impl Preparation {
         Ok(Self { mean: axes.mean.clone(), radius, projection: Some(projection) })
     }
 
+    /// Where its tensors live.
+    pub fn device(&self) -> &candle_core::Device {
+        self.mean.device()
+    }
+
     /// Coordinates of the embeddings that it takes, d.
     pub fn input_dimension(&self) -> usize {
         self.mean.elem_count()
@@ -177,7 +182,23 @@ impl PreparedMap {
     /// # Errors
     /// Rows of other dimensions than those fitted on.
     pub fn joint(&self, source: &Tensor, target: &Tensor) -> Result<(Tensor, Tensor)> {
-        self.map.joint(&self.source.apply(source)?, &self.target.apply(target)?)
+        Ok((self.joint_sources(source)?, self.joint_targets(target)?))
+    }
+
+    /// The source side of [`PreparedMap::joint`].
+    ///
+    /// # Errors
+    /// Rows of another dimension than those fitted on.
+    pub fn joint_sources(&self, source: &Tensor) -> Result<Tensor> {
+        self.map.joint_sources(&self.source.apply(source)?)
+    }
+
+    /// The target side of [`PreparedMap::joint`].
+    ///
+    /// # Errors
+    /// Rows of another dimension than those fitted on.
+    pub fn joint_targets(&self, target: &Tensor) -> Result<Tensor> {
+        self.map.joint_targets(&self.target.apply(target)?)
     }
 }
 

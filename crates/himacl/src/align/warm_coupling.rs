@@ -41,8 +41,9 @@ impl<'a> WarmCoupler<'a> {
     }
 
     /// Tells the observer of a round that ended.
-    pub(crate) fn tell(&self, round: AlignmentRound) {
-        self.observer.on_event(&Event::AlignmentRound(AlignmentRound { stage: self.stage.clone(), ..round }));
+    pub(crate) fn tell(&self, mut round: AlignmentRound) {
+        round.stage.clone_from(&self.stage);
+        self.observer.on_event(&Event::AlignmentRound(round));
         self.observer.on_event(&Event::Advanced { phase: Phase::Align, work: 1 });
     }
 

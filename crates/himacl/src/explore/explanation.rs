@@ -9,6 +9,7 @@ use super::words::Vocabulary;
 use crate::error::Error;
 use serde::Serialize;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Runners-up of an item whose pairs may change with its own.
 const AROUND_RIVALS: usize = 12;
@@ -77,7 +78,7 @@ pub enum Item {
 /// What all explanations of one pairing share.
 #[derive(Debug, Clone)]
 pub struct Explainer {
-    paired: Paired,
+    paired: Arc<Paired>,
     directions: Directions,
     vocabulary: Vocabulary,
 }
@@ -87,7 +88,8 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`Directions::find`].
-    pub fn new(paired: Paired, texts: &[Option<String>], seed: u64) -> Result<Self, Error> {
+    pub fn new(paired: impl Into<Arc<Paired>>, texts: &[Option<String>], seed: u64) -> Result<Self, Error> {
+        let paired = paired.into();
         let directions = Directions::find(&paired, DIRECTIONS, seed)?;
         let total = paired.sizes().iter().sum();
         let vocabulary = Vocabulary::new((0..total).map(|at| texts.get(at).and_then(|text| text.as_deref())));

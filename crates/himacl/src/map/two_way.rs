@@ -81,13 +81,30 @@ impl TwoWayMap {
     /// # Errors
     /// Rows of other dimensions than the maps'.
     pub fn joint(&self, x: &Tensor, y: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((self.joint_sources(x)?, self.joint_targets(y)?))
+    }
+
+    /// The sources of [`TwoWayMap::joint`], `(n, e)`, or `(n, e + d)` where there is a map back.
+    ///
+    /// # Errors
+    /// Rows of another dimension than the map's.
+    pub fn joint_sources(&self, x: &Tensor) -> Result<Tensor> {
         let mapped = unit_rows(&self.forward.apply(x)?)?; // (n, e)
+        if self.backward.is_none() {
+            return Ok(mapped);
+        }
+        Tensor::cat(&[&mapped, &unit_rows(x)?], 1)? * std::f64::consts::FRAC_1_SQRT_2 // (n, e + d)
+    }
+
+    /// The targets of [`TwoWayMap::joint`], `(m, e)`, or `(m, e + d)` where there is a map back.
+    ///
+    /// # Errors
+    /// Rows of another dimension than the maps'.
+    pub fn joint_targets(&self, y: &Tensor) -> Result<Tensor> {
         let y_unit = unit_rows(&self.targets(y)?)?; // (m, e)
-        let Some(backward) = &self.backward else { return Ok((mapped, y_unit)) };
+        let Some(backward) = &self.backward else { return Ok(y_unit) };
         let back = unit_rows(&backward.apply(y)?)?; // (m, d)
-        let half = std::f64::consts::FRAC_1_SQRT_2;
-        let x_joint = (Tensor::cat(&[&mapped, &unit_rows(x)?], 1)? * half)?; // (n, e + d)
-        Ok((x_joint, (Tensor::cat(&[&y_unit, &back], 1)? * half)?)) // (m, e + d)
+        Tensor::cat(&[&y_unit, &back], 1)? * std::f64::consts::FRAC_1_SQRT_2 // (m, e + d)
     }
 }
 

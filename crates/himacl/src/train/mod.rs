@@ -33,7 +33,7 @@ pub use coupling::Coupling;
 pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;
 pub use embedded::Embedded;
-pub use encoders::{Encoders, TunedEncoder, Tuning};
+pub use encoders::{Encoders, TunedEncoder, Tuning, encoder_of_run};
 pub use metrics::MetricsLog;
 pub use model::Model;
 pub use optimizer::{AdamW, AdamWParams};

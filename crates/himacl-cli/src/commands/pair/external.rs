@@ -186,41 +186,59 @@ pub(super) fn plan(settings: &Settings) -> Result<Plan, Error> {
 
 /// The folder for temporary files: the output folder's own, or one that bears the output folder's name on another disk.
 fn work_folder(args: &ExternalArgs, output: &OutputDir) -> Result<PathBuf, Error> {
-    let Some(work) = &args.work_dir else { return Ok(output.file(WORK)) };
     let path = std::path::absolute(output.path()).map_err(Error::io("resolve", output.path()))?;
+    let Some(work) = &args.work_dir else { return Ok(path.join(WORK)) };
     // Parts of the path, so that runs with different outputs never share a folder.
     let name: String =
         path.to_string_lossy().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect::<String>();
     Ok(work.join(format!("himacl-work{name}")))
 }
 
-/// Pairs from files to files; `goes_on` says whether an earlier run is resumed.
-pub(super) fn run(
+/// What is known before anything is written.
+pub(super) struct Prepared {
+    work: PathBuf,
+    /// None where an earlier run's is gone on with.
+    plan: Option<Plan>,
+}
+
+/// Plans the run and says what it will take; `goes_on` says whether an earlier run is resumed.
+///
+/// # Errors
+/// As [`plan`]; a disk that has too little room.
+pub(super) fn prepare(
     args: &PairArgs,
-    config: &PairConfig,
     settings: &Settings,
     output: &OutputDir,
     goes_on: bool,
+    context: &Context,
+) -> Result<Prepared, Error> {
+    let work = work_folder(&args.external, output)?;
+    if goes_on && Plan::exists(&work) {
+        describe(&Plan::read(&work)?, &work, context);
+        return Ok(Prepared { work, plan: None });
+    }
+    let plan = plan(settings)?;
+    check_disk(&plan, &work)?;
+    describe(&plan, &work, context);
+    Ok(Prepared { work, plan: Some(plan) })
+}
+
+/// Pairs from files to files.
+pub(super) fn run(
+    args: &PairArgs,
+    config: &PairConfig,
+    prepared: Prepared,
+    output: &OutputDir,
     mut recorder: Recorder,
     context: &Context,
 ) -> Result<ExitStatus, Error> {
-    let work = work_folder(&args.external, output)?;
-    let made = !work.is_dir();
+    let Prepared { work, plan } = prepared;
     fs::create_dir_all(&work).map_err(Error::io("make folder", &work))?;
-    if !(goes_on && Plan::exists(&work)) {
+    if let Some(plan) = plan {
         Job::remove(&work)?;
-        let refused = plan(settings).and_then(|plan| {
-            check_disk(&plan, &work)?;
-            plan.write(&work)?;
-            Ok(())
-        });
-        if let Err(error) = refused {
-            remove_folder(&work, made);
-            return Err(error);
-        }
+        plan.write(&work)?;
     }
     let job = Job::open(&work)?.on_device(&context.device);
-    describe(job.plan(), &work, context);
     let done = recorder.time("pair", || match &args.external.ray {
         None => Ok(local::run(&job, args.external.workers().into(), &Shown::new(&context.printer))?),
         Some(address) => on_ray(&job, &work, address),
@@ -263,14 +281,14 @@ pub(super) fn run(
         run: recorder.report(),
     };
     report::write_summary(output, &summary)?;
-    remove_folder(&work, true);
+    remove_folder(&work);
     context.printer.result(&result(&outcome, n.min(m), plan.cost, output.path()));
     Ok(ExitStatus::Done)
 }
 
-/// Removes a run's temporary files, and their folder if it is empty and ours. A folder that stays is no failure of the run.
-fn remove_folder(work: &Path, ours: bool) {
-    if Job::remove(work).is_ok() && ours {
+/// Removes a run's temporary files, and their folder if nothing else is in it. What stays is no failure of the run.
+fn remove_folder(work: &Path) {
+    if Job::remove(work).is_ok() {
         let _ = fs::remove_dir(work);
     }
 }
@@ -279,7 +297,7 @@ fn remove_folder(work: &Path, ours: bool) {
 pub(super) fn remove_work(args: &PairArgs, output: &OutputDir) -> Result<(), Error> {
     let work = work_folder(&args.external, output)?;
     if work.is_dir() {
-        remove_folder(&work, true);
+        remove_folder(&work);
     }
     Ok(())
 }

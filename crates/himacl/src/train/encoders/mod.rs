@@ -19,10 +19,11 @@ use super::embedded::Embedded;
 use super::recipe::{EncoderTraining, Recipe};
 use super::split::Split;
 use crate::align::Preparation;
-use crate::error::Error;
+use crate::error::{EncoderTrainingError, Error};
 use crate::map::Tensors;
 use crate::side::DataSide;
 use candle_core::{Tensor, Var};
+use himacl_encode::encoder::registry::EncoderSpec;
 use himacl_encode::hub::descriptions;
 use himacl_encode::readers::expand_input;
 use origin::Origin;
@@ -110,6 +111,26 @@ pub(super) fn inputs(recipe: &Recipe) -> Result<Vec<(String, Vec<PathBuf>)>, Err
         }
     }
     Ok(found)
+}
+
+/// The encoder by which a side of the run in `folder` is embedded, with the folder of its files: the one that the run has trained,
+/// else the one on record beside the embeddings; `None` where `himacl embed` did not make them.
+///
+/// # Errors
+/// Files that cannot be had.
+pub fn encoder_of_run(
+    recipe: &Recipe,
+    folder: &Path,
+    side: DataSide,
+    watch: &dyn Watch,
+) -> Result<Option<(EncoderSpec, PathBuf)>, Error> {
+    let origin = match Origin::find(side, &recipe.data, watch) {
+        Err(Error::EncoderTraining(EncoderTrainingError::NotEmbedded { .. })) => return Ok(None),
+        found => found?,
+    };
+    let trained = side.encoder_folder(folder);
+    let files = if trained.is_dir() { trained } else { origin.encoder };
+    Ok(Some((origin.spec, files)))
 }
 
 /// Encoders in training, and what takes their embeddings to the spaces of the map.

@@ -16,23 +16,23 @@ const QUALITY: u8 = 82;
 
 /// The thumbnails of one side.
 #[derive(Debug, Default)]
-pub(super) struct Sheets {
+pub(crate) struct Sheets {
     /// JPEG files, of [`PER_SIDE`]² thumbnails each but the last, row by row.
-    pub(super) files: Vec<Vec<u8>>,
+    pub(crate) files: Vec<Vec<u8>>,
     /// Pixels of a thumbnail's side.
-    pub(super) size: u32,
+    pub(crate) size: u32,
     /// Places on the sheets that are taken.
-    pub(super) placed: usize,
+    pub(crate) placed: usize,
     /// For each item, where its thumbnail lies; `u32::MAX` for none.
-    pub(super) place: Vec<u32>,
+    pub(crate) place: Vec<u32>,
 }
 
 impl Sheets {
-    pub(super) const PER_SIDE: u32 = PER_SIDE;
+    pub(crate) const PER_SIDE: u32 = PER_SIDE;
 
     /// Makes thumbnails of the items' pictures in at most `budget` bytes: of all of them if smaller ones do, else of the
     /// first of `order`. Pictures that cannot be read have none.
-    pub(super) fn make(pictures: &[Option<PathBuf>], order: &[u32], budget: usize) -> Self {
+    pub(crate) fn make(pictures: &[Option<PathBuf>], order: &[u32], budget: usize) -> Self {
         let mut chosen: Vec<u32> =
             order.iter().copied().filter(|&item| pictures.get(item as usize).is_some_and(Option::is_some)).collect();
         if chosen.is_empty() {
@@ -63,7 +63,7 @@ impl Sheets {
     }
 
     /// Items with a thumbnail.
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.place.iter().filter(|&&place| place != u32::MAX).count()
     }
 }
@@ -86,6 +86,13 @@ fn sheet(paths: &[&Path], size: u32) -> (Vec<u8>, Vec<bool>) {
     let encoded = JpegEncoder::new_with_quality(&mut file, QUALITY).encode_image(&canvas);
     let there = thumbnails.iter().map(|picture| picture.is_some() && encoded.is_ok()).collect();
     (file, there)
+}
+
+/// A picture made small, as a JPEG file; `None` where it cannot be read.
+pub(crate) fn thumbnail_file(path: &Path, size: u32) -> Option<Vec<u8>> {
+    let mut file = Vec::new();
+    JpegEncoder::new_with_quality(&mut file, QUALITY).encode_image(&thumbnail(path, size)?).ok()?;
+    Some(file)
 }
 
 /// A picture made small, on white.

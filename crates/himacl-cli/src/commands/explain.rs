@@ -1,0 +1,72 @@
+//! `himacl explain`: why two items are partners, as data.
+
+use crate::error::Error;
+use crate::explore::{ItemsArgs, Opened, PairingArgs, in_words};
+use crate::{Context, ExitStatus};
+use clap::Args;
+use himacl::explore::{Explainer, Item};
+use serde_json::Value;
+
+const EXAMPLES: &str = "\
+Examples:
+  himacl explain --pairs pairing --x 17
+  himacl explain --pairs pairing --x 17 --y 4 --x-texts captions.txt --json | jq '.[0].removals'
+  himacl explain --run runs/quickstart/main/seed-11 --x 340 --x-texts models/quickstart/names.txt";
+
+/// Explain pairs: runners-up, directions that carry the match, what removal would change it, what lies between.
+///
+/// The same as one pair of `himacl explore`, in all coordinates and among all pairs.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pairing: PairingArgs,
+
+    #[command(flatten)]
+    items: ItemsArgs,
+
+    /// Rows of x whose pairs are explained.
+    #[arg(long, value_name = "ROW", num_args = 1.., required_unless_present = "y")]
+    x: Vec<u32>,
+
+    /// Rows of y whose pairs are explained.
+    #[arg(long, value_name = "ROW", num_args = 1..)]
+    y: Vec<u32>,
+
+    /// Runners-up and directions of each.
+    #[arg(long, short, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=100))]
+    k: u16,
+
+    /// Write a list of explanations as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &ExplainArgs, context: &Context) -> Result<ExitStatus, Error> {
+    let opened = Opened::read(&args.pairing, &args.items, usize::MAX, context)?;
+    let asked = [(0, &args.x), (1, &args.y)];
+    let asked = asked.into_iter().flat_map(|(side, rows)| rows.iter().map(move |&row| (side, row)));
+    let items = asked.map(|(side, row)| {
+        let item = opened.item_of_row(side, row);
+        let missing = || Error::NoPair { side: ["x", "y"][side], row, folder: opened.folder.clone() };
+        item.map(|item| (row, side, item)).ok_or_else(missing)
+    });
+    let items = items.collect::<Result<Vec<_>, Error>>()?;
+    let texts = opened.texts();
+    let explainer = Explainer::new(opened.paired.clone(), &texts, context.seed.unwrap_or_default())?;
+    let explain = |(row, side, item): (u32, usize, u32)| {
+        let of = if side == 0 { Item::X(item) } else { Item::Y(item) };
+        let found = explainer.explain(of, usize::from(args.k))?;
+        let missing = || Error::NoPair { side: ["x", "y"][side], row, folder: opened.folder.clone() };
+        Ok(opened.explanation(&found.ok_or_else(missing)?))
+    };
+    let found = items.into_iter().map(explain).collect::<Result<Vec<Value>, Error>>()?;
+    let text = if args.json {
+        format!("{:#}", Value::Array(found))
+    } else {
+        found.iter().map(in_words).collect::<Vec<_>>().join("\n\n")
+    };
+    context.printer.result(&text);
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,144 @@
+//! `himacl explore`, `explain`, `search` and `plot` as a user runs them; pages are opened in a browser by `scripts/browser/test.sh`.
+
+use himacl::data::files::read_json;
+use himacl::data::{Embeddings, write_npy_f32};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const ROWS: usize = 90;
+
+/// Three kinds of items on both sides, with texts; and their pairing.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        let mut state = 7u64;
+        let mut noise = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 24) as f32 - 0.5
+        };
+        let at = |row: usize, k: usize| if row % 3 == k { 4.0 } else { 0.0 } + (row * (k + 3) % 17) as f32 / 17.0;
+        let mut side = || (0..ROWS * 4).map(|at_| at(at_ / 4, at_ % 4) + 0.2 * noise()).collect::<Vec<f32>>();
+        for name in ["x.npy", "y.npy"] {
+            write_npy_f32(&place.path(name), &side(), &[ROWS, 4]).unwrap();
+        }
+        let texts: Vec<String> = (0..ROWS).map(|row| format!("a {} {row}", ["cat", "dog", "boat"][row % 3])).collect();
+        fs::write(place.path("texts.txt"), texts.join("\n")).unwrap();
+        place.succeed("pair --x x.npy --y y.npy --output pairs");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_himacl-under-test"));
+        command.args(line.split(' ')).current_dir(self.0.path()).output().unwrap()
+    }
+
+    fn succeed(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn refuse(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert_eq!(output.status.code(), Some(2), "{line}: {}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[test]
+fn explanations_are_data_with_texts_and_rows() {
+    let place = Place::new();
+    let text = place.succeed("explain --pairs pairs --x 4 --y 8 --x-texts texts.txt --y-texts texts.txt --json -k 3");
+    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
+    let [of_x, of_y] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((&of_x["x"]["row"], &of_x["x"]["text"]), (&4.into(), &"a dog 4".into()));
+    assert_eq!(of_y["y"]["row"], 8);
+    for found in &all {
+        assert_eq!(found["runners_up_of_x"].as_array().unwrap().len(), 3);
+        assert!(found["reduced_cost"].as_f64().unwrap().abs() < 1e-6 && found["margin"].as_f64().unwrap() > -1e-6);
+        assert_eq!(found["path"].as_array().unwrap().len(), 5);
+        let first = &found["directions"][0];
+        let words = first[first["towards"].as_str().unwrap()]["words"].to_string();
+        let kind = found["x"]["text"].as_str().unwrap().split(' ').nth(1).unwrap();
+        assert!(words.contains(kind), "{words} do not name the kind {kind}");
+    }
+    let told = place.succeed("explain --pairs pairs --x 4 --x-texts texts.txt");
+    assert!(told.starts_with("x row 4 `a dog 4`\ny row ") && told.contains("x might have had"), "{told}");
+    assert!(place.refuse("explain --pairs pairs --x 90").contains("row 90 of x has no partner"));
+    let error = place.refuse("explain --pairs pairs --x 1 --x-texts pairs/permutation.npy");
+    assert!(error.contains("lines") && error.contains("expected 90"), "{error}");
+    assert!(place.refuse("explain --pairs pairs --x 1 --y-images nowhere").contains("have no column `nowhere`"));
+}
+
+#[test]
+fn a_page_and_a_table_are_written_and_nothing_else_is_replaced() {
+    let place = Place::new();
+    place.succeed("explore --pairs pairs --x-texts texts.txt --atlas items.parquet -o page.html");
+    place.succeed("explore --pairs pairs --max-pairs 20 -o page.html");
+    let html = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(html.contains("id=\"data\"") && html.contains("90 pairs of 90 x and 90 y points"));
+    assert!(place.refuse("explore --pairs pairs -o texts.txt").contains("is not a page of"));
+    assert!(place.refuse("explore --pairs pairs --atlas items.parquet -o page.html").contains("exists"));
+    place.succeed("explore --pairs pairs --atlas items.parquet --force -o page.html");
+    // Places of 90 items on either side.
+    let table = std::fs::File::open(place.path("items.parquet")).unwrap();
+    let rows = himacl::data::open_parquet(table).unwrap();
+    let names: Vec<&str> = rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names, ["id", "side", "row", "x", "y", "text", "image", "partner", "partner_text", "cost"]);
+    assert_eq!(rows.metadata().file_metadata().num_rows(), 180);
+    assert!(place.refuse("explore --pairs . -o page2.html").contains("config.toml"));
+}
+
+#[test]
+fn pictures_of_every_kind_are_drawn() {
+    let place = Place::new();
+    for (kind, file) in [("lines", "a.svg"), ("displacement", "b.png"), ("levels", "c.svg")] {
+        place.succeed(&format!("plot --pairs pairs --kind {kind} -o {file}"));
+    }
+    let lines = fs::read_to_string(place.path("a.svg")).unwrap();
+    assert_eq!(lines.matches("<circle").count(), 2 * ROWS);
+    assert!(lines.matches("<polyline").count() >= ROWS);
+    assert!(place.refuse("plot --pairs pairs -o a.svg").contains("exists"));
+    assert!(place.refuse("plot --pairs pairs -o a.jpg").contains("neither .svg nor .png"));
+}
+
+#[test]
+fn search_finds_what_the_map_leads_to() {
+    let place = Place::new();
+    let recipe = "[data]\nsource = \"x.npy\"\ntarget = \"y.npy\"\nhide_pairs = true\nanchors = 30\nheld_out = 20\n\
+        [alignment]\nmode = \"anchors\"\n[map]\ninverse = true\n[train]\nepochs = 1\n[output]\ndir = \"run\"\n";
+    fs::write(place.path("recipe.toml"), recipe).unwrap();
+    place.succeed("train --config recipe.toml");
+    let found: Vec<Value> =
+        serde_json::from_str(&place.succeed(
+            "search --run run --embedding x.npy --side source --y-texts texts.txt -k 5 --json --html hits.html",
+        ))
+        .unwrap();
+    assert_eq!(found.len(), ROWS);
+    let same = |(row, answer): (usize, &Value)| answer["hits"][0]["row"].as_u64().unwrap() as usize % 3 == row % 3;
+    let right = found.iter().enumerate().filter(|&entry| same(entry)).count();
+    assert!(right > 80, "{right} of 90 found an item of their kind first");
+    assert!(found[1]["hits"][0]["text"].as_str().unwrap().starts_with("a "));
+    assert!(fs::read_to_string(place.path("hits.html")).unwrap().contains("x.npy, row 7"));
+    // Rows of one side in the place of the run's own.
+    let x = Embeddings::open(&place.path("y.npy"), None).unwrap().to_vec().unwrap();
+    write_npy_f32(&place.path("few.npy"), &x[..12], &[3, 4]).unwrap();
+    let line = "search --run run --embedding few.npy --side target --over few.npy -k 9 --json";
+    let found: Vec<Value> = serde_json::from_str(&place.succeed(line)).unwrap();
+    assert_eq!(found[0]["hits"].as_array().unwrap().len(), 3);
+    assert!(place.refuse("search --run run --embedding few.npy").contains("may be of either"));
+    assert!(place.refuse("search --run run --text word").contains("--source-encoder"));
+    let summary: Value = read_json(&place.path("run/summary.json")).unwrap();
+    assert!(summary.is_object());
+    place.succeed("explain --run run --x 3");
+    place.succeed("explore --run run -o run.html");
+}
