@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BinaryHeap};
 const SAMPLED: usize = 1 << 18;
 /// Temperatures of the ascent, in units of the mean distance between a row's two best scores.
 const TEMPERATURES: [f64; 6] = [2.0, 1.0, 0.5, 0.25, 0.12, 0.06];
-const STEPS: usize = 12;
+/// Most steps at one temperature, and the largest relative error of a size at which the next one is due: where clusters lie along a line,
+/// what one lacks has to pass through the others.
+const STEPS: usize = 60;
+const CLOSE: f64 = 2e-3;
 /// Passes that look for rows to move before any row will do.
 const PASSES: usize = 8;
 /// Rows of one partial sum: fixed, so that bits do not depend on the number of threads.
@@ -132,8 +135,14 @@ fn ascend(sample: &Candidates, sizes: &[usize], prices: &mut [f64]) {
     for temperature in TEMPERATURES.map(|factor| factor * unit) {
         for _ in 0..STEPS {
             let counts = soft_counts(sample, prices, temperature);
+            let mut close = true;
             for ((price, count), wanted) in prices.iter_mut().zip(counts).zip(&wanted) {
-                *price += temperature * (wanted / count.max(1e-3)).ln().clamp(-3.0, 3.0);
+                let lacking = (wanted / count.max(1e-3)).ln();
+                close &= lacking.abs() < CLOSE;
+                *price += temperature * lacking.clamp(-3.0, 3.0);
+            }
+            if close {
+                break;
             }
         }
     }
