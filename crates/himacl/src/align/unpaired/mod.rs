@@ -38,7 +38,7 @@ impl Aligner {
     /// matching sharpens. A few starts have a consensus, which is annealed again on more items; where two groups of starts
     /// agree, that is the map. Where they do not, more starts are made, and those axes of either side are left out, one
     /// at a time, without which the first maps promise more. The last stage couples all items one to one, and refits in
-    /// more dimensions; it is kept unless its pairing predicts itself worse. No true pair enters these choices.
+    /// more dimensions. No true pair enters these choices.
     ///
     /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: groups of starts then end in
     /// different maps. [`UnpairedReport::predicted`] says whether the pairing is to be trusted beside the map.
