@@ -37,8 +37,8 @@ pub use params::{AlignParams, Aligner, Candidate, CouplingParams, RefinementPara
 pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
 pub use report::{
-    Agreement, AlignmentReport, CombinedReport, LastStageReport, LeftOut, RoundReport, SearchReport, SelectionReport,
-    StartReport, UnpairedReport, Verdict,
+    Agreement, AlignmentReport, CombinedReport, LeftOut, RoundReport, SearchReport, SelectionReport, StartReport,
+    UnpairedReport, Verdict,
 };
 pub use selection::mean_log_rank_of_hidden;
 pub use softening::{SoftPartners, Softening, soft_partners};

@@ -72,8 +72,9 @@ pub struct UnpairedReport {
     pub starts: Vec<StartReport>,
     /// The run from the consensus of starts, where these did not agree surely.
     pub combined: Option<CombinedReport>,
-    /// The last stage, on all items.
-    pub last_stage: LastStageReport,
+    /// Mean cosine of the pairs under the map that is fitted to the pairs of the other half of the items, in the dimensions of
+    /// the last stage.
+    pub matched_cosine: f64,
 }
 
 /// A principal axis left out.
@@ -131,17 +132,6 @@ pub struct CombinedReport {
     /// With the best group.
     pub agreement: Agreement,
     /// Whether it was kept, because no group matches better.
-    pub kept: bool,
-}
-
-/// The last stage: all items, more dimensions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct LastStageReport {
-    /// Matched cosine of the pairing before it, in its dimensions.
-    pub before: f64,
-    /// Of the pairing after it.
-    pub after: f64,
-    /// Whether that was kept.
     pub kept: bool,
 }
 

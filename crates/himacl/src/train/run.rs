@@ -370,7 +370,7 @@ fn self_agreement(folder: &Path) -> Result<Metrics, Error> {
         Metric::lower("shares_too_little", f64::from(u8::from(unpaired.shares_too_little))),
         Metric::higher("pairing_predicted", unpaired.predicted),
         Metric::higher("pairing_is_trusted", f64::from(u8::from(unpaired.verdict == Verdict::Pairing))),
-        Metric::higher("matched_cosine", unpaired.last_stage.after),
+        Metric::higher("matched_cosine", unpaired.matched_cosine),
     ]))
 }
 

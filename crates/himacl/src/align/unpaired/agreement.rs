@@ -58,27 +58,21 @@ impl Probe {
     }
 }
 
-/// Mean score of the pairs of either half under the maps fitted to the other half, and the maps fitted to all; `pairs` are
-/// (x index, y index) of items of `view`, `(n, k)` and `(m, l)`.
-pub(super) fn matched_cosine(
-    view: (&Tensor, &Tensor),
-    penalty: f64,
-    pairs: &[(u32, u32)],
-) -> Result<(f64, TwoWayMap), AlignError> {
-    let part = |parity: Option<usize>| -> Result<(Tensor, Tensor), AlignError> {
-        let chosen = pairs.iter().enumerate().filter(|(at, _)| parity.is_none_or(|parity| at % 2 == parity));
-        let (i, j): (Vec<u32>, Vec<u32>) = chosen.map(|(_, pair)| *pair).unzip();
+/// Mean score of the pairs of either half under the maps fitted to the other half; `pairs` are (x index, y index) of items of
+/// `view`, `(n, k)` and `(m, l)`. O(pairs (k + l)²).
+pub(super) fn matched_cosine(view: (&Tensor, &Tensor), penalty: f64, pairs: &[(u32, u32)]) -> Result<f64, AlignError> {
+    let part = |parity: usize| -> Result<(Tensor, Tensor), AlignError> {
+        let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().copied().skip(parity).step_by(2).unzip();
         Ok((select(view.0, &i)?, select(view.1, &j)?))
     };
-    let halves = [part(Some(0))?, part(Some(1))?];
+    let halves = [part(0)?, part(1)?];
     let score = |(fitted, judged): (usize, usize)| -> Result<f64, AlignError> {
         let map = ridge_both_ways(&halves[fitted].0, &halves[fitted].1, None, penalty)?;
         let (x, y) = map.joint(&halves[judged].0, &halves[judged].1)?;
         Ok(f64::from((x * y)?.sum(1)?.mean(0)?.to_scalar::<f32>()?))
     };
     let scores: Vec<f64> = [(0, 1), (1, 0)].into_par_iter().map(score).collect::<Result<_, _>>()?;
-    let all = part(None)?;
-    Ok((f64::midpoint(scores[0], scores[1]), ridge_both_ways(&all.0, &all.1, None, penalty)?))
+    Ok(f64::midpoint(scores[0], scores[1]))
 }
 
 /// Share of the pairs that predict themselves: whose partners are the nearest under the maps fitted to the pairs of the

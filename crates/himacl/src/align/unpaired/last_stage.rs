@@ -5,7 +5,7 @@ use super::search::{Found, Problem, Search};
 use crate::align::error::AlignError;
 use crate::align::params::{CouplingParams, RefinementParams, UnpairedParams};
 use crate::align::refinement::{joint, refine_from};
-use crate::align::report::{LastStageReport, RoundReport};
+use crate::align::report::RoundReport;
 use crate::align::warm_coupling::{WarmCoupler, announce};
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
@@ -22,7 +22,8 @@ pub(super) struct Ended {
     /// Of the free items.
     pub(super) coupling: Permutation,
     pub(super) rounds: Vec<RoundReport>,
-    pub(super) report: LastStageReport,
+    /// How well the pairs predict one another, in the dimensions of the last stage.
+    pub(super) matched_cosine: f64,
 }
 
 /// Couples all items by what was found, and first, where it may be `wide`, goes on to more dimensions.
@@ -38,33 +39,26 @@ pub(super) fn last_stage(
     let free = sides.free()?;
     let reference = params.reference();
     let whole = sides.view(refinement.last_dimension)?;
-    let predicted = |coupling: &Permutation| {
-        matched_cosine((&whole.0, &whole.1), refinement.penalty, &free.pairs(coupling)).map(|found| found.0)
-    };
     // The last coupling is as good as the recipe asks for; those on the way there are quick.
-    let coupled = |map: &TwoWayMap, view: &(Tensor, Tensor), params: &CouplingParams, stage: &str| {
+    let coupled = |map: &TwoWayMap, view: &(Tensor, Tensor)| {
         let joint = joint(map, (&view.0, &view.1), &free, reference)?;
-        WarmCoupler::new(params, problem.observer, stage).couple(&joint)
+        WarmCoupler::new(&params.coupling, problem.observer, "last coupling").couple(&joint)
     };
-    let view = sides.view(refinement.first_dimension)?;
-    let way = quick(&params.coupling);
-    if !wide {
-        let coupling = coupled(&found.map, &view, &params.coupling, "last coupling")?;
-        let before = predicted(&coupling)?;
-        let report = LastStageReport { before, after: before, kept: false };
-        let dimension = refinement.first_dimension;
-        return Ok(Ended { map: found.map, dimension, coupling, rounds: Vec::new(), report });
-    }
-    let anchor_share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
-    let rounds = refinement.rounds;
-    let refinement = RefinementParams { anchor_share, ..refinement.clone() };
-    announce(problem.observer, rounds);
-    let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
-    let refined = refine_from(&sides, &refinement, found.map, rounds, reference, &mut coupler)?;
-    let coupling = coupled(&refined.map, &whole, &params.coupling, "last coupling")?;
-    let after = predicted(&coupling)?;
-    let report = LastStageReport { before: after, after, kept: true };
-    Ok(Ended { map: refined.map, dimension: refinement.last_dimension, coupling, rounds: refined.rounds, report })
+    let (map, dimension, rounds, coupling) = if wide {
+        let anchor_share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
+        let refinement = RefinementParams { anchor_share, ..refinement.clone() };
+        let way = quick(&params.coupling);
+        announce(problem.observer, refinement.rounds);
+        let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
+        let refined = refine_from(&sides, &refinement, found.map, refinement.rounds, reference, &mut coupler)?;
+        let coupling = coupled(&refined.map, &whole)?;
+        (refined.map, refinement.last_dimension, refined.rounds, coupling)
+    } else {
+        let coupling = coupled(&found.map, &sides.view(refinement.first_dimension)?)?;
+        (found.map, refinement.first_dimension, Vec::new(), coupling)
+    };
+    let matched_cosine = matched_cosine((&whole.0, &whole.1), refinement.penalty, &free.pairs(&coupling))?;
+    Ok(Ended { map, dimension, coupling, rounds, matched_cosine })
 }
 
 /// Couplings as good as they need to be on the way.

@@ -104,7 +104,7 @@ impl Aligner {
             searches,
             starts,
             combined,
-            last_stage: ended.report,
+            matched_cosine: ended.matched_cosine,
         };
         let ending = Ending {
             axes: &axes,
@@ -174,15 +174,18 @@ fn in_other_axes(problem: Problem<'_>, whole: f64) -> Result<Vec<Search<'_>>, Al
     let params = &problem.params.unpaired;
     let left_out = (0..params.axes_left_out)
         .flat_map(|axis| [DataSide::Target, DataSide::Source].map(|side| LeftOut { side, axis }));
-    let mut searches = Vec::new();
-    for (number, left_out) in left_out.enumerate() {
-        let mut search = Search::new(problem, number as u64 + 1, Some(left_out))?;
-        searches.push((search.promise()?, search));
+    // One search at a time: each has the coordinates of all items.
+    let mut promised = Vec::new();
+    for (number, left_out) in (1..).zip(left_out) {
+        let promise = Search::new(problem, number, Some(left_out))?.promise()?;
+        if promise > whole {
+            promised.push((promise, number, left_out));
+        }
     }
-    searches.retain(|(promise, _)| *promise > whole);
-    searches.sort_by(|a, b| b.0.total_cmp(&a.0));
+    promised.sort_by(|a, b| b.0.total_cmp(&a.0));
     let mut made = Vec::new();
-    for (_, mut search) in searches.into_iter().take(MOST_SEARCHES - 1) {
+    for (_, number, left_out) in promised.into_iter().take(MOST_SEARCHES - 1) {
+        let mut search = Search::new(problem, number, Some(left_out))?;
         search.until_sure(2)?;
         let sure = search.is_sure();
         made.push(search);

@@ -71,8 +71,6 @@ pub(super) struct Search<'a> {
     /// Their views in the search's dimension.
     view: (Tensor, Tensor),
     known: Option<Known>,
-    /// The first start's map, once it is asked what it promises.
-    first: Option<FirstMap>,
     starts: Vec<Start>,
     /// What each group of starts came to, the one that matches best first.
     pub(super) groups: Vec<Found>,
@@ -96,7 +94,7 @@ impl<'a> Search<'a> {
         let covariance = first_map::known((&view.0, &view.1), problem.anchors)?;
         let known = covariance.map(|covariance| Known { covariance, share });
         let (starts, groups, agreement) = (Vec::new(), Vec::new(), Agreement::default());
-        Ok(Self { problem, number, left_out, x, y, view, known, first: None, starts, groups, agreement })
+        Ok(Self { problem, number, left_out, x, y, view, known, starts, groups, agreement })
     }
 
     /// All items, in this search's coordinates.
@@ -109,12 +107,10 @@ impl<'a> Search<'a> {
         let each = self.problem.params.unpaired.starts;
         while self.groups.len() < most && !self.is_sure() {
             let group = self.groups.len();
-            let first = self.first.take();
-            let firsts = std::iter::once(first).chain(std::iter::repeat_with(|| None));
-            let numbers: Vec<(usize, Option<FirstMap>)> = (group * each..(group + 1) * each).zip(firsts).collect();
+            let numbers: Vec<usize> = (group * each..(group + 1) * each).collect();
             let mut starts = Vec::new();
             for some in numbers.chunks(SIDE_BY_SIDE) {
-                let made = some.par_iter().map(|(number, first)| self.start(*number, first.as_ref()));
+                let made = some.par_iter().map(|&number| self.start(number));
                 starts.extend(made.collect::<Result<Vec<Start>, _>>()?);
             }
             let stage = format!("consensus {}", group + 1);
@@ -132,20 +128,14 @@ impl<'a> Search<'a> {
         let by_score = |a: &usize, b: &usize| self.groups[*a].score.total_cmp(&self.groups[*b].score).then(b.cmp(a));
         let best = (0..self.groups.len()).max_by(by_score).unwrap_or(0);
         self.groups.swap(0, best);
-        self.agreement = self.confirmed(&self.groups[0], 1)?;
-        Ok(())
-    }
-
-    /// The closest agreement of what was found with a group, of those from `from` on.
-    pub(super) fn confirmed(&self, found: &Found, from: usize) -> Result<Agreement, AlignError> {
-        let mut most = Agreement::default();
-        for other in self.groups.iter().skip(from) {
-            let agreement = found.agreement(other)?;
-            if agreement.same_partners >= most.same_partners {
-                most = agreement;
+        self.agreement = Agreement::default();
+        for other in &self.groups[1..] {
+            let agreement = self.groups[0].agreement(other)?;
+            if agreement.same_partners >= self.agreement.same_partners {
+                self.agreement = agreement;
             }
         }
-        Ok(most)
+        Ok(())
     }
 
     /// What all starts come to together.
@@ -178,13 +168,12 @@ impl<'a> Search<'a> {
     }
 
     /// How far the restarts of a first map agree, times their best alignment: what is promised before anything is matched.
-    pub(super) fn promise(&mut self) -> Result<f64, AlignError> {
-        if self.starts.is_empty() && self.first.is_none() {
-            self.first = Some(self.first_map(0)?);
+    pub(super) fn promise(&self) -> Result<f64, AlignError> {
+        if self.starts.is_empty() {
+            return Ok(self.first_map(0)?.promise());
         }
         let promised = self.starts.iter().map(|start| start.report.centroid_alignment * start.report.restart_agreement);
-        let promised: Vec<f64> = promised.chain(self.first.iter().map(FirstMap::promise)).collect();
-        Ok(promised.iter().sum::<f64>() / promised.len() as f64)
+        Ok(promised.sum::<f64>() / self.starts.len() as f64)
     }
 
     fn first_map(&self, number: usize) -> Result<FirstMap, AlignError> {
@@ -195,9 +184,8 @@ impl<'a> Search<'a> {
         first_map::first_map((x, y), self.problem.anchors, &params.unpaired, reference, &path, self.problem.observer)
     }
 
-    fn start(&self, number: usize, first: Option<&FirstMap>) -> Result<Start, AlignError> {
-        let made = first.is_none().then(|| self.first_map(number)).transpose()?;
-        let first = first.or(made.as_ref()).expect("one or the other");
+    fn start(&self, number: usize) -> Result<Start, AlignError> {
+        let first = self.first_map(number)?;
         let drawn = self.drawn(self.problem.params.unpaired.sampled_items, number as u64)?;
         let drawn = (&drawn.0, &drawn.1);
         let stage = self.stage(&format!("start {}", number + 1));
