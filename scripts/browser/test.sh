@@ -9,6 +9,10 @@ cd "$(dirname "$0")/../.."
 venv=target/browser-venv
 python3 -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement scripts/browser/requirements.txt
-cargo build --quiet --locked --bin himacl
-HIMACL=${HIMACL:-${CARGO_TARGET_DIR:-target}/debug/himacl} "$venv/bin/python" -m pytest --rootdir scripts/browser -p no:cacheprovider \
+if [ -z "${HIMACL:-}" ]; then
+    # The command that the end-to-end tests run: after these, nothing is left to be built.
+    cargo test --quiet --workspace --locked --no-run
+    HIMACL=${CARGO_TARGET_DIR:-target}/debug/himacl-under-test
+fi
+HIMACL=$HIMACL "$venv/bin/python" -m pytest --rootdir scripts/browser -p no:cacheprovider \
     scripts/browser "$@"

@@ -24,10 +24,7 @@ use agreement::predicted;
 use candle_core::Tensor;
 use hiref_core::Observer;
 use last_stage::last_stage;
-use search::{Found, Problem, Search, is_enough};
-
-/// Searches in different axes that are carried out; the others have promised less.
-const MOST_SEARCHES: usize = 3;
+use search::{Found, Problem, Search, is_enough, is_sure};
 
 impl Aligner {
     /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
@@ -36,8 +33,8 @@ impl Aligner {
     /// times by the permutation of largest linear CKA; the cross-covariances of the matched centroids, weighted by their
     /// consensus, are a first map; a soft matching of samples of both sides and the map are then found in turns while the
     /// matching sharpens. A few starts have a consensus, which is annealed again on more items; where two groups of starts
-    /// agree, that is the map. Where they do not, more starts are made, and those axes of either side are left out, one
-    /// at a time, without which the first maps promise more. The last stage couples all items one to one, and refits in
+    /// agree, that is the map. Where they do not, more starts are made, and the first axes of either side are left out, one
+    /// at a time, in the order of what first maps promise. The last stage couples all items one to one, and refits in
     /// more dimensions. No true pair enters these choices.
     ///
     /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: groups of starts then end in
@@ -135,65 +132,71 @@ struct Searched<'a> {
     combined: Option<CombinedReport>,
 }
 
-/// Searches in all axes; where starts do not agree surely there, in those axes that promise most too; goes on, with more
-/// starts, in the axes in which both sides match best; the last resort is the consensus of all starts there.
+/// Searches in all axes; where starts do not agree surely there, without one of the first axes; goes on, with more starts, in
+/// the axes in which both sides match best; the last resort is the consensus of all starts there.
 fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError> {
     let params = &problem.params.unpaired;
-    let mut made = vec![Search::new(problem, 0, None)?];
-    made[0].until_sure(2)?;
-    if made[0].is_enough() {
+    let mut search = Search::new(problem, 0, None)?;
+    search.until_sure(2)?;
+    if search.is_enough() {
         // One of the two may have been unlucky; the axes are not to blame.
-        made[0].until_sure(params.groups)?;
+        search.until_sure(params.groups)?;
     }
-    if !made[0].is_sure() {
-        let whole = made[0].promise()?;
-        made.extend(in_other_axes(problem, whole)?);
+    let mut others = Vec::new();
+    if !search.is_sure() {
+        (search, others) = in_other_axes(problem, search)?;
     }
-    let score = |at: usize| made[at].groups[0].score;
-    let best = (0..made.len()).max_by(|&a, &b| score(a).total_cmp(&score(b)).then(b.cmp(&a))).unwrap_or(0);
-    made[best].until_sure(params.groups)?;
-    let searches = made.iter().map(Search::report).collect();
-    let starts = made.iter().flat_map(Search::starts).collect();
-    let mut search = made.swap_remove(best);
-    let (agreement, mut combined) = (search.agreement, None);
+    search.until_sure(params.groups)?;
+    let searches = others.iter().map(|other| &other.0).cloned().chain([search.report()]).collect();
+    let starts = others.into_iter().flat_map(|other| other.1).chain(search.starts()).collect();
+    let (mut agreement, mut combined) = (search.agreement, None);
     let all = if search.is_sure() { None } else { Some(search.combined()?) };
     let mut found = search.groups.swap_remove(0);
     if let Some(all) = all {
+        let with_group = all.agreement(&found)?;
         let kept = all.score >= found.score;
-        combined = Some(CombinedReport { score: all.score, agreement: all.agreement(&found)?, kept });
+        combined = Some(CombinedReport { score: all.score, agreement: with_group, kept });
         if kept {
             found = all;
+        }
+        // All together match better than any group, and the best group had been on the same way.
+        if kept && is_sure(problem.params, with_group) {
+            agreement = with_group;
         }
     }
     Ok(Searched { search, found, agreement, searches, starts, combined })
 }
 
-/// Searches without one of the first axes, those of most promise first, until starts agree surely or no more than all axes
-/// together, `whole`, is promised.
-fn in_other_axes(problem: Problem<'_>, whole: f64) -> Result<Vec<Search<'_>>, AlignError> {
-    let params = &problem.params.unpaired;
-    let left_out = (0..params.axes_left_out)
+/// What a search that was not kept came to.
+type Other = (SearchReport, Vec<StartReport>);
+
+/// Searches without one of the first axes of either side, in the order of what first maps promise, until starts agree surely
+/// where both sides match best. The best search, `whole` or one of these, and what the others came to.
+///
+/// One first map says too little of an axis to leave it at that: a group of starts is made for each.
+fn in_other_axes<'a>(problem: Problem<'a>, whole: Search<'a>) -> Result<(Search<'a>, Vec<Other>), AlignError> {
+    let left_out = (0..problem.params.unpaired.axes_left_out)
         .flat_map(|axis| [DataSide::Target, DataSide::Source].map(|side| LeftOut { side, axis }));
     // One search at a time: each has the coordinates of all items.
     let mut promised = Vec::new();
     for (number, left_out) in (1..).zip(left_out) {
-        let promise = Search::new(problem, number, Some(left_out))?.promise()?;
-        if promise > whole {
-            promised.push((promise, number, left_out));
-        }
+        promised.push((Search::new(problem, number, Some(left_out))?.promise()?, number, left_out));
     }
     promised.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut made = Vec::new();
-    for (_, number, left_out) in promised.into_iter().take(MOST_SEARCHES - 1) {
+    let (mut best, mut others) = (whole, Vec::new());
+    for (_, number, left_out) in promised {
         let mut search = Search::new(problem, number, Some(left_out))?;
-        search.until_sure(2)?;
-        let sure = search.is_sure();
-        made.push(search);
-        if sure {
+        search.until_sure(1)?;
+        if search.score() > best.score() {
+            search.until_sure(2)?;
+            std::mem::swap(&mut search, &mut best);
+        }
+        others.push((search.report(), search.starts().collect()));
+        if best.is_sure() {
             break;
         }
     }
-    Ok(made)
+    Ok((best, others))
 }
 
 #[cfg(test)]

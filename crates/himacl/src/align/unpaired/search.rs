@@ -150,7 +150,7 @@ impl<'a> Search<'a> {
 
     /// Whether another group agrees so far that further starts would say the same.
     pub(super) fn is_sure(&self) -> bool {
-        self.is_enough() && self.agreement.same_partners >= self.problem.params.unpaired.sure_same_partners
+        is_sure(self.problem.params, self.agreement)
     }
 
     /// What it came to.
@@ -159,8 +159,13 @@ impl<'a> Search<'a> {
             left_out: self.left_out,
             starts: self.starts.len(),
             agreement: self.agreement,
-            score: self.groups.first().map_or(0.0, |found| found.score),
+            score: self.score(),
         }
+    }
+
+    /// How well both sides match by the best group.
+    pub(super) fn score(&self) -> f64 {
+        self.groups.first().map_or(0.0, |found| found.score)
     }
 
     pub(super) fn starts(&self) -> impl Iterator<Item = StartReport> + '_ {
@@ -249,4 +254,9 @@ impl<'a> Search<'a> {
 pub(super) fn is_enough(params: &AlignParams, agreement: Agreement) -> bool {
     agreement.cosine >= params.unpaired.least_agreement
         && agreement.same_partners >= params.unpaired.least_same_partners
+}
+
+/// Whether two maps agree so far that further starts would say the same.
+pub(super) fn is_sure(params: &AlignParams, agreement: Agreement) -> bool {
+    is_enough(params, agreement) && agreement.same_partners >= params.unpaired.sure_same_partners
 }
