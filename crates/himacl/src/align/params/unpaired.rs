@@ -18,7 +18,7 @@ pub struct UnpairedParams {
     pub clustered_items: usize,
     /// Starts of a group, whose consensus is annealed together.
     pub starts: usize,
-    /// The most groups of starts; they end when two agree surely.
+    /// The most groups of starts in one set of axes; they end when two agree surely.
     pub groups: usize,
     /// Items of a side on which each start is annealed, drawn anew for each.
     pub sampled_items: usize,

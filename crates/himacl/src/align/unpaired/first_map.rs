@@ -25,13 +25,6 @@ pub(super) struct FirstMap {
     pub(super) agreement: f64,
 }
 
-impl FirstMap {
-    /// What it promises before anything is coupled by it: high where restarts agree.
-    pub(super) fn promise(&self) -> f64 {
-        self.alignment * self.agreement
-    }
-}
-
 /// One restart: the cross-covariance of the matched centroids, `(k · l,)`, of unit norm, and their alignment.
 struct Restart {
     covariance: Vec<f64>,

@@ -1,10 +1,10 @@
 //! What follows once starts agree: more dimensions, all pairs believed.
 
 use super::agreement::{matched_cosine, worth_of_anchors};
-use super::search::{Found, Problem, Search};
+use super::search::{Found, Problem};
 use crate::align::error::AlignError;
 use crate::align::params::{CouplingParams, RefinementParams, UnpairedParams};
-use crate::align::refinement::{joint, refine_from};
+use crate::align::refinement::{Sides, joint, refine_from};
 use crate::align::report::RoundReport;
 use crate::align::warm_coupling::{WarmCoupler, announce};
 use crate::map::TwoWayMap;
@@ -29,13 +29,12 @@ pub(super) struct Ended {
 /// Couples all items by what was found, and first, where it may be `wide`, goes on to more dimensions.
 pub(super) fn last_stage(
     problem: &Problem<'_>,
-    search: &Search<'_>,
+    sides: &Sides<'_>,
     found: Found,
     wide: bool,
 ) -> Result<Ended, AlignError> {
     let params = problem.params;
     let UnpairedParams { refinement, anchor_worth, .. } = &params.unpaired;
-    let sides = search.sides();
     let free = sides.free()?;
     let reference = params.reference();
     let whole = sides.view(refinement.last_dimension)?;
@@ -45,12 +44,12 @@ pub(super) fn last_stage(
         WarmCoupler::new(&params.coupling, problem.observer, "last coupling").couple(&joint)
     };
     let (map, dimension, rounds, coupling) = if wide {
-        let anchor_share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
+        let anchor_share = worth_of_anchors(*anchor_worth, sides, refinement.anchor_share)?;
         let refinement = RefinementParams { anchor_share, ..refinement.clone() };
         let way = quick(&params.coupling);
         announce(problem.observer, refinement.rounds);
         let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
-        let refined = refine_from(&sides, &refinement, found.map, refinement.rounds, reference, &mut coupler)?;
+        let refined = refine_from(sides, &refinement, found.map, refinement.rounds, reference, &mut coupler)?;
         let coupling = coupled(&refined.map, &whole)?;
         (refined.map, refinement.last_dimension, refined.rounds, coupling)
     } else {

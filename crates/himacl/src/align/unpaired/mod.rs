@@ -2,6 +2,7 @@
 
 mod agreement;
 mod annealing;
+mod choice;
 mod first_map;
 mod k_means;
 mod last_stage;
@@ -16,15 +17,13 @@ use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
 use super::params::Aligner;
 use super::refinement::{Sides, ridge_both_ways, select};
-use super::report::{
-    Agreement, AlignmentReport, CombinedReport, LeftOut, SearchReport, StartReport, UnpairedReport, Verdict,
-};
-use crate::side::DataSide;
+use super::report::{AlignmentReport, UnpairedReport, Verdict};
 use agreement::predicted;
 use candle_core::Tensor;
+use choice::{Searched, searched};
 use hiref_core::Observer;
 use last_stage::last_stage;
-use search::{Found, Problem, Search, is_enough, is_sure};
+use search::{Problem, is_enough};
 
 impl Aligner {
     /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
@@ -33,8 +32,8 @@ impl Aligner {
     /// times by the permutation of largest linear CKA; the cross-covariances of the matched centroids, weighted by their
     /// consensus, are a first map; a soft matching of samples of both sides and the map are then found in turns while the
     /// matching sharpens. A few starts have a consensus, which is annealed again on more items; where two groups of starts
-    /// agree, that is the map. Where they do not, more starts are made, and the first axes of either side are left out, one
-    /// at a time, in the order of what first maps promise. The last stage couples all items one to one, and refits in
+    /// agree, that is the map. Where they do not, more starts are made, also with one of the first axes of either side left
+    /// out: first of all without the axis in whose absence centroids match best. The last stage couples all items one to one, and refits in
     /// more dimensions. No true pair enters these choices.
     ///
     /// Two spaces whose geometries differ have no such map. [`UnpairedReport::agreement`] says so: groups of starts then end in
@@ -71,15 +70,14 @@ impl Aligner {
             return self.anchors(source, target, anchors, observer);
         }
         let problem = Problem { params, axes: &axes, source, target, anchors, observer };
-        let Searched { search, found, agreement, searches, starts, combined } = searched(problem)?;
+        let Searched { left_out, coordinates, found, agreement, searches, starts, combined } = searched(problem)?;
         let enough = is_enough(params, agreement);
-        let mut ended = last_stage(&problem, &search, found, enough)?;
+        let mut ended = last_stage(&problem, &coordinates.sides(), found, enough)?;
 
         let (x, y) = axes.whitened(ended.dimension, refinement.whitening, source, target)?;
         let sides = Sides { x: &x, y: &y, anchors };
         let free = sides.free()?;
         let pairs = free.pairs(&ended.coupling);
-        let left_out = search.left_out;
         if left_out.is_some() {
             // The axis misled the search alone: once pairs are known, it takes part like any other.
             let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().chain(anchors).copied().unzip();
@@ -120,83 +118,6 @@ impl Aligner {
         };
         ending.alignment(ended.map, |_| Ok(Some(ended.coupling)), baseline, report)
     }
-}
-
-/// The search that is kept, its map, and what all came to.
-struct Searched<'a> {
-    search: Search<'a>,
-    found: Found,
-    agreement: Agreement,
-    searches: Vec<SearchReport>,
-    starts: Vec<StartReport>,
-    combined: Option<CombinedReport>,
-}
-
-/// Searches in all axes; where starts do not agree surely there, without one of the first axes; goes on, with more starts, in
-/// the axes in which both sides match best; the last resort is the consensus of all starts there.
-fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError> {
-    let params = &problem.params.unpaired;
-    let mut search = Search::new(problem, 0, None)?;
-    search.until_sure(2)?;
-    if search.is_enough() {
-        // One of the two may have been unlucky; the axes are not to blame.
-        search.until_sure(params.groups)?;
-    }
-    let mut others = Vec::new();
-    if !search.is_sure() {
-        (search, others) = in_other_axes(problem, search)?;
-    }
-    search.until_sure(params.groups)?;
-    let searches = others.iter().map(|other| &other.0).cloned().chain([search.report()]).collect();
-    let starts = others.into_iter().flat_map(|other| other.1).chain(search.starts()).collect();
-    let (mut agreement, mut combined) = (search.agreement, None);
-    let all = if search.is_sure() { None } else { Some(search.combined()?) };
-    let mut found = search.groups.swap_remove(0);
-    if let Some(all) = all {
-        let with_group = all.agreement(&found)?;
-        let kept = all.score >= found.score;
-        combined = Some(CombinedReport { score: all.score, agreement: with_group, kept });
-        if kept {
-            found = all;
-        }
-        // All together match better than any group, and the best group had been on the same way.
-        if kept && is_sure(problem.params, with_group) {
-            agreement = with_group;
-        }
-    }
-    Ok(Searched { search, found, agreement, searches, starts, combined })
-}
-
-/// What a search that was not kept came to.
-type Other = (SearchReport, Vec<StartReport>);
-
-/// Searches without one of the first axes of either side, in the order of what first maps promise, until starts agree surely
-/// where both sides match best. The best search, `whole` or one of these, and what the others came to.
-///
-/// One first map says too little of an axis to leave it at that: a group of starts is made for each.
-fn in_other_axes<'a>(problem: Problem<'a>, whole: Search<'a>) -> Result<(Search<'a>, Vec<Other>), AlignError> {
-    let left_out = (0..problem.params.unpaired.axes_left_out)
-        .flat_map(|axis| [DataSide::Target, DataSide::Source].map(|side| LeftOut { side, axis }));
-    // One search at a time: each has the coordinates of all items.
-    let mut promised = Vec::new();
-    for (number, left_out) in (1..).zip(left_out) {
-        promised.push((Search::new(problem, number, Some(left_out))?.promise()?, number, left_out));
-    }
-    promised.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (mut best, mut others) = (whole, Vec::new());
-    for (_, number, left_out) in promised {
-        let mut search = Search::new(problem, number, Some(left_out))?;
-        search.until_sure(1)?;
-        if search.score() > best.score() {
-            search.until_sure(2)?;
-            std::mem::swap(&mut search, &mut best);
-        }
-        others.push((search.report(), search.starts().collect()));
-        if best.is_sure() {
-            break;
-        }
-    }
-    Ok((best, others))
 }
 
 #[cfg(test)]

@@ -59,18 +59,14 @@ impl Found {
     }
 }
 
-/// A search in all axes, or without one.
+/// A search in all axes, or without one: groups of starts, and how far they agree.
 pub(super) struct Search<'a> {
     problem: Problem<'a>,
     /// Tells its streams from those of other searches.
     number: u64,
     pub(super) left_out: Option<LeftOut>,
-    /// Both sides' whitened coordinates, in as many dimensions as the last stage needs.
-    x: Tensor,
-    y: Tensor,
-    /// Their views in the search's dimension.
-    view: (Tensor, Tensor),
-    known: Option<Known>,
+    /// Of the first start, until that is made.
+    first: Option<FirstMap>,
     starts: Vec<Start>,
     /// What each group of starts came to, the one that matches best first.
     pub(super) groups: Vec<Found>,
@@ -78,48 +74,71 @@ pub(super) struct Search<'a> {
     pub(super) agreement: Agreement,
 }
 
+/// All items in the coordinates of one search; made anew whenever they are needed, because every search has its own.
+pub(super) struct Coordinates<'a> {
+    /// Whitened, in as many dimensions as the last stage needs.
+    x: Tensor,
+    y: Tensor,
+    /// Their views in the search's dimension.
+    view: (Tensor, Tensor),
+    anchors: &'a [(u32, u32)],
+    known: Option<Known>,
+}
+
+impl Coordinates<'_> {
+    pub(super) fn sides(&self) -> Sides<'_> {
+        Sides { x: &self.x, y: &self.y, anchors: self.anchors }
+    }
+}
+
 impl<'a> Search<'a> {
-    pub(super) fn new(problem: Problem<'a>, number: u64, left_out: Option<LeftOut>) -> Result<Self, AlignError> {
-        let UnpairedParams { refinement, anchor_worth, .. } = &problem.params.unpaired;
-        let whitened = |axes: &Axes| {
-            axes.whitened(refinement.last_dimension, refinement.whitening, problem.source, problem.target)
-        };
-        let (x, y) = match left_out {
-            None => whitened(problem.axes)?,
-            Some(left_out) => whitened(&problem.axes.without(left_out)?)?,
-        };
-        let sides = Sides { x: &x, y: &y, anchors: problem.anchors };
-        let view = sides.view(refinement.first_dimension)?;
-        let share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
-        let covariance = first_map::known((&view.0, &view.1), problem.anchors)?;
-        let known = covariance.map(|covariance| Known { covariance, share });
+    pub(super) fn new(problem: Problem<'a>, number: u64, left_out: Option<LeftOut>) -> Self {
         let (starts, groups, agreement) = (Vec::new(), Vec::new(), Agreement::default());
-        Ok(Self { problem, number, left_out, x, y, view, known, starts, groups, agreement })
+        Self { problem, number, left_out, first: None, starts, groups, agreement }
     }
 
-    /// All items, in this search's coordinates.
-    pub(super) fn sides(&self) -> Sides<'_> {
-        Sides { x: &self.x, y: &self.y, anchors: self.problem.anchors }
+    pub(super) fn coordinates(&self) -> Result<Coordinates<'a>, AlignError> {
+        let Problem { params, axes, source, target, anchors, .. } = self.problem;
+        let UnpairedParams { refinement, anchor_worth, .. } = &params.unpaired;
+        let whitened = |axes: &Axes| axes.whitened(refinement.last_dimension, refinement.whitening, source, target);
+        let (x, y) = match self.left_out {
+            None => whitened(axes)?,
+            Some(left_out) => whitened(&axes.without(left_out)?)?,
+        };
+        let sides = Sides { x: &x, y: &y, anchors };
+        let view = sides.view(refinement.first_dimension)?;
+        let share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
+        let covariance = first_map::known((&view.0, &view.1), anchors)?;
+        let known = covariance.map(|covariance| Known { covariance, share });
+        Ok(Coordinates { x, y, view, anchors, known })
     }
 
     /// Makes groups of starts until another one agrees surely with the best one, or there are `most`.
     pub(super) fn until_sure(&mut self, most: usize) -> Result<(), AlignError> {
-        let each = self.problem.params.unpaired.starts;
         while self.groups.len() < most && !self.is_sure() {
-            let group = self.groups.len();
-            let numbers: Vec<usize> = (group * each..(group + 1) * each).collect();
-            let mut starts = Vec::new();
-            for some in numbers.chunks(SIDE_BY_SIDE) {
-                let made = some.par_iter().map(|&number| self.start(number));
-                starts.extend(made.collect::<Result<Vec<Start>, _>>()?);
-            }
-            let stage = format!("consensus {}", group + 1);
-            let found = self.consensus(&starts.iter().collect::<Vec<_>>(), group as u64, &stage)?;
-            self.starts.extend(starts);
-            self.groups.push(found);
-            self.put_best_first()?;
+            self.make_group()?;
         }
         Ok(())
+    }
+
+    /// Makes one more group of starts.
+    pub(super) fn make_group(&mut self) -> Result<(), AlignError> {
+        let coordinates = self.coordinates()?;
+        let (each, group) = (self.problem.params.unpaired.starts, self.groups.len());
+        let mut firsts: Vec<(usize, Option<FirstMap>)> =
+            (group * each..(group + 1) * each).map(|number| (number, None)).collect();
+        firsts[0].1 = self.first.take();
+        let mut starts = Vec::new();
+        while !firsts.is_empty() {
+            let some: Vec<_> = firsts.drain(..SIDE_BY_SIDE.min(firsts.len())).collect();
+            let made = some.into_par_iter().map(|(number, first)| self.start(&coordinates, number, first));
+            starts.extend(made.collect::<Result<Vec<Start>, _>>()?);
+        }
+        let stage = format!("consensus {}", group + 1);
+        let found = self.consensus(&coordinates, &starts.iter().collect::<Vec<_>>(), group as u64, &stage)?;
+        self.starts.extend(starts);
+        self.groups.push(found);
+        self.put_best_first()
     }
 
     /// Puts the group first that matches best, and sees how far any other agrees with it. A group that went another way and
@@ -140,7 +159,8 @@ impl<'a> Search<'a> {
 
     /// What all starts come to together.
     pub(super) fn combined(&self) -> Result<Found, AlignError> {
-        self.consensus(&self.starts.iter().collect::<Vec<_>>(), self.groups.len() as u64, "consensus of all")
+        let starts: Vec<&Start> = self.starts.iter().collect();
+        self.consensus(&self.coordinates()?, &starts, self.groups.len() as u64, "consensus of all")
     }
 
     /// Whether another group agrees with the best one as far as is asked for.
@@ -172,30 +192,42 @@ impl<'a> Search<'a> {
         self.starts.iter().map(|start| start.report.clone())
     }
 
-    /// How far the restarts of a first map agree, times their best alignment: what is promised before anything is matched.
-    pub(super) fn promise(&self) -> Result<f64, AlignError> {
+    /// The largest alignment of matched centroids, the mean over its starts; of its first start's, before that is made.
+    pub(super) fn centroid_alignment(&mut self) -> Result<f64, AlignError> {
         if self.starts.is_empty() {
-            return Ok(self.first_map(0)?.promise());
+            let first = match self.first.take() {
+                Some(first) => first,
+                None => self.first_map(&self.coordinates()?, 0)?,
+            };
+            return Ok(self.first.insert(first).alignment);
         }
-        let promised = self.starts.iter().map(|start| start.report.centroid_alignment * start.report.restart_agreement);
-        Ok(promised.sum::<f64>() / self.starts.len() as f64)
+        let alignments = self.starts.iter().map(|start| start.report.centroid_alignment);
+        Ok(alignments.sum::<f64>() / self.starts.len() as f64)
     }
 
-    fn first_map(&self, number: usize) -> Result<FirstMap, AlignError> {
+    fn first_map(&self, coordinates: &Coordinates<'_>, number: usize) -> Result<FirstMap, AlignError> {
         let params = self.problem.params;
-        let (x, y) = &self.view;
+        let (x, y) = &coordinates.view;
         let reference = ReferenceItems { limit: params.unpaired.clustered_items, ..params.reference() };
         let path = [self.number, number as u64];
         first_map::first_map((x, y), self.problem.anchors, &params.unpaired, reference, &path, self.problem.observer)
     }
 
-    fn start(&self, number: usize) -> Result<Start, AlignError> {
-        let first = self.first_map(number)?;
-        let drawn = self.drawn(self.problem.params.unpaired.sampled_items, number as u64)?;
+    fn start(
+        &self,
+        coordinates: &Coordinates<'_>,
+        number: usize,
+        first: Option<FirstMap>,
+    ) -> Result<Start, AlignError> {
+        let first = match first {
+            Some(first) => first,
+            None => self.first_map(coordinates, number)?,
+        };
+        let drawn = self.drawn(coordinates, self.problem.params.unpaired.sampled_items, number as u64)?;
         let drawn = (&drawn.0, &drawn.1);
         let stage = self.stage(&format!("start {}", number + 1));
         let told = (stage.as_str(), self.problem.observer);
-        let covariance = anneal(drawn, &first.covariance, ROUGH, self.known.as_ref(), told)?;
+        let covariance = anneal(drawn, &first.covariance, ROUGH, coordinates.known.as_ref(), told)?;
         let report = StartReport {
             left_out: self.left_out,
             start: number + 1,
@@ -208,15 +240,21 @@ impl<'a> Search<'a> {
 
     /// Anneals the consensus of `starts`, or the best of them where that matches better: a group of starts that went wrong in
     /// the same way outvotes the one that did not.
-    fn consensus(&self, starts: &[&Start], number: u64, stage: &str) -> Result<Found, AlignError> {
+    fn consensus(
+        &self,
+        coordinates: &Coordinates<'_>,
+        starts: &[&Start],
+        number: u64,
+        stage: &str,
+    ) -> Result<Found, AlignError> {
         let params = &self.problem.params.unpaired;
         let stage = self.stage(stage);
         let told = (stage.as_str(), self.problem.observer);
         let covariances: Vec<&Tensor> = starts.iter().map(|start| &start.covariance).collect();
         let mean = first_map::consensus_of(&covariances)?;
-        let sample = self.drawn(params.sampled_items, 1_000 + number)?;
+        let sample = self.drawn(coordinates, params.sampled_items, 1_000 + number)?;
         let sample = (&sample.0, &sample.1);
-        let mut best = anneal(sample, &mean, FINE, self.known.as_ref(), told)?;
+        let mut best = anneal(sample, &mean, FINE, coordinates.known.as_ref(), told)?;
         let mut score = rotation_score(sample, &best, JUDGED_AT)?;
         for covariance in covariances {
             let alone = rotation_score(sample, covariance, JUDGED_AT)?;
@@ -224,22 +262,22 @@ impl<'a> Search<'a> {
                 (best, score) = (covariance.clone(), alone);
             }
         }
-        let drawn = self.drawn(params.annealed_items, 2_000 + number)?;
+        let drawn = self.drawn(coordinates, params.annealed_items, 2_000 + number)?;
         let drawn = (&drawn.0, &drawn.1);
-        let covariance = anneal(drawn, &best, FINE, self.known.as_ref(), told)?;
+        let covariance = anneal(drawn, &best, FINE, coordinates.known.as_ref(), told)?;
         let map = first_map::as_map(&covariance)?;
-        let probe = Probe::new(&map, (&self.view.0, &self.view.1), self.problem.params.reference())?;
+        let probe = Probe::new(&map, (&coordinates.view.0, &coordinates.view.1), self.problem.params.reference())?;
         Ok(Found { map, score: rotation_score(drawn, &covariance, JUDGED_AT)?, probe })
     }
 
     /// At most `limit` items of either side, in the search's dimension; all draws differ.
-    fn drawn(&self, limit: usize, number: u64) -> Result<(Tensor, Tensor), AlignError> {
+    fn drawn(&self, coordinates: &Coordinates<'_>, limit: usize, number: u64) -> Result<(Tensor, Tensor), AlignError> {
         let seed = rng::stream(self.problem.params.seed, &[DRAWN, self.number, number]).random();
         let items = ReferenceItems { limit, seed };
         let drawn = |side: &Tensor, stream: u64| -> candle_core::Result<Tensor> {
             rows(side, items.of(side.dim(0)?, stream).as_deref())
         };
-        Ok((drawn(&self.view.0, 0)?, drawn(&self.view.1, 1)?))
+        Ok((drawn(&coordinates.view.0, 0)?, drawn(&coordinates.view.1, 1)?))
     }
 
     fn stage(&self, what: &str) -> String {

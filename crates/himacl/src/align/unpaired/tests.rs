@@ -1,6 +1,7 @@
 use super::*;
 use crate::align::{AlignParams, LeftOut, ReferenceItems, RefinementParams, UnpairedParams};
 use crate::map::{LinearMap, unit_rows};
+use crate::side::DataSide;
 use candle_core::{DType, Device};
 use hiref_core::rng;
 use rand::Rng;
