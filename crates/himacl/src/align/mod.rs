@@ -19,6 +19,7 @@ mod output;
 mod params;
 mod preparation;
 mod principal_axes;
+mod probability;
 mod refinement;
 mod report;
 mod selection;
@@ -36,6 +37,7 @@ pub use output::Alignment;
 pub use params::{AlignParams, Aligner, Candidate, CouplingParams, RefinementParams, UnpairedParams};
 pub use preparation::{Preparation, PreparedMap};
 pub use principal_axes::PrincipalAxes;
+pub use probability::pair_probability;
 pub use report::{
     Agreement, AlignmentReport, CombinedReport, LeftOut, RoundReport, SearchReport, SelectionReport, StartReport,
     UnpairedReport, Verdict,

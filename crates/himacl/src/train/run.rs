@@ -192,9 +192,18 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     }
     seconds.push(("evaluate", started.elapsed().as_secs_f64()));
 
+    let probability = task.probability(&embedded, &last.coupling.permutation)?;
+    if let Some(probability) = &probability {
+        let pairs = last.coupling.permutation.pairs();
+        let sum: f64 = pairs.map(|(x, _)| f64::from(probability[x])).sum();
+        let mean = sum / last.coupling.permutation.num_pairs().max(1) as f64;
+        metrics.add(Metric::higher("expected_pairing_accuracy", mean));
+    }
     let couplings = folder.join("couplings");
     fs::create_dir_all(&couplings).map_err(Error::io("make folder", &couplings))?;
-    write_coupling(&folder.join(FINAL_COUPLING), &split, &task.free, &last.coupling)?;
+    let doubtful = recipe.coupling.least_probability;
+    let written = (&last.coupling, probability.as_deref().map(|probability| (probability, doubtful)));
+    write_coupling(&folder.join(FINAL_COUPLING), &split, &task.free, written)?;
     Model(map).save(folder)?;
     let counts = [
         ("source_items", split.source.len()),
@@ -395,17 +404,29 @@ fn pairing(
 }
 
 /// Writes the coupling by rows of the input files.
-fn write_coupling(path: &Path, split: &Split, free: &(Vec<u32>, Vec<u32>), coupling: &Coupling) -> Result<(), Error> {
-    let pairs: Vec<(usize, usize)> = coupling.permutation.pairs().collect();
+///
+/// Where it is known how likely each pair is right, that is written too, and less likely ones than asked for are left out.
+fn write_coupling(
+    path: &Path,
+    split: &Split,
+    free: &(Vec<u32>, Vec<u32>),
+    (coupling, probability): (&Coupling, Option<(&[f32], f64)>),
+) -> Result<(), Error> {
+    let is_likely = |x: usize| probability.is_none_or(|(of_x, least)| f64::from(of_x[x]) >= least);
+    let pairs: Vec<(usize, usize)> = coupling.permutation.pairs().filter(|&(x, _)| is_likely(x)).collect();
     let column = |values: Vec<u32>| Tensor::new(values, &Device::Cpu);
     let source = pairs.iter().map(|&(x, _)| split.source[free.0[x] as usize]).collect();
     let target = pairs.iter().map(|&(_, y)| split.target[free.1[y] as usize]).collect();
     let confidence: Vec<f32> = pairs.iter().map(|&(x, _)| coupling.confidence[x]).collect();
-    let tensors = Tensors::from([
+    let mut tensors = Tensors::from([
         ("source_row".to_owned(), column(source)?),
         ("target_row".to_owned(), column(target)?),
         ("confidence".to_owned(), Tensor::new(confidence, &Device::Cpu)?),
     ]);
+    if let Some((of_x, _)) = probability {
+        let probability: Vec<f32> = pairs.iter().map(|&(x, _)| of_x[x]).collect();
+        tensors.insert("probability".to_owned(), Tensor::new(probability, &Device::Cpu)?);
+    }
     let bytes = encode(&tensors)?;
     Ok(write_atomic(path, |file| file.write_all(&bytes))?)
 }

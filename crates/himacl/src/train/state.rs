@@ -12,6 +12,7 @@ use super::parameters::Parameters;
 use super::recipe::{CouplingSection, Recipe};
 use super::recoupling::{Coupled, couple, likely_partners};
 use super::training_pairs::{PairParams, Pairs};
+use crate::align::{ReferenceItems, pair_probability};
 use crate::error::Error;
 use crate::eval::{Metric, Metrics};
 use crate::map::{Map, TwoWayMap, unit_rows};
@@ -112,13 +113,46 @@ impl Task<'_> {
         if !self.couples() {
             return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
         }
+        let (x, y) = self.free_items(embedded)?;
+        let mut coupled = couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)?;
+        self.doubt((&x, &y), &mut coupled.coupling)?;
+        Ok(coupled)
+    }
+
+    /// For each free source item how likely its pair is right; none where there are too few pairs to say.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn probability(&self, embedded: &Embedded, permutation: &Permutation) -> Result<Option<Vec<f32>>, Error> {
+        let (x, y) = self.free_items(embedded)?;
+        self.probability_of((&x, &y), permutation)
+    }
+
+    fn probability_of(&self, (x, y): (&Tensor, &Tensor), permutation: &Permutation) -> Result<Option<Vec<f32>>, Error> {
+        let (limit, seed) = (self.recipe.coupling.reference_items, self.recipe.train.seed);
+        Ok(pair_probability(x, y, permutation, ReferenceItems { limit, seed })?)
+    }
+
+    /// Takes all confidence from pairs that are less likely right than is asked for.
+    fn doubt(&self, sides: (&Tensor, &Tensor), coupling: &mut Coupling) -> Result<(), Error> {
+        let least = self.recipe.coupling.least_probability;
+        if least > 0.0
+            && let Some(probability) = self.probability_of(sides, &coupling.permutation)?
+        {
+            let doubted = coupling.confidence.iter_mut().zip(probability).filter(|(_, p)| f64::from(*p) < least);
+            doubted.for_each(|(confidence, _)| *confidence = f32::NEG_INFINITY);
+        }
+        Ok(())
+    }
+
+    /// The free items of both sides, by encoders as trained so far.
+    fn free_items(&self, embedded: &Embedded) -> Result<(Tensor, Tensor), Error> {
         let now = |side| -> Result<Option<Tensor>, Error> {
             Ok(self.tuning.as_ref().map(|tuning| tuning.all(side, embedded)).transpose()?.flatten())
         };
         let (x, y) = (now(DataSide::Source)?, now(DataSide::Target)?);
         let (x, y) = (x.as_ref().unwrap_or(self.x), y.as_ref().unwrap_or(self.y));
-        let (x, y) = (select(x, &self.free.0)?, select(y, &self.free.1)?);
-        couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)
+        Ok((select(x, &self.free.0)?, select(y, &self.free.1)?))
     }
 
     fn pairs(&self, coupling: &Coupling) -> Pairs {
@@ -132,6 +166,7 @@ impl Task<'_> {
         let mut coupling = self.coupling.clone();
         if self.couples() {
             let free = (select(self.x, &self.free.0)?, select(self.y, &self.free.1)?);
+            self.doubt((&free.0, &free.1), &mut coupling)?;
             let (x, y) = self.map.joint(&free.0, &free.1)?;
             coupling.soft = likely_partners((&x, &y), &self.recipe.coupling, self.recipe.train.seed)?;
         }

@@ -43,6 +43,7 @@ impl Pairs {
         let PairParams { keep, weights, softness, anchor_share } = *params;
         let mut coupled: Vec<(usize, usize)> = coupling.permutation.pairs().collect();
         let confidence = |pair: &(usize, usize)| coupling.confidence[pair.0];
+        coupled.retain(|pair| confidence(pair) > f32::NEG_INFINITY);
         coupled.sort_by(|a, b| confidence(b).total_cmp(&confidence(a)).then(a.cmp(b)));
         coupled.truncate((keep * coupled.len() as f64).round() as usize);
         let count = coupled.len() as f64;
@@ -165,6 +166,14 @@ mod tests {
         assert_eq!((pairs.x, pairs.y, pairs.weight), (vec![0, 2, 3], vec![1, 0, 2], vec![0.75, 1.125, 1.125]));
         let pairs = Pairs::new(&[], &free, &coupling(), &PARAMS);
         assert_eq!((pairs.x, pairs.weight), (vec![1, 2, 3], vec![1.0; 3]));
+    }
+
+    #[test]
+    fn pairs_without_confidence_are_left_out() {
+        let mut doubted = coupling();
+        doubted.confidence[1] = f32::NEG_INFINITY;
+        let pairs = Pairs::new(&[], &(vec![1, 2, 3], vec![0, 2, 3]), &doubted, &PARAMS);
+        assert_eq!((pairs.x, pairs.weight), (vec![1, 3], vec![1.0; 2]));
     }
 
     #[test]

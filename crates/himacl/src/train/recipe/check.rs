@@ -77,6 +77,8 @@ impl Rules<'_> {
     fn coupling(&self, coupling: &CouplingSection, recipe: &Recipe) -> Result<(), RecipeError> {
         let (keep, softness, churn) = (coupling.keep, coupling.softness, coupling.settled_churn);
         self.rule(keep > 0.0 && keep <= 1.0, "coupling.keep", keep, "a share in (0, 1]")?;
+        let least = coupling.least_probability;
+        self.rule((0.0..=1.0).contains(&least), "coupling.least_probability", least, "a probability, from 0 to 1")?;
         self.share("coupling.softness", softness)?;
         self.at_least_one("coupling.candidates", coupling.candidates as u64)?;
         self.positive("coupling.temperature", coupling.temperature)?;

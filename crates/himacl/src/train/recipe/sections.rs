@@ -192,6 +192,9 @@ pub struct CouplingSection {
     pub warm_start: bool,
     /// The share of coupled pairs used, the surest, in (0, 1].
     pub keep: f64,
+    /// Pairs that are less likely right than this are neither trained on nor part of the result: their items stay single. In
+    /// [0, 1]; 0: all are.
+    pub least_probability: f64,
     /// By what a pair is sure. The first coupling, the alignment's, is judged by margin in any case.
     pub confidence: PairConfidence,
     /// How the used pairs are weighted.
@@ -223,6 +226,7 @@ impl Default for CouplingSection {
             settled_churn: 0.0,
             warm_start: true,
             keep: 1.0,
+            least_probability: 0.0,
             confidence: PairConfidence::default(),
             weights: PairWeights::default(),
             softness: 0.0,
