@@ -245,6 +245,34 @@ fn dear_pairs_are_rejected_and_the_rest_is_listed_by_id() {
     assert!(refuse(&["--max-cost-quantile", "1.5"]).contains("at most 1"));
 }
 
+/// A heap in which everything is near to everything, and ten pairs far from all others, somewhat apart.
+#[test]
+fn pairs_that_stand_out_are_kept_by_margin() {
+    let scratch = Scratch::new();
+    let heap = |step: u16| (0..30u16).map(move |i| vec![0.01 * f32::from(i * step % 31), 0.01 * f32::from(i % 7)]);
+    let alone = |above: f32| (1..=10u16).map(move |i| vec![100.0 * f32::from(i), above]);
+    let x = scratch.npy("x.npy", &heap(5).chain(alone(0.0)).collect::<Vec<_>>());
+    let y = scratch.npy("y.npy", &heap(11).chain(alone(1.0)).collect::<Vec<_>>());
+    let (found, summary) = pair(&scratch, &x, &y, &["--keep-by-margin", "0.25"]);
+    assert_eq!(found[30..], (30..40).collect::<Vec<u32>>());
+    let rejection = &summary["rejection"];
+    assert_eq!((&rejection["by"], &rejection["num_kept"]), (&"margin".into(), &10.into()));
+    assert!(rejection["largest_cost"].is_null() && rejection["least_margin"].as_f64().unwrap() > 1e4, "{rejection}");
+    let batches = pairs(&scratch.path("out/pairs.parquet"));
+    let listed = batches[0].column_by_name("x_index").unwrap().as_primitive::<UInt32Type>().values().to_vec();
+    assert_eq!(listed, (30..40).collect::<Vec<u32>>());
+    let margins = batches[0].column_by_name("margin").unwrap().as_primitive::<Float32Type>();
+    assert!(margins.values().iter().all(|&margin| margin > 1e4));
+
+    // Alone, the flag keeps all pairs; without it there is no such column.
+    let columns = |more: &[&str]| {
+        pair(&scratch, &x, &y, &[more, &["--force"]].concat());
+        let batches = pairs(&scratch.path("out/pairs.parquet"));
+        (batches[0].num_rows(), batches[0].column_by_name("margin").is_some())
+    };
+    assert_eq!((columns(&["--margin"]), columns(&[])), ((40, true), (40, false)));
+}
+
 #[test]
 fn safetensors_half_precision_and_transforms() {
     use safetensors::{Dtype, serialize_to_file, tensor::TensorView};

@@ -45,6 +45,8 @@ Examples:
     himacl pair --x images.npy --y captions.npy --warm-start pairs --time-limit 600 -o better
   Prove how good the result is (without the flag, a sample of the rows estimates it):
     himacl pair --x images.npy --y captions.npy --certify -o pairs
+  Keep the half of the pairs that stand out most from what is near to either item:
+    himacl pair --x images.npy --y captions.npy --cost cosine --keep-by-margin 0.5 -o curated
   Leave items single where no pair is worth it; or make the best 50,000 pairs only:
     himacl pair --x images.npy --y captions.npy --cost cosine --unmatched-cost 0.6 -o partial
     himacl pair --x images.npy --y captions.npy --cost cosine --pairs 50000 -o partial

@@ -190,7 +190,8 @@ impl Chance {
         let mut wrong: f64 = 0.5;
         let mut by_chance = self.many.clone();
         for _ in 0..STEPS {
-            let shift = gain * (self.doublings + wrong.max(1.0 / observed.len() as f64).log2());
+            // Never below what was measured.
+            let shift = (gain * (self.doublings + wrong.max(f64::MIN_POSITIVE).log2())).max(0.0);
             by_chance.iter_mut().zip(&self.many).for_each(|(moved, margin)| *moved = margin + shift);
             wrong = wrong_share(observed, &by_chance);
         }

@@ -64,7 +64,7 @@ pub(super) struct MatchingArgs {
 }
 
 /// What is said of points, and nothing to given costs.
-const OF_POINTS: [&str; 25] = [
+const OF_POINTS: [&str; 27] = [
     "x",
     "y",
     "x_key",
@@ -84,6 +84,8 @@ const OF_POINTS: [&str; 25] = [
     "x_weights",
     "y_weights",
     "max_cost_quantile",
+    "margin",
+    "keep_by_margin",
     "uids",
     "epsilon",
     "rank",

@@ -97,8 +97,9 @@ pub(super) fn run(
         quality: Some(config.hiref.quality),
     };
     let metadata = [sides[0].metadata()?, sides[1].metadata()?];
-    let pairs = found.pairs.iter().map(|&[x, y]| (x, y)).unzip();
-    let kept = config.selection.keep(pairs, &found.costs);
+    let pairs: (Vec<u32>, Vec<u32>) = found.pairs.iter().map(|&[x, y]| (x, y)).unzip();
+    let margin = config.selection.margins(problem, (&pairs.0, &pairs.1), config.hiref.seed)?;
+    let kept = config.selection.keep(pairs, &found.costs, margin);
     let kept_uids = uids.as_ref().map(|uids| config.selection.kept_uids(uids, &kept));
     let written = recorder.time("write", || {
         write(output, &found, &kept, &metadata, config.hiref.certify)?;
@@ -166,7 +167,8 @@ pub(super) fn run_given(args: &PairArgs, costs: &Path, context: &Context) -> Res
         (found, resolved, "candidates")
     };
     let (x, y) = found.pairs.iter().map(|&[x, y]| (x, y)).unzip();
-    let kept = Kept { x, y, cost: found.costs.iter().map(|&cost| cost as f32).collect(), rejection: None };
+    let costs = found.costs.iter().map(|&cost| cost as f32).collect();
+    let kept = Kept { x, y, cost: costs, margin: None, rejection: None };
     recorder.time("write", || write(&output, &found, &kept, &[None, None], true))?;
     let facts = Facts { d: None, cost, solver: "exact", seed: None, quality: None };
     let status = summarize(&found, &resolved, facts, (&output, None), recorder, context)?;

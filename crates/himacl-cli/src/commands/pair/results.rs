@@ -22,8 +22,8 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The columns that every pairs.parquet has.
-const OWN_COLUMNS: [&str; 3] = ["x_index", "y_index", "cost"];
+/// The columns that a pairs.parquet has; the last one where margins were asked for.
+const OWN_COLUMNS: [&str; 4] = ["x_index", "y_index", "cost", "margin"];
 /// Pairs written at a time.
 const BATCH: usize = 65_536;
 
@@ -87,7 +87,7 @@ impl Files<'_> {
         if let Some(potentials) = potentials {
             write_npy_f32(&output.file(POTENTIALS), potentials, &[potentials.len()])?;
         }
-        let kept = config.selection.apply(problem, permutation);
+        let kept = config.selection.apply(problem, permutation, config.hiref.seed)?;
         if let Some(uids) = uids {
             write_npy_uids(&output.file(UIDS), &config.selection.kept_uids(uids, &kept))?;
         }
@@ -193,15 +193,21 @@ pub(super) fn write_pairs(
     kept: &Kept,
     metadata: &[Option<Metadata>; 2],
 ) -> Result<(), ParquetError> {
-    let schema = Arc::new(pairs_schema(metadata));
+    let own_columns = if kept.margin.is_some() { &OWN_COLUMNS[..] } else { &OWN_COLUMNS[..3] };
+    let schema = Arc::new(pairs_schema(metadata, own_columns));
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer = ArrowWriter::try_new(file, schema.clone(), Some(properties))?;
-    for ((x, y), cost) in kept.x.chunks(BATCH).zip(kept.y.chunks(BATCH)).zip(kept.cost.chunks(BATCH)) {
+    for (batch, ((x, y), cost)) in
+        kept.x.chunks(BATCH).zip(kept.y.chunks(BATCH)).zip(kept.cost.chunks(BATCH)).enumerate()
+    {
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(UInt32Array::from(x.to_vec())),
             Arc::new(UInt32Array::from(y.to_vec())),
             Arc::new(Float32Array::from(cost.to_vec())),
         ];
+        if let Some(margin) = &kept.margin {
+            columns.push(Arc::new(Float32Array::from(margin[batch * BATCH..][..x.len()].to_vec())));
+        }
         for (side, rows) in metadata.iter().zip([x, y]) {
             if let Some(side) = side {
                 columns.extend(side.take(rows)?);
@@ -214,11 +220,11 @@ pub(super) fn write_pairs(
 }
 
 /// Our columns, then x's metadata, then y's; a name that is not unique gets the prefix of its side.
-fn pairs_schema(metadata: &[Option<Metadata>; 2]) -> Schema {
+fn pairs_schema(metadata: &[Option<Metadata>; 2], own_columns: &[&'static str]) -> Schema {
     let fields = |side: &Option<Metadata>| side.as_ref().map_or(Vec::new(), |side| side.schema().fields().to_vec());
     let sides = metadata.each_ref().map(fields);
     let taken: Vec<&str> =
-        OWN_COLUMNS.into_iter().chain(sides.iter().flatten().map(|field| field.name().as_str())).collect();
+        own_columns.iter().copied().chain(sides.iter().flatten().map(|field| field.name().as_str())).collect();
     let unique = |name: &str, prefix: &str| {
         let mut name = name.to_owned();
         if taken.iter().filter(|other| **other == name).count() > 1 {
@@ -228,8 +234,8 @@ fn pairs_schema(metadata: &[Option<Metadata>; 2]) -> Schema {
         }
         name
     };
-    let own = OWN_COLUMNS.into_iter().map(|name| {
-        let kind = if name == "cost" { DataType::Float32 } else { DataType::UInt32 };
+    let own = own_columns.iter().map(|&name| {
+        let kind = if name.ends_with("_index") { DataType::UInt32 } else { DataType::Float32 };
         Arc::new(Field::new(name, kind, false))
     });
     let named =

@@ -3,6 +3,7 @@
 use super::PairArgs;
 use crate::error::Error;
 use clap::{Args, ValueEnum};
+use himacl::align::{ReferenceItems, pair_margins};
 use himacl::data::Embeddings;
 use hiref_core::{Permutation, Problem};
 use rayon::prelude::*;
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 /// The metadata column with a sample's id.
 const UID_COLUMN: &str = "uid";
+/// Neighbours from which a pair stands out.
+const NEIGHBOURS: usize = 10;
+/// Items of a side among which they are looked for.
+const REFERENCE_ITEMS: usize = 16_384;
 
 /// What to keep, on the command line.
 #[derive(Debug, Args)]
@@ -19,6 +24,16 @@ pub(super) struct SelectionArgs {
     /// the kept pairs alone; permutation.npy stays whole.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_cost_quantile: Option<f64>,
+
+    /// Add a column `margin` to pairs.parquet: how far each pair stands out from the neighbourhoods of both items, the mean cost of
+    /// either with its 10 nearest items of the other side, together, less twice the pair's cost. Of larger sides the nearest of 16,384
+    /// random items.
+    #[arg(long)]
+    margin: bool,
+
+    /// Keep this share of the pairs, those of the largest margins; the cost alone prefers items that are near to everything.
+    #[arg(long, value_name = "SHARE", value_parser = share, conflicts_with = "max_cost_quantile")]
+    keep_by_margin: Option<f64>,
 
     /// Write the kept pairs' ids to uids.npy, sorted, as `DataComp` lists a subset (two uint64 each): those of this side, from the column
     /// `uid` of its metadata, 32 hexadecimal digits each.
@@ -41,19 +56,25 @@ pub(super) enum SideArg {
 #[serde(deny_unknown_fields)]
 pub(super) struct Selection {
     max_cost_quantile: Option<f64>,
+    #[serde(default)]
+    margin: bool,
+    #[serde(default)]
+    keep_by_margin: Option<f64>,
     uids: Option<SideArg>,
 }
 
 impl SelectionArgs {
     /// Whether anything is selected.
     pub(super) fn is_any(&self) -> bool {
-        self.max_cost_quantile.is_some() || self.uids.is_some()
+        let Self { max_cost_quantile, margin, keep_by_margin, uids } = self;
+        max_cost_quantile.is_some() || *margin || keep_by_margin.is_some() || uids.is_some()
     }
 }
 
 impl From<&PairArgs> for Selection {
     fn from(args: &PairArgs) -> Self {
-        Self { max_cost_quantile: args.selection.max_cost_quantile, uids: args.selection.uids }
+        let &SelectionArgs { max_cost_quantile, margin, keep_by_margin, uids } = &args.selection;
+        Self { max_cost_quantile, margin, keep_by_margin, uids }
     }
 }
 
@@ -62,15 +83,24 @@ pub(super) struct Kept {
     pub(super) x: Vec<u32>,
     pub(super) y: Vec<u32>,
     pub(super) cost: Vec<f32>,
+    /// How far each stands out, where that was asked for.
+    pub(super) margin: Option<Vec<f32>>,
     pub(super) rejection: Option<Rejection>,
 }
 
 /// The part of summary.json about rejected pairs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Rejection {
+    /// What was kept by: `cost` or `margin`.
+    by: &'static str,
+    /// The share asked for.
     quantile: f64,
     /// Pairs that cost more were rejected.
-    largest_cost: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    largest_cost: Option<f64>,
+    /// Pairs of a smaller margin were rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    least_margin: Option<f64>,
     num_kept: usize,
     /// Of the kept pairs, in f64.
     mean_cost: f64,
@@ -109,32 +139,55 @@ impl Selection {
         uids
     }
 
-    /// Prices every pair and drops those above the quantile. The cost of a pair equal to the quantile is kept, so that at least
-    /// `⌈quantile · pairs⌉` pairs are.
-    pub(super) fn apply(&self, problem: &Problem, permutation: &Permutation) -> Kept {
+    /// Prices every pair and drops those that are not kept.
+    pub(super) fn apply(&self, problem: &Problem, permutation: &Permutation, seed: u64) -> Result<Kept, Error> {
         let (x_rows, y_rows) = (problem.x().rows(), problem.y().rows());
         let (x_rows, y_rows) = (x_rows.view(), y_rows.view());
         let (x, y): (Vec<u32>, Vec<u32>) = permutation.pairs().map(|(x, y)| (x as u32, y as u32)).unzip();
         let between = |(&i, &j): (&u32, &u32)| problem.cost().between(&x_rows.row(i as usize), &y_rows.row(j as usize));
         let costs: Vec<f64> = x.par_iter().zip(&y).map(between).collect();
-        self.keep((x, y), &costs)
+        let margin = self.margins(problem, (&x, &y), seed)?;
+        Ok(self.keep((x, y), &costs, margin))
     }
 
-    /// Drops the pairs whose cost is above the quantile.
-    pub(super) fn keep(&self, (x, y): (Vec<u32>, Vec<u32>), costs: &[f64]) -> Kept {
-        let Some(quantile) = self.max_cost_quantile else {
-            return Kept { x, y, cost: costs.iter().map(|&cost| cost as f32).collect(), rejection: None };
+    /// How far pairs stand out, where that was asked for.
+    pub(super) fn margins(
+        &self,
+        problem: &Problem,
+        pairs: (&[u32], &[u32]),
+        seed: u64,
+    ) -> Result<Option<Vec<f32>>, Error> {
+        if !self.margin && self.keep_by_margin.is_none() {
+            return Ok(None);
+        }
+        let reference = ReferenceItems { limit: REFERENCE_ITEMS, seed };
+        Ok(Some(pair_margins(problem, pairs, NEIGHBOURS, reference)?))
+    }
+
+    /// Drops the pairs whose cost is above the quantile, or whose margin is below. A pair equal to it is kept, so that at least
+    /// `⌈quantile · pairs⌉` pairs are.
+    pub(super) fn keep(&self, (x, y): (Vec<u32>, Vec<u32>), costs: &[f64], margin: Option<Vec<f32>>) -> Kept {
+        let costs_as_f32 = |kept: &mut dyn Iterator<Item = usize>| kept.map(|pair| costs[pair] as f32).collect();
+        // What is kept by, the less the better.
+        let (by, quantile, measure) = match (self.max_cost_quantile, self.keep_by_margin, &margin) {
+            (Some(quantile), ..) => ("cost", quantile, costs.to_vec()),
+            (None, Some(share), Some(margin)) => {
+                ("margin", share, margin.iter().map(|&value| -f64::from(value)).collect())
+            }
+            _ => return Kept { cost: costs_as_f32(&mut (0..costs.len())), x, y, margin, rejection: None },
         };
-        let mut sorted = costs.to_vec();
+        let mut sorted = measure.clone();
         sorted.par_sort_unstable_by(f64::total_cmp);
-        let largest_cost = sorted[((quantile * costs.len() as f64).ceil() as usize).clamp(1, costs.len()) - 1];
-        let keep: Vec<usize> = (0..costs.len()).filter(|&pair| costs[pair] <= largest_cost).collect();
+        let last = sorted[((quantile * costs.len() as f64).ceil() as usize).clamp(1, costs.len()) - 1];
+        let keep: Vec<usize> = (0..costs.len()).filter(|&pair| measure[pair] <= last).collect();
         let mean_cost = keep.iter().map(|&pair| costs[pair]).sum::<f64>() / keep.len() as f64;
+        let (largest_cost, least_margin) = if by == "cost" { (Some(last), None) } else { (None, Some(-last)) };
         Kept {
             x: keep.iter().map(|&pair| x[pair]).collect(),
             y: keep.iter().map(|&pair| y[pair]).collect(),
-            cost: keep.iter().map(|&pair| costs[pair] as f32).collect(),
-            rejection: Some(Rejection { quantile, largest_cost, num_kept: keep.len(), mean_cost }),
+            cost: costs_as_f32(&mut keep.iter().copied()),
+            margin: margin.map(|margin| keep.iter().map(|&pair| margin[pair]).collect()),
+            rejection: Some(Rejection { by, quantile, largest_cost, least_margin, num_kept: keep.len(), mean_cost }),
         }
     }
 }
@@ -164,17 +217,28 @@ mod tests {
         let x = Tensor::new(&[[0.0_f32], [1.0], [2.0], [3.0]], &Device::Cpu).unwrap();
         let y = Tensor::new(&[[0.5_f32], [1.0], [2.0], [5.0]], &Device::Cpu).unwrap();
         let problem = Problem::new(&x, &y, CostKind::SquaredEuclidean).unwrap();
-        let keep = |max_cost_quantile| {
-            Selection { max_cost_quantile, uids: Some(SideArg::Y) }.apply(&problem, &Permutation::identity(4))
-        };
+        let none = Selection { max_cost_quantile: None, margin: false, keep_by_margin: None, uids: Some(SideArg::Y) };
+        let apply = |selection: Selection| selection.apply(&problem, &Permutation::identity(4), 0).unwrap();
+        let keep = |max_cost_quantile| apply(Selection { max_cost_quantile, ..none.clone() });
         assert_eq!((keep(None).x, keep(None).rejection), (vec![0, 1, 2, 3], None));
         let kept = keep(Some(0.75));
         assert_eq!((kept.x, kept.y, kept.cost), (vec![0, 1, 2], vec![0, 1, 2], vec![0.25, 0.0, 0.0]));
-        let expected = Rejection { quantile: 0.75, largest_cost: 0.25, num_kept: 3, mean_cost: 0.25 / 3.0 };
-        assert_eq!(kept.rejection, Some(expected));
+        let expected = Rejection {
+            by: "cost",
+            quantile: 0.75,
+            largest_cost: Some(0.25),
+            least_margin: None,
+            num_kept: 3,
+            mean_cost: 0.25 / 3.0,
+        };
+        assert_eq!((kept.rejection, kept.margin), (Some(expected), None));
         // Ties stay together.
         assert_eq!(keep(Some(0.1)).x, [1, 2]);
         assert_eq!(keep(Some(1.0)).x.len(), 4);
+        // The last pair is the dearest, but its y is far from everything else; the third is free, and both are near to all.
+        let kept = apply(Selection { keep_by_margin: Some(0.75), ..none.clone() });
+        assert_eq!((kept.x, kept.margin.map(|margin| margin.len())), (vec![0, 1, 3], Some(3)));
+        assert_eq!(apply(Selection { margin: true, ..none.clone() }).margin.map(|margin| margin.len()), Some(4));
     }
 
     #[test]
@@ -183,8 +247,9 @@ mod tests {
         for wrong in ["", "12", "000000000000000g00000000000000ff", "000000000000000a00000000000000ff0"] {
             assert_eq!(parse_uid(wrong), None);
         }
-        let selection = Selection { max_cost_quantile: None, uids: Some(SideArg::Y) };
-        let kept = Kept { x: vec![0, 1], y: vec![2, 0], cost: vec![0.0; 2], rejection: None };
+        let selection =
+            Selection { max_cost_quantile: None, margin: false, keep_by_margin: None, uids: Some(SideArg::Y) };
+        let kept = Kept { x: vec![0, 1], y: vec![2, 0], cost: vec![0.0; 2], margin: None, rejection: None };
         assert_eq!(selection.kept_uids(&[(7, 1), (0, 0), (7, 0)], &kept), [(7, 0), (7, 1)]);
     }
 }

@@ -58,7 +58,7 @@ impl Default for UnpairedParams {
             axes_left_out: 3,
             anchor_weight: 0.5,
             anchor_worth: 10.0,
-            least_agreement: 0.8,
+            least_agreement: 0.6,
             least_same_partners: 0.05,
             sure_same_partners: 0.5,
             least_predicted: 0.5,

@@ -4,7 +4,8 @@ use super::agreement::{matched_cosine, worth_of_anchors};
 use super::search::{Found, Problem};
 use crate::align::error::AlignError;
 use crate::align::params::{CouplingParams, RefinementParams, UnpairedParams};
-use crate::align::refinement::{Sides, joint, refine_from};
+use crate::align::probability::pair_probability;
+use crate::align::refinement::{Sides, joint, refine_from, select};
 use crate::align::report::RoundReport;
 use crate::align::warm_coupling::{WarmCoupler, announce};
 use crate::map::TwoWayMap;
@@ -13,6 +14,8 @@ use hiref_core::{HirefParams, Permutation, Quality};
 
 /// Items of a side up to which couplings on the way are exact.
 const FEW_ITEMS: usize = 2048;
+/// Share of the pairs that must be expected right for the rounds to start from them, where starts were not sure.
+const LEAST_EXPECTED: f64 = 0.1;
 
 /// What the search ends with.
 pub(super) struct Ended {
@@ -26,12 +29,13 @@ pub(super) struct Ended {
     pub(super) matched_cosine: f64,
 }
 
-/// Couples all items by what was found, and first, where it may be `wide`, goes on to more dimensions.
+/// Couples all items by what was found, and first goes on to more dimensions, where starts were `sure` or the pairs look right:
+/// sides without a common item have a map all the same, which rounds of wrong pairs would only harm.
 pub(super) fn last_stage(
     problem: &Problem<'_>,
     sides: &Sides<'_>,
     found: Found,
-    wide: bool,
+    sure: bool,
 ) -> Result<Ended, AlignError> {
     let params = problem.params;
     let UnpairedParams { refinement, anchor_worth, .. } = &params.unpaired;
@@ -43,7 +47,19 @@ pub(super) fn last_stage(
         let joint = joint(map, (&view.0, &view.1), &free, reference)?;
         WarmCoupler::new(&params.coupling, problem.observer, "last coupling").couple(&joint)
     };
-    let (map, dimension, rounds, coupling) = if wide {
+    let narrow = if sure { None } else { Some(coupled(&found.map, &sides.view(refinement.first_dimension)?)?) };
+    let doubtful = match &narrow {
+        None => None,
+        Some(coupling) => {
+            let items = (select(sides.x, &free.x)?, select(sides.y, &free.y)?);
+            let probability = pair_probability(&items.0, &items.1, coupling, reference)?.unwrap_or_default();
+            let expected = probability.iter().map(|&p| f64::from(p)).sum::<f64>() / coupling.num_pairs().max(1) as f64;
+            narrow.filter(|_| expected < LEAST_EXPECTED)
+        }
+    };
+    let (map, dimension, rounds, coupling) = if let Some(coupling) = doubtful {
+        (found.map, refinement.first_dimension, Vec::new(), coupling)
+    } else {
         let anchor_share = worth_of_anchors(*anchor_worth, sides, refinement.anchor_share)?;
         let refinement = RefinementParams { anchor_share, ..refinement.clone() };
         let way = quick(&params.coupling);
@@ -52,9 +68,6 @@ pub(super) fn last_stage(
         let refined = refine_from(sides, &refinement, found.map, refinement.rounds, reference, &mut coupler)?;
         let coupling = coupled(&refined.map, &whole)?;
         (refined.map, refinement.last_dimension, refined.rounds, coupling)
-    } else {
-        let coupling = coupled(&found.map, &sides.view(refinement.first_dimension)?)?;
-        (found.map, refinement.first_dimension, Vec::new(), coupling)
     };
     let matched_cosine = matched_cosine((&whole.0, &whole.1), refinement.penalty, &free.pairs(&coupling))?;
     Ok(Ended { map, dimension, coupling, rounds, matched_cosine })

@@ -23,7 +23,7 @@ use candle_core::Tensor;
 use choice::{Searched, searched};
 use hiref_core::Observer;
 use last_stage::last_stage;
-use search::{Problem, is_enough};
+use search::{Problem, is_enough, is_sure};
 
 impl Aligner {
     /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
@@ -72,7 +72,7 @@ impl Aligner {
         let problem = Problem { params, axes: &axes, source, target, anchors, observer };
         let Searched { left_out, coordinates, found, agreement, searches, starts, combined } = searched(problem)?;
         let enough = is_enough(params, agreement);
-        let mut ended = last_stage(&problem, &coordinates.sides(), found, enough)?;
+        let mut ended = last_stage(&problem, &coordinates.sides(), found, is_sure(params, agreement))?;
 
         let (x, y) = axes.whitened(ended.dimension, refinement.whitening, source, target)?;
         let sides = Sides { x: &x, y: &y, anchors };

@@ -223,7 +223,7 @@ impl<'a> Search<'a> {
             Some(first) => first,
             None => self.first_map(coordinates, number)?,
         };
-        let drawn = self.drawn(coordinates, self.problem.params.unpaired.sampled_items, number as u64)?;
+        let drawn = self.drawn(coordinates, self.sampled_items(coordinates)?, number as u64)?;
         let drawn = (&drawn.0, &drawn.1);
         let stage = self.stage(&format!("start {}", number + 1));
         let told = (stage.as_str(), self.problem.observer);
@@ -252,7 +252,7 @@ impl<'a> Search<'a> {
         let told = (stage.as_str(), self.problem.observer);
         let covariances: Vec<&Tensor> = starts.iter().map(|start| &start.covariance).collect();
         let mean = first_map::consensus_of(&covariances)?;
-        let sample = self.drawn(coordinates, params.sampled_items, 1_000 + number)?;
+        let sample = self.drawn(coordinates, self.sampled_items(coordinates)?, 1_000 + number)?;
         let sample = (&sample.0, &sample.1);
         let mut best = anneal(sample, &mean, FINE, coordinates.known.as_ref(), told)?;
         let mut score = rotation_score(sample, &best, JUDGED_AT)?;
@@ -268,6 +268,13 @@ impl<'a> Search<'a> {
         let map = first_map::as_map(&covariance)?;
         let probe = Probe::new(&map, (&coordinates.view.0, &coordinates.view.1), self.problem.params.reference())?;
         Ok(Found { map, score: rotation_score(drawn, &covariance, JUDGED_AT)?, probe })
+    }
+
+    /// Items on which a start is annealed: at most three of four, because maps that fit what chance made of the same few items
+    /// would agree.
+    fn sampled_items(&self, coordinates: &Coordinates<'_>) -> Result<usize, AlignError> {
+        let fewer = coordinates.x.dim(0)?.min(coordinates.y.dim(0)?);
+        Ok(self.problem.params.unpaired.sampled_items.min(fewer - fewer / 4))
     }
 
     /// At most `limit` items of either side, in the search's dimension; all draws differ.
