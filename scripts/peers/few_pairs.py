@@ -48,12 +48,18 @@ def figures(scores):
     }
 
 
+AXES = 384
+
+
 class Side:
-    """Unit rows, centred on all training items, unit rows again; of the items to learn from and of the held-out ones."""
+    """Unit rows, centred on all training items, unit rows again, in their leading principal axes; of the items to learn
+    from and of the held-out ones."""
 
     def __init__(self, training, held_out):
         mean = unit(training).mean(0)
-        self.training, self.held_out = (unit(unit(rows) - mean) for rows in (training, held_out))
+        rows = unit(unit(training) - mean)
+        axes = np.linalg.eigh(rows.T @ rows)[1][:, : -AXES - 1 : -1]
+        self.training, self.held_out = (unit(unit(unit(rows) - mean) @ axes) for rows in (training, held_out))
 
 
 # A fit takes known pairs (x, y), all items of both sides in no common order, a setting; it gives a function of two sets of
@@ -204,8 +210,8 @@ PENALTIES = [0.1, 0.3, 1.0, 3.0, 10.0]
 METHODS = {
     "ridge": (ridge, PENALTIES),
     "procrustes": (procrustes, [None]),
-    "cca": (cca, [(penalty, width) for penalty in PENALTIES + [30.0] for width in (16, 64, 256)]),
-    "csa": (csa, [(penalty, width) for penalty in PENALTIES + [30.0] for width in (16, 64, 256)]),
+    "cca": (cca, [(penalty, width) for penalty in PENALTIES + [30.0] for width in (32, 256)]),
+    "csa": (csa, [(penalty, width) for penalty in PENALTIES + [30.0] for width in (32, 256)]),
     "asif": (asif, [(share, power) for share in (0.1, 0.25, 1.0) for power in (1, 2, 4, 8)]),
     "structure": (structure, [0.0, 1.0, 10.0]),
     "sotalign": (sotalign, [0.01, 0.1, 1.0]),

@@ -37,7 +37,7 @@ pub(crate) struct Contest<'a> {
 
 impl Contest<'_> {
     /// Scores every candidate on `folds` folds. With `stop_early`, further folds are spared on a candidate once it is more
-    /// than a standard error behind the best, and on a single one left that is ahead of the known pairs alone as well.
+    /// than two standard errors behind the best, and on a single one left that is ahead of the known pairs alone as well.
     ///
     /// Each fold hides its share of the known pairs among the free items, runs the loop on the rest, and ranks the hidden
     /// partners. Nothing else about the pairing is known, so nothing else is used.
@@ -141,7 +141,7 @@ impl Ranks {
     }
 }
 
-/// Whether the ranks `behind` are higher than `ahead`, of the same pairs, by more than a standard error of their mean
+/// Whether the ranks `behind` are higher than `ahead`, of the same pairs, by more than two standard errors of their mean
 /// logarithm's difference.
 fn is_behind(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> bool {
     let log = |pair: &[f64; 2]| f64::midpoint(pair[0].ln(), pair[1].ln());
@@ -149,7 +149,7 @@ fn is_behind(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> bool {
     let count = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / count;
     let variance = differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    mean > (variance / count).sqrt()
+    mean > 2.0 * (variance / count).sqrt()
 }
 
 fn mean_log_rank(ranks: &[[f64; 2]]) -> f64 {
@@ -197,14 +197,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_candidate_is_behind_by_more_than_a_standard_error() {
+    fn a_candidate_is_behind_by_more_than_two_standard_errors() {
         let ahead = [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [1.0, 1.0]];
         let times = |factors: [f64; 4]| {
             let scaled = ahead.iter().zip(factors).map(|(pair, factor)| pair.map(|rank| rank * factor));
             scaled.collect::<Vec<_>>()
         };
         assert!(is_behind(&times([2.0; 4]), &ahead) && !is_behind(&ahead, &ahead));
-        assert!(is_behind(&times([4.0, 1.0, 2.0, 1.0]), &ahead));
+        assert!(is_behind(&times([4.0, 2.0, 2.0, 2.0]), &ahead));
         // One pair alone is far behind, and the others a little ahead: it may be chance.
         assert!(!is_behind(&times([8.0, 0.5, 0.7, 1.0]), &ahead));
         assert!(!is_behind(&ahead, &times([2.0; 4])));
