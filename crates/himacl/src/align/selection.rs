@@ -39,8 +39,9 @@ impl Contest<'_> {
     /// Scores every candidate on `folds` folds. With `stop_early`, further folds are spared on a candidate once it is more
     /// than two standard errors behind the best, and on a single one left that is ahead of the known pairs alone as well.
     ///
-    /// Each fold hides its share of the known pairs among the free items, runs the loop on the rest, and ranks the hidden
-    /// partners. Nothing else about the pairing is known, so nothing else is used.
+    /// Each fold sets its share of the known pairs aside, runs the loop on all other items, and ranks the hidden partners
+    /// among these and the free items: what the map makes of items that it has not seen. Nothing else about the pairing is
+    /// known, so nothing else is used.
     pub(crate) fn cross_validate(&self, folds: usize, stop_early: bool) -> Result<Vec<SelectionReport>, AlignError> {
         let Self { params, coordinates, anchors, .. } = *self;
         let mut shuffled = anchors.to_vec();
@@ -93,9 +94,12 @@ impl Contest<'_> {
         let rounds = params.selection_rounds.min(refinement.rounds);
         let mut coupler = WarmCoupler::new(&params.coupling, observer, &format!("{name}, fold {}", fold + 1));
         announce(observer, rounds);
-        let sides = Sides { x, y, anchors: known };
         let reference = params.reference();
-        let refined = refine(&sides, refinement, rounds, reference, &mut coupler)?;
+        let rest = Sides { x, y, anchors: hidden }.free()?;
+        let (rest_x, rest_y) = (select(x, &rest.x)?, select(y, &rest.y)?);
+        let learnt_from = Sides { x: &rest_x, y: &rest_y, anchors: &rest.positions(known) };
+        let refined = refine(&learnt_from, refinement, rounds, reference, &mut coupler)?;
+        let sides = Sides { x, y, anchors: known };
         let free = sides.free()?;
         let hidden = free.positions(hidden);
         let ranked = |map: &TwoWayMap, dimension: usize| -> Result<Vec<[f64; 2]>, AlignError> {
