@@ -198,6 +198,16 @@ fn in_many_dimensions_fast_ends_with_one_round() {
 }
 
 #[test]
+fn in_few_dimensions_rounds_follow_where_sweeps_leave_much() {
+    let run = |instance: &Instance| solve(instance, CostKind::SquaredEuclidean, HirefParams::default());
+    let much = run(&problems::mixture(17_000, 17_000, 3, 1));
+    let proved = (much.mean_cost - much.dual_bound.unwrap()) / much.mean_cost;
+    assert!(!much.rounds.is_empty() && (0.0..=2e-3).contains(&proved), "{proved} in {} rounds", much.rounds.len());
+    let little = run(&problems::half_moon_s_curve(17_000, 1));
+    assert!(little.rounds.is_empty() && little.dual_bound.is_none(), "{} rounds", little.rounds.len());
+}
+
+#[test]
 fn each_quality_keeps_its_promise() {
     let instance = problems::mixture(1500, 1500, 4, 3);
     let run = |quality| {

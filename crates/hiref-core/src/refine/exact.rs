@@ -75,7 +75,7 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, rounds: usize) -> Option<
         pairing.block.fill(0);
         return Some(pairing);
     }
-    if pairing.y_of_x.len() == session.supports.num_x() {
+    if pairing.y_of_x.len() == session.supports.num_x() && !session.sweeps_leave_prices() {
         let Pairing { y_of_x, g, block, .. } = &mut pairing;
         align(session.pricer(), y_of_x, g, block, &|| control.should_stop());
     }

@@ -32,6 +32,8 @@ pub(crate) struct Effort {
     pub(crate) enough: usize,
     /// Problems of at most this many points a side end with rounds of pricing and sparse solves of everything.
     pub(crate) exact_limit: usize,
+    /// So do those of at most so many in few dimensions, unless a few sweeps leave little to gain.
+    pub(crate) limit_by_tree: usize,
     /// So do larger ones whose rounds are expected to take no longer than so many entries of blocks do for each point.
     pub(crate) entries: usize,
     /// And which have at least so many coordinates.
@@ -69,6 +71,7 @@ impl Quality {
                 max_sweeps: 4,
                 enough: usize::MAX,
                 exact_limit: 0,
+                limit_by_tree: 0,
                 entries: 1 << 13,
                 fewest_dimensions: MANY_DIMENSIONS,
                 rounds: 1,
@@ -84,6 +87,7 @@ impl Quality {
                 max_sweeps: 32,
                 enough: usize::MAX,
                 exact_limit: 1 << 14,
+                limit_by_tree: 1 << 16,
                 entries: 1 << 15,
                 fewest_dimensions: 0,
                 rounds: usize::MAX,
@@ -99,6 +103,7 @@ impl Quality {
                 max_sweeps: 1024,
                 enough: usize::MAX,
                 exact_limit: 1 << 16,
+                limit_by_tree: 0,
                 entries: 1 << 18,
                 fewest_dimensions: 0,
                 rounds: usize::MAX,
@@ -190,6 +195,7 @@ impl HirefParams {
             largest_block: self.polish_block_size.unwrap_or(effort.largest_block),
             max_sweeps: self.max_sweeps.unwrap_or(effort.max_sweeps),
             exact_limit: self.exact_limit.unwrap_or(effort.exact_limit),
+            limit_by_tree: if self.exact_limit.is_some() { 0 } else { effort.limit_by_tree },
             ..effort
         }
     }
