@@ -22,9 +22,10 @@ struct Coordinate {
 }
 
 /// Fields in the order in which they are gone through.
-const GRID: [Coordinate; 11] = [
+const GRID: [Coordinate; 12] = [
     Coordinate { name: "last_dimension", values: &[128.0, 256.0], set: |p, v| p.last_dimension = v as usize },
     Coordinate { name: "whitening", values: &[0.0, 0.15, 0.3, 0.5], set: |p, v| p.whitening = v },
+    Coordinate { name: "kernel_width", values: &[0.0, 0.25, 0.5, 1.0], set: |p, v| p.kernel_width = v },
     Coordinate { name: "penalty", values: &[1.0, 0.5, 2.0, 0.25], set: |p, v| p.penalty = v },
     Coordinate { name: "softness", values: &[0.0, 0.5, 1.0], set: |p, v| p.softness = v },
     Coordinate { name: "temperature", values: &[0.1, 0.05, 0.25, 0.025], set: |p, v| p.temperature = v },
@@ -40,6 +41,7 @@ const GRID: [Coordinate; 11] = [
 fn neutral() -> RefinementParams {
     RefinementParams {
         whitening: 0.0,
+        kernel_width: 0.0,
         first_dimension: 32,
         last_dimension: 128,
         penalty: 1.0,

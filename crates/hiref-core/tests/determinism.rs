@@ -2,7 +2,7 @@
 
 mod support;
 
-use hiref_core::{CostKind, HirefOutput, HirefParams};
+use hiref_core::{CostKind, HirefOutput, HirefParams, Quality};
 use hiref_testkit::{Instance, problems};
 use support::solve;
 
@@ -37,6 +37,12 @@ fn five_thousand_points() {
         same_bits(&problems::mixture(5003, 5003, 8, 1), cost, &few_sweeps(1));
     }
     same_bits(&problems::mixture(4000, 5003, 8, 1), CostKind::SquaredEuclidean, &few_sweeps(1));
+}
+
+#[test]
+fn one_round_over_all_pairs() {
+    let params = HirefParams { quality: Quality::Fast, ..HirefParams::default() };
+    same_bits(&problems::embeddings(3001, 3001, 128, 1), CostKind::Cosine, &params);
 }
 
 #[test]

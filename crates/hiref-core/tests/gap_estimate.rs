@@ -79,6 +79,19 @@ fn a_planted_pairing_is_seen_to_be_nearly_optimal() {
     assert!((1024..=8192).contains(&estimate.rows) && estimate.value < 0.05, "{estimate:?}");
 }
 
+/// Where the prices of the sweeps are good enough, and where they are compared with those of samples.
+#[test]
+fn in_few_dimensions_the_prices_of_the_sweeps_are_tried() {
+    for (instance, most) in [(problems::half_moon_s_curve(3000, 1), 0.01), (problems::mixture(3000, 3000, 3, 1), 10.0)]
+    {
+        let params = HirefParams { quality: Quality::Fast, ..HirefParams::default() };
+        let output = estimated(&instance, CostKind::SquaredEuclidean, &params, None);
+        let optimum = estimated(&instance, CostKind::SquaredEuclidean, &HirefParams::default(), None).mean_cost;
+        let (excess, estimate) = (1.0 - optimum / output.mean_cost, output.gap_estimate.unwrap());
+        assert!(excess <= estimate.high && estimate.value < most, "{}: {excess}, {estimate:?}", instance.name);
+    }
+}
+
 /// So few x points among the y points that some samples of pairs have none.
 #[test]
 fn samples_without_a_point_are_left_out() {

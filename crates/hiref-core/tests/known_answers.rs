@@ -178,6 +178,36 @@ fn unmatched_points_are_marked_on_the_larger_side_only() {
 }
 
 #[test]
+fn in_many_dimensions_fast_ends_with_one_round() {
+    let (n, d) = (3000, 128);
+    let instance = problems::embeddings(n, n, d, 3);
+    let run = |exact_limit| {
+        solve(
+            &instance,
+            CostKind::Cosine,
+            HirefParams { quality: Quality::Fast, exact_limit, ..HirefParams::default() },
+        )
+    };
+    let (swept, ended) = (run(Some(0)), run(None));
+    let optimum = solve(&instance, CostKind::Cosine, HirefParams::default()).mean_cost;
+    assert!(swept.rounds.is_empty() && ended.rounds.len() == 1, "{:?}", ended.rounds);
+    let (before, after) = (swept.mean_cost / optimum - 1.0, ended.mean_cost / optimum - 1.0);
+    assert!(after < 0.25 * before && after < 0.03, "{after} of {before} above the optimum");
+    let bound = ended.dual_bound.unwrap();
+    assert!(bound <= optimum && bound > 0.8 * optimum, "{bound} below {optimum}");
+}
+
+#[test]
+fn in_few_dimensions_rounds_follow_where_sweeps_leave_much() {
+    let run = |instance: &Instance| solve(instance, CostKind::SquaredEuclidean, HirefParams::default());
+    let much = run(&problems::mixture(17_000, 17_000, 3, 1));
+    let proved = (much.mean_cost - much.dual_bound.unwrap()) / much.mean_cost;
+    assert!(!much.rounds.is_empty() && (0.0..=2e-3).contains(&proved), "{proved} in {} rounds", much.rounds.len());
+    let little = run(&problems::half_moon_s_curve(17_000, 1));
+    assert!(little.rounds.is_empty() && little.dual_bound.is_none(), "{} rounds", little.rounds.len());
+}
+
+#[test]
 fn each_quality_keeps_its_promise() {
     let instance = problems::mixture(1500, 1500, 4, 3);
     let run = |quality| {

@@ -1,14 +1,14 @@
 //! A map from a few known pairs and many unpaired items.
 
-use super::axes::Axes;
+use super::axes::{Axes, Spaces};
 use super::error::AlignError;
 use super::joint::Joint;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
-use super::params::Aligner;
+use super::params::{AlignParams, Aligner, Candidate};
 use super::refinement::{Sides, refine};
 use super::report::{AlignmentReport, SelectionReport};
-use super::selection::{FEWEST_HIDDEN, cross_validate, num_folds};
+use super::selection::{Contest, FEWEST_HIDDEN, num_folds};
 use super::warm_coupling::{WarmCoupler, announce};
 use candle_core::Tensor;
 use hiref_core::{Observer, Permutation};
@@ -44,46 +44,39 @@ impl Aligner {
         let params = &self.params;
         let axes = Axes::fit(&params.candidates, params.seed, source, target)?;
         check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
-        let coordinates = axes.coordinates(&params.candidates, source, target)?;
+        let spaces = self.spaces(&axes, source, target)?;
+        let coordinates = self.coordinates(&spaces, source, target)?;
 
         let selection = match num_folds(params, anchors.len()) {
-            Some(folds) => cross_validate(params, &coordinates, anchors, folds, true, observer)?,
+            Some(folds) => {
+                Contest { params, coordinates: &coordinates, anchors, observer }.cross_validate(folds, true)?
+            }
             None => Vec::new(),
         };
-        let best = (0..selection.len())
-            .min_by(|&a, &b| selection[a].mean_log_rank.total_cmp(&selection[b].mean_log_rank))
-            .unwrap_or(0);
-        let best_start = (0..selection.len()).min_by(|&a, &b| {
-            selection[a].anchors_only_mean_log_rank.total_cmp(&selection[b].anchors_only_mean_log_rank)
-        });
-        // The loop has to earn its place: where no setting beats the known pairs alone, they alone decide.
-        let fallback =
-            best_start.filter(|&start| selection[start].anchors_only_mean_log_rank <= selection[best].mean_log_rank);
-
-        let chosen = fallback.unwrap_or(best);
-        let refinement = &params.candidates[chosen].refinement;
-        let (x, y) = &coordinates[chosen];
+        let Chosen { candidate, by_known_alone } = chosen(&selection);
+        let refinement = &params.candidates[candidate].refinement;
+        let (x, y) = &coordinates[candidate];
         let sides = Sides { x, y, anchors };
         let reference = params.reference();
         let mut coupler = WarmCoupler::new(&params.coupling, observer, "all known pairs");
-        let rounds = if fallback.is_some() { 0 } else { refinement.rounds };
+        let rounds = if by_known_alone { 0 } else { refinement.rounds };
         announce(observer, rounds);
         let refined = refine(&sides, refinement, rounds, reference, &mut coupler)?;
-        let (map, dimension) = if fallback.is_some() {
+        let (map, dimension) = if by_known_alone {
             (refined.start, refinement.first_dimension)
         } else {
             (refined.map, refinement.last_dimension)
         };
 
-        let ending = Ending { axes: &axes, sides: &sides, refinement, dimension, reference };
+        let preparations = spaces[candidate].preparations(dimension)?;
+        let ending = Ending { preparations, sides: &sides, refinement, dimension, reference };
         let couple = |joint: &Joint| -> Result<Option<Permutation>, AlignError> {
             let (x, y) = joint.sides();
             let nothing_left = x.dim(0)? == 0 || y.dim(0)? == 0;
             Ok(if nothing_left { None } else { Some(coupler.couple(joint)?) })
         };
         let baseline = anchors_only(source, target, anchors, params.baseline_penalty)?;
-        let chosen =
-            if fallback.is_some() { "anchors-only".to_owned() } else { params.candidates[chosen].name.clone() };
+        let chosen = if by_known_alone { "anchors-only".to_owned() } else { params.candidates[candidate].name.clone() };
         let report = AlignmentReport { chosen, selection, rounds: refined.rounds, ..AlignmentReport::default() };
         ending.alignment(map, couple, Some(baseline), report)
     }
@@ -110,9 +103,51 @@ impl Aligner {
         check_anchors(anchors, FEWEST_ANCHORS, source.dim(0)?, target.dim(0)?)?;
         let folds = num_folds(params, anchors.len())
             .ok_or(AlignError::TooFewAnchors { got: anchors.len(), expected: 2 * FEWEST_HIDDEN })?;
-        let coordinates = axes.coordinates(&params.candidates, source, target)?;
-        cross_validate(params, &coordinates, anchors, folds, false, observer)
+        let coordinates = self.coordinates(&self.spaces(&axes, source, target)?, source, target)?;
+        Contest { params, coordinates: &coordinates, anchors, observer }.cross_validate(folds, false)
     }
+
+    /// The spaces of every candidate.
+    fn spaces(&self, axes: &Axes, source: &Tensor, target: &Tensor) -> Result<Vec<Spaces>, AlignError> {
+        let AlignParams { candidates, seed, .. } = &self.params;
+        let of = |candidate: &Candidate| Spaces::of(&candidate.refinement, axes, *seed, source, target);
+        candidates.iter().map(of).collect()
+    }
+
+    /// Both sides in the space of every candidate.
+    fn coordinates(
+        &self,
+        spaces: &[Spaces],
+        source: &Tensor,
+        target: &Tensor,
+    ) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
+        let last = self.params.candidates.iter().map(|candidate| candidate.refinement.last_dimension);
+        spaces.iter().zip(last).map(|(space, last)| space.coordinates(last, source, target)).collect()
+    }
+}
+
+/// What the known pairs chose.
+struct Chosen {
+    candidate: usize,
+    /// Whether the known pairs alone decide, because the loop of no candidate ranks hidden pairs better.
+    by_known_alone: bool,
+}
+
+/// The best candidate by what cross-validation said, the first where it said nothing. Those that were given up are no match.
+fn chosen(selection: &[SelectionReport]) -> Chosen {
+    let folds = selection.iter().map(|report| report.folds).max().unwrap_or(0);
+    let best = |figure: fn(&SelectionReport) -> f64| {
+        let tried = (0..selection.len()).filter(|&at| selection[at].folds == folds);
+        tried.min_by(|&a, &b| figure(&selection[a]).total_cmp(&figure(&selection[b])))
+    };
+    let (Some(after), Some(before)) =
+        (best(|report| report.mean_log_rank), best(|report| report.anchors_only_mean_log_rank))
+    else {
+        return Chosen { candidate: 0, by_known_alone: false };
+    };
+    // The loop has to earn its place.
+    let by_known_alone = selection[before].anchors_only_mean_log_rank <= selection[after].mean_log_rank;
+    Chosen { candidate: if by_known_alone { before } else { after }, by_known_alone }
 }
 
 #[cfg(test)]

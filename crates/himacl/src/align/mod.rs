@@ -14,6 +14,7 @@ mod axes;
 mod confidence;
 mod error;
 mod joint;
+mod kernel;
 mod known_pairs;
 mod margin;
 mod output;

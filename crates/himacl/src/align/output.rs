@@ -1,6 +1,5 @@
 //! What an alignment returns.
 
-use super::axes::Axes;
 use super::confidence::confidence_of;
 use super::error::AlignError;
 use super::joint::{Joint, ReferenceItems};
@@ -34,7 +33,8 @@ pub struct Alignment {
 
 /// What an alignment by principal axes ends with.
 pub(super) struct Ending<'a> {
-    pub(super) axes: &'a Axes,
+    /// What prepares both sides, up to `dimension`.
+    pub(super) preparations: (Preparation, Preparation),
     pub(super) sides: &'a Sides<'a>,
     pub(super) refinement: &'a RefinementParams,
     /// Principal dimensions between which the map lies.
@@ -51,7 +51,7 @@ impl Ending<'_> {
         anchors_only: Option<PreparedMap>,
         report: AlignmentReport,
     ) -> Result<Alignment, AlignError> {
-        let Self { axes, sides, refinement, dimension, reference } = self;
+        let Self { preparations: (source, target), sides, refinement, dimension, reference } = self;
         let (x, y) = sides.view(dimension)?;
         let joint = joint(&map, (&x, &y), &sides.free()?, reference)?;
         let coupling = couple(&joint)?;
@@ -59,7 +59,6 @@ impl Ending<'_> {
             Some(coupling) => confidence_of(&joint, coupling, refinement.neighbours)?,
             None => Vec::new(),
         };
-        let (source, target) = axes.preparations(dimension, refinement.whitening)?;
         let report = AlignmentReport { dimension: x.dim(1)?, ..report };
         Ok(Alignment { source, target, map, coupling, confidence, anchors_only, report })
     }

@@ -1,9 +1,13 @@
 //! How the embeddings of one side are prepared before they are mapped or compared.
 
 use super::error::AlignError;
+use super::kernel::KernelFeatures;
 use super::principal_axes::{PrincipalAxes, checked_unit_rows, mean_row, mean_square};
 use crate::map::{Tensors, TwoWayMap, unit_rows};
 use candle_core::{D, DType, Result, Tensor, bail};
+
+/// Rows that are taken through a kernel at once: its values at all landmarks are many more than coordinates.
+const CHUNK_ROWS: usize = 32768;
 
 /// Takes embeddings to unit vectors of the space in which maps are fitted: unit rows, minus the mean, unit rows again,
 /// and, where there are axes, minus the second mean, projected on the scaled axes, unit rows once more.
@@ -16,6 +20,15 @@ pub struct Preparation {
     /// Root mean square length after the first centring, `(1,)`: what [`Preparation::invert`] puts back.
     radius: Tensor,
     projection: Option<Projection>,
+    kernel: Option<Box<Kernel>>,
+}
+
+/// What follows the projection where the map is to be smooth rather than linear.
+#[derive(Debug, Clone)]
+struct Kernel {
+    features: KernelFeatures,
+    /// Prepares features as it would embeddings.
+    then: Preparation,
 }
 
 /// Coordinates along scaled principal axes.
@@ -38,7 +51,7 @@ impl Preparation {
         let unit = checked_unit_rows(embeddings, side)?;
         let mean = mean_row(&unit)?;
         let radius = (mean_square(&unit.broadcast_sub(&mean)?)? * unit.dim(1)? as f64).sqrt();
-        Ok(Self { radius: scalar(radius, &mean)?, mean, projection: None })
+        Ok(Self { radius: scalar(radius, &mean)?, mean, projection: None, kernel: None })
     }
 
     /// The first `dimension` principal axes, each divided by `(s_j / s_1)^power` for its standard deviation `s_j`:
@@ -56,7 +69,12 @@ impl Preparation {
         let length = scalar(square.sqrt(), &axes.mean)?;
         let projection = Projection { second_mean: axes.second_mean.clone(), axes: scaled, length };
         let radius = scalar(axes.radius, &axes.mean)?;
-        Ok(Self { mean: axes.mean.clone(), radius, projection: Some(projection) })
+        Ok(Self { mean: axes.mean.clone(), radius, projection: Some(projection), kernel: None })
+    }
+
+    /// This preparation, then features of a kernel on its unit rows, then what prepares those.
+    pub(crate) fn followed_by(self, features: KernelFeatures, then: Self) -> Self {
+        Self { kernel: Some(Box::new(Kernel { features, then })), ..self }
     }
 
     /// Where its tensors live.
@@ -71,6 +89,9 @@ impl Preparation {
 
     /// Coordinates of the space it leads to, k.
     pub fn dimension(&self) -> usize {
+        if let Some(kernel) = &self.kernel {
+            return kernel.then.dimension();
+        }
         self.projection.as_ref().map_or(self.input_dimension(), |projection| projection.axes.dims()[1])
     }
 
@@ -79,15 +100,27 @@ impl Preparation {
     /// # Errors
     /// Rows of another dimension than d.
     pub fn apply(&self, embeddings: &Tensor) -> Result<Tensor> {
-        match &self.projection {
-            None => self.centred(embeddings),
-            Some(_) => unit_rows(&self.coordinates(embeddings)?),
+        match (&self.projection, &self.kernel) {
+            (None, None) => self.centred(embeddings),
+            _ => unit_rows(&self.coordinates(embeddings)?),
         }
     }
 
     /// The scaled coordinates before they are made unit rows, `(n, k)`: the first columns of it, made unit rows, are the
     /// same preparation at a lower dimension.
     pub(crate) fn coordinates(&self, embeddings: &Tensor) -> Result<Tensor> {
+        let Some(kernel) = &self.kernel else { return self.projected(embeddings) };
+        let chunk = |start: usize| {
+            let rows = embeddings.narrow(0, start, CHUNK_ROWS.min(embeddings.dim(0)? - start))?;
+            let features = kernel.features.apply(&unit_rows(&self.projected(&rows)?)?)?; // (rows, f)
+            kernel.then.coordinates(&features) // (rows, k)
+        };
+        let chunks = (0..embeddings.dim(0)?.max(1)).step_by(CHUNK_ROWS).map(chunk);
+        Tensor::cat(&chunks.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// The scaled coordinates along the axes, `(n, k)`.
+    fn projected(&self, embeddings: &Tensor) -> Result<Tensor> {
         let rows = self.centred(embeddings)?; // (n, d)
         match &self.projection {
             None => Ok(rows),
@@ -111,7 +144,10 @@ impl Preparation {
     /// # Errors
     /// Rows of another dimension than k.
     pub fn invert(&self, prepared: &Tensor) -> Result<Tensor> {
-        let unit = unit_rows(&prepared.to_dtype(DType::F32)?)?; // (n, k)
+        let unit = match &self.kernel {
+            None => unit_rows(&prepared.to_dtype(DType::F32)?)?,
+            Some(kernel) => kernel.features.invert(&kernel.then.invert(prepared)?)?,
+        }; // (n, k)
         let centred = match &self.projection {
             None => unit,
             Some(projection) => {
@@ -124,7 +160,8 @@ impl Preparation {
         unit_rows(&centred.broadcast_mul(&self.radius)?.broadcast_add(&self.mean)?)
     }
 
-    /// Its tensors by name: `mean`, `radius`, and `second_mean`, `axes`, `length` where it projects.
+    /// Its tensors by name: `mean`, `radius`; `second_mean`, `axes`, `length` where it projects; `kernel.NAME` and
+    /// `then.NAME` where a kernel follows.
     pub fn tensors(&self) -> Tensors {
         let mut tensors =
             Tensors::from([("mean".to_owned(), self.mean.clone()), ("radius".to_owned(), self.radius.clone())]);
@@ -132,6 +169,11 @@ impl Preparation {
             tensors.insert("second_mean".to_owned(), projection.second_mean.clone());
             tensors.insert("axes".to_owned(), projection.axes.clone());
             tensors.insert("length".to_owned(), projection.length.clone());
+        }
+        if let Some(kernel) = &self.kernel {
+            for (prefix, named) in [("kernel.", kernel.features.tensors()), ("then.", kernel.then.tensors())] {
+                tensors.extend(named.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+            }
         }
         tensors
     }
@@ -157,7 +199,22 @@ impl Preparation {
                 Some(Projection { second_mean: get("second_mean", &row)?, axes, length: get("length", &[1])? })
             }
         };
-        Ok(Self { mean: get("mean", &row)?, radius: get("radius", &[1])?, projection })
+        let part = |prefix: &str| -> Tensors {
+            let named = tensors.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?, tensor)));
+            named.map(|(name, tensor)| (name.to_owned(), tensor.clone())).collect()
+        };
+        let kernel = match part("kernel.") {
+            none if none.is_empty() => None,
+            features => {
+                let features = KernelFeatures::from_tensors(&features)?;
+                let then = Self::from_tensors(&part("then."))?;
+                if then.input_dimension() != features.dimension() {
+                    bail!("`then` prepares {} features, expected {}", then.input_dimension(), features.dimension());
+                }
+                Some(Box::new(Kernel { features, then }))
+            }
+        };
+        Ok(Self { mean: get("mean", &row)?, radius: get("radius", &[1])?, projection, kernel })
     }
 }
 
@@ -237,6 +294,14 @@ mod tests {
         }
     }
 
+    /// Followed by the first axes of a kernel's features.
+    fn smooth(preparation: Preparation, x: &Tensor, dimension: usize) -> Preparation {
+        let prepared = preparation.apply(x).unwrap();
+        let kernel = KernelFeatures::fit(&prepared, 0.5, 0).unwrap();
+        let axes = PrincipalAxes::fit(&kernel.apply(&prepared).unwrap(), dimension, 0, "source").unwrap();
+        preparation.followed_by(kernel, Preparation::whitening(&axes, dimension, 0.0).unwrap())
+    }
+
     fn inner(rows: &Tensor) -> Vec<f32> {
         to_vec(&rows.t().unwrap().matmul(rows).unwrap())
     }
@@ -245,8 +310,8 @@ mod tests {
     fn preparing_what_was_inverted_gives_it_back() {
         let x = rows(200, 5);
         let axes = PrincipalAxes::fit(&x, 5, 0, "source").unwrap();
-        for preparation in
-            [Preparation::centring(&x, "source").unwrap(), Preparation::whitening(&axes, 5, 0.3).unwrap()]
+        let whitening = Preparation::whitening(&axes, 5, 0.3).unwrap();
+        for preparation in [Preparation::centring(&x, "source").unwrap(), whitening.clone(), smooth(whitening, &x, 40)]
         {
             let prepared = preparation.apply(&x).unwrap();
             assert_eq!(prepared.dims(), [200, preparation.dimension()]);
@@ -261,10 +326,15 @@ mod tests {
         let x = rows(50, 4);
         let axes = PrincipalAxes::fit(&x, 4, 0, "source").unwrap();
         let preparation = Preparation::whitening(&axes, 3, 0.5).unwrap();
-        let again = Preparation::from_tensors(&preparation.tensors()).unwrap();
-        assert_eq!(to_vec(&preparation.apply(&x).unwrap()), to_vec(&again.apply(&x).unwrap()));
-        let double = to_vec(&preparation.apply(&(&x * 2.0).unwrap()).unwrap());
-        assert_eq!(to_vec(&preparation.apply(&x).unwrap()), double);
+        for preparation in [preparation.clone(), smooth(preparation.clone(), &x, 7)] {
+            let again = Preparation::from_tensors(&preparation.tensors()).unwrap();
+            assert_eq!(to_vec(&preparation.apply(&x).unwrap()), to_vec(&again.apply(&x).unwrap()));
+            let double = to_vec(&preparation.apply(&(&x * 2.0).unwrap()).unwrap());
+            assert_eq!(to_vec(&preparation.apply(&x).unwrap()), double);
+        }
+        let mut torn = smooth(preparation.clone(), &x, 7).tensors();
+        torn.retain(|name, _| name != "then.mean");
+        assert!(Preparation::from_tensors(&torn).unwrap_err().to_string().contains("without `mean`"));
         assert!(preparation.apply(&rows(3, 5)).unwrap_err().to_string().contains("expected 4"));
         assert!(Preparation::from_tensors(&Tensors::new()).is_err());
     }

@@ -150,7 +150,12 @@ impl Margins {
 
     /// Of the x items of some pairs coupled one to one with the y items of others, in the coordinates by which pairs are chosen.
     fn of_coupled(&self, chosen_by: (&Tensor, &Tensor), of_x: &[u32], of_y: &[u32]) -> Result<Vec<f64>, AlignError> {
-        let solver = HirefParams { quality: Quality::Fast, seed: self.reference.seed, ..HirefParams::default() };
+        let solver = HirefParams {
+            quality: Quality::Fast,
+            exact_limit: Some(0),
+            seed: self.reference.seed,
+            ..HirefParams::default()
+        };
         let params = CouplingParams { solver, exact_limit: FEW_ITEMS };
         let joint = Joint::new(&select(chosen_by.0, of_x)?, &select(chosen_by.1, of_y)?, self.reference)?;
         let coupling = WarmCoupler::new(&params, &(), "chance").couple(&joint)?;

@@ -17,6 +17,9 @@ use std::time::Instant;
 /// Names the streams of the coordinates left out.
 const DROPOUT: u64 = 0x6472_6f70;
 
+/// A known pair weighs at least as much as so many targets that are means over candidates.
+const ANCHOR_WORTH: f64 = 3.0;
+
 /// The whitened coordinates of both sides, of falling variance, and the known pairs.
 pub(crate) struct Sides<'a> {
     /// `(n, k)`.
@@ -100,7 +103,7 @@ pub(crate) fn refine_from(
     let free = sides.free()?;
     let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
     let (mut x, mut y) = sides.view(params.first_dimension)?;
-    let (mut map, mut last, mut reports) = (start.clone(), None::<Permutation>, Vec::new());
+    let (mut map, mut last, mut reports) = (start.clone(), Vec::new(), Vec::new());
     if free.x.is_empty() || free.y.is_empty() {
         let (x, y) = sides.view(params.last_dimension)?;
         map = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
@@ -122,38 +125,26 @@ pub(crate) fn refine_from(
             _ => Joint::new(joint_x, &joint_y, reference),
         };
         let joint = scored(&joint_x)?;
-        let coupling = match without_some(&joint_x, params.dropout * (1.0 - progress), (reference.seed, round))? {
-            Some(part) => coupler.couple(&scored(&part)?)?,
-            None => coupler.couple(&joint)?,
-        };
-        let scores = pair_scores(&joint, &coupling)?;
-        let (x_means, y_means) = joint.neighbourhoods(params.neighbours)?;
+        let means = joint.neighbourhoods(params.neighbours)?;
         let share = params.first_share + (params.last_share - params.first_share) * progress;
-        let believed = surest(&coupling, &confidence(&scores, &coupling, &x_means, &y_means), share);
+        let believed = if params.couples() {
+            let part = without_some(&joint_x, params.dropout * (1.0 - progress), (reference.seed, round))?;
+            let coupling = match part {
+                Some(part) => coupler.couple(&scored(&part)?)?,
+                None => coupler.couple(&joint)?,
+            };
+            Believed::surest(&joint, &coupling, &means, share)?
+        } else {
+            coupler.check()?;
+            Believed::all(&joint)?
+        };
 
         let dimension = x.dim(1)?;
         (x, y) = sides.view(grown(params, round + 1, rounds))?;
-        let (free_x, free_y) = (select(&x, &free.x)?, select(&y, &free.y)?);
-        let (pairs_x, pairs_y): (Vec<u32>, Vec<u32>) = believed.iter().map(|&(i, j)| (i as u32, j as u32)).unzip();
-        let (hard_x, hard_y) = (select(&free_x, &pairs_x)?, select(&free_y, &pairs_y)?);
-        let soft_y = softened(&joint, &y_means, params, &pairs_x, &free_y, &hard_y)?;
-        let soft_x = softened(&joint.swapped(), &x_means, params, &pairs_y, &free_x, &hard_x)?;
-        let with_anchors = |pairs: &Tensor, side: &Tensor, anchors: &[u32]| match anchors {
-            [] => Ok(pairs.clone()),
-            anchors => Tensor::cat(&[&select(side, anchors)?, pairs], 0),
-        };
-        let weights = weights(sides.anchors.len(), believed.len(), params.anchor_share);
-        let (inputs_x, inputs_y) = (with_anchors(&hard_x, &x, &anchors_x)?, with_anchors(&hard_y, &y, &anchors_y)?);
-        let (targets_x, targets_y) = (with_anchors(&soft_x, &x, &anchors_x)?, with_anchors(&soft_y, &y, &anchors_y)?);
-        let forward = LinearMap::ridge(&inputs_x, &targets_y, Some(&weights), params.penalty)?;
-        let backward = LinearMap::ridge(&inputs_y, &targets_x, Some(&weights), params.penalty)?;
-        map = TwoWayMap::new(Map::Linear(forward), Some(Map::Linear(backward)));
+        map = refitted(params, (&x, &y), sides.anchors, &free, &believed, &joint, &means)?;
 
-        let matched: f64 = coupling.pairs().map(|(i, _)| f64::from(scores[i])).sum();
-        let stayed = last.as_ref().map_or(0, |last| {
-            last.y_of_x().iter().zip(coupling.y_of_x()).filter(|(before, now)| before == now).count()
-        });
-        let matched_score = matched / coupling.num_pairs() as f64;
+        let Believed { partners, matched_score, .. } = believed;
+        let stayed = last.iter().zip(&partners).filter(|(before, now)| before == now).count();
         let items = [free.x.len(), free.y.len()];
         let stage = String::new();
         coupler.tell(AlignmentRound { stage, round: round + 1, rounds, items, dimension, matched_score });
@@ -165,9 +156,75 @@ pub(crate) fn refine_from(
             moved: 1.0 - stayed as f64 / free.x.len() as f64,
             seconds: started.elapsed().as_secs_f64(),
         });
-        last = Some(coupling);
+        last = partners;
     }
     Ok(Refined { start, map, rounds: reports })
+}
+
+/// What a round makes of the scores of the free items.
+struct Believed {
+    /// Those x from which the map to y learns, by position among the free ones.
+    x: Vec<u32>,
+    /// Those y from which the map back learns; where items are coupled, each the partner of the x at its place.
+    y: Vec<u32>,
+    /// The partner of each x: the coupled one, or the nearest where nothing is coupled.
+    partners: Vec<u32>,
+    /// Mean score of the x that have a partner.
+    matched_score: f64,
+}
+
+impl Believed {
+    /// The pairs of a coupling that stand out most.
+    fn surest(joint: &Joint, coupling: &Permutation, means: &(Vec<f32>, Vec<f32>), share: f64) -> Result<Self> {
+        let scores = pair_scores(joint, coupling)?;
+        let surest = surest(coupling, &confidence(&scores, coupling, &means.0, &means.1), share);
+        let (x, y) = surest.iter().map(|&(i, j)| (i as u32, j as u32)).unzip();
+        let matched: f64 = coupling.pairs().map(|(i, _)| f64::from(scores[i])).sum();
+        let matched_score = matched / coupling.num_pairs() as f64;
+        Ok(Self { x, y, partners: coupling.y_of_x().to_vec(), matched_score })
+    }
+
+    /// All items, none with a partner of its own.
+    fn all(joint: &Joint) -> Result<Self> {
+        let nearest = joint.x_scores().map_rows(|_, row| {
+            let larger = |best: (usize, f32), (at, &score)| if score > best.1 { (at, score) } else { best };
+            row.iter().enumerate().fold((0, f32::NEG_INFINITY), larger)
+        })?;
+        let matched: f64 = nearest.iter().map(|&(_, score)| f64::from(score)).sum();
+        let (x, y) = joint.sides();
+        let every = |side: &Tensor| Ok::<_, candle_core::Error>((0..side.dim(0)? as u32).collect());
+        let partners = nearest.iter().map(|&(at, _)| joint.y_item(at as u32)).collect();
+        Ok(Self { x: every(x)?, y: every(y)?, partners, matched_score: matched / nearest.len() as f64 })
+    }
+}
+
+/// Ridge maps both ways between the views, from the known pairs and from what is believed of the free items.
+fn refitted(
+    params: &RefinementParams,
+    (x, y): (&Tensor, &Tensor),
+    anchors: &[(u32, u32)],
+    free: &Free,
+    believed: &Believed,
+    joint: &Joint,
+    (x_means, y_means): &(Vec<f32>, Vec<f32>),
+) -> std::result::Result<TwoWayMap, AlignError> {
+    let (free_x, free_y) = (select(x, &free.x)?, select(y, &free.y)?);
+    let (inputs_x, inputs_y) = (select(&free_x, &believed.x)?, select(&free_y, &believed.y)?);
+    let targets_y = softened(joint, y_means, params, &believed.x, &free_y, &inputs_y)?;
+    let targets_x = softened(&joint.swapped(), x_means, params, &believed.y, &free_x, &inputs_x)?;
+    let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = anchors.iter().copied().unzip();
+    let with_anchors = |rows: &Tensor, side: &Tensor, anchors: &[u32]| match anchors {
+        [] => Ok(rows.clone()),
+        anchors => Tensor::cat(&[&select(side, anchors)?, rows], 0),
+    };
+    let fitted = |inputs: Tensor, targets: Tensor| {
+        let others = inputs.dim(0)? - anchors.len();
+        let weights = weights(anchors.len(), others, anchor_share(params, anchors.len(), others));
+        LinearMap::ridge(&inputs, &targets, Some(&weights), params.penalty)
+    };
+    let forward = fitted(with_anchors(&inputs_x, x, &anchors_x)?, with_anchors(&targets_y, y, &anchors_y)?)?;
+    let backward = fitted(with_anchors(&inputs_y, y, &anchors_y)?, with_anchors(&targets_x, x, &anchors_x)?)?;
+    Ok(TwoWayMap::new(Map::Linear(forward), Some(Map::Linear(backward))))
 }
 
 /// The joint coordinates with about `share` of them, drawn for this round, set to zero; none where nothing would be left
@@ -230,15 +287,24 @@ fn grown(params: &RefinementParams, round: usize, rounds: usize) -> usize {
     (first * (last / first).powf(round as f64 / rounds as f64)).round() as usize
 }
 
-/// Weights of the known pairs, which share `anchor_share`, and of the coupled ones, which share the rest.
-fn weights(anchors: usize, coupled: usize, anchor_share: f64) -> Vec<f32> {
+/// The known pairs' share of the total weight: what is set, or more where they are many beside targets that are means.
+fn anchor_share(params: &RefinementParams, anchors: usize, others: usize) -> f64 {
+    if params.couples() || anchors == 0 {
+        return params.anchor_share;
+    }
+    let worth = ANCHOR_WORTH * anchors as f64;
+    params.anchor_share.max(worth / (worth + others as f64))
+}
+
+/// Weights of the known pairs, which share `anchor_share`, and of the others, which share the rest.
+fn weights(anchors: usize, others: usize, anchor_share: f64) -> Vec<f32> {
     let each = |share: f64, count: usize| (share / count.max(1) as f64) as f32;
     let mut weights = vec![each(anchor_share, anchors); anchors];
-    weights.resize(anchors + coupled, each(1.0 - anchor_share, coupled));
+    weights.resize(anchors + others, each(1.0 - anchor_share, others));
     weights
 }
 
-/// Targets of the x items `chosen`: their partners' rows, `hard`, drawn towards the mean of their best candidates.
+/// Targets of the x items `chosen`: their partners' rows, `hard`, read where they have partners, drawn towards the mean of their best candidates.
 fn softened(
     joint: &Joint,
     y_means: &[f32],
@@ -254,6 +320,9 @@ fn softened(
     let soft = softening.targets(joint, y_means, values)?;
     let width = values.dim(1)?;
     let soft = Tensor::from_vec(soft, joint.sides().0.dim(0)? * width, values.device())?.reshape(((), width))?;
+    if params.softness == 1.0 {
+        return select(&soft, chosen);
+    }
     (hard * (1.0 - params.softness))? + (select(&soft, chosen)? * params.softness)?
 }
 
@@ -283,5 +352,15 @@ mod tests {
     #[test]
     fn weights_share_one() {
         assert_eq!(weights(2, 3, 0.25), [0.125, 0.125, 0.25, 0.25, 0.25]);
+    }
+
+    #[test]
+    fn many_known_pairs_weigh_more_than_means_of_candidates() {
+        let share = |params: RefinementParams, anchors, others| anchor_share(&params, anchors, others);
+        assert_eq!(
+            [(20, 1000), (1000, 1000), (0, 10)].map(|(a, o)| share(RefinementParams::diffuse(), a, o)),
+            [0.5, 0.75, 0.5]
+        );
+        assert_eq!(share(RefinementParams::sharp(), 1000, 1000), 0.3);
     }
 }

@@ -28,9 +28,10 @@ pub struct RoundReport {
     pub dimension: usize,
     /// Share of the coupled pairs that were believed.
     pub share: f64,
-    /// Mean score of the coupled pairs, a mean of cosines; comparable only between rounds of one dimension.
+    /// Mean score of the coupled pairs, or of each item with its nearest where nothing is coupled: a mean of cosines;
+    /// comparable only between rounds of one dimension.
     pub matched_score: f64,
-    /// Share of the free source items that changed their partner; 1 in the first round.
+    /// Share of the free source items that changed their partner, coupled or nearest; 1 in the first round.
     pub moved: f64,
     /// Wall time.
     pub seconds: f64,
@@ -49,6 +50,9 @@ pub struct SelectionReport {
     pub mean_log_rank: f64,
     /// The same for the map from the fold's known pairs alone, in the candidate's first dimension.
     pub anchors_only_mean_log_rank: f64,
+    /// Share of the hidden pairs, both directions, that came first by the better of the two.
+    #[serde(default)]
+    pub hidden_first: f64,
 }
 
 /// What speaks for a pairing that was found without known pairs.
@@ -148,8 +152,8 @@ pub enum Verdict {
     Pairing,
 }
 
-/// A geometric mean rank of hidden known pairs beyond which most coupled pairs are wrong.
-const WORST_RANK: f64 = 7.0;
+/// Share of the hidden known pairs that must come first for single pairs to be trusted.
+const LEAST_FIRST: f64 = 0.4;
 
 impl AlignmentReport {
     /// What to tell the user where the pairing, or the map too, is not to be trusted.
@@ -162,11 +166,13 @@ impl AlignmentReport {
 
     /// By the known pairs that were hidden to choose a setting, if there were enough to hide some.
     fn warning_of_hidden_pairs(&self) -> Option<String> {
-        let best = |report: &SelectionReport| report.mean_log_rank.min(report.anchors_only_mean_log_rank);
-        let rank = self.selection.iter().map(best).min_by(f64::total_cmp)?.exp();
-        (rank > WORST_RANK).then(|| {
+        let better = |report: &SelectionReport| report.mean_log_rank.min(report.anchors_only_mean_log_rank);
+        let best = self.selection.iter().min_by(|a, b| better(a).total_cmp(&better(b)))?;
+        (best.hidden_first < LEAST_FIRST).then(|| {
             format!(
-                "known pairs that were hidden came at rank {rank:.0} in the geometric mean: the map brings items near their partners, but most single pairs are wrong\nhint: give more known pairs (data.anchors), or embed with models that know more of each other"
+                "of the known pairs that were hidden, {:.0}% came first and the others near (rank {:.0} in the geometric mean): the map may be used, single pairs are not to be trusted\nhint: give more known pairs (data.anchors), or embed with models that know more of each other",
+                100.0 * best.hidden_first,
+                better(best).exp()
             )
         })
     }
@@ -207,12 +213,19 @@ mod tests {
         assert!(warning(Verdict::Nothing).unwrap().contains("share too little"));
         assert!(warning(Verdict::Map).unwrap().contains("the map may be used"));
         assert_eq!(warning(Verdict::Pairing), None);
-        let known = |mean_log_rank: f64| {
-            let anchors_only_mean_log_rank = mean_log_rank + 1.0;
-            let of = SelectionReport { name: String::new(), folds: 4, mean_log_rank, anchors_only_mean_log_rank };
+        let known = |hidden_first: f64| {
+            let of = SelectionReport {
+                name: String::new(),
+                folds: 4,
+                mean_log_rank: 3.0,
+                anchors_only_mean_log_rank: 4.0,
+                hidden_first,
+            };
             AlignmentReport { selection: vec![of], ..AlignmentReport::default() }.warning()
         };
-        assert!(known(0.5).is_none() && known(4.0).unwrap().contains("rank 55"));
+        assert!(known(0.5).is_none());
+        let warning = known(0.125).unwrap();
+        assert!(warning.contains("12% came first") && warning.contains("rank 20"), "{warning}");
         assert_eq!(AlignmentReport::default().warning(), None);
     }
 }

@@ -47,11 +47,14 @@ impl<'a> WarmCoupler<'a> {
         self.observer.on_event(&Event::Advanced { phase: Phase::Align, work: 1 });
     }
 
+    /// Whether the observer asks to stop.
+    pub(crate) fn check(&self) -> Result<(), AlignError> {
+        if self.observer.should_stop() { Err(AlignError::Interrupted) } else { Ok(()) }
+    }
+
     /// The one-to-one coupling of largest total score.
     pub(crate) fn couple(&mut self, joint: &Joint) -> Result<Permutation, AlignError> {
-        if self.observer.should_stop() {
-            return Err(AlignError::Interrupted);
-        }
+        self.check()?;
         let (x, y) = joint.sides();
         let (n, m) = (x.dim(0)?, y.dim(0)?);
         let permutation = match joint.whole() {

@@ -20,9 +20,10 @@ pub(crate) struct ExactOutcome {
 /// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough or the work allowed is done.
 pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairing, ExactOutcome) {
     let (effort, control, len) = (session.effort(), session.control, pairing.y_of_x.len());
-    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
+    let is_small = len <= effort.exact_limit;
+    let (gap, most) = if is_small { (effort.gap, usize::MAX) } else { (effort.gap_of_many, effort.rounds) };
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };
-    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork()) else {
+    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork(), most) else {
         outcome.stopped = Some(control.reason());
         return (pairing.fork(), outcome);
     };
@@ -46,7 +47,8 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
         outcome.reports.push(report);
         outcome.optimal = round.optimal;
         let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
-        if round.optimal || close_enough || rounds.reached > effort.reach * len {
+        let done = outcome.reports.len() >= most || rounds.reached > effort.reach * len;
+        if round.optimal || close_enough || done {
             break;
         }
     }
@@ -55,13 +57,25 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     (Pairing { y_of_x, g, block: vec![0; len], shadow: pairing.shadow.clone() }, outcome)
 }
 
-/// A pairing whose prices are as consistent throughout as they can be made beforehand; `None` if asked to stop.
-fn priced(session: &Session<'_>, mut pairing: Pairing) -> Option<Pairing> {
+/// Rounds that are worth a hierarchy of samples, at least; before fewer, some samples do.
+const ROUNDS_WORTH_PRICES: usize = 2;
+/// One pair of so many is in those, and so many pairs at least.
+const PAIRS_FOR_EACH_SAMPLED: usize = 8;
+const SAMPLED_PAIRS: usize = 4096;
+
+/// A pairing whose prices are as consistent throughout as so many rounds are worth; `None` if asked to stop.
+fn priced(session: &Session<'_>, mut pairing: Pairing, rounds: usize) -> Option<Pairing> {
     let control = session.control;
     if samples::suits(session, &pairing) {
-        return samples::price_by_samples(session, pairing, control);
+        if rounds >= ROUNDS_WORTH_PRICES {
+            return samples::price_by_samples(session, pairing, control);
+        }
+        let pairs = SAMPLED_PAIRS.max(pairing.y_of_x.len() / PAIRS_FOR_EACH_SAMPLED);
+        pairing.g = samples::prices_by_few(session, &pairing, pairs, control)?;
+        pairing.block.fill(0);
+        return Some(pairing);
     }
-    if pairing.y_of_x.len() == session.supports.num_x() {
+    if pairing.y_of_x.len() == session.supports.num_x() && !session.sweeps_leave_prices() {
         let Pairing { y_of_x, g, block, .. } = &mut pairing;
         align(session.pricer(), y_of_x, g, block, &|| control.should_stop());
     }

@@ -5,6 +5,7 @@ use super::checkpoint::{State, encode, fingerprint};
 use super::params::{Effort, HirefParams};
 use super::stage::Record;
 use crate::control::Control;
+use crate::cost::CostKind;
 use crate::geometry::{InnerProductGeometry, Supports};
 use crate::pricing::Pricer;
 use crate::problem::Problem;
@@ -33,7 +34,22 @@ impl<'a> Session<'a> {
     pub(crate) fn ends_exactly(&self) -> bool {
         let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
         let small = m <= self.effort().exact_limit;
-        small || (self.has_sampled_prices() && self.params.may_end_exactly(n, m, d))
+        small || self.may_end_by_tree() || (self.has_sampled_prices() && self.params.may_end_exactly(n, m, d))
+    }
+
+    /// Whether it does so in few dimensions, beyond the fixed size: where sweeps leave much to gain.
+    pub(crate) fn may_end_by_tree(&self) -> bool {
+        let (Effort { exact_limit, limit_by_tree, .. }, m) = (self.effort(), self.supports.num_y());
+        m > exact_limit && m <= limit_by_tree && self.sweeps_leave_prices()
+    }
+
+    /// Whether sweeps leave prices that are nearly consistent: where they started from such ones, from coarse groups, and these are unique, which
+    /// those of the Euclidean cost are not. Measured on two mixtures of 3 dimensions, 16,000 points: their bound is 18% below the cost, and 79%
+    /// once constants have made them consistent across blocks; on the half-moon under the Euclidean cost it is the other way round.
+    pub(crate) fn sweeps_leave_prices(&self) -> bool {
+        let Supports { cost, restrictions, .. } = self.supports;
+        let equal = self.supports.num_x() == self.supports.num_y();
+        equal && cost == CostKind::SquaredEuclidean && restrictions.is_none() && self.pricer().by_tree()
     }
 
     /// Whether an exact solve of everything finds its prices from samples of the pairs: on the host, for points alone, by tiles.

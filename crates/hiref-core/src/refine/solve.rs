@@ -11,7 +11,7 @@ use super::partition::Partition;
 use super::session::Session;
 use super::split::split_to_leaves;
 use super::stage::{Origin, Record, Stage};
-use super::sweeps::{Grouping, group_pairs, sweep};
+use super::sweeps::{Grouping, group_pairs, little_left, sweep};
 use super::warm_start::{Prices, merge};
 use crate::control::Control;
 use crate::error::Error;
@@ -199,7 +199,9 @@ impl Session<'_> {
         }
         let polished = Polished::Present(self.record.seconds);
         let improved = Improved { termination, polished, exact: false, ..Improved::without_sweeps(pairing, true) };
-        if exact_end { self.end_exactly(improved) } else { improved }
+        let costs = &self.record.costs;
+        let swept = self.may_end_by_tree() && costs.len() > 1 && little_left(costs, self.effort());
+        if exact_end && !swept { self.end_exactly(improved) } else { improved }
     }
 
     fn end_exactly(&mut self, improved: Improved) -> Improved {

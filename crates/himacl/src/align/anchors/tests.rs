@@ -88,6 +88,51 @@ fn known_pairs_alone_decide_where_the_loop_is_worse() {
 }
 
 #[test]
+fn smooth_maps_follow_what_linear_ones_cannot() {
+    // The absolute values of coordinates: no linear map knows them.
+    let (x, _, _) = planted(0.0);
+    let y = x.abs().unwrap();
+    let pairs: Vec<(u32, u32)> = (0..ITEMS as u32).step_by(2).map(|i| (i, i)).collect();
+    let ranked = |kernel_width: f64| {
+        let refinement = RefinementParams {
+            kernel_width,
+            first_dimension: 100,
+            last_dimension: 100,
+            candidates: 20,
+            ..RefinementParams::diffuse()
+        };
+        let candidate = Candidate { name: "diffuse".to_owned(), refinement };
+        let params = AlignParams { candidates: vec![candidate], folds: 0, ..AlignParams::default() };
+        let aligner = params.check().unwrap();
+        let alignment = aligner.anchors(&x, &y, &pairs, &()).unwrap();
+        assert_eq!((alignment.report.chosen.as_str(), alignment.report.rounds.len()), ("diffuse", 4));
+        assert!(alignment.report.rounds.iter().all(|round| round.share == 1.0 && round.matched_score > 0.0));
+        let hidden: Vec<(u32, u32)> = (0..ITEMS as u32).skip(1).step_by(2).map(|i| (i, i)).collect();
+        mean_log_rank_of_hidden(&alignment.prepared_map(), (&x, &y), &pairs, &hidden, 10).unwrap()
+    };
+    let (smooth, linear) = (ranked(0.5), ranked(0.0));
+    assert!(smooth + 0.3 < linear, "{smooth} against {linear}");
+}
+
+#[test]
+fn one_that_was_given_up_is_not_chosen() {
+    let report = |folds: usize, mean_log_rank: f64| SelectionReport {
+        name: String::new(),
+        folds,
+        mean_log_rank,
+        anchors_only_mean_log_rank: mean_log_rank + 0.5,
+        hidden_first: 0.0,
+    };
+    // Its one fold was an easy one.
+    let found = chosen(&[report(1, 1.0), report(4, 2.0), report(4, 3.0)]);
+    assert_eq!((found.candidate, found.by_known_alone), (1, false));
+    let alone = SelectionReport { anchors_only_mean_log_rank: 1.5, ..report(4, 3.0) };
+    let found = chosen(&[report(4, 2.0), alone]);
+    assert_eq!((found.candidate, found.by_known_alone), (1, true));
+    assert_eq!(chosen(&[]).candidate, 0);
+}
+
+#[test]
 fn unrelated_sides_are_no_better_than_chance() {
     let (x, _, truth) = planted(0.05);
     let (_, y, _) = planted(50.0);

@@ -131,6 +131,7 @@ mod tests {
             }
         };
         assert_eq!(with(|params| params.whitening = -0.1), "whitening");
+        assert_eq!(with(|params| params.kernel_width = -1.0), "kernel_width");
         assert_eq!(with(|params| params.first_dimension = 0), "first_dimension");
         assert_eq!(with(|params| params.last_dimension = 3), "last_dimension");
         assert_eq!(with(|params| params.penalty = f64::NAN), "penalty");

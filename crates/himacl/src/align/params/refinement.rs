@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct RefinementParams {
     /// Exponent of the partial whitening, in [0, 1]: 0 leaves the variances as they are, 1 makes them equal.
     pub whitening: f64,
+    /// Width of the Gaussian kernel whose features take the place of the whitened coordinates, in units of the cosine: maps
+    /// are then smooth functions of them; 0 leaves maps linear.
+    pub kernel_width: f64,
     /// Principal dimensions in the first round: few, so that few known pairs determine a map.
     pub first_dimension: usize,
     /// Principal dimensions after the last round; they grow geometrically in between.
@@ -22,7 +25,7 @@ pub struct RefinementParams {
     pub first_share: f64,
     /// Share of the coupled pairs that the last round believes.
     pub last_share: f64,
-    /// Share of the total weight that the known pairs keep.
+    /// Share of the total weight that the known pairs keep; where nothing is coupled, more once they are many.
     pub anchor_share: f64,
     /// Neighbours on which a pair's confidence is measured.
     pub neighbours: usize,
@@ -46,6 +49,7 @@ impl RefinementParams {
     pub fn sharp() -> Self {
         Self {
             whitening: 0.5,
+            kernel_width: 0.0,
             first_dimension: 24,
             last_dimension: 256,
             penalty: 0.25,
@@ -62,17 +66,19 @@ impl RefinementParams {
         }
     }
 
-    /// For spaces that share only their coarse structure, where the coupling finds few true pairs.
+    /// For spaces that share only their coarse structure, as pictures and words do, where a coupling finds few true pairs.
     ///
-    /// A single partner would be wrong nearly always, so each target is a mean of a hundred candidates; its noise is
-    /// small enough to fit maps in many dimensions from the start.
+    /// A single partner would be wrong nearly always, so each target is a mean of a hundred candidates and nothing is
+    /// coupled until the end; its noise is small enough to fit maps in many dimensions from the start. The maps are linear
+    /// in features of a kernel: what an item is near to says more across such spaces than its coordinates do.
     pub fn diffuse() -> Self {
         Self {
-            whitening: 0.1,
-            first_dimension: 384,
-            last_dimension: 384,
-            penalty: 0.3,
-            rounds: 8,
+            whitening: 0.3,
+            kernel_width: 0.5,
+            first_dimension: 256,
+            last_dimension: 256,
+            penalty: 0.5,
+            rounds: 4,
             first_share: 1.0,
             last_share: 1.0,
             anchor_share: 0.5,
@@ -99,12 +105,24 @@ impl RefinementParams {
         }
     }
 
+    /// Whether anything that the loop does depends on a coupling.
+    pub(crate) fn couples(&self) -> bool {
+        self.softness < 1.0 || self.first_share < 1.0
+    }
+
     pub(super) fn check(&self) -> Result<(), AlignError> {
         let share = "a share in [0, 1]";
         let positive = "a positive finite number";
         let unit = |value: f64| (0.0..=1.0).contains(&value);
         let above_zero = |value: f64| value > 0.0 && value.is_finite();
         rule(unit(self.whitening), "whitening", self.whitening, "an exponent in [0, 1]")?;
+        let not_negative = "a finite number, at least 0";
+        rule(
+            self.kernel_width >= 0.0 && self.kernel_width.is_finite(),
+            "kernel_width",
+            self.kernel_width,
+            not_negative,
+        )?;
         rule(self.first_dimension >= 1, "first_dimension", self.first_dimension, "at least 1")?;
         let grows = self.last_dimension >= self.first_dimension;
         rule(grows, "last_dimension", self.last_dimension, "at least `first_dimension`")?;
@@ -122,12 +140,7 @@ impl RefinementParams {
         rule(self.neighbours >= 1, "neighbours", self.neighbours, "at least 1")?;
         rule(self.candidates >= 1, "candidates", self.candidates, "at least 1")?;
         rule(above_zero(self.temperature), "temperature", self.temperature, positive)?;
-        rule(
-            self.structure >= 0.0 && self.structure.is_finite(),
-            "structure",
-            self.structure,
-            "a finite number, at least 0",
-        )?;
+        rule(self.structure >= 0.0 && self.structure.is_finite(), "structure", self.structure, not_negative)?;
         rule(unit(self.softness), "softness", self.softness, share)?;
         rule(unit(self.dropout) && self.dropout < 1.0, "dropout", self.dropout, "a share in [0, 1)")
     }

@@ -88,6 +88,8 @@ impl UnpairedParams {
         rule(share(self.least_same_partners), "least_same_partners", self.least_same_partners, unit)?;
         rule(share(self.sure_same_partners), "sure_same_partners", self.sure_same_partners, unit)?;
         rule(share(self.least_predicted), "least_predicted", self.least_predicted, unit)?;
+        let kernel_width = self.refinement.kernel_width;
+        rule(kernel_width == 0.0, "kernel_width", kernel_width, "0 without known pairs, where maps are linear")?;
         self.refinement.check()
     }
 }

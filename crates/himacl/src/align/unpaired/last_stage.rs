@@ -75,6 +75,6 @@ pub(super) fn last_stage(
 
 /// Couplings as good as they need to be on the way.
 fn quick(params: &CouplingParams) -> CouplingParams {
-    let solver = HirefParams { quality: Quality::Fast, ..params.solver.clone() };
+    let solver = HirefParams { quality: Quality::Fast, exact_limit: Some(0), ..params.solver.clone() };
     CouplingParams { exact_limit: params.exact_limit.min(FEW_ITEMS), solver }
 }

@@ -102,7 +102,7 @@ impl Aligner {
             matched_cosine: ended.matched_cosine,
         };
         let ending = Ending {
-            axes: &axes,
+            preparations: axes.preparations(ended.dimension, refinement.whitening)?,
             sides: &sides,
             refinement,
             dimension: ended.dimension,

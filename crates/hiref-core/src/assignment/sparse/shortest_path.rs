@@ -3,8 +3,11 @@
 use super::edges::CandidateEdges;
 use super::frontier::{FREE, Frontier};
 
-/// Passes in which free rows take their best column from its owner, before paths are searched.
-const BIDDING_ROUNDS: usize = 4;
+/// Passes in which free rows take their best column from its owner, before paths are searched: at least so many and at most, and in between as long
+/// as a pass leaves no more than this share of the rows free. Measured on two mixtures of 64 dimensions, 65,536 rows with prices from few samples:
+/// 1,969 rows are free after 4 passes and 140 after 64, which take 1.4 s; their paths take 16 s and 4.
+const BIDDING_ROUNDS: std::ops::RangeInclusive<usize> = 4..=128;
+const STILL_FREE: f64 = 0.98;
 /// Displacements in a row that one such pass follows.
 const LONGEST_CHAIN: usize = 64;
 const ROWS_BETWEEN_QUESTIONS: usize = 64;
@@ -27,8 +30,13 @@ pub(crate) fn solve_sparse(
 ) -> Option<usize> {
     let mut search = Search::new(edges, y_of_x, g);
     search.free_loose_rows();
-    for _ in 0..BIDDING_ROUNDS {
+    for round in 1..=*BIDDING_ROUNDS.end() {
+        let before = search.free_rows.len();
         search.bid();
+        let after = search.free_rows.len();
+        if after == 0 || (round >= *BIDDING_ROUNDS.start() && after as f64 > STILL_FREE * before as f64) {
+            break;
+        }
     }
     let (mut reached, mut asked_at) = (0, 0);
     for (count, row) in std::mem::take(&mut search.free_rows).into_iter().enumerate() {

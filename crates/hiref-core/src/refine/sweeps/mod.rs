@@ -4,4 +4,4 @@ mod grouping;
 mod sweep;
 
 pub(crate) use grouping::{Grouping, group_pairs};
-pub(crate) use sweep::sweep;
+pub(crate) use sweep::{little_left, sweep};

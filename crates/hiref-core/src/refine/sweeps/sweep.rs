@@ -17,6 +17,8 @@ const SWEEPS_BEFORE_EXACT: usize = 3;
 /// And where its prices come from samples, so many are enough, however much is left to gain. Measured on one mixture on both sides, 64 dimensions,
 /// n = 32,768: 18 rounds follow 3 sweeps, 13 follow 8, and 7 follow 16, which take as long as one of them.
 const SWEEPS_BEFORE_SAMPLES: usize = 16;
+/// After so many it shows whether much is left.
+const SWEEPS_THAT_TELL: usize = 8;
 
 /// Sweeps until a rule says stop, and says why if it was another than that nothing is left to gain. The record's costs start with the
 /// pairing's. Offers the state after each sweep, and the one before a sweep that is cut short.
@@ -24,7 +26,11 @@ pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Or
     let (supports, control, len) = (session.supports, session.control, pairing.y_of_x.len());
     let multiscale = multiscale::suits(supports, session.params);
     let swept = origin == Origin::EarlierSolve && !multiscale;
-    let before_exact = session.ends_exactly().then(|| session.has_sampled_prices());
+    let before_exact = session.ends_exactly().then(|| match () {
+        () if session.may_end_by_tree() => Ending::Perhaps,
+        () if session.has_sampled_prices() => Ending::Sampled,
+        () => Ending::Aligned,
+    });
     let effort = effort_of_sweeps(session.effort(), before_exact, swept);
     // What comes down from coarse groups is nearly optimal; one sweep shows it.
     let min_sweeps = if multiscale { 1 } else { effort.min_sweeps };
@@ -35,8 +41,7 @@ pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Or
         let number = session.record.sweeps.len() + 1;
         let costs = &session.record.costs;
         let cost = costs[costs.len() - 1];
-        let little_left = || expected_gain(costs) <= effort.tolerance * cost.abs();
-        if number > min_sweeps && (number > effort.enough || little_left()) {
+        if number > min_sweeps && (number > effort.enough || little_left(costs, effort)) {
             return None;
         }
         if number > effort.max_sweeps {
@@ -70,13 +75,37 @@ pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Or
     }
 }
 
-/// The work to spend on sweeps; `before_exact` says whether an exact solve follows, and whether its prices come from samples; `swept` says that an earlier solve has taken what small blocks can give.
-fn effort_of_sweeps(effort: Effort, before_exact: Option<bool>, swept: bool) -> Effort {
-    if let Some(sampled) = before_exact {
+/// The exact solve of everything that follows sweeps.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// From the prices that they leave.
+    Aligned,
+    /// From prices of samples.
+    Sampled,
+    /// From the prices that they leave, if they leave much to gain.
+    Perhaps,
+}
+
+/// Whether so little is left to gain that sweeps are done, given the mean costs so far (the first before any sweep).
+pub(crate) fn little_left(costs: &[f64], effort: Effort) -> bool {
+    expected_gain(costs) <= effort.tolerance * costs[costs.len() - 1].abs()
+}
+
+/// The work to spend on sweeps; `before_exact` says which exact solve follows, if one does; `swept` says that an earlier solve has taken what small blocks can give.
+fn effort_of_sweeps(effort: Effort, before_exact: Option<Ending>, swept: bool) -> Effort {
+    if let Some(ending) = before_exact {
         Effort {
             largest_block: effort.block_size,
-            tolerance: effort.tolerance.max(TOLERANCE_BEFORE_EXACT),
-            enough: if sampled { SWEEPS_BEFORE_SAMPLES } else { effort.enough },
+            tolerance: if ending == Ending::Perhaps {
+                effort.tolerance
+            } else {
+                effort.tolerance.max(TOLERANCE_BEFORE_EXACT)
+            },
+            enough: match ending {
+                Ending::Aligned => effort.enough,
+                Ending::Sampled => SWEEPS_BEFORE_SAMPLES,
+                Ending::Perhaps => SWEEPS_THAT_TELL,
+            },
             min_sweeps: effort.min_sweeps.min(SWEEPS_BEFORE_EXACT),
             ..effort
         }
