@@ -3,13 +3,17 @@
 use super::error::AlignError;
 use super::joint::{ReferenceItems, rows};
 use crate::map::{Tensors, inner_products, symmetric_eigen, to_tensor, unit_rows};
-use candle_core::{Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor, bail};
 use faer::Mat;
 
 /// Items of a side that serve as landmarks.
 const LANDMARKS: usize = 1024;
 /// Directions among the landmarks with a smaller share of the largest variance are noise of the arithmetic.
 const LEAST_VARIANCE: f64 = 1e-6;
+/// Narrower kernels would make rounding of the cosines count.
+pub(crate) const LEAST_WIDTH: f64 = 1e-3;
+/// More than any entry of the features of unit rows: of at most the inverse root of the least variance.
+const LARGEST_FEATURE: f32 = 1e4;
 /// Names the draw of the landmarks.
 const DRAW: u64 = 3;
 
@@ -73,12 +77,24 @@ impl KernelFeatures {
     /// The inverse of [`KernelFeatures::tensors`].
     pub(crate) fn from_tensors(tensors: &Tensors) -> Result<Self> {
         let get = |name: &str, rank: usize| match tensors.get(name) {
-            Some(tensor) if tensor.rank() == rank => Ok(tensor.clone()),
-            other => bail!("kernel features need `{name}` of rank {rank}, got {:?}", other.map(Tensor::dims)),
+            Some(tensor) if tensor.rank() == rank && tensor.dtype() == DType::F32 => Ok(tensor.clone()),
+            other => {
+                let got = other.map(|tensor| (tensor.dims(), tensor.dtype()));
+                bail!("kernel features need `{name}` of rank {rank} in f32, got {got:?}")
+            }
         };
         let (landmarks, features, width) = (get("landmarks", 2)?, get("features", 2)?, get("width", 1)?);
         if landmarks.dims()[0] != features.dims()[0] || width.dims() != [1] {
             bail!("kernel features of shape {:?} for landmarks {:?}", features.dims(), landmarks.dims());
+        }
+        // Within what `fit` makes: nothing overflows then.
+        let most = |tensor: &Tensor| -> Result<f32> { tensor.abs()?.flatten_all()?.max(0)?.to_scalar() };
+        let width_is = width.to_vec1::<f32>()?[0];
+        let longest = most(&landmarks.sqr()?.sum(1)?)?.sqrt();
+        if !(width_is >= LEAST_WIDTH as f32 && longest <= 1.01 && most(&features)? <= LARGEST_FEATURE) {
+            bail!(
+                "kernel features of width {width_is} from landmarks of length {longest}, expected at least {LEAST_WIDTH} and unit rows"
+            );
         }
         Ok(Self { landmarks, features, width })
     }
@@ -127,5 +143,8 @@ mod tests {
         broken.insert("landmarks".to_owned(), items.narrow(0, 0, 3).unwrap());
         assert!(KernelFeatures::from_tensors(&broken).unwrap_err().to_string().contains("for landmarks [3, 4]"));
         assert!(KernelFeatures::from_tensors(&Tensors::new()).is_err());
+        let mut broken = features.tensors();
+        broken.insert("width".to_owned(), Tensor::new(&[0f32], &Device::Cpu).unwrap());
+        assert!(KernelFeatures::from_tensors(&broken).unwrap_err().to_string().contains("of width 0"));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::rule;
 use crate::align::error::AlignError;
+use crate::align::kernel::LEAST_WIDTH;
 use serde::{Deserialize, Serialize};
 
 /// One setting of the loop that grows a map from a few known pairs.
@@ -116,13 +117,9 @@ impl RefinementParams {
         let unit = |value: f64| (0.0..=1.0).contains(&value);
         let above_zero = |value: f64| value > 0.0 && value.is_finite();
         rule(unit(self.whitening), "whitening", self.whitening, "an exponent in [0, 1]")?;
-        let not_negative = "a finite number, at least 0";
-        rule(
-            self.kernel_width >= 0.0 && self.kernel_width.is_finite(),
-            "kernel_width",
-            self.kernel_width,
-            not_negative,
-        )?;
+        let width = self.kernel_width;
+        let wide = width == 0.0 || (width >= LEAST_WIDTH && width.is_finite());
+        rule(wide, "kernel_width", width, "0, or a finite number of at least 0.001")?;
         rule(self.first_dimension >= 1, "first_dimension", self.first_dimension, "at least 1")?;
         let grows = self.last_dimension >= self.first_dimension;
         rule(grows, "last_dimension", self.last_dimension, "at least `first_dimension`")?;
@@ -140,7 +137,12 @@ impl RefinementParams {
         rule(self.neighbours >= 1, "neighbours", self.neighbours, "at least 1")?;
         rule(self.candidates >= 1, "candidates", self.candidates, "at least 1")?;
         rule(above_zero(self.temperature), "temperature", self.temperature, positive)?;
-        rule(self.structure >= 0.0 && self.structure.is_finite(), "structure", self.structure, not_negative)?;
+        rule(
+            self.structure >= 0.0 && self.structure.is_finite(),
+            "structure",
+            self.structure,
+            "a finite number, at least 0",
+        )?;
         rule(unit(self.softness), "softness", self.softness, share)?;
         rule(unit(self.dropout) && self.dropout < 1.0, "dropout", self.dropout, "a share in [0, 1)")
     }
