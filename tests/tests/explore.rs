@@ -99,6 +99,22 @@ fn a_page_and_a_table_are_written_and_nothing_else_is_replaced() {
 }
 
 #[test]
+fn of_a_partial_pairing_the_pairs_are_explored() {
+    let place = Place::new();
+    place.succeed("pair --x x.npy --y y.npy --pairs 60 --output some");
+    let partners = himacl::data::read_npy_u32(&place.path("some/permutation.npy")).unwrap();
+    let single = partners.iter().position(|&partner| partner == u32::MAX).unwrap();
+    let paired = partners.iter().position(|&partner| partner != u32::MAX).unwrap();
+    place.succeed("explore --pairs some -o page.html");
+    let html = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(html.contains("60 pairs of 90 x and 90 y points"), "{}", &html[..2000.min(html.len())]);
+    let text = place.succeed(&format!("explain --pairs some --x {paired} --json"));
+    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!((&all[0]["x"]["row"], &all[0]["y"]["row"]), (&paired.into(), &partners[paired].into()));
+    assert!(place.refuse(&format!("explain --pairs some --x {single}")).contains("has no partner"));
+}
+
+#[test]
 fn pictures_of_every_kind_are_drawn() {
     let place = Place::new();
     for (kind, file) in [("lines", "a.svg"), ("displacement", "b.png"), ("levels", "c.svg")] {

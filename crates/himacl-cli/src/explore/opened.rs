@@ -127,24 +127,33 @@ impl Sides {
         if y_of_x.len() != x.num_rows() {
             return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: x.num_rows() });
         }
-        let permutation =
-            Permutation::new(y_of_x, y.num_rows()).map_err(|source| Error::WarmStart { path: path.clone(), source })?;
+        let (rows, permutation) = match Permutation::new(y_of_x.clone(), y.num_rows()) {
+            Ok(permutation) => ([all(x.num_rows()), all(y.num_rows())], permutation),
+            // A partial pairing: its pairs alone, because prices are those of items that all have partners.
+            Err(hiref_core::Error::WrongPairCount { found, .. }) if found > 0 => {
+                let paired = (0..).zip(&y_of_x).filter(|&(_, &partner)| partner != UNMATCHED);
+                let (x_rows, y_rows) = paired.map(|(x, &partner)| (x, partner)).unzip();
+                ([x_rows, y_rows], Permutation::identity(found))
+            }
+            Err(source) => return Err(Error::WarmStart { path, source }),
+        };
+        let is_partial = permutation.num_x() < x.num_rows().min(y.num_rows());
         let warm = folder.join("warm-start.safetensors");
-        let start = if warm.is_file() {
+        let start = if warm.is_file() && !is_partial {
             let bytes = fs::read(&warm).map_err(Error::io("read", &warm))?;
             WarmStart::from_bytes(&bytes).ok().filter(|start| *start.permutation() == permutation)
         } else {
             None
         };
         let proved = folder.join("potentials.npy");
-        let potentials = if proved.is_file() {
+        let potentials = if proved.is_file() && !is_partial {
             let mut f = read_npy_floats(&proved)?;
             let g = f.split_off(x.num_rows().min(f.len()));
             Some((f, g))
         } else {
             None
         };
-        let points = |side: &Embeddings| -> Result<Tensor, Error> {
+        let points = |side: &Embeddings, rows: &[u32]| -> Result<Tensor, Error> {
             let mut values = side.to_vec()?;
             if settings.center {
                 center(&mut values, side.dimension());
@@ -153,14 +162,19 @@ impl Sides {
                 // Rows of length zero were refused when the pairing was made.
                 let _ = normalize_rows(&mut values, side.dimension());
             }
-            Ok(Tensor::from_vec(values, (side.num_rows(), side.dimension()), &Device::Cpu)?)
+            let all = Tensor::from_vec(values, (side.num_rows(), side.dimension()), &Device::Cpu)?;
+            Ok(if is_partial { all.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)? } else { all })
+        };
+        let items = |side: usize, embeddings: &Embeddings| -> Result<Items, Error> {
+            let all = Items::read(args, side, embeddings)?;
+            Ok(if is_partial { all.of_rows(&rows[side]) } else { all })
         };
         Ok(Self {
-            points: [points(&x)?, points(&y)?],
+            points: [points(&x, &rows[0])?, points(&y, &rows[1])?],
             cost: settings.cost,
-            rows: [all(x.num_rows()), all(y.num_rows())],
-            items: [Items::read(args, 0, &x)?, Items::read(args, 1, &y)?],
+            items: [items(0, &x)?, items(1, &y)?],
             confidence: None,
+            rows,
             start: start.unwrap_or_else(|| WarmStart::from(permutation)),
             potentials,
         })

@@ -72,9 +72,9 @@ const FINAL_COUPLING: &str = "couplings/final.safetensors";
 /// Who is paired with whom at the end of a run; all rows are those of its source and target files.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunPairs {
-    /// Source rows that were trained on, `(n,)`.
+    /// Source rows that were trained on, `(n,)`; of a partial pairing those alone that have a partner.
     pub source: Vec<u32>,
-    /// Target rows, `(m,)`.
+    /// Target rows, `(m,)`, likewise.
     pub target: Vec<u32>,
     /// The pairing, of positions in `source` and `target`; known pairs included.
     pub permutation: Permutation,
@@ -317,8 +317,17 @@ pub fn pairs_of_run(recipe: &Recipe, data: &Dataset, folder: &Path) -> Result<Ru
     for &(x, y) in &split.anchors {
         (y_of_x[x as usize], confidence[x as usize]) = (y, f32::INFINITY);
     }
-    let permutation = Permutation::new(y_of_x, split.target.len())?;
-    Ok(RunPairs { source: split.source, target: split.target, permutation, confidence })
+    let paired = || y_of_x.iter().enumerate().filter(|&(_, &y)| y != UNMATCHED);
+    match Permutation::new(y_of_x.clone(), split.target.len()) {
+        Ok(permutation) => Ok(RunPairs { source: split.source, target: split.target, permutation, confidence }),
+        Err(hiref_core::Error::WrongPairCount { found, .. }) => Ok(RunPairs {
+            source: paired().map(|(x, _)| split.source[x]).collect(),
+            target: paired().map(|(_, &y)| split.target[y as usize]).collect(),
+            permutation: Permutation::identity(found),
+            confidence: paired().map(|(x, _)| confidence[x]).collect(),
+        }),
+        Err(other) => Err(other.into()),
+    }
 }
 
 /// Ridge maps both ways on all true pairs, row i of `source` with row i of `target`, in the widest space that the
