@@ -23,8 +23,8 @@ impl Aligner {
     /// looks at more dimensions. Which setting is used, or none, is chosen by cross-validation over the known pairs.
     ///
     /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for c candidates, f folds and r rounds
-    /// about (c f + 1) r couplings of n with m items in up to 512 coordinates, and as many passes over
-    /// (n + m) · `reference_items` scores. *Determinism*: same bits for the same seed, whatever the number of threads.
+    /// at most (c f + 1) r couplings of n with m items in up to 512 coordinates, none of candidates whose targets are means
+    /// alone but the last, and as many passes over (n + m) · `reference_items` scores. *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
     /// References: \[CSLS\] Conneau et al., "Word translation without parallel data", 2018; \[ALA18\] Artetxe, Labaka,
     /// Agirre, "A robust self-learning method for fully unsupervised cross-lingual mappings of word embeddings", 2018.

@@ -304,7 +304,8 @@ fn weights(anchors: usize, others: usize, anchor_share: f64) -> Vec<f32> {
     weights
 }
 
-/// Targets of the x items `chosen`: their partners' rows, `hard`, read where they have partners, drawn towards the mean of their best candidates.
+/// Targets of the x items `chosen`: their partners' rows, `hard`, drawn towards the mean of their best candidates; with softness 1
+/// that mean alone, and `hard` is not read.
 fn softened(
     joint: &Joint,
     y_means: &[f32],

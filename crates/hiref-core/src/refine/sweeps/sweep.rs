@@ -26,10 +26,14 @@ pub(crate) fn sweep(session: &mut Session<'_>, pairing: &mut Pairing, origin: Or
     let (supports, control, len) = (session.supports, session.control, pairing.y_of_x.len());
     let multiscale = multiscale::suits(supports, session.params);
     let swept = origin == Origin::EarlierSolve && !multiscale;
-    let before_exact = session.ends_exactly().then(|| match () {
-        () if session.may_end_by_tree() => Ending::Perhaps,
-        () if session.has_sampled_prices() => Ending::Sampled,
-        () => Ending::Aligned,
+    let before_exact = session.ends_exactly().then(|| {
+        if session.may_end_by_tree() {
+            Ending::Perhaps
+        } else if session.has_sampled_prices() {
+            Ending::Sampled
+        } else {
+            Ending::Aligned
+        }
     });
     let effort = effort_of_sweeps(session.effort(), before_exact, swept);
     // What comes down from coarse groups is nearly optimal; one sweep shows it.
