@@ -25,17 +25,27 @@ struct Coordinate {
 const GRID: [Coordinate; 12] = [
     Coordinate { name: "last_dimension", values: &[128.0, 256.0], set: |p, v| p.last_dimension = v as usize },
     Coordinate { name: "whitening", values: &[0.0, 0.15, 0.3, 0.5], set: |p, v| p.whitening = v },
-    Coordinate { name: "kernel_width", values: &[0.0, 0.25, 0.5, 1.0], set: |p, v| p.kernel_width = v },
+    Coordinate { name: "kernel_width", values: &[0.0, 0.25, 0.5, 1.0], set: with_kernel },
     Coordinate { name: "penalty", values: &[1.0, 0.5, 2.0, 0.25], set: |p, v| p.penalty = v },
     Coordinate { name: "softness", values: &[0.0, 0.5, 1.0], set: |p, v| p.softness = v },
     Coordinate { name: "temperature", values: &[0.1, 0.05, 0.25, 0.025], set: |p, v| p.temperature = v },
     Coordinate { name: "candidates", values: &[30.0, 10.0, 100.0], set: |p, v| p.candidates = v as usize },
-    Coordinate { name: "first_dimension", values: &[32.0, 24.0, 16.0], set: |p, v| p.first_dimension = v as usize },
+    Coordinate { name: "first_dimension", values: &[32.0, 24.0, 16.0], set: from_dimension },
     Coordinate { name: "first_share", values: &[0.25, 0.15, 0.1], set: |p, v| p.first_share = v },
     Coordinate { name: "anchor_share", values: &[0.5, 0.3, 0.1], set: |p, v| p.anchor_share = v },
     Coordinate { name: "structure", values: &[0.0, 0.2, 0.4], set: |p, v| p.structure = v },
     Coordinate { name: "rounds", values: &[8.0, 12.0, 16.0], set: |p, v| p.rounds = v as usize },
 ];
+
+/// With a kernel there are all dimensions from the start.
+fn with_kernel(params: &mut RefinementParams, width: f64) {
+    params.kernel_width = width;
+    from_dimension(params, params.first_dimension as f64);
+}
+
+fn from_dimension(params: &mut RefinementParams, dimension: f64) {
+    params.first_dimension = if params.kernel_width > 0.0 { params.last_dimension } else { dimension as usize };
+}
 
 /// Where the search starts: round numbers, nothing fitted to any problem.
 fn neutral() -> RefinementParams {

@@ -1,12 +1,12 @@
 //! A map from a few known pairs and many unpaired items.
 
-use super::axes::{Axes, Spaces};
+use super::axes::{Axes, Coordinates, Spaces};
 use super::error::AlignError;
 use super::joint::Joint;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
 use super::params::{AlignParams, Aligner, Candidate};
-use super::refinement::{Sides, refine};
+use super::refinement::refine;
 use super::report::{AlignmentReport, SelectionReport};
 use super::selection::{Contest, FEWEST_HIDDEN, num_folds};
 use super::warm_coupling::{WarmCoupler, announce};
@@ -53,10 +53,10 @@ impl Aligner {
             }
             None => Vec::new(),
         };
-        let Chosen { candidate, by_known_alone } = chosen(&selection);
+        let couples: Vec<bool> = params.candidates.iter().map(|candidate| candidate.refinement.couples()).collect();
+        let Chosen { candidate, by_known_alone } = chosen(&selection, &couples);
         let refinement = &params.candidates[candidate].refinement;
-        let (x, y) = &coordinates[candidate];
-        let sides = Sides { x, y, anchors };
+        let sides = coordinates[candidate].sides(anchors);
         let reference = params.reference();
         let mut coupler = WarmCoupler::new(&params.coupling, observer, "all known pairs");
         let rounds = if by_known_alone { 0 } else { refinement.rounds };
@@ -120,7 +120,7 @@ impl Aligner {
         spaces: &[Spaces],
         source: &Tensor,
         target: &Tensor,
-    ) -> candle_core::Result<Vec<(Tensor, Tensor)>> {
+    ) -> candle_core::Result<Vec<Coordinates>> {
         let last = self.params.candidates.iter().map(|candidate| candidate.refinement.last_dimension);
         spaces.iter().zip(last).map(|(space, last)| space.coordinates(last, source, target)).collect()
     }
@@ -133,8 +133,9 @@ struct Chosen {
     by_known_alone: bool,
 }
 
-/// The best candidate by what cross-validation said, the first where it said nothing. Those that were given up are no match.
-fn chosen(selection: &[SelectionReport]) -> Chosen {
+/// The best candidate by what cross-validation said, or one that does not couple on the way within a standard error of it
+/// (the one-standard-error rule, Breiman et al., 1984); the first where it said nothing. Those that were given up are no match.
+fn chosen(selection: &[SelectionReport], couples: &[bool]) -> Chosen {
     let folds = selection.iter().map(|report| report.folds).max().unwrap_or(0);
     let best = |figure: fn(&SelectionReport) -> f64| {
         let tried = (0..selection.len()).filter(|&at| selection[at].folds == folds);
@@ -145,6 +146,11 @@ fn chosen(selection: &[SelectionReport]) -> Chosen {
     else {
         return Chosen { candidate: 0, by_known_alone: false };
     };
+    let close = |&at: &usize| {
+        let SelectionReport { folds: tried, mean_log_rank, standard_error, .. } = selection[at];
+        tried == folds && !couples[at] && mean_log_rank - selection[after].mean_log_rank <= standard_error
+    };
+    let after = if couples[after] { (0..selection.len()).find(close).unwrap_or(after) } else { after };
     // The loop has to earn its place.
     let by_known_alone = selection[before].anchors_only_mean_log_rank <= selection[after].mean_log_rank;
     Chosen { candidate: if by_known_alone { before } else { after }, by_known_alone }

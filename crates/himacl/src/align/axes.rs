@@ -6,6 +6,7 @@ use super::kernel::KernelFeatures;
 use super::params::{Candidate, RefinementParams};
 use super::preparation::Preparation;
 use super::principal_axes::PrincipalAxes;
+use super::refinement::{Sides, Views};
 use super::report::LeftOut;
 use crate::side::DataSide;
 use candle_core::Tensor;
@@ -81,6 +82,20 @@ pub(super) struct Spaces {
     kernel: Option<[(Preparation, KernelFeatures); 2]>,
 }
 
+/// Both sides in the space of one candidate.
+pub(super) struct Coordinates {
+    x: Tensor,
+    y: Tensor,
+    views: Option<Views>,
+}
+
+impl Coordinates {
+    /// With the known pairs.
+    pub(super) fn sides<'a>(&'a self, anchors: &'a [(u32, u32)]) -> Sides<'a> {
+        Sides { x: &self.x, y: &self.y, views: self.views, anchors }
+    }
+}
+
 impl Spaces {
     /// The spaces of a candidate, by the principal axes of the embeddings.
     pub(super) fn of(
@@ -106,7 +121,7 @@ impl Spaces {
         let (x, y) = self.axes.preparations(dimension, self.whitening)?;
         Ok(match self.kernel.clone() {
             None => (x, y),
-            Some([(source, of_x), (target, of_y)]) => (source.followed_by(of_x, x), target.followed_by(of_y, y)),
+            Some([(source, of_x), (target, of_y)]) => (source.beside(of_x, x), target.beside(of_y, y)),
         })
     }
 
@@ -116,9 +131,10 @@ impl Spaces {
         dimension: usize,
         source: &Tensor,
         target: &Tensor,
-    ) -> candle_core::Result<(Tensor, Tensor)> {
+    ) -> candle_core::Result<Coordinates> {
         let (x, y) = self.preparations(dimension)?;
-        Ok((x.coordinates(source)?, y.coordinates(target)?))
+        let views = self.kernel.is_some().then(|| Views { x: x.linear_dimension(), y: y.linear_dimension() });
+        Ok(Coordinates { x: x.coordinates(source)?, y: y.coordinates(target)?, views })
     }
 }
 

@@ -5,12 +5,15 @@ use super::kernel::KernelFeatures;
 use super::principal_axes::{PrincipalAxes, checked_unit_rows, mean_row, mean_square};
 use crate::map::{Tensors, TwoWayMap, unit_rows};
 use candle_core::{D, DType, Result, Tensor, bail};
+use std::f64::consts::FRAC_1_SQRT_2;
 
 /// Rows that are taken through a kernel at once: its values at all landmarks are many more than coordinates.
 const CHUNK_ROWS: usize = 32768;
 
 /// Takes embeddings to unit vectors of the space in which maps are fitted: unit rows, minus the mean, unit rows again,
 /// and, where there are axes, minus the second mean, projected on the scaled axes, unit rows once more.
+///
+/// Where maps are to be smooth rather than linear, features of a kernel on those rows stand beside them, as unit rows too.
 ///
 /// Fitted without any pairing; the same on items that were not there when it was fitted.
 #[derive(Debug, Clone)]
@@ -23,7 +26,7 @@ pub struct Preparation {
     kernel: Option<Box<Kernel>>,
 }
 
-/// What follows the projection where the map is to be smooth rather than linear.
+/// What stands beside the projection where the map is to be smooth rather than linear.
 #[derive(Debug, Clone)]
 struct Kernel {
     features: KernelFeatures,
@@ -72,8 +75,8 @@ impl Preparation {
         Ok(Self { mean: axes.mean.clone(), radius, projection: Some(projection), kernel: None })
     }
 
-    /// This preparation, then features of a kernel on its unit rows, then what prepares those.
-    pub(crate) fn followed_by(self, features: KernelFeatures, then: Self) -> Self {
+    /// This preparation, and beside it features of a kernel on its unit rows, as `then` prepares them.
+    pub(crate) fn beside(self, features: KernelFeatures, then: Self) -> Self {
         Self { kernel: Some(Box::new(Kernel { features, then })), ..self }
     }
 
@@ -89,9 +92,11 @@ impl Preparation {
 
     /// Coordinates of the space it leads to, k.
     pub fn dimension(&self) -> usize {
-        if let Some(kernel) = &self.kernel {
-            return kernel.then.dimension();
-        }
+        self.linear_dimension() + self.kernel.as_ref().map_or(0, |kernel| kernel.then.dimension())
+    }
+
+    /// Coordinates without those of a kernel.
+    pub(crate) fn linear_dimension(&self) -> usize {
         self.projection.as_ref().map_or(self.input_dimension(), |projection| projection.axes.dims()[1])
     }
 
@@ -107,13 +112,14 @@ impl Preparation {
     }
 
     /// The scaled coordinates before they are made unit rows, `(n, k)`: the first columns of it, made unit rows, are the
-    /// same preparation at a lower dimension.
+    /// same preparation at a lower dimension. With a kernel the unit rows, half of whose square length is its features'.
     pub(crate) fn coordinates(&self, embeddings: &Tensor) -> Result<Tensor> {
         let Some(kernel) = &self.kernel else { return self.projected(embeddings) };
-        let chunk = |start: usize| {
+        let chunk = |start: usize| -> Result<Tensor> {
             let rows = embeddings.narrow(0, start, CHUNK_ROWS.min(embeddings.dim(0)? - start))?;
-            let features = kernel.features.apply(&unit_rows(&self.projected(&rows)?)?)?; // (rows, f)
-            kernel.then.coordinates(&features) // (rows, k)
+            let linear = unit_rows(&self.projected(&rows)?)?; // (rows, k)
+            let smooth = kernel.then.apply(&kernel.features.apply(&linear)?)?; // (rows, l)
+            Tensor::cat(&[linear, smooth], 1)? * FRAC_1_SQRT_2 // (rows, k + l)
         };
         let chunks = (0..embeddings.dim(0)?.max(1)).step_by(CHUNK_ROWS).map(chunk);
         Tensor::cat(&chunks.collect::<Result<Vec<_>>>()?, 0)
@@ -139,14 +145,19 @@ impl Preparation {
     /// Embeddings, `(n, d)`, unit rows, that prepared rows, `(n, k)`, may have come from.
     ///
     /// What preparation loses, the length of a row after each centring and what lies off the axes, is put back as its
-    /// root mean square and as zero.
+    /// root mean square and as zero. With a kernel, the mean of what the coordinates and the features may have come from.
     ///
     /// # Errors
     /// Rows of another dimension than k.
     pub fn invert(&self, prepared: &Tensor) -> Result<Tensor> {
         let unit = match &self.kernel {
             None => unit_rows(&prepared.to_dtype(DType::F32)?)?,
-            Some(kernel) => kernel.features.invert(&kernel.then.invert(prepared)?)?,
+            Some(kernel) => {
+                let (prepared, k) = (prepared.to_dtype(DType::F32)?, self.linear_dimension());
+                let linear = unit_rows(&prepared.narrow(1, 0, k)?)?;
+                let features = kernel.then.invert(&prepared.narrow(1, k, prepared.dim(1)? - k)?.contiguous()?)?;
+                unit_rows(&(linear + kernel.features.invert(&features)?)?)?
+            }
         }; // (n, k)
         let centred = match &self.projection {
             None => unit,
@@ -161,7 +172,7 @@ impl Preparation {
     }
 
     /// Its tensors by name: `mean`, `radius`; `second_mean`, `axes`, `length` where it projects; `kernel.NAME` and
-    /// `then.NAME` where a kernel follows.
+    /// `then.NAME` where there is a kernel.
     pub fn tensors(&self) -> Tensors {
         let mut tensors =
             Tensors::from([("mean".to_owned(), self.mean.clone()), ("radius".to_owned(), self.radius.clone())]);
@@ -294,12 +305,12 @@ mod tests {
         }
     }
 
-    /// Followed by the first axes of a kernel's features.
+    /// Beside it the first axes of a kernel's features.
     fn smooth(preparation: Preparation, x: &Tensor, dimension: usize) -> Preparation {
         let prepared = preparation.apply(x).unwrap();
         let kernel = KernelFeatures::fit(&prepared, 0.5, 0).unwrap();
         let axes = PrincipalAxes::fit(&kernel.apply(&prepared).unwrap(), dimension, 0, "source").unwrap();
-        preparation.followed_by(kernel, Preparation::whitening(&axes, dimension, 0.0).unwrap())
+        preparation.beside(kernel, Preparation::whitening(&axes, dimension, 0.0).unwrap())
     }
 
     fn inner(rows: &Tensor) -> Vec<f32> {

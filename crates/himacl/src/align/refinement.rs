@@ -20,14 +20,29 @@ const DROPOUT: u64 = 0x6472_6f70;
 /// A known pair weighs at least as much as so many targets that are means over candidates.
 const ANCHOR_WORTH: f64 = 3.0;
 
+/// Ridge penalty of a first map whose targets are means afterwards, relative to the mean square of a known pair's inputs
+/// divided by their number: nearly a sum over known pairs, which says more of few pairs than what interpolates them.
+const ANCHOR_PENALTY: f64 = 3.0;
+
 /// The whitened coordinates of both sides, of falling variance, and the known pairs.
 pub(crate) struct Sides<'a> {
     /// `(n, k)`.
     pub(crate) x: &'a Tensor,
     /// `(m, k)`.
     pub(crate) y: &'a Tensor,
+    /// Where the columns are those of two views.
+    pub(crate) views: Option<Views>,
     /// Known pairs (x index, y index).
     pub(crate) anchors: &'a [(u32, u32)],
+}
+
+/// Coordinates of two views side by side: each has maps of its own, and the scores are those of both.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Views {
+    /// Columns of the first view of x.
+    pub(crate) x: usize,
+    /// Of y.
+    pub(crate) y: usize,
 }
 
 /// The items that no known pair names, by rising index.
@@ -60,8 +75,12 @@ pub(crate) struct Refined {
 }
 
 impl Sides<'_> {
-    /// Unit rows of the first `dimension` coordinates of both sides.
+    /// Unit rows of the first `dimension` coordinates of both sides; of all coordinates where there are two views, which
+    /// are of unit length as they come.
     pub(crate) fn view(&self, dimension: usize) -> Result<(Tensor, Tensor)> {
+        if self.views.is_some() {
+            return Ok((self.x.clone(), self.y.clone()));
+        }
         let view = |side: &Tensor| unit_rows(&side.narrow(1, 0, dimension.min(side.dim(1)?))?.contiguous()?);
         Ok((view(self.x)?, view(self.y)?))
     }
@@ -87,7 +106,13 @@ pub(crate) fn refine(
 ) -> std::result::Result<Refined, AlignError> {
     let (anchors_x, anchors_y): (Vec<u32>, Vec<u32>) = sides.anchors.iter().copied().unzip();
     let (x, y) = sides.view(params.first_dimension)?;
-    let start = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
+    let penalty = if params.couples() {
+        params.penalty
+    } else {
+        let columns = sides.views.map_or(x.dim(1)?, |views| views.x);
+        params.penalty.max(ANCHOR_PENALTY * columns as f64 / anchors_x.len() as f64)
+    };
+    let start = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, sides.views, penalty)?;
     refine_from(sides, params, start, rounds, reference, coupler)
 }
 
@@ -106,7 +131,7 @@ pub(crate) fn refine_from(
     let (mut map, mut last, mut reports) = (start.clone(), Vec::new(), Vec::new());
     if free.x.is_empty() || free.y.is_empty() {
         let (x, y) = sides.view(params.last_dimension)?;
-        map = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, None, params.penalty)?;
+        map = ridge_both_ways(&select(&x, &anchors_x)?, &select(&y, &anchors_y)?, sides.views, params.penalty)?;
         return Ok(Refined { start, map, rounds: reports });
     }
     let profiles =
@@ -141,7 +166,7 @@ pub(crate) fn refine_from(
 
         let dimension = x.dim(1)?;
         (x, y) = sides.view(grown(params, round + 1, rounds))?;
-        map = refitted(params, (&x, &y), sides.anchors, &free, &believed, &joint, &means)?;
+        map = refitted(params, (&x, &y), sides, &free, &believed, &joint, &means)?;
 
         let Believed { partners, matched_score, .. } = believed;
         let stayed = last.iter().zip(&partners).filter(|(before, now)| before == now).count();
@@ -202,7 +227,7 @@ impl Believed {
 fn refitted(
     params: &RefinementParams,
     (x, y): (&Tensor, &Tensor),
-    anchors: &[(u32, u32)],
+    &Sides { views, anchors, .. }: &Sides<'_>,
     free: &Free,
     believed: &Believed,
     joint: &Joint,
@@ -217,13 +242,21 @@ fn refitted(
         [] => Ok(rows.clone()),
         anchors => Tensor::cat(&[&select(side, anchors)?, rows], 0),
     };
-    let fitted = |inputs: Tensor, targets: Tensor| {
+    let fitted = |inputs: Tensor, targets: Tensor, views: Option<[usize; 2]>| {
         let others = inputs.dim(0)? - anchors.len();
         let weights = weights(anchors.len(), others, anchor_share(params, anchors.len(), others));
-        LinearMap::ridge(&inputs, &targets, Some(&weights), params.penalty)
+        ridge((&inputs, &targets), views, Some(&weights), params.penalty)
     };
-    let forward = fitted(with_anchors(&inputs_x, x, &anchors_x)?, with_anchors(&targets_y, y, &anchors_y)?)?;
-    let backward = fitted(with_anchors(&inputs_y, y, &anchors_y)?, with_anchors(&targets_x, x, &anchors_x)?)?;
+    let forward = fitted(
+        with_anchors(&inputs_x, x, &anchors_x)?,
+        with_anchors(&targets_y, y, &anchors_y)?,
+        views.map(|views| [views.x, views.y]),
+    )?;
+    let backward = fitted(
+        with_anchors(&inputs_y, y, &anchors_y)?,
+        with_anchors(&targets_x, x, &anchors_x)?,
+        views.map(|views| [views.y, views.x]),
+    )?;
     Ok(TwoWayMap::new(Map::Linear(forward), Some(Map::Linear(backward))))
 }
 
@@ -264,16 +297,38 @@ pub(crate) fn joint(
     Joint::new(&x, &y, reference)
 }
 
-/// Ridge maps from x to y and from y to x on paired rows.
+/// Ridge maps from x to y and from y to x on paired rows; of either view on its own, where there are two.
 pub(crate) fn ridge_both_ways(
     x: &Tensor,
     y: &Tensor,
-    weights: Option<&[f32]>,
+    views: Option<Views>,
     penalty: f64,
 ) -> std::result::Result<TwoWayMap, AlignError> {
-    let forward = Map::Linear(LinearMap::ridge(x, y, weights, penalty)?);
-    let backward = Map::Linear(LinearMap::ridge(y, x, weights, penalty)?);
+    let forward = Map::Linear(ridge((x, y), views.map(|views| [views.x, views.y]), None, penalty)?);
+    let backward = Map::Linear(ridge((y, x), views.map(|views| [views.y, views.x]), None, penalty)?);
     Ok(TwoWayMap::new(forward, Some(backward)))
+}
+
+/// A ridge map on paired rows; of two views, whose first ones have so many columns, a block for each.
+fn ridge(
+    (inputs, targets): (&Tensor, &Tensor),
+    views: Option<[usize; 2]>,
+    weights: Option<&[f32]>,
+    penalty: f64,
+) -> std::result::Result<LinearMap, AlignError> {
+    let Some([k, l]) = views else { return Ok(LinearMap::ridge(inputs, targets, weights, penalty)?) };
+    let ([d, e], device) = ([inputs.dim(1)?, targets.dim(1)?], inputs.device());
+    let block = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
+        let inputs = inputs.narrow(1, rows.start, rows.len())?.contiguous()?;
+        let targets = targets.narrow(1, columns.start, columns.len())?.contiguous()?;
+        let weight = LinearMap::ridge(&inputs, &targets, weights, penalty)?.weight;
+        let zeros = |width: usize| Tensor::zeros((rows.len(), width), weight.dtype(), device);
+        let weight = Tensor::cat(&[&zeros(columns.start)?, &weight, &zeros(e - columns.end)?], 1)?;
+        Ok::<_, AlignError>(weight)
+    };
+    let weight = Tensor::cat(&[&block(0..k, 0..l)?, &block(k..d, l..e)?], 0)?; // (d, e)
+    let bias = Tensor::zeros(e, weight.dtype(), device)?;
+    Ok(LinearMap { weight, bias })
 }
 
 /// The chosen rows.
@@ -348,6 +403,28 @@ mod tests {
         assert!(first[0].iter().all(|&value| value == 0.0 || value == 1.0));
         let kept = first[0].iter().sum::<f32>();
         assert!((50.0..110.0).contains(&kept), "{kept} of 400 coordinates kept");
+    }
+
+    #[test]
+    fn two_views_have_maps_of_their_own() {
+        let rows = |columns: usize, seed: u64| {
+            let mut generator = rng::stream(seed, &[]);
+            let values: Vec<f32> = (0..9 * columns).map(|_| generator.random::<f32>() - 0.5).collect();
+            Tensor::from_vec(values, (9, columns), &candle_core::Device::Cpu).unwrap()
+        };
+        let (x, y) = ([rows(3, 1), rows(12, 2)], [rows(4, 3), rows(2, 4)]);
+        let side = |views: &[Tensor; 2]| Tensor::cat(&views[..], 1).unwrap();
+        let weight = |map: TwoWayMap| map.tensors()["forward.weight"].to_vec2::<f32>().unwrap();
+        let both = weight(ridge_both_ways(&side(&x), &side(&y), Some(Views { x: 3, y: 4 }), 0.2).unwrap());
+        let [first, second] = [0, 1].map(|view| weight(ridge_both_ways(&x[view], &y[view], None, 0.2).unwrap()));
+        for (i, row) in both.iter().enumerate() {
+            let expected = if i < 3 {
+                [first[i].as_slice(), &[0.0; 2]].concat()
+            } else {
+                [[0.0; 4].as_slice(), &second[i - 3]].concat()
+            };
+            assert_eq!(*row, expected, "row {i}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Choosing a setting by hiding some of the known pairs.
 
+use super::axes::Coordinates;
 use super::error::AlignError;
 use super::joint::{Joint, ReferenceItems};
 use super::params::{AlignParams, Candidate};
@@ -30,7 +31,7 @@ pub(crate) fn num_folds(params: &AlignParams, anchors: usize) -> Option<usize> {
 pub(crate) struct Contest<'a> {
     pub(crate) params: &'a AlignParams,
     /// Both sides' coordinates for each candidate.
-    pub(crate) coordinates: &'a [(Tensor, Tensor)],
+    pub(crate) coordinates: &'a [Coordinates],
     pub(crate) anchors: &'a [(u32, u32)],
     pub(crate) observer: &'a dyn Observer,
 }
@@ -53,7 +54,8 @@ impl Contest<'_> {
             };
             self.one_fold(candidate, fold, &part(false), &part(true))
         };
-        let (n, m) = (coordinates[0].0.dim(0)?, coordinates[0].1.dim(0)?);
+        let whole = coordinates[0].sides(&[]);
+        let (n, m) = (whole.x.dim(0)?, whole.y.dim(0)?);
         let mut results: Vec<Ranks> = params.candidates.iter().map(|_| Ranks::default()).collect();
         let mut open: Vec<usize> = (0..params.candidates.len()).collect();
         for fold in 0..folds {
@@ -76,8 +78,10 @@ impl Contest<'_> {
                 }
             }
         }
+        let best = open.iter().min_by(|&&a, &&b| results[a].mean().total_cmp(&results[b].mean()));
+        let best = &results[*best.expect("the best candidate stays open")];
         let reports = params.candidates.iter().zip(&results);
-        Ok(reports.map(|(candidate, ranks)| ranks.report(candidate.name.clone())).collect())
+        Ok(reports.map(|(candidate, ranks)| ranks.report(candidate.name.clone(), best)).collect())
     }
 
     /// Ranks of the hidden pairs after the loop, and before it.
@@ -90,16 +94,15 @@ impl Contest<'_> {
     ) -> Result<Ranks, AlignError> {
         let Self { params, coordinates, observer, .. } = *self;
         let Candidate { name, refinement } = &params.candidates[candidate];
-        let (x, y) = &coordinates[candidate];
         let rounds = params.selection_rounds.min(refinement.rounds);
         let mut coupler = WarmCoupler::new(&params.coupling, observer, &format!("{name}, fold {}", fold + 1));
         announce(observer, rounds);
         let reference = params.reference();
-        let rest = Sides { x, y, anchors: hidden }.free()?;
-        let (rest_x, rest_y) = (select(x, &rest.x)?, select(y, &rest.y)?);
-        let learnt_from = Sides { x: &rest_x, y: &rest_y, anchors: &rest.positions(known) };
+        let sides = coordinates[candidate].sides(known);
+        let rest = coordinates[candidate].sides(hidden).free()?;
+        let (rest_x, rest_y) = (select(sides.x, &rest.x)?, select(sides.y, &rest.y)?);
+        let learnt_from = Sides { x: &rest_x, y: &rest_y, anchors: &rest.positions(known), ..sides };
         let refined = refine(&learnt_from, refinement, rounds, reference, &mut coupler)?;
-        let sides = Sides { x, y, anchors: known };
         let free = sides.free()?;
         let hidden = free.positions(hidden);
         let ranked = |map: &TwoWayMap, dimension: usize| -> Result<Vec<[f64; 2]>, AlignError> {
@@ -136,24 +139,38 @@ impl Ranks {
         mean_log_rank(&self.after)
     }
 
-    fn report(&self, name: String) -> SelectionReport {
+    fn report(&self, name: String, best: &Self) -> SelectionReport {
         let (mean_log_rank, anchors_only_mean_log_rank) = (self.mean(), mean_log_rank(&self.before));
         let better = if mean_log_rank < anchors_only_mean_log_rank { &self.after } else { &self.before };
         let first = better.iter().flatten().filter(|&&rank| rank <= 1.0).count();
         let hidden_first = first as f64 / (2 * better.len()).max(1) as f64;
-        SelectionReport { name, folds: self.folds, mean_log_rank, anchors_only_mean_log_rank, hidden_first }
+        let (_, standard_error) = difference(&self.after, &best.after);
+        SelectionReport {
+            name,
+            folds: self.folds,
+            mean_log_rank,
+            anchors_only_mean_log_rank,
+            standard_error,
+            hidden_first,
+        }
     }
 }
 
 /// Whether the ranks `behind` are higher than `ahead`, of the same pairs, by more than two standard errors of their mean
 /// logarithm's difference.
 fn is_behind(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> bool {
+    let (mean, standard_error) = difference(behind, ahead);
+    mean > 2.0 * standard_error
+}
+
+/// The mean difference of log ranks, of those pairs that both have, and its standard error.
+fn difference(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> (f64, f64) {
     let log = |pair: &[f64; 2]| f64::midpoint(pair[0].ln(), pair[1].ln());
     let differences: Vec<f64> = behind.iter().zip(ahead).map(|(behind, ahead)| log(behind) - log(ahead)).collect();
     let count = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / count;
     let variance = differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    mean > 2.0 * (variance / count).sqrt()
+    (mean, (variance / count).sqrt())
 }
 
 fn mean_log_rank(ranks: &[[f64; 2]]) -> f64 {
@@ -180,7 +197,7 @@ pub fn mean_log_rank_of_hidden(
     neighbours: usize,
 ) -> Result<f64, AlignError> {
     let (x, y) = map.joint(source, target)?;
-    let free = Sides { x: &x, y: &y, anchors: known }.free()?;
+    let free = Sides { x: &x, y: &y, views: None, anchors: known }.free()?;
     let joint =
         Joint::new(&select(&x, &free.x)?, &select(&y, &free.y)?, ReferenceItems { limit: usize::MAX, seed: 0 })?;
     Ok(mean_log_rank(&ranks_of(&joint, &free.positions(hidden), neighbours)?))

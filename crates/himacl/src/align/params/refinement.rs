@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct RefinementParams {
     /// Exponent of the partial whitening, in [0, 1]: 0 leaves the variances as they are, 1 makes them equal.
     pub whitening: f64,
-    /// Width of the Gaussian kernel whose features take the place of the whitened coordinates, in units of the cosine: maps
-    /// are then smooth functions of them; 0 leaves maps linear.
+    /// Width of a Gaussian kernel, in units of the cosine, whose features stand beside the whitened coordinates: maps are
+    /// then linear and smooth functions of them side by side, as many dimensions each; 0 leaves maps linear.
     pub kernel_width: f64,
     /// Principal dimensions in the first round: few, so that few known pairs determine a map.
     pub first_dimension: usize,
@@ -70,16 +70,16 @@ impl RefinementParams {
     /// For spaces that share only their coarse structure, as pictures and words do, where a coupling finds few true pairs.
     ///
     /// A single partner would be wrong nearly always, so each target is a mean of a hundred candidates and nothing is
-    /// coupled until the end; its noise is small enough to fit maps in many dimensions from the start. The maps are linear
-    /// in features of a kernel: what an item is near to says more across such spaces than its coordinates do.
+    /// coupled until the end; its noise is small enough to fit maps in many dimensions from the start. Beside the linear
+    /// maps there are maps of a kernel's features: what an item is near to carries over where its coordinates do not.
     pub fn diffuse() -> Self {
         Self {
-            whitening: 0.3,
-            kernel_width: 0.5,
+            whitening: 0.2,
+            kernel_width: 0.25,
             first_dimension: 256,
             last_dimension: 256,
             penalty: 0.5,
-            rounds: 4,
+            rounds: 3,
             first_share: 1.0,
             last_share: 1.0,
             anchor_share: 0.5,
@@ -123,6 +123,8 @@ impl RefinementParams {
         rule(self.first_dimension >= 1, "first_dimension", self.first_dimension, "at least 1")?;
         let grows = self.last_dimension >= self.first_dimension;
         rule(grows, "last_dimension", self.last_dimension, "at least `first_dimension`")?;
+        let whole = width == 0.0 || self.first_dimension == self.last_dimension;
+        rule(whole, "first_dimension", self.first_dimension, "`last_dimension`, where there is a kernel")?;
         rule(above_zero(self.penalty), "penalty", self.penalty, positive)?;
         rule(self.rounds >= 1, "rounds", self.rounds, "at least 1")?;
         rule(unit(self.first_share), "first_share", self.first_share, share)?;

@@ -75,7 +75,7 @@ impl Aligner {
         let mut ended = last_stage(&problem, &coordinates.sides(), found, is_sure(params, agreement))?;
 
         let (x, y) = axes.whitened(ended.dimension, refinement.whitening, source, target)?;
-        let sides = Sides { x: &x, y: &y, anchors };
+        let sides = Sides { x: &x, y: &y, views: None, anchors };
         let free = sides.free()?;
         let pairs = free.pairs(&ended.coupling);
         if left_out.is_some() {

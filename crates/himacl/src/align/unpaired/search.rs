@@ -87,7 +87,7 @@ pub(super) struct Coordinates<'a> {
 
 impl Coordinates<'_> {
     pub(super) fn sides(&self) -> Sides<'_> {
-        Sides { x: &self.x, y: &self.y, anchors: self.anchors }
+        Sides { x: &self.x, y: &self.y, views: None, anchors: self.anchors }
     }
 }
 
@@ -105,7 +105,7 @@ impl<'a> Search<'a> {
             None => whitened(axes)?,
             Some(left_out) => whitened(&axes.without(left_out)?)?,
         };
-        let sides = Sides { x: &x, y: &y, anchors };
+        let sides = Sides { x: &x, y: &y, views: None, anchors };
         let view = sides.view(refinement.first_dimension)?;
         let share = worth_of_anchors(*anchor_worth, &sides, refinement.anchor_share)?;
         let covariance = first_map::known((&view.0, &view.1), anchors)?;
