@@ -414,7 +414,7 @@ mod tests {
         };
         let (x, y) = ([rows(3, 1), rows(12, 2)], [rows(4, 3), rows(2, 4)]);
         let side = |views: &[Tensor; 2]| Tensor::cat(&views[..], 1).unwrap();
-        let weight = |map: TwoWayMap| map.tensors()["forward.weight"].to_vec2::<f32>().unwrap();
+        let weight = |map: TwoWayMap| map.tensors()["forward.linear.weight"].to_vec2::<f32>().unwrap();
         let both = weight(ridge_both_ways(&side(&x), &side(&y), Some(Views { x: 3, y: 4 }), 0.2).unwrap());
         let [first, second] = [0, 1].map(|view| weight(ridge_both_ways(&x[view], &y[view], None, 0.2).unwrap()));
         for (i, row) in both.iter().enumerate() {

@@ -111,7 +111,7 @@ fn smooth_maps_follow_what_linear_ones_cannot() {
         mean_log_rank_of_hidden(&alignment.prepared_map(), (&x, &y), &pairs, &hidden, 10).unwrap()
     };
     let (smooth, linear) = (ranked(0.25), ranked(0.0));
-    assert!(smooth + 0.3 < linear, "{smooth} against {linear}");
+    assert!(smooth + 0.15 < linear, "{smooth} against {linear}");
 }
 
 #[test]
