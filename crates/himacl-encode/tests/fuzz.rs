@@ -224,6 +224,21 @@ fn footers_that_contradict_the_file_are_refused_at_once() {
     }
 }
 
+/// Found by the search below: a page that claims 1.8 GB in a file of 1,430 bytes, for which room was made.
+#[test]
+fn pages_that_claim_more_than_their_file_has_take_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    fs::write(&path, include_bytes!("fuzz/enormous-page.parquet")).unwrap();
+    quietly(|| {
+        let before = HELD.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        drop(good::dataset(&path, Modality::Text));
+        let bytes = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        assert!(bytes < 300 << 20, "{bytes}");
+    });
+}
+
 #[test]
 #[ignore = "as long as FUZZ_SECONDS says"]
 fn for_hours() {
