@@ -127,8 +127,8 @@ pub struct EndingRead<R> {
 impl<R: Read> Read for EndingRead<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         const PATIENCE: u32 = 64;
-        /// Two fields of a header.
-        const HEAD: usize = 22;
+        /// The fields of a header that are looked at.
+        const HEAD: usize = 33;
         let got = self.inner.read(into)?;
         if got == 0 && !into.is_empty() {
             self.at_end += 1;
@@ -136,27 +136,39 @@ impl<R: Read> Read for EndingRead<R> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        if self.head.len() < HEAD {
+        if self.most < u64::MAX && self.head.len() < HEAD {
             self.head.extend(&into[..got.min(HEAD - self.head.len())]);
-            if let Some(size) = unpacked_size(&self.head).filter(|&size| size > self.most) {
-                let most = self.most;
-                return Err(io::Error::other(format!("the file is damaged (a page of {size} bytes, at most {most})")));
-            }
+            check_header(&self.head, self.most)?;
         }
         Ok(got)
     }
 }
 
-/// The size that a page's header claims: its second field, as Thrift's compact protocol writes it (field and type in a byte,
-/// seven bits of the number in each that follows, signs last).
-fn unpacked_size(head: &[u8]) -> Option<u64> {
-    let (_, rest) = number_field(head)?;
-    number_field(rest)?.0.try_into().ok()
+/// Refuses the beginning of a page's header that claims more than `most` bytes, or that has something else than its kind and
+/// its two sizes there, as Thrift's compact protocol writes them (field and type in a byte, seven bits of the number in each
+/// that follows, signs last): the library counts to billions over a list of nothing.
+fn check_header(head: &[u8], most: u64) -> io::Result<()> {
+    let damaged = |what: String| Err(io::Error::other(format!("the file is damaged ({what})")));
+    let mut rest = head;
+    for field in ["kind", "size", "packed size"] {
+        if rest.first().is_some_and(|&byte| byte != NEXT_NUMBER) {
+            return damaged(format!("a page without a {field}"));
+        }
+        let Some((number, behind)) = number_field(rest) else { return Ok(()) };
+        if field == "size" && u64::try_from(number).is_ok_and(|size| size > most) {
+            return damaged(format!("a page of {number} bytes, at most {most}"));
+        }
+        rest = behind;
+    }
+    Ok(())
 }
+
+/// A number of 32 bits, in the field that follows the one before it.
+const NEXT_NUMBER: u8 = 0x15;
 
 /// A field of 32 bits that follows the one before it, and what is behind it.
 fn number_field(bytes: &[u8]) -> Option<(i32, &[u8])> {
-    let number = bytes.strip_prefix(&[0x15])?;
+    let number = bytes.strip_prefix(&[NEXT_NUMBER])?;
     let end = number.iter().position(|byte| byte & 0x80 == 0)? + 1;
     let value = number[..end].iter().rev().fold(0_u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
     Some((((value >> 1) ^ (value & 1).wrapping_neg()) as i32, &number[end..]))
@@ -196,15 +208,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_of_pages_are_read_from_their_headers() {
-        // A dictionary page of 61 bytes, and the same claiming -1, 2^31 - 1, and more digits than there are bits.
-        assert_eq!(unpacked_size(b"\x15\x04\x15\x7a\x15\x7c"), Some(61));
-        assert_eq!(unpacked_size(b"\x15\x04\x15\x01"), None);
-        assert_eq!(unpacked_size(b"\x15\x00\x15\xfe\xff\xff\xff\x0f"), Some(i32::MAX as u64));
-        assert_eq!(unpacked_size(b"\x15\x00\x15\xa4\xff\xe4\x87\x8e\xe5\xbc?"), Some(1_886_126_034));
-        for other in [b"".as_slice(), b"\x15\x04\x15\xff\xff", b"PAR1", b"\x15\x04\x19\x7a"] {
-            assert_eq!(unpacked_size(other), None);
+    fn headers_of_pages_are_looked_at() {
+        let said = |head: &[u8]| check_header(head, 1 << 28).err().map(|error| error.to_string());
+        // A dictionary page of 61 bytes, at each of its bytes.
+        let good = b"\x15\x04\x15\x7a\x15\x7c\x4c\x15\x0c";
+        for length in 0..=good.len() {
+            assert_eq!(said(&good[..length]), None);
         }
+        // More than 32 bits are cut off, as the library does.
+        for (head, size) in [
+            (b"\x15\x00\x15\xfe\xff\xff\xff\x0f".as_slice(), i32::MAX as u64),
+            (b"\x15\x00\x15\xa4\xff\xe4\x87\x8e\xe5\xbc?", 1_886_126_034),
+        ] {
+            let error = said(head).unwrap();
+            assert!(error.contains(&format!("a page of {size} bytes")), "{error}");
+        }
+        // A map of booleans, of which none takes a byte, in the place of a size.
+        let error = said(b"\x15\x04\x8b\xe6\xf9\xa6\xa3\x06\x22").unwrap();
+        assert!(error.contains("a page without a size"), "{error}");
     }
 
     #[test]
