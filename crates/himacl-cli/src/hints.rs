@@ -99,6 +99,9 @@ fn of_data(error: &DataError) -> Option<&'static str> {
             Some("bring the data back, choose another output folder, or pass --force to start over")
         }
         DataError::OutputFileExists(_) => Some("choose another one, or pass --force to overwrite it"),
+        DataError::Io { path, .. } if path.to_string_lossy().contains("://") => {
+            Some("`himacl embed` alone reads addresses, as --input: fetch the file first")
+        }
         DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),
         _ => None,
     }
@@ -152,6 +155,8 @@ mod tests {
             text.starts_with("output folder `out` exists and is not empty\nhint: choose another one, pass --force")
         );
         assert_eq!(text.matches(HINT).count(), 1);
+        let away = DataError::io("read", Path::new("https://host/x.npy"))(std::io::ErrorKind::NotFound.into());
+        assert!(with_flags(&away.into()).ends_with("as --input: fetch the file first"));
         let other = Error::from(DataError::UnknownFormat("x".into()));
         assert_eq!(with_flags(&other), other.to_string());
         let column = ReadError::Column { path: "t.csv".into(), what: "caption", available: vec!["a".to_owned()] };

@@ -123,7 +123,9 @@ impl Http {
             }
             let own = self.first_wait.saturating_mul(1 << (failures - 1).min(16));
             let wait = wait.unwrap_or(own).min(MAX_WAIT);
-            tracing::warn!(%error, ?wait, "trying again");
+            let what = error.to_string();
+            let what = what.lines().next().unwrap_or_default();
+            tracing::warn!(error = what, ?wait, "trying again");
             sleep(wait, should_stop)?;
         }
     }
