@@ -3,6 +3,7 @@
 mod support;
 
 use candle_core::{Device, Tensor};
+use himacl::data::Embeddings;
 use himacl::train::{CheckpointStore, Dataset, RecipeFile, Watch, run};
 use hiref_core::{Event, Observer};
 use serde_json::Value;
@@ -13,6 +14,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use support::encoder::{words, write_tiny_bert};
+use support::hub::FakeHub;
 use support::{Scratch, contents, kill_until_done, write_npy};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_himacl-under-test");
@@ -87,9 +89,19 @@ impl Problem {
     }
 
     fn embed(&self, encoder: &str, output: &str) {
+        self.embed_with(encoder, output, "texts.txt", &[]);
+    }
+
+    fn embed_with(&self, encoder: &str, output: &str, input: &str, more: &[&str]) {
         let from = ["--repo", "org/encoder", "--family", "bert", "--local", encoder];
-        let to = ["--input", "texts.txt", "--shard-size", "25", "-o", output];
-        succeeded(&self.command(&[&["embed"], &from[..], &to[..]].concat()).output().unwrap());
+        let to = ["--input", input, "--shard-size", "25", "-o", output];
+        succeeded(&self.command(&[&["embed"], &from[..], &to[..], more].concat()).output().unwrap());
+    }
+
+    /// All rows of a set.
+    fn rows(&self, set: &str) -> Vec<Vec<f32>> {
+        let set = Embeddings::open(&self.0.path(set), None).unwrap();
+        set.to_vec().unwrap().chunks(set.dimension()).map(<[f32]>::to_vec).collect()
     }
 
     fn train(&self, folder: &str, more: &[&str]) -> Command {
@@ -331,4 +343,115 @@ fn mistakes_are_named() {
     fs::write(problem.0.path("changed/model.safetensors"), weights).unwrap();
     let error = problem.refused(&["--set", "data.source_encoder=changed"]);
     assert!(error.contains("checksum"), "{error}");
+}
+
+/// Chosen coordinates of rows, brought to unit length.
+fn chosen(rows: &[Vec<f32>], coordinates: &[usize]) -> Vec<Vec<f32>> {
+    let cut = |row: &Vec<f32>| {
+        let part: Vec<f32> = coordinates.iter().map(|&at| row[at]).collect();
+        let norm = part.iter().map(|value| value * value).sum::<f32>().sqrt();
+        part.iter().map(|value| value / norm).collect()
+    };
+    rows.iter().map(cut).collect()
+}
+
+/// Up to the rounding of both to half precision.
+fn assert_near(got: &[Vec<f32>], expected: &[Vec<f32>]) {
+    assert_eq!((got.len(), got[0].len()), (expected.len(), expected[0].len()));
+    for (row, (got, expected)) in got.iter().zip(expected).enumerate() {
+        let furthest = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(furthest < 3e-3, "row {row}: {got:?}, expected {expected:?}");
+    }
+}
+
+#[test]
+fn first_coordinates_are_trained_as_they_are_embedded() {
+    let problem = Problem::new();
+    let four = ["--dimensions", "4"];
+    problem.embed_with("bert", "cut", "texts.txt", &four);
+    assert_near(&problem.rows("cut"), &chosen(&problem.rows("emb"), &[0, 1, 2, 3]));
+    problem.trained("run", &["--set", "data.source=cut"]);
+    problem.embed_with("run/encoder-source", "again", "texts.txt", &four);
+    assert_eq!(problem.rows("again"), problem.rows("run/embeddings-source"));
+    assert_ne!(problem.rows("again"), problem.rows("cut"), "nothing was learnt");
+    // The encoder itself gives all coordinates, of which these are the first.
+    problem.embed("run/encoder-source", "whole");
+    assert_near(&problem.rows("again"), &chosen(&problem.rows("whole"), &[0, 1, 2, 3]));
+    let moved = moved(&problem.weights("bert"), &problem.weights("run/encoder-source"));
+    assert_eq!(moved.len(), problem.weights("bert").len(), "{moved:?}");
+}
+
+#[test]
+fn dense_layers_in_files_of_their_own_stay_as_they_are() {
+    const CHOSEN: [usize; 5] = [6, 0, 3, 1, 7];
+    let problem = Problem::new();
+    let write = |name: &str, content: &[u8]| {
+        let path = problem.0.path("dense").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    };
+    let json = |name: &str, content: &Value| write(name, content.to_string().as_bytes());
+    write_tiny_bert(&problem.0.path("dense"));
+    let module = |at: usize, kind: &str, path: &str| serde_json::json!({ "idx": at, "name": at.to_string(), "path": path, "type": format!("sentence_transformers.models.{kind}") });
+    let names = ["Transformer", "Pooling", "Dense", "Normalize"];
+    let paths = ["", "1_Pooling", "2_Dense", "3_Normalize"];
+    let modules: Vec<Value> = (0..4).map(|at| module(at, names[at], paths[at])).collect();
+    json("modules.json", &modules.into());
+    json(
+        "1_Pooling/config.json",
+        &serde_json::json!({ "word_embedding_dimension": 8, "pooling_mode_mean_tokens": true }),
+    );
+    let layer = serde_json::json!({
+        "in_features": 8, "out_features": 5, "bias": false, "activation_function": "torch.nn.modules.linear.Identity"
+    });
+    json("2_Dense/config.json", &layer);
+    // A layer that picks coordinates, so that its results are known.
+    let rows: Vec<f32> =
+        CHOSEN.iter().flat_map(|&one| (0..8).map(move |at| if at == one { 1.0 } else { 0.0 })).collect();
+    let tensor = Tensor::from_vec(rows, (5, 8), &Device::Cpu).unwrap();
+    let weights = problem.0.path("dense/2_Dense/model.safetensors");
+    candle_core::safetensors::save(&HashMap::from([("linear.weight", tensor)]), weights).unwrap();
+
+    problem.embed("dense", "dense-emb");
+    assert_near(&problem.rows("dense-emb"), &chosen(&problem.rows("emb"), &CHOSEN));
+    problem.trained("run", &["--set", "data.source=dense-emb", "--set", "data.source_encoder=dense"]);
+    for name in ["modules.json", "2_Dense/config.json", "2_Dense/model.safetensors"] {
+        let bytes = |folder: &str| fs::read(problem.0.path(folder).join(name)).unwrap();
+        assert_eq!(bytes("dense"), bytes("run/encoder-source"), "{name}");
+    }
+    problem.embed("run/encoder-source", "again");
+    assert_eq!(problem.rows("again"), problem.rows("run/embeddings-source"));
+    assert_ne!(problem.rows("again"), problem.rows("dense-emb"), "nothing was learnt");
+    let moved = moved(&problem.weights("dense"), &problem.weights("run/encoder-source"));
+    assert_eq!(moved.len(), problem.weights("bert").len(), "{moved:?}");
+    // Without its layer the trained model gives all coordinates, of which these are the chosen ones.
+    fs::remove_file(problem.0.path("run/encoder-source/modules.json")).unwrap();
+    problem.embed("run/encoder-source", "whole");
+    assert_near(&problem.rows("again"), &chosen(&problem.rows("whole"), &CHOSEN));
+}
+
+#[test]
+fn a_dataset_that_is_elsewhere_is_trained_on_in_two_steps() {
+    let problem = Problem::new();
+    let server = FakeHub::start(&[("texts.txt", fs::read(problem.0.path("texts.txt")).unwrap())]);
+    let address = format!("{}/texts.txt", server.files);
+    problem.embed_with("bert", "fetched", &address, &[]);
+    assert_eq!(problem.rows("fetched"), problem.rows("emb"));
+    server.seen();
+    let error = problem.refused(&["--set", "data.source=fetched"]);
+    assert!(error.contains(&format!("`curl --remote-name-all --create-dirs --output-dir data {address}`")), "{error}");
+    assert!(error.contains("--set data.source_input='data/texts.txt'"), "{error}");
+    assert!(server.seen().is_empty(), "refused before anything is asked for");
+    fs::create_dir(problem.0.path("data")).unwrap();
+    fs::copy(problem.0.path("texts.txt"), problem.0.path("data/texts.txt")).unwrap();
+    problem.trained("two-steps", &["--set", "data.source=fetched", "--set", "data.source_input=data/texts.txt"]);
+    problem.trained("local", &[]);
+    for name in ["map.safetensors", "encoder-source/model.safetensors"] {
+        let bytes = |run: &str| fs::read(problem.0.path(run).join(name)).unwrap();
+        assert_eq!(bytes("two-steps"), bytes("local"), "{name}");
+    }
+    // An address in the recipe is refused as well, with the Hub's own command.
+    let error = problem.refused(&["--set", "data.source_input=hf://datasets/org/data@abc/texts/*.txt"]);
+    let command = "hf download org/data --repo-type dataset --revision abc --include 'texts/*.txt' --local-dir data";
+    assert!(error.contains(command) && error.contains("data.source_input='data/texts/*.txt'"), "{error}");
 }

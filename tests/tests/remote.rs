@@ -169,6 +169,7 @@ fn what_servers_do_wrong() {
     let expected = local(&["data/00.tar", "data/01.tar"]);
     let refusal = |error: Box<Error>| match *error {
         Error::Hub(error) => error,
+        Error::Read(ReadError::Unreachable(error)) => *error,
         other => panic!("{other}"),
     };
     // A shard that is not there is named before anything is fetched.
@@ -279,4 +280,18 @@ fn a_run_that_broke_off_in_a_shard_goes_on_there() {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && error.contains("--input"), "{error}");
     assert_eq!(place.results("broken"), whole);
+}
+
+#[test]
+fn an_unreachable_dataset_is_no_missing_encoder() {
+    let server = FakeHub::start(&files());
+    let once = HubSettings { retries: 0, ..settings(&server) };
+    // Nobody listens there.
+    let error = Input::find("http://127.0.0.1:9/data/00.tar", once, || false).unwrap_err();
+    assert!(matches!(&error, Error::Read(ReadError::Unreachable(_))), "{error}");
+    assert_eq!(error.kind(), himacl::ErrorKind::Network);
+    let error = error.to_string();
+    assert!(error.starts_with("cannot reach http://127.0.0.1:9/data/00.tar"), "{error}");
+    assert!(error.contains("a resumed run") && !error.contains("HF_ENDPOINT"), "{error}");
+    assert_eq!(error.matches("hint: ").count(), 1, "{error}");
 }

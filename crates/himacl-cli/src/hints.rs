@@ -53,10 +53,33 @@ fn hint(error: &Error) -> Option<String> {
         Error::EncoderTraining(EncoderTrainingError::NoWeights { side }) => {
             return Some(format!("name it: --set data.{side}_encoder=DIR"));
         }
+        Error::EncoderTraining(EncoderTrainingError::Elsewhere { side, input }) => {
+            let (command, files) = fetching(input);
+            return Some(format!(
+                "in two steps: `{command}`, then `himacl train` with --set data.{side}_input='{files}'"
+            ));
+        }
         Error::NoFinishedRun { run: None, .. } => "finish it with `himacl train --resume`",
         _ => return None,
     };
     Some(hint.to_owned())
+}
+
+/// The command that fetches a dataset's files to the folder `data`, and what they are called there.
+fn fetching(input: &str) -> (String, String) {
+    let of_hub = |place: &str| {
+        let (repo, pattern) = place.match_indices('/').nth(1).map(|(at, _)| (&place[..at], &place[at + 1..]))?;
+        let (name, revision) = repo.split_once('@').unwrap_or((repo, "main"));
+        let fetch = format!(
+            "hf download {name} --repo-type dataset --revision {revision} --include '{pattern}' --local-dir data"
+        );
+        Some((fetch, format!("data/{pattern}")))
+    };
+    let others = || {
+        let name = input.rsplit('/').next().unwrap_or_default();
+        (format!("curl --remote-name-all --create-dirs --output-dir data {input}"), format!("data/{name}"))
+    };
+    input.strip_prefix("hf://datasets/").and_then(of_hub).unwrap_or_else(others)
 }
 
 fn of_data(error: &DataError) -> Option<&'static str> {
@@ -76,6 +99,9 @@ fn of_data(error: &DataError) -> Option<&'static str> {
             Some("bring the data back, choose another output folder, or pass --force to start over")
         }
         DataError::OutputFileExists(_) => Some("choose another one, or pass --force to overwrite it"),
+        DataError::Io { path, .. } if path.to_string_lossy().contains("://") => {
+            Some("`himacl embed` alone reads addresses, as --input: fetch the file first")
+        }
         DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),
         _ => None,
     }
@@ -94,6 +120,10 @@ fn of_encode(error: &EncodeError) -> Option<String> {
         }
         EncodeError::Hub(HubError::NoLocalFile { repo, .. }) => {
             return Some(format!("--local expects a folder with the files of {repo}, by the same names"));
+        }
+        EncodeError::Read(ReadError::Unreachable(_)) => {
+            "check the address and the network; --resume goes on with the file that a run broke off in; or fetch the files first, \
+             and name them with --input"
         }
         EncodeError::Read(ReadError::TextOnly(_)) => "pass --modality text, or name a table, folder or shards",
         EncodeError::Read(ReadError::Column { what: "picture", .. }) => {
@@ -125,9 +155,19 @@ mod tests {
             text.starts_with("output folder `out` exists and is not empty\nhint: choose another one, pass --force")
         );
         assert_eq!(text.matches(HINT).count(), 1);
+        let away = DataError::io("read", Path::new("https://host/x.npy"))(std::io::ErrorKind::NotFound.into());
+        assert!(with_flags(&away.into()).ends_with("as --input: fetch the file first"));
         let other = Error::from(DataError::UnknownFormat("x".into()));
         assert_eq!(with_flags(&other), other.to_string());
         let column = ReadError::Column { path: "t.csv".into(), what: "caption", available: vec!["a".to_owned()] };
         assert!(with_flags(&column.into()).contains("it has `a`\nhint: name it with --caption-column;"));
+        let (url, reason) = ("https://host/a.tar".to_owned(), "refused".to_owned());
+        let gone = ReadError::Unreachable(Box::new(HubError::Network { url, reason, attempts: 6 }));
+        let text = with_flags(&gone.into());
+        assert!(
+            text.starts_with("cannot reach https://host/a.tar: refused (6 attempts)\nhint: check the address"),
+            "{text}"
+        );
+        assert!(text.contains("--resume") && !text.contains("--local"), "{text}");
     }
 }

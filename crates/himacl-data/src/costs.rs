@@ -148,7 +148,7 @@ fn read_npz(path: &Path) -> Result<CandidatePairs, Error> {
         "coo" => (whole("row")?, whole("col")?),
         "csr" => {
             let (offsets, columns) = (whole("indptr")?, whole("indices")?);
-            let fits = offsets.len() as i64 == n + 1
+            let fits = offsets.len() as i64 - 1 == n
                 && offsets.windows(2).all(|two| two[0] <= two[1])
                 && (offsets.first(), offsets.last()) == (Some(&0), Some(&(columns.len() as i64)));
             if !fits {

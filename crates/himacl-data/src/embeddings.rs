@@ -9,7 +9,9 @@ use crate::error::{BadRow, Error};
 use crate::files::natural_order;
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
+use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The format of a set of embeddings.
@@ -364,9 +366,11 @@ fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Ve
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
         let entry = entry.map_err(Error::io("list", path))?;
-        if let Some(name) = entry.file_name().to_str()
-            && !name.starts_with('.')
-        {
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else {
+            return Err(Error::io("list", &entry.path())(io::Error::other("its name is not UTF-8")));
+        };
+        if !name.starts_with('.') {
             names.push(name.to_owned());
         }
     }
@@ -378,10 +382,29 @@ fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Ve
         };
         let names: Vec<String> = names.iter().filter(has).cloned().collect();
         if !names.is_empty() {
+            check_one_set(path, &names)?;
             let open = |name: &String| open_file(&path.join(name), key).map(|(_, shard)| shard);
             let shards = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
             return Ok((Layout::Folder { names }, shards, Vec::new()));
         }
     }
     Err(Error::UnknownFormat(path.to_path_buf()))
+}
+
+/// Refuses names that differ in more than their numbers where the numbers are the same: `img_0.npy` beside `txt_0.npy`. They
+/// would be taken for one set, one after the other.
+fn check_one_set(path: &Path, names: &[String]) -> Result<(), Error> {
+    let mut known: HashMap<String, &String> = HashMap::new();
+    for name in names {
+        let digit = |character: char| if character.is_ascii_digit() { character } else { ' ' };
+        let numbers = name.chars().map(digit).collect::<String>().split_whitespace().collect::<Vec<_>>().join(" ");
+        if numbers.is_empty() {
+            continue;
+        }
+        if let Some(other) = known.insert(numbers, name) {
+            let (path, first, second) = (path.to_path_buf(), other.clone(), name.clone());
+            return Err(Error::SeveralSets { path, first, second });
+        }
+    }
+    Ok(())
 }

@@ -144,6 +144,19 @@ pub enum Error {
         /// The keys there are.
         available: Vec<String>,
     },
+    /// A folder with files of several sets.
+    #[error(
+        "`{}` has `{first}` and `{second}`: files of one number belong to different sets\nhint: name a folder that holds \
+         one set, or one file", path.display()
+    )]
+    SeveralSets {
+        /// The folder.
+        path: PathBuf,
+        /// A file.
+        first: String,
+        /// Another one with the same number.
+        second: String,
+    },
     /// A tensor of a type that embeddings cannot have.
     #[error("tensor `{key}` of `{}` has type {dtype}, expected F16, BF16, F32 or F64", path.display())]
     TensorType {
@@ -463,8 +476,8 @@ fn io_hint(source: &io::Error) -> &'static str {
 }
 
 fn parquet_hint(source: &ParquetError) -> &'static str {
-    if source.to_string().contains("compress") || source.to_string().contains("codec") {
-        "\nhint: this build reads uncompressed and snappy files (the default of pandas and pyarrow)"
+    if source.to_string().contains("codec") {
+        "\nhint: pages are read plain, or packed by snappy, gzip, brotli, lz4 or zstd"
     } else {
         ""
     }

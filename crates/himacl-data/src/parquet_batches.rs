@@ -4,11 +4,15 @@ use crate::guard;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What `read` gives; an error where it panics.
 fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, ParquetError> {
@@ -23,8 +27,10 @@ pub fn open_parquet<T: ChunkReader + 'static>(
     file: T,
 ) -> Result<ParquetRecordBatchReaderBuilder<Ending<T>>, ParquetError> {
     guarded(|| {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(Ending(file))?;
+        let most = Arc::new(AtomicU64::new(u64::MAX));
+        let builder = ParquetRecordBatchReaderBuilder::try_new(Ending { file, most: Arc::clone(&most) })?;
         check_rows(builder.metadata())?;
+        most.store(most_of_a_page(builder.metadata()), Ordering::Relaxed);
         Ok(builder)
     })
 }
@@ -45,14 +51,51 @@ fn check_rows(metadata: &ParquetMetaData) -> Result<(), ParquetError> {
     if rows < 0 || rows != sum { damaged(format!("{rows} rows, and {sum} in its groups")) } else { Ok(()) }
 }
 
+/// Where the chosen columns are in the file, row group by row group; those side by side are one range.
+///
+/// # Errors
+/// A damaged file.
+pub fn column_ranges(
+    metadata: &ParquetMetaData,
+    chosen: &ProjectionMask,
+    groups: &[usize],
+) -> Result<Vec<Vec<Range<u64>>>, ParquetError> {
+    guarded(|| {
+        let of_group = |&group: &usize| {
+            let columns = metadata.row_group(group).columns().iter().enumerate();
+            let chosen = columns.filter(|(index, _)| chosen.leaf_included(*index));
+            let mut ranges: Vec<Range<u64>> = Vec::new();
+            for (start, length) in chosen.map(|(_, column)| column.byte_range()) {
+                match ranges.last_mut() {
+                    Some(last) if last.end == start => last.end = start.saturating_add(length),
+                    _ => ranges.push(start..start.saturating_add(length)),
+                }
+            }
+            ranges
+        };
+        Ok(groups.iter().map(of_group).collect())
+    })
+}
+
+/// The bytes that a page may claim to unpack to: the library makes room for them first. Some writers are off in their sums.
+fn most_of_a_page(metadata: &ParquetMetaData) -> u64 {
+    const ALWAYS: u64 = 256 << 20;
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let largest = columns.map(|column| column.uncompressed_size().max(0) as u64).max().unwrap_or(0);
+    largest.saturating_mul(2).max(ALWAYS)
+}
+
 /// A file whose end is an error to whoever reads on: a page's header may tell of billions of fields that are not there, and the
-/// library looks for each.
+/// library looks for each. So is a page that claims more bytes than its file can have.
 #[derive(Debug)]
-pub struct Ending<T>(T);
+pub struct Ending<T> {
+    file: T,
+    most: Arc<AtomicU64>,
+}
 
 impl<T: Length> Length for Ending<T> {
     fn len(&self) -> u64 {
-        self.0.len()
+        self.file.len()
     }
 }
 
@@ -60,25 +103,32 @@ impl<T: ChunkReader> ChunkReader for Ending<T> {
     type T = EndingRead<T::T>;
 
     fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        Ok(EndingRead { inner: self.0.get_read(start)?, at_end: 0 })
+        let (inner, most) = (self.file.get_read(start)?, self.most.load(Ordering::Relaxed));
+        Ok(EndingRead { inner, at_end: 0, head: Vec::new(), most })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.0.get_bytes(start, length)
+        self.file.get_bytes(start, length)
     }
 }
 
-/// What reads from an [`Ending`].
+/// What reads from an [`Ending`]: headers of pages, whose content is read as bytes.
 #[derive(Debug)]
 pub struct EndingRead<R> {
     inner: R,
     /// How often there was nothing more.
     at_end: u32,
+    /// The first bytes.
+    head: Vec<u8>,
+    /// What they may claim.
+    most: u64,
 }
 
 impl<R: Read> Read for EndingRead<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         const PATIENCE: u32 = 64;
+        /// The fields of a header that are looked at.
+        const HEAD: usize = 33;
         let got = self.inner.read(into)?;
         if got == 0 && !into.is_empty() {
             self.at_end += 1;
@@ -86,8 +136,42 @@ impl<R: Read> Read for EndingRead<R> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+        if self.most < u64::MAX && self.head.len() < HEAD {
+            self.head.extend(&into[..got.min(HEAD - self.head.len())]);
+            check_header(&self.head, self.most)?;
+        }
         Ok(got)
     }
+}
+
+/// Refuses the beginning of a page's header that claims more than `most` bytes, or that has something else than its kind and
+/// its two sizes there, as Thrift's compact protocol writes them (field and type in a byte, seven bits of the number in each
+/// that follows, signs last): the library counts to billions over a list of nothing.
+fn check_header(head: &[u8], most: u64) -> io::Result<()> {
+    let damaged = |what: String| Err(io::Error::other(format!("the file is damaged ({what})")));
+    let mut rest = head;
+    for field in ["kind", "size", "packed size"] {
+        if rest.first().is_some_and(|&byte| byte != NEXT_NUMBER) {
+            return damaged(format!("a page without a {field}"));
+        }
+        let Some((number, behind)) = number_field(rest) else { return Ok(()) };
+        if field == "size" && u64::try_from(number).is_ok_and(|size| size > most) {
+            return damaged(format!("a page of {number} bytes, at most {most}"));
+        }
+        rest = behind;
+    }
+    Ok(())
+}
+
+/// A number of 32 bits, in the field that follows the one before it.
+const NEXT_NUMBER: u8 = 0x15;
+
+/// A field of 32 bits that follows the one before it, and what is behind it.
+fn number_field(bytes: &[u8]) -> Option<(i32, &[u8])> {
+    let number = bytes.strip_prefix(&[NEXT_NUMBER])?;
+    let end = number.iter().position(|byte| byte & 0x80 == 0)? + 1;
+    let value = number[..end].iter().rev().fold(0_u64, |sum, byte| sum << 7 | u64::from(byte & 0x7f));
+    Some((((value >> 1) ^ (value & 1).wrapping_neg()) as i32, &number[end..]))
 }
 
 /// The batches of a file, one after the other; none after an error.
@@ -122,6 +206,27 @@ impl Iterator for ParquetBatches {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_of_pages_are_looked_at() {
+        let said = |head: &[u8]| check_header(head, 1 << 28).err().map(|error| error.to_string());
+        // A dictionary page of 61 bytes, at each of its bytes.
+        let good = b"\x15\x04\x15\x7a\x15\x7c\x4c\x15\x0c";
+        for length in 0..=good.len() {
+            assert_eq!(said(&good[..length]), None);
+        }
+        // More than 32 bits are cut off, as the library does.
+        for (head, size) in [
+            (b"\x15\x00\x15\xfe\xff\xff\xff\x0f".as_slice(), i32::MAX as u64),
+            (b"\x15\x00\x15\xa4\xff\xe4\x87\x8e\xe5\xbc?", 1_886_126_034),
+        ] {
+            let error = said(head).unwrap();
+            assert!(error.contains(&format!("a page of {size} bytes")), "{error}");
+        }
+        // A map of booleans, of which none takes a byte, in the place of a size.
+        let error = said(b"\x15\x04\x8b\xe6\xf9\xa6\xa3\x06\x22").unwrap();
+        assert!(error.contains("a page without a size"), "{error}");
+    }
 
     #[test]
     fn a_panic_becomes_an_error() {

@@ -39,6 +39,8 @@ impl ParquetColumn {
         let available: Vec<String> =
             schema.fields().iter().filter(|field| inner(field).is_some()).map(|field| field.name().clone()).collect();
         let name = match (key, available.as_slice()) {
+            // Named by the first of what there is instead.
+            (None, []) if !schema.fields().is_empty() => schema.field(0).name().clone(),
             (Some(key), _) if schema.column_with_name(key).is_some() => key.to_owned(),
             (None, [only]) => only.clone(),
             _ => return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available }),

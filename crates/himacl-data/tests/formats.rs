@@ -310,3 +310,32 @@ fn metadata_of_every_kind_are_read_and_checked_at_once() {
     let set = Embeddings::open(folder.path(), None).unwrap();
     assert!(matches!(set.check_metadata(), Err(Error::Parquet { .. })));
 }
+
+#[test]
+fn two_sets_in_one_folder_are_not_one() {
+    let folder = folder();
+    let write = |name: &str| fs::write(folder.path().join(name), npy(&ROWS, &[3, 2])).unwrap();
+    ["img_0.npy", "img_1.npy", "cats.npy", "dogs.npy"].into_iter().for_each(write);
+    assert_eq!(read(folder.path(), None).unwrap().len(), 4 * ROWS.len());
+    write("txt_1.npy");
+    let error = read(folder.path(), None).unwrap_err().to_string();
+    assert!(error.contains("`img_1.npy` and `txt_1.npy`: files of one number belong to different sets"), "{error}");
+    fs::remove_file(folder.path().join("txt_1.npy")).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let odd = folder.path().join(std::ffi::OsStr::from_bytes(b"img_\xff2.npy"));
+        fs::write(&odd, npy(&ROWS, &[3, 2])).unwrap();
+        assert!(read(folder.path(), None).unwrap_err().to_string().contains("its name is not UTF-8"));
+    }
+}
+
+#[test]
+fn a_column_for_each_coordinate_is_told_from_lists() {
+    let folder = folder();
+    let path = folder.path().join("wide.parquet");
+    let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0]));
+    parquet(&path, vec![("x", column.clone()), ("y", column)], Compression::SNAPPY);
+    let error = read(&path, None).unwrap_err().to_string();
+    assert!(error.contains("column `x`") && error.contains("Float64, expected a list of numbers"), "{error}");
+}

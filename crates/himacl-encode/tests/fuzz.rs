@@ -14,7 +14,7 @@ mod good;
 mod mutate;
 
 use good::{Format, formats};
-use himacl_encode::readers::Modality;
+use himacl_encode::readers::{Dataset, Modality, Record};
 use mutate::Random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -222,6 +222,32 @@ fn footers_that_contradict_the_file_are_refused_at_once() {
         good::dataset(&path, Modality::Both).unwrap_err();
         watchdog.watch(false);
     }
+}
+
+/// Found by the search below: a page's header with a map of 1.6 billion booleans, which take no bytes.
+#[test]
+fn maps_of_nothing_are_not_counted_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    fs::write(&path, include_bytes!("fuzz/endless-map.parquet")).unwrap();
+    let mut records = Dataset::open(vec![path], good::options(Modality::Text)).unwrap();
+    let Some(Ok(Record::Unusable { reason, .. })) = records.next() else { panic!("the first row cannot be read") };
+    assert!(reason.contains("a page without a size"), "{reason}");
+}
+
+/// Found by the search below: a page that claims 1.8 GB in a file of 1,430 bytes, for which room was made.
+#[test]
+fn pages_that_claim_more_than_their_file_has_take_no_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    fs::write(&path, include_bytes!("fuzz/enormous-page.parquet")).unwrap();
+    quietly(|| {
+        let before = HELD.load(Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
+        drop(good::dataset(&path, Modality::Text));
+        let bytes = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+        assert!(bytes < 300 << 20, "{bytes}");
+    });
 }
 
 #[test]

@@ -192,19 +192,31 @@ def timm_towers():
         ("perception-encoder-gigantic", gigantic, "vit_pe_core_gigantic_patch14_448", "map", 12),
         ("eva-clip", clip, "eva02_base_patch16_clip_224", "token", 20),
     ]:
-        text = dict(context_length=length, vocab_size=V + 1, width=32, heads=4, layers=1)
-        model = torch.nn.Module()
-        model.visual, model.text = torch.nn.Module(), oc.transformer.TextTransformer(output_dim=24, **text)
-        model.visual.trunk = trunk
-        shaken(model)
-        made = ended()
-        ids, _ = tokens(made, length, pad=0, fill=True)
-        expected = {"text": model.text(ids), "image": model.visual.trunk(pixels())}
-        vision = dict(timm_model_name=model_name, timm_model_pretrained=False, timm_pool=pool, timm_proj=None, image_size=SIDE)
-        save(name, model, "clip", 24, expected, made, image=True, modality="both")
-        described = {
-            "model_cfg": {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text, "custom_text": True},
-            "preprocess_cfg": {**REAL, "interpolation": "bicubic", "resize_mode": "shortest"},
-        }
-        (OUT / name / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n")
-        (OUT / name / "model.safetensors").rename(OUT / name / "open_clip_model.safetensors")
+        _timm_tower(name, trunk, model_name, pool, length)
+
+
+def eva_giants():
+    """EVA-CLIP's largest picture towers: places instead of turned heads, queries and values with a bias, and in the enormous
+    one normalisations between the parts and their sums."""
+    large = dict(img_size=SIDE, patch_size=8, embed_dim=64, depth=2, num_heads=16, mlp_ratio=1.5, num_classes=24, global_pool="token")
+    _timm_tower("eva-clip-giant", timm.models.eva.Eva(**large), "eva_giant_patch14_224", "token", 20)
+    _timm_tower("eva-clip-enormous", timm.models.eva.Eva(use_post_norm=True, **large), "eva02_enormous_patch14_clip_224", "token", 20)
+
+
+def _timm_tower(name, trunk, model_name, pool, length):
+    text = dict(context_length=length, vocab_size=V + 1, width=32, heads=4, layers=1)
+    model = torch.nn.Module()
+    model.visual, model.text = torch.nn.Module(), oc.transformer.TextTransformer(output_dim=24, **text)
+    model.visual.trunk = trunk
+    shaken(model)
+    made = ended()
+    ids, _ = tokens(made, length, pad=0, fill=True)
+    expected = {"text": model.text(ids), "image": model.visual.trunk(pixels())}
+    vision = dict(timm_model_name=model_name, timm_model_pretrained=False, timm_pool=pool, timm_proj=None, image_size=SIDE)
+    save(name, model, "clip", 24, expected, made, image=True, modality="both")
+    described = {
+        "model_cfg": {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text, "custom_text": True},
+        "preprocess_cfg": {**REAL, "interpolation": "bicubic", "resize_mode": "shortest"},
+    }
+    (OUT / name / "open_clip_config.json").write_text(json.dumps(described, indent=2) + "\n")
+    (OUT / name / "model.safetensors").rename(OUT / name / "open_clip_model.safetensors")

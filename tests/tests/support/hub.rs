@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 pub(crate) const REPO: &str = "org/encoder";
@@ -22,6 +23,15 @@ pub(crate) struct Seen {
     pub(crate) path: String,
     pub(crate) token: Option<String>,
     pub(crate) range: Option<String>,
+}
+
+impl Seen {
+    /// The bytes asked for, of so many.
+    pub(crate) fn bytes(&self, length: usize) -> Option<Range<usize>> {
+        let (start, last) = self.range.as_ref()?.strip_prefix("bytes=")?.split_once('-')?;
+        let end = if last.is_empty() { length } else { last.parse::<usize>().ok()? + 1 };
+        Some(start.parse().ok()?..end.min(length))
+    }
 }
 
 /// What goes wrong.
@@ -291,13 +301,11 @@ impl State {
                 *content.last_mut().unwrap() ^= 1;
             }
             let etag = format!("ETag: \"{}\"\r\n", &sha256(&content)[..20]);
-            let start =
-                seen.range.as_ref().and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-            return match start {
-                Some(start) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
-                    let start: usize = start;
-                    let range = format!("Content-Range: bytes {start}-{}/{}\r\n", content.len() - 1, content.len());
-                    (206, range + &etag, content[start..].to_vec())
+            return match seen.bytes(content.len()) {
+                Some(range) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
+                    let (start, last, all) = (range.start, range.end - 1, content.len());
+                    let head = format!("Content-Range: bytes {start}-{last}/{all}\r\n{etag}");
+                    (206, head, content[range].to_vec())
                 }
                 _ => (200, etag, content),
             };

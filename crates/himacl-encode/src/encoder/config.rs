@@ -69,8 +69,14 @@ impl Config {
         self.get(key).and_then(Value::as_f64).unwrap_or(default)
     }
 
+    /// What Python takes for true: published configurations have texts and numbers for flags, too.
     pub(super) fn flag(&self, key: &str) -> bool {
-        self.get(key).and_then(Value::as_bool).unwrap_or(false)
+        match self.get(key) {
+            Some(Value::Bool(flag)) => *flag,
+            Some(Value::String(text)) => !text.is_empty(),
+            Some(Value::Number(number)) => number.as_f64() != Some(0.0),
+            _ => false,
+        }
     }
 
     pub(super) fn text<'a>(&'a self, key: &str, default: &'a str) -> &'a str {

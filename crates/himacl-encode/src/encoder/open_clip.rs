@@ -112,7 +112,7 @@ fn timm_tower(config: &Config, weights: &Weights, image: &ImageSpec) -> Result<I
         }
         _ => Err(config.wrong(format!(
             "`timm_model_name` is `{name}` with `timm_pool` `{pool}`, expected fastvit_mci0 to fastvit_mci4 with avg, \
-             vit_base_mci_224, vit_large_patch14_clip_224 or an eva02 of CLIP in base or large with token, vit_pe_core \
+             vit_base_mci_224, vit_large_patch14_clip_224, eva_giant_patch14 or an eva02 of CLIP with token, vit_pe_core \
              with map"
         ))),
     }

@@ -58,9 +58,20 @@ impl Error {
                 | HubError::Truncated { .. }
                 | HubError::Checksum { .. }
                 | HubError::Protocol { .. },
-            ) => ErrorKind::Network,
+            )
+            | Self::Read(ReadError::Unreachable(_)) => ErrorKind::Network,
             Self::Encoder(error) if matches!(**error, EncoderError::Tensor(_)) => ErrorKind::Device,
             _ => ErrorKind::InvalidInput,
+        }
+    }
+
+    /// What the client of the Hub says, in words for datasets: they lie in no cache, and have no folder in the place of one.
+    pub(crate) fn of_dataset(self) -> Self {
+        match self {
+            Self::Hub(error @ (HubError::Network { .. } | HubError::Truncated { .. } | HubError::Protocol { .. })) => {
+                ReadError::Unreachable(Box::new(error)).into()
+            }
+            other => other,
         }
     }
 

@@ -1,6 +1,11 @@
 //! Why a dataset cannot be read at all.
 
+use super::hub::HubError;
 use std::path::PathBuf;
+
+/// What helps where a dataset's server is out of reach.
+const ELSEWHERE: &str = "check the address and the network; what is embedded is kept, and a resumed run goes on with the file that it \
+                         broke off in; or fetch the files first, and name them on the disk";
 
 /// Why a dataset cannot be read at all; a single sample that cannot be read is a [`Record::Unusable`](crate::readers::Record::Unusable).
 #[derive(Debug, thiserror::Error)]
@@ -105,6 +110,9 @@ pub enum ReadError {
         "`{0}` is an address that is not read here\nhint: `himacl embed` reads https:// (a signed address of a bucket, for example) and hf://datasets/; mount what is elsewhere, or fetch its files first"
     )]
     Remote(String),
+    /// A dataset that is elsewhere and cannot be had now.
+    #[error("{}\nhint: {ELSEWHERE}", .0.to_string().split("\nhint: ").next().unwrap_or_default())]
+    Unreachable(Box<HubError>),
     /// An address on the Hub that names no files.
     #[error(
         "`{0}` names no files on the Hub\nhint: expected hf://datasets/ORG/NAME/PATTERN, or NAME@REVISION for another revision than main"

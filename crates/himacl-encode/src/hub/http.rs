@@ -123,17 +123,20 @@ impl Http {
             }
             let own = self.first_wait.saturating_mul(1 << (failures - 1).min(16));
             let wait = wait.unwrap_or(own).min(MAX_WAIT);
-            tracing::warn!(%error, ?wait, "trying again");
+            let what = error.to_string();
+            let what = what.lines().next().unwrap_or_default();
+            tracing::warn!(error = what, ?wait, "trying again");
             sleep(wait, should_stop)?;
         }
     }
 
-    /// One request, redirects followed; `until` may end it at an answer that redirects elsewhere.
+    /// One request, of a `range` as the header has it, redirects followed; `until` may end it at an answer that redirects
+    /// elsewhere.
     pub(super) fn send(
         &self,
         method: &Method,
         url: &str,
-        range: Option<u64>,
+        range: Option<&str>,
         attempt: u32,
         should_stop: &dyn Fn() -> bool,
         mut until: impl FnMut(&Answer) -> bool,
@@ -144,8 +147,8 @@ impl Http {
             if let Some(token) = self.token.as_ref().filter(|_| self.is_endpoint(&url)) {
                 request = request.header(AUTHORIZATION, format!("Bearer {token}"));
             }
-            if let Some(start) = range.filter(|&start| start > 0) {
-                request = request.header(RANGE, format!("bytes={start}-"));
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
             }
             // Only a token with control characters is no header.
             let message = "the token has characters that a header cannot have".to_owned();

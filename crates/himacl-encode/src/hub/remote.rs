@@ -27,10 +27,10 @@ const PAGES: usize = 1 << 10;
 pub struct RemoteFile {
     /// Its address as it may be shown: without a user's name, a password or a signature.
     pub shown: PathBuf,
-    url: String,
-    size: Option<u64>,
+    pub(super) url: String,
+    pub(super) size: Option<u64>,
     /// What the server has in place of a version of the file: its `ETag` or the time of its last change.
-    tag: Option<String>,
+    pub(super) tag: Option<String>,
     /// SHA-256 of the content, or Git's sum.
     sum: Option<String>,
 }
@@ -67,8 +67,8 @@ struct Large {
 /// A client for files of datasets.
 #[derive(Clone)]
 pub struct Remote {
-    hub: Hub,
-    should_stop: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(super) hub: Hub,
+    pub(super) should_stop: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl std::fmt::Debug for Remote {

@@ -37,12 +37,13 @@ pub(super) struct Transfer<'a> {
 }
 
 /// The part of a content that has come.
-struct Partial<'a> {
-    file: File,
-    path: &'a Path,
-    length: u64,
+pub(super) struct Partial<'a> {
+    pub(super) file: File,
+    pub(super) path: &'a Path,
+    /// Where in the content it ends.
+    pub(super) length: u64,
     /// What any attempt has got to.
-    furthest: u64,
+    pub(super) furthest: u64,
 }
 
 impl Partial<'_> {
@@ -98,7 +99,8 @@ impl Transfer<'_> {
         if self.size == Some(length) {
             return Ok(());
         }
-        let answer = http.send(&Method::GET, self.url, Some(length), attempt, watch.should_stop, |_| false)?;
+        let rest = (length > 0).then(|| format!("bytes={length}-"));
+        let answer = http.send(&Method::GET, self.url, rest.as_deref(), attempt, watch.should_stop, |_| false)?;
         if self.repo.is_empty() && answer.status.is_success() && is_changed(&answer, self.tag, self.size) {
             return Err(changed(self.url));
         }
@@ -176,7 +178,7 @@ impl Transfer<'_> {
 }
 
 /// Copies the body to the file; a connection that breaks is told as text.
-fn copy(
+pub(super) fn copy(
     body: Body,
     partial: &mut Partial<'_>,
     expected: Option<u64>,
@@ -237,7 +239,8 @@ pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn starts_at(answer: &Answer, start: u64) -> bool {
+/// Whether an answer is the part of a content that begins there.
+pub(super) fn starts_at(answer: &Answer, start: u64) -> bool {
     let range = header(&answer.headers, "content-range").unwrap_or_default();
     let first = range.strip_prefix("bytes ").and_then(|rest| rest.split('-').next()?.trim().parse().ok());
     first == Some(start)

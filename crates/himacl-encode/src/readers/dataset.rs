@@ -85,7 +85,8 @@ impl Dataset {
     pub fn of(input: &Input, options: ReadOptions) -> Result<Self, Error> {
         let Some((remote, files)) = input.remote.clone() else { return Self::open(input.files.clone(), options) };
         let dataset = Self::new(input.files.clone(), options)?;
-        Ok(Self { fetcher: Some(Fetcher::new(remote, files)), ..dataset })
+        let by_parts = dataset.format == Format::Parquet;
+        Ok(Self { fetcher: Some(Fetcher::new(remote, files, by_parts)), ..dataset })
     }
 
     fn new(files: Vec<PathBuf>, options: ReadOptions) -> Result<Self, Error> {

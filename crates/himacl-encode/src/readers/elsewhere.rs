@@ -3,10 +3,9 @@
 use super::input::expand_braces;
 use super::location::Location;
 use super::order::compare_paths;
-use crate::error::{Error, ReadError};
+use crate::error::{Error, HubError, ReadError};
 use crate::hub::{HubSettings, Remote, RemoteFile};
 use glob::{MatchOptions, Pattern};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,19 +33,18 @@ impl Input {
         settings: HubSettings,
         should_stop: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        let remote = || Remote::new(settings, Arc::new(should_stop));
-        if let Some(place) = input.strip_prefix("hf://") {
-            let remote = remote()?;
-            let (name, files) = on_the_hub(&remote, input, place)?;
-            return Ok(Self::elsewhere(name, remote, files));
-        }
-        if input.starts_with("https://") || input.starts_with("http://") {
-            let remote = remote()?;
-            let files = remote.describe(&expand_braces(input)?)?;
-            let name = crate::hub::shown_address(input);
-            return Ok(Self::elsewhere(name, remote, files));
-        }
-        Ok(Self { name: input.to_owned(), files: super::expand_input(input)?, remote: None })
+        let found = if is_address(input) {
+            Remote::new(settings, Arc::new(should_stop)).map_err(Error::from).and_then(|remote| {
+                let (name, files) = match input.strip_prefix("hf://") {
+                    Some(place) => on_the_hub(&remote, input, place)?,
+                    None => (crate::hub::shown_address(input), remote.describe(&expand_braces(input)?)?),
+                };
+                Ok(Self::elsewhere(name, remote, files))
+            })
+        } else {
+            Ok(Self { name: input.to_owned(), files: super::expand_input(input)?, remote: None })
+        };
+        found.map_err(Error::of_dataset)
     }
 
     fn elsewhere(name: String, remote: Remote, files: Vec<RemoteFile>) -> Self {
@@ -58,6 +56,11 @@ impl Input {
     pub fn fingerprint(&self) -> Option<String> {
         self.remote.as_ref().map(|(_, files)| RemoteFile::fingerprint(files))
     }
+}
+
+/// Whether an input is elsewhere, and [`Input::find`] finds it there.
+pub fn is_address(input: &str) -> bool {
+    ["hf://", "https://", "http://"].iter().any(|scheme| input.starts_with(scheme))
 }
 
 /// The files of `datasets/ORG/NAME[@REVISION]/PATTERN`, and the same with the commit.
@@ -103,41 +106,49 @@ fn on_the_hub(remote: &Remote, input: &str, place: &str) -> Result<(String, Vec<
     Ok((format!("hf://datasets/{repo}@{commit}/{pattern}"), files))
 }
 
-/// Fetches files one after the other, the next one while the one before is read.
+/// Fetches files one after the other, the next one, or what is first needed of it, while the one before is read.
 pub(super) struct Fetcher {
     remote: Remote,
     files: Vec<RemoteFile>,
-    under_way: Option<(usize, Receiver<Result<File, Error>>)>,
+    /// Whether parts of a file are enough, where its server has them.
+    by_parts: bool,
+    under_way: Option<(usize, Receiver<Result<Location, Error>>)>,
     is_unwanted: Arc<AtomicBool>,
 }
 
 impl Fetcher {
-    pub(super) fn new(remote: Remote, files: Vec<RemoteFile>) -> Self {
-        Self { remote, files, under_way: None, is_unwanted: Arc::default() }
+    pub(super) fn new(remote: Remote, files: Vec<RemoteFile>, by_parts: bool) -> Self {
+        Self { remote, files, by_parts, under_way: None, is_unwanted: Arc::default() }
     }
 
     /// The file of a number.
     pub(super) fn take(&mut self, number: usize) -> Result<Location, Error> {
-        let content = match self.under_way.take() {
-            Some((under_way, content)) if under_way == number => content,
+        let location = match self.under_way.take() {
+            Some((under_way, location)) if under_way == number => location,
             _ => self.begin(number),
         };
-        let content = content.recv().unwrap_or_else(|_| Err(crate::error::HubError::Interrupted.into()))?;
+        let location =
+            location.recv().unwrap_or_else(|_| Err(HubError::Interrupted.into())).map_err(Error::of_dataset)?;
         if number + 1 < self.files.len() {
             self.under_way = Some((number + 1, self.begin(number + 1)));
         }
-        Ok(Location::fetched(&self.files[number].shown, content))
+        Ok(location)
     }
 
-    fn begin(&self, number: usize) -> Receiver<Result<File, Error>> {
+    fn begin(&self, number: usize) -> Receiver<Result<Location, Error>> {
         let (sender, receiver) = sync_channel(1);
         let (remote, file) = (self.remote.clone(), self.files[number].clone());
-        let is_unwanted = Arc::clone(&self.is_unwanted);
-        std::thread::spawn(move || {
-            let content = remote.fetch(&file, &|| is_unwanted.load(Ordering::Relaxed));
-            // Nobody may want it any more.
-            drop(sender.send(content));
-        });
+        let (is_unwanted, by_parts) = (Arc::clone(&self.is_unwanted), self.by_parts);
+        let locate = move || {
+            let parts = if by_parts { remote.parts(&file, &is_unwanted)? } else { None };
+            if let Some(parts) = parts {
+                return Ok(Location::in_parts(&file.shown, parts));
+            }
+            let content = remote.fetch(&file, &|| is_unwanted.load(Ordering::Relaxed))?;
+            Ok(Location::fetched(&file.shown, content))
+        };
+        // Nobody may want it any more.
+        std::thread::spawn(move || drop(sender.send(locate())));
         receiver
     }
 }

@@ -111,6 +111,9 @@ fn tables_packed_with_gzip_are_known_by_their_content() {
     }
     let parts = [gzip(b"one\n"), gzip(b"two\n")].concat();
     assert_eq!(captions(&folder.write("parts.txt.gz", parts)).unwrap(), ["one", "two"]);
+    assert_eq!(captions(&folder.write("dos.txt", "one\r\ntwo\r\n")).unwrap(), ["one", "two"]);
+    let error = captions(&folder.write("mac.txt", "one\rtwo\r")).unwrap_err();
+    assert!(error.contains("line 1 has carriage returns inside"), "{error}");
     for (name, head, tool) in [
         ("a.tsv.zst", &b"\x28\xb5\x2f\xfd\x00"[..], "zstd -d"),
         ("b.jsonl", b"BZh91AY&SYxxxx", "bunzip2"),

@@ -111,6 +111,11 @@ impl Iterator for LineReader {
         let key = self.position.to_string();
         let record = match self.lines.next_line(CAPTION_BYTES) {
             Ok(None) => return None,
+            // An old Mac's whole file, more likely than not; Python takes it for several lines.
+            Ok(Some(Ok(line))) if self.lines.number == 1 && line.contains('\r') => {
+                let reason = "line 1 has carriage returns inside (`tr '\\r' '\\n'` makes lines of its parts)";
+                Ok(Record::unusable(key, reason.to_owned()))
+            }
             Ok(Some(Ok(line))) => {
                 let sample = Sample { key, caption: Some(line), ..Sample::default() };
                 Ok(Record::checked(sample, self.options.modality, || "the line is empty".to_owned()))

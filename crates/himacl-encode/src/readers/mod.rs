@@ -5,6 +5,7 @@
 
 mod budget;
 mod columns;
+mod content;
 mod dataset;
 mod decode;
 mod elsewhere;
@@ -30,7 +31,7 @@ mod webdataset;
 pub use crate::error::ReadError;
 pub use dataset::Dataset;
 pub use decode::decode_image;
-pub use elsewhere::Input;
+pub use elsewhere::{Input, is_address};
 pub use input::expand_input;
 pub use reader::{Format, ReadOptions};
 pub use sample::{ImageSource, Modality, Record, Sample};

@@ -11,9 +11,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
-use himacl_data::{ParquetBatches, open_parquet};
+use himacl_data::{ParquetBatches, column_ranges, open_parquet};
 use parquet::arrow::ProjectionMask;
-use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::errors::ParquetError;
 
 /// Rows read at a time: few, since each may hold a picture.
 const BATCH_ROWS: usize = 64;
@@ -39,10 +39,9 @@ pub(super) struct ParquetReader {
 
 impl ParquetReader {
     pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
-        let wrong = |source| himacl_data::Error::Parquet { path: path.to_path_buf(), source };
-        let file = path.open_content().map_err(Error::io("read", path))?;
-        let num_rows = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(wrong)?.file_metadata().num_rows();
-        let builder = open_parquet(file).map_err(wrong)?;
+        let content = path.open_parts().map_err(Error::io("read", path))?;
+        let builder = open_parquet(content).map_err(|error| wrong(path, error))?;
+        let num_rows = builder.metadata().file_metadata().num_rows();
         let schema = builder.schema().clone();
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let columns = Columns::find(&options, &names, path)?;
@@ -97,9 +96,8 @@ impl ParquetReader {
 
     /// Goes on with a row of the file; whole row groups before it are not read.
     fn start_at(&mut self, row: u64) -> Result<(), Error> {
-        let wrong = |source| himacl_data::Error::Parquet { path: self.path.to_path_buf(), source };
-        let file = self.path.open_content().map_err(Error::io("read", &self.path))?;
-        let builder = open_parquet(file).map_err(wrong)?;
+        let content = self.path.open_parts().map_err(Error::io("read", &self.path))?;
+        let builder = open_parquet(content).map_err(|error| wrong(&self.path, error))?;
         let (mut groups, mut before) = (Vec::new(), 0);
         for (index, group) in builder.metadata().row_groups().iter().enumerate() {
             let rows = group.num_rows() as u64;
@@ -111,8 +109,11 @@ impl ParquetReader {
         }
         let wanted = [&self.image, &self.caption, &self.key].into_iter().flatten().map(String::as_str);
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
+        let ranges = column_ranges(builder.metadata(), &mask, &groups).map_err(|error| wrong(&self.path, error))?;
+        self.path.plan(ranges);
         let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH_ROWS);
-        self.reader = Some(ParquetBatches::new(builder.with_offset((row - before) as usize)).map_err(wrong)?);
+        let batches = ParquetBatches::new(builder.with_offset((row - before) as usize));
+        self.reader = Some(batches.map_err(|error| wrong(&self.path, error))?);
         (self.batch, self.row, self.read) = (None, 0, row);
         Ok(())
     }
@@ -122,9 +123,7 @@ impl ParquetReader {
             return Err(Error::io("read", &self.path)(std::io::Error::other(failure.clone())));
         }
         let next = self.reader.as_mut().and_then(Iterator::next).transpose();
-        let wrong =
-            |error: ArrowError| himacl_data::Error::Parquet { path: self.path.to_path_buf(), source: error.into() };
-        (self.batch, self.row) = (next.map_err(wrong)?, 0);
+        (self.batch, self.row) = (next.map_err(|error: ArrowError| fault(&self.path, error.into()))?, 0);
         Ok(self.batch.is_some())
     }
 
@@ -188,7 +187,11 @@ impl Iterator for ParquetReader {
             match self.next_batch() {
                 Ok(true) => {}
                 Ok(false) => return None,
-                Err(error) => return self.broken(&error).map(Ok),
+                // What cannot be had now can be had later: it is no fault of the rows.
+                Err(error) => match self.path.take_failure() {
+                    Some(failure) => return Some(Err(failure)),
+                    None => return self.broken(&error).map(Ok),
+                },
             }
         }
         let record = self.record(self.batch.as_ref()?, self.row);
@@ -204,6 +207,15 @@ impl Reader for ParquetReader {
         self.start_at(self.read + skipped)?;
         Ok(skipped)
     }
+}
+
+/// Why a table cannot be read: a part that could not be had, or a fault of the table.
+fn wrong(path: &Location, source: ParquetError) -> Error {
+    path.take_failure().unwrap_or_else(|| fault(path, source))
+}
+
+fn fault(path: &Location, source: ParquetError) -> Error {
+    himacl_data::Error::Parquet { path: path.to_path_buf(), source }.into()
 }
 
 /// Text, numbers that are shown as text, categories of either, and lists, of which the first counts.

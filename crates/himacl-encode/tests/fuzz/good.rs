@@ -55,9 +55,13 @@ pub(crate) fn embeddings(path: &Path, key: Option<&str>) -> Read {
     set.to_vec().map(drop).map_err(said)
 }
 
+pub(crate) fn options(modality: Modality) -> ReadOptions {
+    ReadOptions { modality, image_column: None, caption_column: None }
+}
+
 /// Reads a dataset to its end, pictures decoded, and again from its middle.
 pub(crate) fn dataset(path: &Path, modality: Modality) -> Read {
-    let options = ReadOptions { modality, image_column: None, caption_column: None };
+    let options = options(modality);
     let mut records = 0;
     for record in Dataset::open(vec![path.to_path_buf()], options.clone()).map_err(said)? {
         records += 1;

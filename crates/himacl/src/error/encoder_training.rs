@@ -28,6 +28,17 @@ pub enum EncoderTrainingError {
         /// Whose.
         side: DataSide,
     },
+    /// A dataset that is not on the disk.
+    #[error(
+        "the {side} was embedded from `{input}`, and an encoder in training reads its dataset again and again: expected it on \
+         the disk\nhint: fetch its files, and name them in data.{side}_input; or train with train.encoders=frozen"
+    )]
+    Elsewhere {
+        /// Whose.
+        side: DataSide,
+        /// The dataset.
+        input: String,
+    },
     /// Other weights than those that made the embeddings.
     #[error(
         "the weights in `{}` have the checksum {got}, `{}` was embedded with {expected}\n\

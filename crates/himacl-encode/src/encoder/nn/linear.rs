@@ -43,6 +43,12 @@ impl Linear {
         Ok(Self { weight, bias, scale: None })
     }
 
+    /// With a bias that is stored elsewhere, `(outputs)`.
+    pub(in crate::encoder) fn biased(self, bias: Tensor) -> Result<Self> {
+        bias.reshape(self.outputs()?)?;
+        Ok(Self { bias: Some(bias), ..self })
+    }
+
     /// Multiplies each output by a number of its own, `(outputs)`.
     pub(in crate::encoder) fn scaled(self, scale: Tensor) -> Result<Self> {
         if scale.track_op() {

@@ -39,6 +39,8 @@ pub(in crate::encoder) enum Order {
     Before,
     /// After their sums with what went in.
     After,
+    /// After them, before the sums.
+    Between,
 }
 
 /// Attention and two layers, each added to what went in.
@@ -166,6 +168,12 @@ impl Block {
             (Order::Before, None) => {
                 let x = self.attention.forward(&normed(attention_norm, x)?, sequences, relative, Some(x))?;
                 self.mlp.forward(&self.mlp_norm.forward(&x)?, Some(&x))
+            }
+            (Order::Between, None) => {
+                let y = self.attention.forward(x, sequences, relative, None)?;
+                let x = (x + normed(attention_norm, &y)?)?;
+                let y = self.mlp.forward(&x, None)?;
+                x + self.mlp_norm.forward(&y)?
             }
             (Order::After, None) => {
                 let x = normed(attention_norm, &self.attention.forward(x, sequences, relative, Some(x))?)?;

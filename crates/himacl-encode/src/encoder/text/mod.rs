@@ -130,8 +130,12 @@ impl Text {
 }
 
 /// Code of repositories that is known, and computed here.
-const KNOWN_CODE: [&str; 2] =
-    ["nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel", "Alibaba-NLP/new-impl--modeling.NewModel"];
+const KNOWN_CODE: [&str; 3] = [
+    "nomic-ai/nomic-bert-2048--modeling_hf_nomic_bert.NomicBertModel",
+    "Alibaba-NLP/new-impl--modeling.NewModel",
+    // Alibaba's as snowflake-arctic-embed-m-v2.0 brings it along.
+    "modeling_hf_alibaba_nlp_gte.GteModel",
+];
 
 /// Refuses what would change embeddings and is not computed, and a configuration without what no weights tell.
 fn check(config: &Config, kind: &str) -> Result<(), EncoderError> {

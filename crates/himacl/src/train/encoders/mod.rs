@@ -25,7 +25,6 @@ use crate::side::DataSide;
 use candle_core::{Tensor, Var};
 use himacl_encode::encoder::registry::EncoderSpec;
 use himacl_encode::hub::descriptions;
-use himacl_encode::readers::expand_input;
 use origin::Origin;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -104,7 +103,7 @@ pub(super) fn inputs(recipe: &Recipe) -> Result<Vec<(String, Vec<PathBuf>)>, Err
     for side in [DataSide::Source, DataSide::Target] {
         if recipe.train.encoders != EncoderTraining::Frozen && recipe.train.encoders_of.includes(side) {
             let origin = Origin::find(side, &recipe.data, &())?;
-            found.push((format!("{} of the {side}", origin.input), expand_input(&origin.input)?));
+            found.push((format!("{} of the {side}", origin.input), origin.files()?));
             let descriptions = descriptions(&origin.encoder)?;
             let files = descriptions.iter().map(|name| origin.encoder.join(name)).collect();
             found.push((format!("the encoder of the {side}"), files));

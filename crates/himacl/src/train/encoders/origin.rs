@@ -12,7 +12,7 @@ use himacl_encode::embed::{EmbedParams, skipped_positions};
 use himacl_encode::encoder::registry::{self, EncoderModality, EncoderSpec, Family};
 use himacl_encode::encoder::weight_files;
 use himacl_encode::hub::{Hub, HubSettings, files_sha256, local_snapshot};
-use himacl_encode::readers::{Dataset, Modality, ReadOptions, Record as Row, Sample, expand_input};
+use himacl_encode::readers::{Dataset, Modality, ReadOptions, Record as Row, Sample, expand_input, is_address};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,6 +51,7 @@ struct EncoderRecord {
 /// The encoder and the dataset behind a set of embeddings.
 #[derive(Debug)]
 pub(super) struct Origin {
+    side: DataSide,
     /// The folder of the embeddings.
     pub(super) embeddings: PathBuf,
     /// Of their two kinds, `img_emb` or `text_emb`.
@@ -113,6 +114,7 @@ impl Origin {
         };
         let spec = EncoderSpec { first: record.dimensions, ..spec };
         Ok(Self {
+            side,
             embeddings: root.to_path_buf(),
             kind: kind.clone(),
             reads,
@@ -130,7 +132,15 @@ impl Origin {
             image_column: self.record.image_column.clone(),
             caption_column: self.record.caption_column.clone(),
         };
-        Ok(Dataset::open(expand_input(&self.input)?, options)?)
+        Ok(Dataset::open(self.files()?, options)?)
+    }
+
+    /// The dataset's files.
+    pub(super) fn files(&self) -> Result<Vec<PathBuf>, Error> {
+        if is_address(&self.input) {
+            return Err(EncoderTrainingError::Elsewhere { side: self.side, input: self.input.clone() }.into());
+        }
+        Ok(expand_input(&self.input)?)
     }
 
     /// The first sample that has a row.

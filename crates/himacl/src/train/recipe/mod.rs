@@ -14,6 +14,7 @@ pub use sections::{
 };
 
 use crate::error::RecipeError;
+use himacl_encode::readers::is_address;
 use nearest::nearest;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -253,6 +254,7 @@ fn resolve_paths(table: &mut Table, folder: &Path) {
         let (section, field) = key.split_once('.').expect("path keys have two parts");
         let value = table.get_mut(section).and_then(Value::as_table_mut).and_then(|section| section.get_mut(field));
         if let Some(Value::String(path)) = value
+            && !is_address(path)
             && let Ok(absolute) = std::path::absolute(folder.join(&*path))
         {
             *path = without_dots(&absolute).to_string_lossy().into_owned();

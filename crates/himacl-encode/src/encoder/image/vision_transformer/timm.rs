@@ -35,6 +35,7 @@ pub(in crate::encoder) struct Trunk {
     heads: Option<usize>,
     epsilon: f64,
     turning: Option<Turning>,
+    order: Order,
     pool: Pool,
 }
 
@@ -52,7 +53,7 @@ enum Pool {
 impl Trunk {
     /// Those that are computed here, by the names of timm's models.
     pub(in crate::encoder) fn named(name: &str) -> Option<Self> {
-        let plain = |epsilon| Self { heads: None, epsilon, turning: None, pool: Pool::Token };
+        let plain = |epsilon| Self { heads: None, epsilon, turning: None, order: Order::Before, pool: Pool::Token };
         let eva = Turning::Steps { first: 0.0, reference: 16, columns_first: false };
         let perception = |first, reference| {
             let turning = Turning::Steps { first, reference, columns_first: true };
@@ -64,6 +65,9 @@ impl Trunk {
             "eva02_base_patch16_clip_224" | "eva02_large_patch14_clip_224" | "eva02_large_patch14_clip_336" => {
                 Self { turning: Some(eva), ..plain(1e-6) }
             }
+            // EVA-01's giant; open_clip has it by the first name.
+            "eva_giant_patch14_224" | "eva_giant_patch14_clip_224" => Self { heads: Some(16), ..plain(1e-6) },
+            "eva02_enormous_patch14_clip_224" => Self { heads: Some(16), order: Order::Between, ..plain(1e-6) },
             "vit_pe_core_base_patch16_224" => perception(1.0, 14),
             "vit_pe_core_tiny_patch16_384" | "vit_pe_core_small_patch16_384" | "vit_pe_core_large_patch14_336" => {
                 perception(1.0, 24)
@@ -97,7 +101,8 @@ impl Trunk {
             (Some(Pooling::Mean), _) | (None, "avg") => Pool::Mean,
             (_, other) => return Err(config.wrong(format!("`global_pool` is `{other}`, expected token or avg"))),
         };
-        Ok(Self { heads: None, epsilon: 1e-5, turning: Some(Turning::Middles { theta: 100.0 }), pool })
+        let turning = Some(Turning::Middles { theta: 100.0 });
+        Ok(Self { heads: None, epsilon: 1e-5, turning, order: Order::Before, pool })
     }
 }
 
@@ -131,7 +136,7 @@ impl VisionTransformer {
             heads,
             epsilon: trunk.epsilon,
             activation: Activation::Gelu,
-            order: Order::Before,
+            order: trunk.order,
             mask: Mask::Full,
             rope: turning.transpose()?,
         };
@@ -185,7 +190,13 @@ fn load_block(weights: &Weights, shape: &BlockShape) -> Result<Block, EncoderErr
             names.inner_norms = Some(("attn.norm", "mlp.norm"));
         }
     }
-    Block::load(weights, &names, &shape)
+    let mut block = Block::load(weights, &names, &shape)?;
+    // Keys have none.
+    if weights.has("attn.q_bias") {
+        block.attention.query = block.attention.query.biased(weights.get("attn.q_bias")?)?;
+        block.attention.value = block.attention.value.biased(weights.get("attn.v_bias")?)?;
+    }
+    Ok(block)
 }
 
 /// `proj`, or the convolutions of `backbone` with normalisations and GELU between them; strides are as wide as filters.
