@@ -1,15 +1,16 @@
 //! How far trained maps are from a known optimal transport map, beside the estimators of ott-jax on the same samples.
 //!
-//! The map is the gradient of a convex potential, so it is the optimal one for the squared distance:
-//! `T*(x) = a x + Σ_k (σ(w_k · x) - ½) w_k` for standard normal x. Training sees independent samples of both sides, no pair.
+//! The map is the gradient of a convex potential, so it is the optimal one for the squared distance, of standard normal x:
+//! `T*(x) = a x + Σ_k (σ(w_k · x) - ½) w_k`, or `T*(x) = a x + Σ_k p_k(x) c_k` with `p = softmax(c_k · x / 2)`. Training sees
+//! independent samples of both sides, no pair.
 
 use crate::development::mean_and_deviation;
 use anyhow::{Context, ensure};
 use candle_core::{D, Device, Tensor};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use himacl::data::{Embeddings, write_npy_f32};
 use himacl::eval::Metrics;
-use himacl::map::{LinearMap, Map, ResidualMlp, TwoWayMap};
+use himacl::map::{ConvexFitParams, ConvexGradient, LinearMap, Map, ResidualMlp, TwoWayMap};
 use himacl::objective::{Objective, Regression};
 use himacl::train::{Coupling, Embedded, Recipe, Task, Trained, train};
 use hiref_baselines::Solver;
@@ -42,6 +43,15 @@ pub(crate) struct MongeArgs {
     /// Dimensions.
     #[arg(long, value_delimiter = ',', default_values_t = [2, 16, 64, 256])]
     dimensions: Vec<usize>,
+    /// The map to find.
+    #[arg(long, value_enum, default_value_t = Truth::Bends)]
+    truth: Truth,
+    /// Only the estimators that pair nothing: the Gaussian map and the convex gradient.
+    #[arg(long)]
+    unpaired: bool,
+    /// Steps, units for each dimension and rows in a step of the convex gradient.
+    #[arg(long, value_delimiter = ',', default_values_t = [1000, 1, 4096])]
+    convex: Vec<usize>,
     /// Samples of each side.
     #[arg(long, default_value_t = 8192)]
     samples: usize,
@@ -71,6 +81,15 @@ pub(crate) struct MongeArgs {
     output: PathBuf,
 }
 
+/// The map to find.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Truth {
+    /// Many directions in which it saturates, as many as dimensions; the convex gradient has such units.
+    Bends,
+    /// Points that attract what is near them; no sum of units is this map.
+    Attractors,
+}
+
 /// One estimator on one problem.
 #[derive(Debug, Clone, Serialize)]
 struct Line {
@@ -93,7 +112,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(d: usize, n: usize, seed: u64) -> anyhow::Result<Self> {
+    fn new(truth: Truth, d: usize, n: usize, seed: u64) -> anyhow::Result<Self> {
         let draw = |stream: u64, rows: usize| -> candle_core::Result<Tensor> {
             let mut generator = rng::stream(seed, &[stream, d as u64]);
             let values: Vec<f32> = (0..rows * d).map(|_| StandardNormal.sample(&mut generator)).collect();
@@ -103,6 +122,13 @@ impl Case {
         let lengths = bends.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
         let bends = (bends.broadcast_div(&lengths)? * BEND)?; // (k, d)
         let map = |x: &Tensor| -> candle_core::Result<Tensor> {
+            if matches!(truth, Truth::Attractors) {
+                let centres = (&bends * ((d as f64).sqrt() / BEND))?;
+                let near = (x.matmul(&centres.t()?)? * 0.5)?; // (n, k)
+                let shares = near.broadcast_sub(&near.max_keepdim(1)?)?.exp()?;
+                let shares = shares.broadcast_div(&shares.sum_keepdim(1)?)?;
+                return (x * f64::from(CONVEXITY))? + shares.matmul(&centres)?;
+            }
             let slopes = x.matmul(&bends.t()?)?; // (n, k)
             let sigmoid = ((slopes.neg()?.exp()? + 1.0)?.recip()? - 0.5)?;
             (x * f64::from(CONVEXITY))? + sigmoid.matmul(&bends)?
@@ -114,11 +140,16 @@ impl Case {
 
     /// The error of the images of the test points.
     fn l2_uvp(&self, images: &Tensor) -> anyhow::Result<f64> {
+        Self::unexplained(images, &self.answer)
+    }
+
+    /// `100 E|found - answer|² / Var(answer)`.
+    fn unexplained(found: &Tensor, answer: &Tensor) -> anyhow::Result<f64> {
         let mean_square = |rows: &Tensor| -> candle_core::Result<f64> {
             Ok(f64::from(rows.sqr()?.sum(1)?.mean(0)?.to_scalar::<f32>()?))
         };
-        let spread = mean_square(&self.answer.broadcast_sub(&self.answer.mean_keepdim(0)?)?)?;
-        Ok(100.0 * mean_square(&(images - &self.answer)?)? / spread)
+        let spread = mean_square(&answer.broadcast_sub(&answer.mean_keepdim(0)?)?)?;
+        Ok(100.0 * mean_square(&(found - answer)?)? / spread)
     }
 
     /// The y row of each x row.
@@ -246,6 +277,32 @@ fn fitted(args: &MongeArgs, case: &Case, rule: Rule) -> anyhow::Result<Fitted> {
     Ok(Fitted { linear, network, corrected, seconds })
 }
 
+/// Figures of an estimator that pairs nothing: its name, L2-UVP and seconds.
+type Unpaired = (&'static str, f64, f64);
+
+/// The Gaussian map and the convex gradient, with the way back by it.
+fn unpaired(args: &MongeArgs, case: &Case) -> anyhow::Result<Vec<Unpaired>> {
+    let started = Instant::now();
+    let gaussian = LinearMap::gaussian(&case.x, &case.y)?;
+    let mut found =
+        vec![("Gaussian map alone", case.l2_uvp(&gaussian.apply(&case.test)?)?, started.elapsed().as_secs_f64())];
+    let &[steps, units, batch_size] = &args.convex[..] else {
+        anyhow::bail!("expected three numbers in --convex, got {}", args.convex.len());
+    };
+    let started = Instant::now();
+    let params = ConvexFitParams { steps, units, batch_size, seed: case.seed };
+    let fit = ConvexGradient::fit(&case.x, &case.y, &params)?;
+    let seconds = started.elapsed().as_secs_f64();
+    found.push(("convex gradient", case.l2_uvp(&fit.map.apply(&case.test)?)?, seconds));
+    if let Map::ConvexGradient(map) = &fit.map {
+        let back = map.inverse(&case.answer)?;
+        found.push(("convex gradient, way back", Case::unexplained(&back, &case.test)?, seconds));
+        let there_and_back = map.inverse(&map.apply(&case.test)?)?;
+        found.push(("convex gradient, there and back", Case::unexplained(&there_and_back, &case.test)?, seconds));
+    }
+    Ok(found)
+}
+
 /// Runs a peer on the same samples for `seconds`.
 fn peer(args: &MongeArgs, case: &Case, name: &str, seconds: f64, folder: &Path) -> anyhow::Result<(Tensor, f64)> {
     let path = |name: &str| folder.join(format!("{name}.npy"));
@@ -272,37 +329,38 @@ pub(crate) fn run(args: &MongeArgs) -> anyhow::Result<()> {
     let mut output = File::create(&args.output).with_context(|| format!("cannot create {}", args.output.display()))?;
     let folder = tempfile::tempdir()?;
     let batches = args.batches.iter().filter(|&&size| size < args.samples).map(|&size| Rule::Minibatch(size));
-    let rules: Vec<Rule> = [Rule::Bijection].into_iter().chain(batches).chain([Rule::Nearest]).collect();
+    let rules: Vec<Rule> = if args.unpaired {
+        Vec::new()
+    } else {
+        [Rule::Bijection].into_iter().chain(batches).chain([Rule::Nearest]).collect()
+    };
     println!("| d | estimator | L2-UVP, % | s |\n|---|---|---|---|");
     for &d in &args.dimensions {
         let mut lines: Vec<Line> = Vec::new();
         for seed in 0..args.seeds {
-            let case = Case::new(d, args.samples, seed)?;
-            let mut note = |estimator: String, images: &Tensor, seconds: f64| -> anyhow::Result<()> {
-                let l2_uvp = case.l2_uvp(images)?;
+            let case = Case::new(args.truth, d, args.samples, seed)?;
+            let mut note = |estimator: String, l2_uvp: f64, seconds: f64| -> anyhow::Result<()> {
                 let line = Line { dimension: d, samples: args.samples, seed, estimator, l2_uvp, seconds };
                 writeln!(output, "{}", serde_json::to_string(&line)?)?;
                 lines.push(line);
                 Ok(())
             };
+            for (name, l2_uvp, seconds) in unpaired(args, &case)? {
+                note(name.to_owned(), l2_uvp, seconds)?;
+            }
             let mut budget = 0.0;
             for &rule in &rules {
                 let Fitted { linear, network, corrected, seconds } = fitted(args, &case, rule)?;
-                note(format!("T on {}", rule.name()), &network, seconds)?;
+                note(format!("T on {}", rule.name()), case.l2_uvp(&network)?, seconds)?;
                 if matches!(rule, Rule::Bijection) {
                     budget = seconds;
-                    note("its linear path alone".to_owned(), &linear, seconds)?;
-                    note(
-                        "Gaussian map alone".to_owned(),
-                        &LinearMap::gaussian(&case.x, &case.y)?.apply(&case.test)?,
-                        0.0,
-                    )?;
-                    note("T on bijection, Gaussian linear path".to_owned(), &corrected, seconds)?;
+                    note("its linear path alone".to_owned(), case.l2_uvp(&linear)?, seconds)?;
+                    note("T on bijection, Gaussian linear path".to_owned(), case.l2_uvp(&corrected)?, seconds)?;
                 }
             }
             for name in &args.peers {
                 let (images, seconds) = peer(args, &case, name, budget, folder.path())?;
-                note(format!("ott-jax {name}"), &images, seconds)?;
+                note(format!("ott-jax {name}"), case.l2_uvp(&images)?, seconds)?;
             }
         }
         let names: Vec<String> =
@@ -324,8 +382,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_true_map_has_no_error_and_is_monotone() {
-        let case = Case::new(3, 16, 1).unwrap();
+    fn the_true_maps_have_no_error_and_are_monotone() {
+        for truth in [Truth::Bends, Truth::Attractors] {
+            check_truth(&Case::new(truth, 3, 16, 1).unwrap());
+        }
+    }
+
+    fn check_truth(case: &Case) {
         assert_eq!(case.l2_uvp(&case.answer).unwrap(), 0.0);
         let constant = case.answer.mean_keepdim(0).unwrap().broadcast_as(case.answer.shape()).unwrap();
         assert!((case.l2_uvp(&constant).unwrap() - 100.0).abs() < 1e-2);
@@ -337,7 +400,7 @@ mod tests {
 
     #[test]
     fn a_bijection_of_equal_samples_is_the_identity() {
-        let mut case = Case::new(4, 64, 2).unwrap();
+        let mut case = Case::new(Truth::Bends, 4, 64, 2).unwrap();
         case.y = case.x.clone();
         let identity: Vec<u32> = (0..64).collect();
         assert_eq!(case.pairs(Rule::Bijection).unwrap(), identity);

@@ -11,6 +11,7 @@ mod product;
 mod regression;
 mod relu;
 mod rows;
+mod sigmoid;
 
 pub use gelu::{gelu, gelu_value};
 pub use linear::linear;
@@ -18,6 +19,7 @@ pub use moments::{AdamStep, adam, lerp, scale, sum_of_squares};
 pub use regression::regression;
 pub use relu::relu;
 pub use rows::unit_root_mean_square;
+pub use sigmoid::sigmoid;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};
 use rayon::prelude::*;

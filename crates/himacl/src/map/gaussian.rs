@@ -36,6 +36,24 @@ impl LinearMap {
     /// # Errors
     /// Sides of different dimensions or without rows, values that are not finite.
     pub fn gaussian(x: &Tensor, y: &Tensor) -> Result<Self, FitError> {
+        Gaussian::between(x, y)?.map()
+    }
+}
+
+/// The map of [`LinearMap::gaussian`] with what it is made of.
+pub(super) struct Gaussian {
+    /// μx, `(1, d)`.
+    pub(super) x_mean: Tensor,
+    /// μy, `(1, d)`.
+    pub(super) y_mean: Tensor,
+    /// Σx.
+    pub(super) x_covariance: Mat<f64>,
+    /// A.
+    pub(super) matrix: Mat<f64>,
+}
+
+impl Gaussian {
+    pub(super) fn between(x: &Tensor, y: &Tensor) -> Result<Self, FitError> {
         let ((n, d), (m, e)) = (x.dims2()?, y.dims2()?);
         if d != e {
             return Err(FitError::Dimensions { source_dimension: d, target_dimension: e });
@@ -47,9 +65,14 @@ impl LinearMap {
         let (y_mean, y_covariance) = moments(y)?;
         let (root, inverse_root) = (power(&x_covariance, 0.5)?, power(&x_covariance, -0.5)?);
         let middle = power(&product(&product(&root, &y_covariance), &root), 0.5)?;
-        let weight = to_tensor(&product(&product(&inverse_root, &middle), &inverse_root), x.device())?; // (d, d)
-        let bias = (y_mean - x_mean.matmul(&weight)?)?.squeeze(0)?;
-        Ok(Self { weight, bias })
+        let matrix = product(&product(&inverse_root, &middle), &inverse_root);
+        Ok(Self { x_mean, y_mean, x_covariance, matrix })
+    }
+
+    pub(super) fn map(&self) -> Result<LinearMap, FitError> {
+        let weight = to_tensor(&self.matrix, self.x_mean.device())?; // (d, d)
+        let bias = (&self.y_mean - self.x_mean.matmul(&weight)?)?.squeeze(0)?;
+        Ok(LinearMap { weight, bias })
     }
 }
 
@@ -64,7 +87,7 @@ fn moments(rows: &Tensor) -> Result<(Tensor, Mat<f64>), FitError> {
 }
 
 /// A power of a positive semi-definite matrix, of its vanishing eigenvalues zero.
-fn power(matrix: &Mat<f64>, exponent: f64) -> Result<Mat<f64>, FitError> {
+pub(super) fn power(matrix: &Mat<f64>, exponent: f64) -> Result<Mat<f64>, FitError> {
     let (values, vectors) = symmetric_eigen(matrix)?;
     let floor = RANK_TOLERANCE * values.first().copied().unwrap_or(0.0).max(0.0);
     let powers: Vec<f64> = values.iter().map(|&value| if value > floor { value.powf(exponent) } else { 0.0 }).collect();

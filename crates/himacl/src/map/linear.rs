@@ -200,7 +200,7 @@ fn trace(matrix: &Mat<f64>) -> f64 {
     (0..matrix.nrows()).map(|i| matrix[(i, i)]).sum()
 }
 
-fn to_mat(tensor: &Tensor) -> candle_core::Result<Mat<f64>> {
+pub(super) fn to_mat(tensor: &Tensor) -> candle_core::Result<Mat<f64>> {
     let (rows, columns) = tensor.dims2()?;
     let values = tensor.flatten_all()?.to_vec1::<f32>()?;
     Ok(Mat::from_fn(rows, columns, |i, j| f64::from(values[i * columns + j])))

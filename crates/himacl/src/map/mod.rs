@@ -1,6 +1,9 @@
-//! Maps T from one embedding space to the other: linear, a network, or linear plus a residual network.
+//! Maps T from one embedding space to the other: linear, a network, linear plus a residual network, or the gradient of a
+//! convex function.
 
 mod cca;
+mod convex_fit;
+mod convex_gradient;
 mod decomposition;
 mod gaussian;
 mod linear;
@@ -10,6 +13,8 @@ mod residual_transformer;
 mod two_way;
 
 pub use cca::CanonicalMap;
+pub use convex_fit::{ConvexFit, ConvexFitParams};
+pub use convex_gradient::ConvexGradient;
 pub use decomposition::DecompositionError;
 pub(crate) use decomposition::{orthogonal_factor, product, symmetric_eigen};
 pub use linear::{FitError, LinearMap};
@@ -40,6 +45,8 @@ pub enum Map {
     ResidualMlp(ResidualMlp),
     /// `x W + b + N(x)` with a transformer N.
     ResidualTransformer(Box<ResidualTransformer>),
+    /// The gradient of a convex function.
+    ConvexGradient(Box<ConvexGradient>),
 }
 
 impl Map {
@@ -50,6 +57,7 @@ impl Map {
             Self::Mlp(_) => "mlp",
             Self::ResidualMlp(_) => "residual-mlp",
             Self::ResidualTransformer(_) => "residual-transformer",
+            Self::ConvexGradient(_) => "convex-gradient",
         }
     }
 
@@ -63,6 +71,7 @@ impl Map {
             Self::Mlp(map) => map.apply(x),
             Self::ResidualMlp(map) => map.apply(x),
             Self::ResidualTransformer(map) => map.apply(x),
+            Self::ConvexGradient(map) => map.apply(x),
         }
     }
 
@@ -78,6 +87,7 @@ impl Map {
             Self::Mlp(map) => (None, Some((&map.hidden, &map.output))),
             Self::ResidualMlp(map) => (Some(&map.linear), Some((&map.hidden, &map.output))),
             Self::ResidualTransformer(map) => return map.tensors(),
+            Self::ConvexGradient(map) => return map.tensors(),
         };
         if let Some(linear) = linear {
             insert("linear", linear);
@@ -108,6 +118,9 @@ impl Map {
             }
             Ok(LinearMap { weight, bias })
         };
+        if tensors.contains_key("root") {
+            return Ok(Self::ConvexGradient(Box::new(ConvexGradient::from_tensors(tensors, layer("units")?)?)));
+        }
         if tensors.contains_key("slots") {
             return Ok(Self::ResidualTransformer(Box::new(ResidualTransformer::from_tensors(tensors, &layer)?)));
         }
@@ -129,7 +142,7 @@ mod tests {
     use super::*;
     use candle_core::{Device, Var};
 
-    fn some_maps() -> [Map; 4] {
+    fn some_maps() -> [Map; 5] {
         let linear = LinearMap {
             weight: Tensor::new(&[[1f32, 2.0], [0.5, -1.0], [0.25, 0.0]], &Device::Cpu).unwrap(),
             bias: Tensor::new(&[0.1f32, -0.1], &Device::Cpu).unwrap(),
@@ -139,17 +152,19 @@ mod tests {
             Map::Mlp(Mlp::new((3, 2), 2, 4, 3, &Device::Cpu).unwrap()),
             Map::ResidualMlp(ResidualMlp::around(linear.clone(), 2, 4, 3).unwrap()),
             Map::ResidualTransformer(Box::new(ResidualTransformer::around(linear, 2, 32, 3, 3).unwrap())),
+            Map::ConvexGradient(Box::new(convex_gradient::tests::some(3, 4, 1))),
         ]
     }
 
     #[test]
     fn tensors_rebuild_the_map() {
-        let kinds = [("linear", 2), ("mlp", 6), ("residual-mlp", 8), ("residual-transformer", 31)];
+        let kinds =
+            [("linear", 2), ("mlp", 6), ("residual-mlp", 8), ("residual-transformer", 31), ("convex-gradient", 5)];
         for (map, (kind, tensors)) in some_maps().iter().zip(kinds) {
             let again = Map::from_tensors(&map.tensors()).unwrap();
             assert_eq!((again.kind(), again.tensors().len()), (kind, tensors));
         }
-        let [_, _, map, _] = some_maps();
+        let [_, _, map, ..] = some_maps();
         let mut missing = map.tensors();
         missing.remove("output.bias");
         assert!(Map::from_tensors(&missing).unwrap_err().to_string().contains("output.bias"));
