@@ -33,8 +33,9 @@ def unit(rows):
 
 
 def ranks(scores):
+    """Those with the same score share the mean of their ranks: sparse representations tie in many places."""
     own = np.diag(scores)[:, None]
-    return 1 + (scores > own).sum(1)
+    return 1 + (scores > own).sum(1) + ((scores == own).sum(1) - 1) / 2
 
 
 def figures(scores):

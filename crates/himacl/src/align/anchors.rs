@@ -129,30 +129,27 @@ impl Aligner {
 /// What the known pairs chose.
 struct Chosen {
     candidate: usize,
-    /// Whether the known pairs alone decide, because the loop of no candidate ranks hidden pairs better.
+    /// Whether the known pairs alone decide, because the loop surely ranks hidden pairs worse.
     by_known_alone: bool,
 }
 
-/// The best candidate by what cross-validation said, or one that does not couple on the way within a standard error of it
-/// (the one-standard-error rule, Breiman et al., 1984); the first where it said nothing. Those that were given up are no match.
+/// Of the candidates that are not surely behind the best one, the first that does not couple on the way, else the best; the
+/// first of all where cross-validation said nothing. Hidden pairs are few: where they do not tell two candidates apart, what
+/// costs least is taken. Those that were given up are no match.
 fn chosen(selection: &[SelectionReport], couples: &[bool]) -> Chosen {
     let folds = selection.iter().map(|report| report.folds).max().unwrap_or(0);
+    let open: Vec<usize> =
+        (0..selection.len()).filter(|&at| selection[at].folds == folds && !selection[at].behind).collect();
     let best = |figure: fn(&SelectionReport) -> f64| {
-        let tried = (0..selection.len()).filter(|&at| selection[at].folds == folds);
-        tried.min_by(|&a, &b| figure(&selection[a]).total_cmp(&figure(&selection[b])))
+        open.iter().copied().min_by(|&a, &b| figure(&selection[a]).total_cmp(&figure(&selection[b])))
     };
+    let cheap = open.iter().copied().find(|&at| !couples[at]);
     let (Some(after), Some(before)) =
-        (best(|report| report.mean_log_rank), best(|report| report.anchors_only_mean_log_rank))
+        (cheap.or_else(|| best(|report| report.mean_log_rank)), best(|report| report.anchors_only_mean_log_rank))
     else {
         return Chosen { candidate: 0, by_known_alone: false };
     };
-    let close = |&at: &usize| {
-        let SelectionReport { folds: tried, mean_log_rank, standard_error, .. } = selection[at];
-        tried == folds && !couples[at] && mean_log_rank - selection[after].mean_log_rank <= standard_error
-    };
-    let after = if couples[after] { (0..selection.len()).find(close).unwrap_or(after) } else { after };
-    // The loop has to earn its place.
-    let by_known_alone = selection[before].anchors_only_mean_log_rank <= selection[after].mean_log_rank;
+    let by_known_alone = selection[after].anchors_only_ahead;
     Chosen { candidate: if by_known_alone { before } else { after }, by_known_alone }
 }
 

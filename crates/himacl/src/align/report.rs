@@ -50,9 +50,12 @@ pub struct SelectionReport {
     pub mean_log_rank: f64,
     /// The same for the map from the fold's known pairs alone, in the candidate's first dimension.
     pub anchors_only_mean_log_rank: f64,
-    /// Standard error of the difference between its mean and that of the best candidate, on the pairs that both ranked.
+    /// Whether it is surely behind the best candidate: by more than two standard errors, on the pairs that both ranked.
     #[serde(default)]
-    pub standard_error: f64,
+    pub behind: bool,
+    /// Whether the known pairs alone are surely ahead of the loop.
+    #[serde(default)]
+    pub anchors_only_ahead: bool,
     /// Share of the hidden pairs, both directions, that came first by the better of the two.
     #[serde(default)]
     pub hidden_first: f64,
@@ -222,7 +225,8 @@ mod tests {
                 folds: 4,
                 mean_log_rank: 3.0,
                 anchors_only_mean_log_rank: 4.0,
-                standard_error: 0.0,
+                behind: false,
+                anchors_only_ahead: false,
                 hidden_first,
             };
             AlignmentReport { selection: vec![of], ..AlignmentReport::default() }.warning()

@@ -144,13 +144,13 @@ impl Ranks {
         let better = if mean_log_rank < anchors_only_mean_log_rank { &self.after } else { &self.before };
         let first = better.iter().flatten().filter(|&&rank| rank <= 1.0).count();
         let hidden_first = first as f64 / (2 * better.len()).max(1) as f64;
-        let (_, standard_error) = difference(&self.after, &best.after);
         SelectionReport {
             name,
             folds: self.folds,
             mean_log_rank,
             anchors_only_mean_log_rank,
-            standard_error,
+            behind: is_behind(&self.after, &best.after),
+            anchors_only_ahead: is_behind(&self.after, &self.before),
             hidden_first,
         }
     }
@@ -159,18 +159,12 @@ impl Ranks {
 /// Whether the ranks `behind` are higher than `ahead`, of the same pairs, by more than two standard errors of their mean
 /// logarithm's difference.
 fn is_behind(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> bool {
-    let (mean, standard_error) = difference(behind, ahead);
-    mean > 2.0 * standard_error
-}
-
-/// The mean difference of log ranks, of those pairs that both have, and its standard error.
-fn difference(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> (f64, f64) {
     let log = |pair: &[f64; 2]| f64::midpoint(pair[0].ln(), pair[1].ln());
     let differences: Vec<f64> = behind.iter().zip(ahead).map(|(behind, ahead)| log(behind) - log(ahead)).collect();
     let count = differences.len() as f64;
     let mean = differences.iter().sum::<f64>() / count;
     let variance = differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    (mean, (variance / count).sqrt())
+    mean > 2.0 * (variance / count).sqrt()
 }
 
 fn mean_log_rank(ranks: &[[f64; 2]]) -> f64 {

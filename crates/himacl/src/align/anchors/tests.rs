@@ -115,25 +115,28 @@ fn smooth_maps_follow_what_linear_ones_cannot() {
 }
 
 #[test]
-fn one_that_was_given_up_is_not_chosen() {
+fn what_is_surely_behind_is_not_chosen() {
     let report = |folds: usize, mean_log_rank: f64| SelectionReport {
         name: String::new(),
         folds,
         mean_log_rank,
         anchors_only_mean_log_rank: mean_log_rank + 0.5,
-        standard_error: 0.4,
+        behind: false,
+        anchors_only_ahead: false,
         hidden_first: 0.0,
     };
+    let both = [true; 2];
     // Its one fold was an easy one.
-    let found = chosen(&[report(1, 1.0), report(4, 2.0), report(4, 3.0)], &[false; 3]);
+    let found = chosen(&[report(1, 1.0), report(4, 2.0), report(4, 3.0)], &[true; 3]);
     assert_eq!((found.candidate, found.by_known_alone), (1, false));
-    let alone = SelectionReport { anchors_only_mean_log_rank: 1.5, ..report(4, 3.0) };
-    let found = chosen(&[report(4, 2.0), alone], &[false; 2]);
+    let alone = SelectionReport { anchors_only_ahead: true, ..report(4, 2.0) };
+    let found = chosen(&[alone, SelectionReport { anchors_only_mean_log_rank: 1.5, ..report(4, 3.0) }], &both);
     assert_eq!((found.candidate, found.by_known_alone), (1, true));
     assert_eq!(chosen(&[], &[]).candidate, 0);
-    // Within a standard error, the one that does not couple.
-    for (far, expected) in [(2.3, 1), (2.5, 0)] {
-        assert_eq!(chosen(&[report(4, 2.0), report(4, far)], &[true, false]).candidate, expected);
+    // The one that does not couple, unless it is behind.
+    for (behind, expected) in [(false, 1), (true, 0)] {
+        let cheap = SelectionReport { behind, ..report(4, 2.3) };
+        assert_eq!(chosen(&[report(4, 2.0), cheap], &[true, false]).candidate, expected);
     }
 }
 
