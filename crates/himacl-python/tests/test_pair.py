@@ -374,6 +374,7 @@ def interrupt(event):
         interrupted.append(True)
         os.kill(os.getpid(), signal.SIGINT)
 interrupted = []
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
 try:
     himacl.pair(x, y, quality="best", progress=interrupt)
 except KeyboardInterrupt:
