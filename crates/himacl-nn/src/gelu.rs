@@ -1,7 +1,8 @@
 //! The Gaussian error linear unit.
 
-use super::{BLOCK, applies, filled, values};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use super::applies;
+use super::elementwise::{Elementwise, Function};
+use candle_core::{Result, Tensor};
 use hiref_core::math::exp_nonpositive;
 
 /// `x Φ(x)` of each value, with the error function; differentiable.
@@ -9,7 +10,7 @@ use hiref_core::math::exp_nonpositive;
 /// # Errors
 /// Shapes that do not go together; an operation that the device refuses.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    if applies(&[x]) { x.apply_op1(Gelu) } else { x.gelu_erf() }
+    if applies(&[x]) { x.apply_op1(Elementwise(Gelu)) } else { x.gelu_erf() }
 }
 
 /// `x Φ(x)`, with the error function's complement by Abramowitz and Stegun 7.1.26: absolute error below 1.5e-7 |x|.
@@ -32,75 +33,23 @@ fn distribution(x: f32) -> (f32, f32) {
     (if x < 0.0 { half_complement } else { 1.0 - half_complement }, exponential)
 }
 
+#[derive(Clone, Copy)]
 struct Gelu;
 
-impl CustomOp1 for Gelu {
-    fn name(&self) -> &'static str {
-        "gelu"
-    }
-
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(storage, layout)?;
-        let out = filled(x.len(), BLOCK, |start, out| {
-            pulp::Arch::new().dispatch(Forward { x: &x[start..start + out.len()], out });
-        });
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        x.apply_op2_no_bwd(&gradient.contiguous()?, &GeluGradient).map(Some)
-    }
-}
-
-/// `(Φ(x) + x φ(x)) g`.
-struct GeluGradient;
-
-impl CustomOp2 for GeluGradient {
-    fn name(&self) -> &'static str {
-        "gelu gradient"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, gradient) = (values(s1, l1)?, values(s2, l2)?);
-        let out = filled(x.len(), BLOCK, |start, out| {
-            let range = start..start + out.len();
-            pulp::Arch::new().dispatch(Backward { x: &x[range.clone()], gradient: &gradient[range], out });
-        });
-        Ok((CpuStorage::F32(out), l1.shape().clone()))
-    }
-}
-
-// Not closures: the compiler may put a closure's body into a function of its own, without the vector instructions.
-struct Forward<'a> {
-    x: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl pulp::NullaryFnOnce for Forward<'_> {
-    type Output = ();
+impl Function for Gelu {
+    const NAME: &'static str = "gelu";
 
     #[inline(always)]
-    fn call(self) {
-        self.out.iter_mut().zip(self.x).for_each(|(out, &x)| *out = gelu_value(x));
+    fn value(self, x: f32) -> f32 {
+        gelu_value(x)
     }
-}
 
-struct Backward<'a> {
-    x: &'a [f32],
-    gradient: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl pulp::NullaryFnOnce for Backward<'_> {
-    type Output = ();
-
+    /// `Φ(x) + x φ(x)`.
     #[inline(always)]
-    fn call(self) {
+    fn slope(self, x: f32) -> f32 {
         const INVERSE_SQRT_TAU: f32 = 0.398_942_3;
-        for ((out, &x), &gradient) in self.out.iter_mut().zip(self.x).zip(self.gradient) {
-            let (distribution, exponential) = distribution(x);
-            *out = gradient * (distribution + x * INVERSE_SQRT_TAU * exponential);
-        }
+        let (distribution, exponential) = distribution(x);
+        distribution + x * INVERSE_SQRT_TAU * exponential
     }
 }
 

@@ -4,6 +4,7 @@
 //! ten operations for one. Each function here has a plain form in Candle's operations, for other devices and types, and a
 //! test that both agree. Work is cut into blocks of fixed size, so results do not depend on the number of threads.
 
+mod elementwise;
 mod gelu;
 mod linear;
 mod moments;

@@ -1,7 +1,8 @@
 //! Rectified linear units.
 
-use super::{BLOCK, applies, filled, values};
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use super::applies;
+use super::elementwise::{Elementwise, Function};
+use candle_core::{Result, Tensor};
 
 /// `min(max(x, 0), ceiling)` of each value; differentiable. A ceiling of infinity is none.
 ///
@@ -9,55 +10,30 @@ use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tenso
 /// Shapes that do not go together; an operation that the device refuses.
 pub fn relu(x: &Tensor, ceiling: f32) -> Result<Tensor> {
     if applies(&[x]) {
-        return x.apply_op1(Relu { ceiling });
+        return x.apply_op1(Elementwise(Relu { ceiling }));
     }
     let y = x.relu()?;
     if ceiling.is_finite() { y.minimum(f64::from(ceiling)) } else { Ok(y) }
 }
 
+#[derive(Clone, Copy)]
 struct Relu {
     ceiling: f32,
 }
 
-impl CustomOp1 for Relu {
-    fn name(&self) -> &'static str {
-        "relu"
+impl Function for Relu {
+    const NAME: &'static str = "relu";
+
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        let positive = if x > 0.0 { x } else { 0.0 };
+        if positive < self.ceiling { positive } else { self.ceiling }
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let x = values(storage, layout)?;
-        let out = filled(x.len(), BLOCK, |start, out| {
-            for (out, &x) in out.iter_mut().zip(&x[start..]) {
-                let positive = if x > 0.0 { x } else { 0.0 };
-                *out = if positive < self.ceiling { positive } else { self.ceiling };
-            }
-        });
-        Ok((CpuStorage::F32(out), layout.shape().clone()))
-    }
-
-    fn bwd(&self, x: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        x.apply_op2_no_bwd(&gradient.contiguous()?, &ReluGradient { ceiling: self.ceiling }).map(Some)
-    }
-}
-
-/// The gradient where the unit is neither at zero nor at its ceiling.
-struct ReluGradient {
-    ceiling: f32,
-}
-
-impl CustomOp2 for ReluGradient {
-    fn name(&self) -> &'static str {
-        "relu gradient"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout, s2: &CpuStorage, l2: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (x, gradient) = (values(s1, l1)?, values(s2, l2)?);
-        let out = filled(x.len(), BLOCK, |start, out| {
-            for ((out, &x), &gradient) in out.iter_mut().zip(&x[start..]).zip(&gradient[start..]) {
-                *out = if x > 0.0 && x < self.ceiling { gradient } else { 0.0 };
-            }
-        });
-        Ok((CpuStorage::F32(out), l1.shape().clone()))
+    /// 1 where the unit is neither at zero nor at its ceiling.
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        if x > 0.0 && x < self.ceiling { 1.0 } else { 0.0 }
     }
 }
 

@@ -45,6 +45,12 @@ pub(crate) struct Views {
     pub(crate) y: usize,
 }
 
+impl Views {
+    fn swapped(self) -> Self {
+        Self { x: self.y, y: self.x }
+    }
+}
+
 /// The items that no known pair names, by rising index.
 pub(crate) struct Free {
     pub(crate) x: Vec<u32>,
@@ -242,21 +248,14 @@ fn refitted(
         [] => Ok(rows.clone()),
         anchors => Tensor::cat(&[&select(side, anchors)?, rows], 0),
     };
-    let fitted = |inputs: Tensor, targets: Tensor, views: Option<[usize; 2]>| {
+    let fitted = |inputs: Tensor, targets: Tensor, views: Option<Views>| {
         let others = inputs.dim(0)? - anchors.len();
         let weights = weights(anchors.len(), others, anchor_share(params, anchors.len(), others));
         ridge((&inputs, &targets), views, Some(&weights), params.penalty)
     };
-    let forward = fitted(
-        with_anchors(&inputs_x, x, &anchors_x)?,
-        with_anchors(&targets_y, y, &anchors_y)?,
-        views.map(|views| [views.x, views.y]),
-    )?;
-    let backward = fitted(
-        with_anchors(&inputs_y, y, &anchors_y)?,
-        with_anchors(&targets_x, x, &anchors_x)?,
-        views.map(|views| [views.y, views.x]),
-    )?;
+    let forward = fitted(with_anchors(&inputs_x, x, &anchors_x)?, with_anchors(&targets_y, y, &anchors_y)?, views)?;
+    let views = views.map(Views::swapped);
+    let backward = fitted(with_anchors(&inputs_y, y, &anchors_y)?, with_anchors(&targets_x, x, &anchors_x)?, views)?;
     Ok(TwoWayMap::new(Map::Linear(forward), Some(Map::Linear(backward))))
 }
 
@@ -304,19 +303,19 @@ pub(crate) fn ridge_both_ways(
     views: Option<Views>,
     penalty: f64,
 ) -> std::result::Result<TwoWayMap, AlignError> {
-    let forward = Map::Linear(ridge((x, y), views.map(|views| [views.x, views.y]), None, penalty)?);
-    let backward = Map::Linear(ridge((y, x), views.map(|views| [views.y, views.x]), None, penalty)?);
+    let forward = Map::Linear(ridge((x, y), views, None, penalty)?);
+    let backward = Map::Linear(ridge((y, x), views.map(Views::swapped), None, penalty)?);
     Ok(TwoWayMap::new(forward, Some(backward)))
 }
 
-/// A ridge map on paired rows; of two views, whose first ones have so many columns, a block for each.
+/// A ridge map, `(d, e)`, from inputs `(n, d)` to targets `(n, e)`; of two views a block for each, and zeros elsewhere.
 fn ridge(
     (inputs, targets): (&Tensor, &Tensor),
-    views: Option<[usize; 2]>,
+    views: Option<Views>,
     weights: Option<&[f32]>,
     penalty: f64,
 ) -> std::result::Result<LinearMap, AlignError> {
-    let Some([k, l]) = views else { return Ok(LinearMap::ridge(inputs, targets, weights, penalty)?) };
+    let Some(Views { x: k, y: l }) = views else { return Ok(LinearMap::ridge(inputs, targets, weights, penalty)?) };
     let ([d, e], device) = ([inputs.dim(1)?, targets.dim(1)?], inputs.device());
     let block = |rows: std::ops::Range<usize>, columns: std::ops::Range<usize>| {
         let inputs = inputs.narrow(1, rows.start, rows.len())?.contiguous()?;

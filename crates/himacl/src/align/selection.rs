@@ -58,6 +58,7 @@ impl Contest<'_> {
         let (n, m) = (whole.x.dim(0)?, whole.y.dim(0)?);
         let mut results: Vec<Ranks> = params.candidates.iter().map(|_| Ranks::default()).collect();
         let mut open: Vec<usize> = (0..params.candidates.len()).collect();
+        let mut best = 0;
         for fold in 0..folds {
             // Side by side only where each run keeps little in memory; large ones use every core by themselves.
             let ranks: Vec<Result<Ranks, AlignError>> = if n.max(m) <= params.coupling.exact_limit {
@@ -69,7 +70,7 @@ impl Contest<'_> {
                 results[candidate].extend(ranks?);
             }
             let by_mean = |a: &&usize, b: &&usize| results[**a].mean().total_cmp(&results[**b].mean());
-            let best = *open.iter().min_by(by_mean).expect("the best candidate stays open");
+            best = *open.iter().min_by(by_mean).expect("the best candidate stays open");
             let ahead = &results[best].after;
             if stop_early && ahead.len() >= ENOUGH_HIDDEN {
                 open.retain(|&candidate| candidate == best || !is_behind(&results[candidate].after, ahead));
@@ -78,10 +79,8 @@ impl Contest<'_> {
                 }
             }
         }
-        let best = open.iter().min_by(|&&a, &&b| results[a].mean().total_cmp(&results[b].mean()));
-        let best = &results[*best.expect("the best candidate stays open")];
         let reports = params.candidates.iter().zip(&results);
-        Ok(reports.map(|(candidate, ranks)| ranks.report(candidate.name.clone(), best)).collect())
+        Ok(reports.map(|(candidate, ranks)| ranks.report(candidate.name.clone(), &results[best])).collect())
     }
 
     /// Ranks of the hidden pairs after the loop, and before it.
