@@ -12,7 +12,7 @@ pub enum Error {
     Data(#[from] himacl_data::Error),
     /// The solver refused a block.
     #[error(transparent)]
-    Solver(#[from] hiref_core::Error),
+    Solver(hiref_core::Error),
     /// Nothing sensible fits the memory allowed.
     #[error(
         "{:.0} MiB of memory are allowed, expected at least {:.0} MiB to pair {dimension} coordinates with {threads} threads from files\n\
@@ -84,6 +84,16 @@ pub enum Error {
     /// The work was asked to stop.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<hiref_core::Error> for Error {
+    /// A solver that was asked to stop is no refusal: the job goes on from where it was.
+    fn from(error: hiref_core::Error) -> Self {
+        match error {
+            hiref_core::Error::Interrupted => Self::Interrupted,
+            other => Self::Solver(other),
+        }
+    }
 }
 
 impl Error {

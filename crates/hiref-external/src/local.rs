@@ -42,10 +42,10 @@ pub fn run(job: &Job, workers: usize, watch: &dyn Watch) -> Result<Outcome, Erro
                 match result {
                     Ok(()) => watch.advanced(step),
                     Err(error) => {
-                        failed.store(true, Ordering::Relaxed);
                         let mut first = first_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        // Others stop because of the first.
                         first.get_or_insert(error);
+                        // Only now, lest another that stops because of this one be heard first.
+                        failed.store(true, Ordering::Relaxed);
                         return;
                     }
                 }

@@ -208,3 +208,37 @@ fn the_same_bytes_however_it_is_run() {
     Job::remove(&folder.path().join("work")).unwrap();
     assert_eq!(fs::read_dir(folder.path().join("work")).unwrap().count(), 0);
 }
+
+/// Says stop once it was asked so many times.
+struct StopAtQuestion(AtomicUsize);
+
+impl Watch for StopAtQuestion {
+    fn started(&self, _step: Step, _tasks: usize, _done: usize) {}
+
+    fn advanced(&self, _step: Step) {}
+
+    fn finished(&self, _report: &StepReport) {}
+
+    fn should_stop(&self) -> bool {
+        self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err()
+    }
+}
+
+#[test]
+fn a_stop_inside_a_task_is_no_failure() {
+    let instance = problems::mixture(900, 900, 6, 4);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &instance, false);
+    let settings = settings(folder.path(), CostKind::SquaredEuclidean, 450);
+    let mut stops = 0;
+    // Wherever it is asked within the first tasks, the solver's own start included.
+    for questions in 0..60 {
+        let job = start(folder.path(), &settings);
+        if let Err(error) = local::run(&job, 1, &StopAtQuestion(AtomicUsize::new(questions))) {
+            assert!(matches!(error, Error::Interrupted), "after {questions} questions: {error}");
+            stops += 1;
+        }
+        fs::remove_dir_all(folder.path().join("work")).unwrap();
+    }
+    assert!(stops > 40, "only {stops} runs were stopped");
+}
