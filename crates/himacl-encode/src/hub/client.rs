@@ -296,7 +296,7 @@ fn check_commit(repo: &str, expected: &str, got: &str) -> Result<(), HubError> {
 }
 
 /// A path for an address.
-pub(super) fn escape(path: &str) -> String {
+pub(crate) fn escape(path: &str) -> String {
     path.split('/').map(escape_all).collect::<Vec<_>>().join("/")
 }
 
