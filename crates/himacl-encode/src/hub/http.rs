@@ -3,8 +3,8 @@
 use super::aside::{Stopped, aside};
 use super::certificates;
 use super::s3::{self, Asker, S3Settings, Said};
-use super::settings::{HubSettings, without_user};
-use super::version::shown;
+use super::settings::HubSettings;
+use super::text::{SCHEME, shown, without_user};
 use crate::error::Error;
 use crate::error::HubError;
 use std::io::Read;
@@ -147,7 +147,7 @@ impl Http {
         should_stop: &dyn Fn() -> bool,
         mut until: impl FnMut(&Answer) -> bool,
     ) -> Result<Answer, Failure> {
-        if let Some(place) = url.strip_prefix(s3::SCHEME) {
+        if let Some(place) = url.strip_prefix(SCHEME) {
             return self.send_to_store(method, place, range, attempt, should_stop);
         }
         let mut url: Uri = url.parse().map_err(|_| HubError::Address(url.to_owned()))?;
@@ -184,7 +184,7 @@ impl Http {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Answer, Failure> {
         let s3::Prepared { uri, headers, asker } = s3::prepare(&self.s3, place, method, range)?;
-        let address = shown(&format!("{}{place}", s3::SCHEME));
+        let address = shown(&format!("{}{place}", SCHEME));
         let mut request = Request::builder().method(method.clone()).uri(uri);
         for (name, value) in headers {
             request = request.header(name, value);

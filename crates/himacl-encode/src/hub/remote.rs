@@ -1,13 +1,14 @@
 //! Files of datasets at addresses, and in the Hub's repositories of datasets: described first, fetched when their turn comes.
 
 use super::cache::check_name;
-use super::client::{Hub, escape, escape_all};
+use super::client::Hub;
 use super::event::Watch;
 use super::http::{Answer, header, refused};
-use super::s3;
+use super::s3::read_list;
 use super::settings::HubSettings;
-use super::transfer::{Transfer, hexadecimal};
-use super::version::{plain, shown, tag};
+use super::text::{SCHEME, escape, escape_all, hexadecimal, shown};
+use super::transfer::Transfer;
+use super::version::{plain, tag};
 use crate::error::{Error, HubError};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -196,18 +197,18 @@ impl Remote {
         prefix: &str,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<(String, RemoteFile)>, Error> {
-        self.online(&format!("{}{bucket}/{prefix}", s3::SCHEME))?;
+        self.online(&format!("{}{bucket}/{prefix}", SCHEME))?;
         let watch = Watch { observe: &|_| (), should_stop: &*self.should_stop };
         let (mut files, mut page) = (Vec::new(), String::new());
         for _ in 0..PAGES {
             // Sorted, as signatures want it.
-            let url = format!("{}{bucket}/?{page}list-type=2&prefix={}", s3::SCHEME, escape_all(prefix));
+            let url = format!("{}{bucket}/?{page}list-type=2&prefix={}", SCHEME, escape_all(prefix));
             let (text, _) = self.hub.get(&url, watch, &|_, _, _| None)?;
-            let list = s3::read_list(&String::from_utf8_lossy(&text))
+            let list = read_list(&String::from_utf8_lossy(&text))
                 .ok_or_else(|| HubError::Protocol { url: shown(&url), what: "a list of the bucket's objects" })?;
             // Programs that have folders write empty objects for them.
             for object in list.objects.into_iter().filter(|object| !object.key.ends_with('/') && wanted(&object.key)) {
-                let url = format!("{}{bucket}/{}", s3::SCHEME, escape(&object.key));
+                let url = format!("{}{bucket}/{}", SCHEME, escape(&object.key));
                 let (shown, tag) =
                     (PathBuf::from(shown(&url)), Some(plain(&object.etag)).filter(|tag| !tag.is_empty()));
                 files.push((object.key, RemoteFile { shown, url, size: Some(object.size), tag, sum: None }));
@@ -217,7 +218,7 @@ impl Remote {
                 None => return Ok(files),
             }
         }
-        let url = format!("{}{bucket}/{prefix}", s3::SCHEME);
+        let url = format!("{}{bucket}/{prefix}", SCHEME);
         Err(HubError::Protocol { url, what: "fewer than a million objects below the pattern's fixed beginning" }.into())
     }
 

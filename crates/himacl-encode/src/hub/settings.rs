@@ -1,6 +1,7 @@
 //! Where the Hub and its cache are: the environment variables, in one place.
 
 use super::s3::S3Settings;
+use super::text::without_user;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,16 +89,6 @@ impl HubSettings {
             retries: 5,
             first_wait: Duration::from_secs(1),
         }
-    }
-}
-
-/// An address without a user's name and password.
-pub(super) fn without_user(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => address.to_owned(),
     }
 }
 

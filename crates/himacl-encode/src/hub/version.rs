@@ -1,36 +1,13 @@
 //! What of an answer tells which content it is about.
 
 use super::http::{Answer, Failure, header};
-use super::s3;
-use super::settings::without_user;
+use super::text::shown;
 use crate::error::HubError;
 use ureq::http::{HeaderMap, StatusCode};
 
 /// What names a version of a file.
 pub(super) fn tag(headers: &HeaderMap) -> Option<String> {
     header(headers, "etag").map(|etag| plain(&etag)).or_else(|| header(headers, "last-modified"))
-}
-
-/// An address without what is only for the server: user, password, query.
-///
-/// Keys of objects, which are escaped in addresses alone, are shown as they are.
-pub(crate) fn shown(url: &str) -> String {
-    let plain = without_user(url);
-    let plain = plain.split(['?', '#']).next().unwrap_or_default();
-    if plain.starts_with(s3::SCHEME) { unescape(plain) } else { plain.to_owned() }
-}
-
-/// An address without its escapes; what is none stays.
-fn unescape(address: &str) -> String {
-    let mut bytes = Vec::with_capacity(address.len());
-    let mut rest = address.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'%').then(|| std::str::from_utf8(after.get(..2)?).ok()).flatten();
-        let value = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        bytes.push(value.unwrap_or(byte));
-        rest = if value.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether an answer is about another content than the one that was described.

@@ -9,13 +9,11 @@ pub(super) use list::read_list;
 pub(super) use refusal::{Asker, Said};
 pub use settings::{S3Keys, S3Settings};
 
+use super::text::SCHEME;
 use crate::error::HubError;
 use sign::{EMPTY_SHA256, Request, authorization, time_of};
 use std::time::SystemTime;
 use ureq::http::{Method, Uri};
-
-/// What the addresses of objects begin with.
-pub(crate) const SCHEME: &str = "s3://";
 
 /// A request as the store wants it.
 pub(super) struct Prepared {

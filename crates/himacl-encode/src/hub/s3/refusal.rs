@@ -1,5 +1,6 @@
 //! Why a store refuses a request, in words that help.
 
+use super::super::text::SCHEME;
 use super::list::text;
 use crate::error::HubError;
 
@@ -32,7 +33,7 @@ const EXPORT: &str = "`aws configure export-credentials --format env` prints tho
 impl Asker {
     /// Why an object, or the list of a bucket, cannot be had.
     pub(in super::super) fn explain(&self, address: &str, status: u16, said: &Said) -> Option<HubError> {
-        let bucket = address.strip_prefix(super::SCHEME).and_then(|place| place.split('/').next()).unwrap_or_default();
+        let bucket = address.strip_prefix(SCHEME).and_then(|place| place.split('/').next()).unwrap_or_default();
         let region = said.region.as_deref().filter(|&region| region != self.region);
         let (reason, hint) = match (said.code.as_str(), status) {
             (_, 300..=400) if let Some(region) = region => (

@@ -1,6 +1,6 @@
 //! The environment variables that all programs for S3 know.
 
-use super::super::settings::without_user;
+use super::super::text::without_user;
 
 /// Where buckets are and who asks for their objects.
 ///

@@ -1,6 +1,6 @@
 //! Signatures of requests, version 4, as Amazon documents them ("Authenticating Requests: Using the Authorization Header").
 
-use super::super::transfer::hexadecimal;
+use super::super::text::hexadecimal;
 use super::settings::S3Keys;
 use sha2::{Digest, Sha256};
 use std::time::{SystemTime, UNIX_EPOCH};
