@@ -184,7 +184,7 @@ impl Http {
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Answer, Failure> {
         let s3::Prepared { uri, headers, asker } = s3::prepare(&self.s3, place, method, range)?;
-        let address = shown(&format!("{}{place}", SCHEME));
+        let address = shown(&format!("{SCHEME}{place}"));
         let mut request = Request::builder().method(method.clone()).uri(uri);
         for (name, value) in headers {
             request = request.header(name, value);

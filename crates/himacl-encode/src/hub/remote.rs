@@ -197,7 +197,7 @@ impl Remote {
         prefix: &str,
         wanted: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<(String, RemoteFile)>, Error> {
-        self.online(&format!("{}{bucket}/{prefix}", SCHEME))?;
+        self.online(&format!("{SCHEME}{bucket}/{prefix}"))?;
         let watch = Watch { observe: &|_| (), should_stop: &*self.should_stop };
         let (mut files, mut page) = (Vec::new(), String::new());
         for _ in 0..PAGES {
@@ -218,7 +218,7 @@ impl Remote {
                 None => return Ok(files),
             }
         }
-        let url = format!("{}{bucket}/{prefix}", SCHEME);
+        let url = format!("{SCHEME}{bucket}/{prefix}");
         Err(HubError::Protocol { url, what: "fewer than a million objects below the pattern's fixed beginning" }.into())
     }
 
