@@ -98,6 +98,62 @@ fn a_page_and_a_table_are_written_and_nothing_else_is_replaced() {
     assert!(place.refuse("explore --pairs . -o page2.html").contains("config.toml"));
 }
 
+/// A table with one row for each item: three kinds as a dictionary, their weights, of which one is missing.
+fn write_metadata(path: &std::path::Path) {
+    use arrow_array::types::Int32Type;
+    use arrow_array::{ArrayRef, BooleanArray, DictionaryArray, Float64Array, RecordBatch};
+    let kinds: DictionaryArray<Int32Type> = (0..ROWS).map(|row| ["cat", "dog", "boat"][row % 3]).collect();
+    let weights: Float64Array = (0..ROWS).map(|row| (row > 0).then_some(row as f64 / 8.0)).collect();
+    let old: BooleanArray = (0..ROWS).map(|row| Some(row % 2 == 0)).collect();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("kind", std::sync::Arc::new(kinds)),
+        ("cost", std::sync::Arc::new(weights)),
+        ("old", std::sync::Arc::new(old)),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+#[test]
+fn columns_of_the_metadata_are_shown_and_compared() {
+    let place = Place::new();
+    write_metadata(&place.path("table.parquet"));
+    let both = "--x-metadata table.parquet --y-metadata table.parquet";
+    place.succeed(&format!(
+        "explore --pairs pairs {both} --colour kind --color cost --colour old --atlas items.parquet -o page.html"
+    ));
+    let html = fs::read_to_string(place.path("page.html")).unwrap();
+    // The kinds are apart in space, so that every partner is of the same kind.
+    let same = "90 of 90 pairs (100.0%) have the same value on both sides; of pairs made at random 33.3% would.";
+    assert!(html.contains("By kind") && html.contains(same) && html.contains("Over 8"), "{}", &html[html.len() / 2..]);
+    let table = fs::File::open(place.path("items.parquet")).unwrap();
+    let rows = himacl::data::open_parquet(table).unwrap();
+    let names: Vec<&str> = rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(names[9..], ["cost", "kind", "cost (metadata)", "old"]);
+    let items = himacl::data::Metadata::open(&place.path("items.parquet")).unwrap();
+    let kinds = items.text_column("kind").unwrap();
+    assert_eq!((kinds[1].as_deref(), kinds[ROWS + 2].as_deref()), (Some("dog"), Some("boat")));
+    let Some(himacl::data::ColumnValues::Numbers(weights)) = items.values("cost (metadata)") else {
+        panic!("no numbers")
+    };
+    assert_eq!((weights[0], weights[ROWS + 4]), (None, Some(0.5)));
+
+    place.succeed("explore --pairs pairs --x-metadata table.parquet --colour old -o page.html");
+    let html = fs::read_to_string(place.path("page.html")).unwrap();
+    assert!(html.contains("By old") && !html.contains("have the same value"));
+    let error = place.refuse(&format!("explore --pairs pairs {both} --colour colour -o page.html"));
+    assert!(error.contains("no metadata have a column `colour`") && error.contains("`old: Boolean`"), "{error}");
+    let error = place.refuse("explore --pairs pairs --colour kind -o page.html");
+    assert!(error.contains("those of x have: nothing") && error.contains("--x-metadata"), "{error}");
+    himacl::data::files::write_text(&place.path("short.txt"), "no table").unwrap();
+    place.refuse("explore --pairs pairs --x-metadata short.txt --colour kind -o page.html");
+    let error = place.refuse("explore --pairs pairs --x-metadata pairs/nowhere.parquet --colour kind -o page.html");
+    assert!(error.contains("nowhere.parquet"), "{error}");
+}
+
 #[test]
 fn of_a_partial_pairing_the_pairs_are_explored() {
     let place = Place::new();
@@ -157,4 +213,8 @@ fn search_finds_what_the_map_leads_to() {
     assert!(summary.is_object());
     place.succeed("explain --run run --x 3");
     place.succeed("explore --run run -o run.html");
+    write_metadata(&place.path("table.parquet"));
+    place.succeed("report --run run --x-metadata table.parquet --y-metadata table.parquet --colour kind -o told.html");
+    let html = fs::read_to_string(place.path("told.html")).unwrap();
+    assert!(html.contains("By kind") && html.contains("have the same value on both sides"));
 }

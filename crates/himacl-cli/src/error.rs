@@ -72,6 +72,21 @@ pub enum Error {
         /// The columns there are, `name: type`.
         got: Vec<String>,
     },
+    /// Neither side's metadata have a column to colour by.
+    #[error(
+        "no metadata have a column `{column}` of numbers or names to colour by; those of x have: {}; those of y have: {}\n\
+         hint: --x-metadata and --y-metadata name tables beside embeddings",
+        names(x),
+        names(y)
+    )]
+    NoColour {
+        /// The column's name.
+        column: String,
+        /// The columns of x, `name: type`.
+        x: Vec<String>,
+        /// Those of y.
+        y: Vec<String>,
+    },
     /// A row has no category.
     #[error("row {row} of the metadata of `{}` has no `{column}`, expected a category", path.display())]
     NoCategory {

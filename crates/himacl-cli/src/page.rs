@@ -17,11 +17,12 @@ use std::path::Path;
 const START: &str = "<!doctype html>\n<html lang=\"en\" data-made-by=\"himacl\">";
 
 /// The scripts, in the order in which they run.
-const SCRIPTS: [&str; 12] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("../vendor/twgl/twgl.min.js"),
     include_str!("../vendor/uplot/uPlot.iife.min.js"),
     include_str!("../templates/page/data.js"),
     include_str!("../templates/page/items.js"),
+    include_str!("../templates/page/colours.js"),
     include_str!("../templates/page/map.js"),
     include_str!("../templates/page/pairs.js"),
     include_str!("../templates/page/pair.js"),

@@ -25,7 +25,7 @@ pub use embeddings::{Embeddings, Layout};
 pub use error::{BadRow, Error, ErrorKind, NpyProblem};
 pub use files::natural_order;
 pub use guard::{guarded, panics_are_errors};
-pub use metadata::Metadata;
+pub use metadata::{ColumnValues, Metadata};
 pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
 pub use pairs::read_pairs;
 pub use parquet_batches::{ParquetBatches, column_ranges, open_parquet};

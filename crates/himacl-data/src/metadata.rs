@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::parquet_batches::{Ending, ParquetBatches, open_parquet};
 use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
@@ -11,6 +12,15 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The values of a column, one a row, `None` where one is missing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnValues {
+    /// Of a column of numbers; all are finite.
+    Numbers(Vec<Option<f64>>),
+    /// Names: of a column of text, booleans, categories, dates.
+    Names(Vec<Option<String>>),
+}
 
 /// Columns of a set's metadata, in the batches they were read in.
 #[derive(Debug, Clone)]
@@ -59,6 +69,14 @@ impl Metadata {
         Ok(Some(all))
     }
 
+    /// Reads a table of its own, a parquet file.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`] for a file that is none.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        Ok(Self::read(&[path.to_path_buf()])?.unwrap_or_else(|| unreachable!("there is a file")))
+    }
+
     /// Number of rows.
     pub fn num_rows(&self) -> usize {
         self.num_rows
@@ -95,6 +113,24 @@ impl Metadata {
             entries.extend(text.as_string::<i64>().iter().map(|text| text.map(str::to_owned)));
         }
         Some(entries)
+    }
+
+    /// The values of a column: numbers, or else names. NaN, infinities and empty texts are missing. `None` where there is no such
+    /// column, or it holds neither.
+    pub fn values(&self, name: &str) -> Option<ColumnValues> {
+        let (index, field) = self.schema.column_with_name(name)?;
+        if !field.data_type().is_numeric() {
+            let mut names = self.labels(name)?;
+            names.iter_mut().for_each(|name| *name = name.take().filter(|name| !name.is_empty()));
+            return Some(ColumnValues::Names(names));
+        }
+        let mut entries = Vec::with_capacity(self.num_rows);
+        for column in self.batches.iter().map(|batch| batch.column(index)) {
+            let numbers = cast_with_options(column, &DataType::Float64, &CastOptions::default()).ok()?;
+            let finite = |value: Option<f64>| value.filter(|value| value.is_finite());
+            entries.extend(numbers.as_primitive::<Float64Type>().iter().map(finite));
+        }
+        Some(ColumnValues::Numbers(entries))
     }
 
     /// All columns of the rows given, in the order given.

@@ -44,7 +44,7 @@ pub(crate) struct ExplainArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ExplainArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let opened = Opened::read(&args.pairing, &args.items, usize::MAX, context)?;
+    let opened = Opened::read(&args.pairing, &args.items, &[], usize::MAX, context)?;
     let asked = [(0, &args.x), (1, &args.y)];
     let asked = asked.into_iter().flat_map(|(side, rows)| rows.iter().map(move |&row| (side, row)));
     let items = asked.map(|(side, row)| {

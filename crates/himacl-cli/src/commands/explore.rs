@@ -2,7 +2,7 @@
 
 use crate::args::refuse_existing;
 use crate::error::Error;
-use crate::explore::{ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
+use crate::explore::{ColourArgs, ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
 use crate::{Context, ExitStatus, page};
 use clap::Args;
 use himacl::data::files::write_text;
@@ -14,6 +14,7 @@ Examples:
   himacl explore --pairs pairing --x-texts captions.txt --y-images pictures -o explore.html
   himacl explore --run runs/quickstart/main/seed-11 --x-texts models/quickstart/names.txt -o explore.html
   himacl explore --pairs pairing --images dataset -o explore.html        # paths and captions from the metadata
+  himacl explore --pairs pairing --x-metadata metadata.parquet --colour category --colour similarity -o explore.html
   himacl explore --pairs pairing --x-texts captions.txt --atlas items.parquet && embedding-atlas items.parquet --x x --y y --text text";
 
 /// Write a pairing as one HTML file that opens offline: a map of both sides, the pairs, why each was made, what lies between.
@@ -28,6 +29,9 @@ pub(crate) struct ExploreArgs {
 
     #[command(flatten)]
     items: ItemsArgs,
+
+    #[command(flatten)]
+    colours: ColourArgs,
 
     /// The file; an earlier page is replaced.
     #[arg(long, short, value_name = "FILE", default_value = "explore.html")]
@@ -56,7 +60,7 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, E
     if let Some(atlas) = &args.atlas {
         refuse_existing(atlas, args.force)?;
     }
-    let opened = Opened::read(&args.pairing, &args.items, args.max_pairs as usize, context)?;
+    let opened = Opened::read(&args.pairing, &args.items, &args.colours.colour, args.max_pairs as usize, context)?;
     let settings = SceneSettings {
         picture_bytes: usize::from(args.max_picture_megabytes) * 1_000_000,
         seed: context.seed.unwrap_or_default(),

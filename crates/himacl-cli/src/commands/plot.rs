@@ -80,7 +80,7 @@ pub(crate) fn run(args: &PlotArgs, context: &Context) -> Result<ExitStatus, Erro
         _ => return Err(Error::PictureKind(args.output.clone())),
     };
     refuse_existing(&args.output, args.force)?;
-    let opened = Opened::read(&args.pairing, &ItemsArgs::default(), args.max_pairs as usize, context)?;
+    let opened = Opened::read(&args.pairing, &ItemsArgs::default(), &[], args.max_pairs as usize, context)?;
     let picture = picture(args, &opened, context.seed.unwrap_or_default())?;
     let file = picture.file(args.size, png)?;
     write_atomic(&args.output, |out| out.write_all(&file))?;

@@ -1,6 +1,7 @@
 //! `himacl report`: a run folder as one page.
 
 use crate::error::Error;
+use crate::explore::{ColourArgs, ItemsArgs, MetadataArgs, column_tables};
 use crate::{Context, ExitStatus, page, report};
 use clap::Args;
 use himacl::data::files::write_text;
@@ -9,7 +10,8 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   himacl report --run runs/quickstart
-  himacl report --run runs/quickstart/main/seed-11 --output seed-11.html";
+  himacl report --run runs/quickstart/main/seed-11 --output seed-11.html
+  himacl report --run runs/my --colour category        # and how the pairs agree with a column of the metadata";
 
 /// Write a run as one self-contained HTML file: what it found in words, tables of the figures, curves of the training.
 ///
@@ -21,6 +23,12 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "DIR")]
     run: PathBuf,
 
+    #[command(flatten)]
+    metadata: MetadataArgs,
+
+    #[command(flatten)]
+    colours: ColourArgs,
+
     /// The file; an earlier page is replaced [default: report.html in the run's folder].
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -30,7 +38,12 @@ pub(crate) struct ReportArgs {
 pub(crate) fn run(args: &ReportArgs, context: &Context) -> Result<ExitStatus, Error> {
     let output = args.output.clone().unwrap_or_else(|| args.run.join("report.html"));
     page::check_output(&output)?;
-    write_text(&output, &page::render(&report::story(&args.run)?, &())?)?;
+    let mut story = report::story(&args.run)?;
+    if !args.colours.colour.is_empty() {
+        let items = ItemsArgs { metadata: args.metadata.clone(), ..ItemsArgs::default() };
+        story.tables.extend(column_tables(&args.run, &items, &args.colours.colour, context)?);
+    }
+    write_text(&output, &page::render(&story, &())?)?;
     context.printer.result(&output.display().to_string());
     Ok(ExitStatus::Done)
 }

@@ -1,7 +1,7 @@
 //! `himacl serve`: a run to be searched from a browser or a program, on this machine.
 
 use crate::error::Error;
-use crate::explore::{ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
+use crate::explore::{ColourArgs, ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
 use crate::finder::{Finder, FinderArgs};
 use crate::server::{Service, serve};
 use crate::{Context, ExitStatus, page, report};
@@ -12,6 +12,7 @@ const EXAMPLES: &str = "\
 Examples:
   himacl serve --run runs/my
   himacl serve --run runs/my --port 1234 --x-images pictures --no-explorer
+  himacl serve --run runs/my --colour category
   curl -d '{\"text\": \"a red bicycle\", \"modality\": \"image\", \"num_images\": 5}' localhost:1234/knn-service";
 
 /// Megabytes of thumbnails in the explorer.
@@ -30,6 +31,9 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     items: ItemsArgs,
 
+    #[command(flatten)]
+    colours: ColourArgs,
+
     /// The port; 0 takes a free one.
     #[arg(long, value_name = "PORT", default_value_t = 1234)]
     port: u16,
@@ -47,7 +51,7 @@ pub(crate) struct ServeArgs {
     max_pairs: u32,
 
     /// Leave the explorer out, which takes time to be worked out: the search box alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "colour")]
     no_explorer: bool,
 }
 
@@ -56,14 +60,13 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Err
     let printer = &context.printer;
     let mut finder = Finder::open(&args.finder, &args.items, [None, None], context)?;
     finder.index_beyond(args.index_beyond)?;
-    let story = report::story(&args.finder.run)?;
     let page = if args.no_explorer {
-        page::render_served(&story, &())?
+        page::render_served(&report::story(&args.finder.run)?, &())?
     } else {
         let pairing = PairingArgs { run: Some(args.finder.run.clone()), pairs: None };
-        let opened = Opened::read(&pairing, &args.items, args.max_pairs as usize, context)?;
+        let opened = Opened::read(&pairing, &args.items, &args.colours.colour, args.max_pairs as usize, context)?;
         let settings = SceneSettings { picture_bytes: PICTURE_BYTES, seed: context.seed.unwrap_or_default() };
-        page::render_served(&story, &Scene::make(&opened, settings)?)?
+        page::render_served(&opened.report()?, &Scene::make(&opened, settings)?)?
     };
     if !args.listen.is_loopback() {
         printer.warn(&format!("whoever reaches {} can search this run and see its items", args.listen));

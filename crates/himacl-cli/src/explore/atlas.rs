@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 impl Opened {
     /// Writes the columns `id`, `side`, `row`, `x`, `y` (places on the map), `text`, `image`, `partner` (the partner's id) and
-    /// `partner_text`, `cost`.
+    /// `partner_text`, `cost`, then the columns to colour by.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -54,7 +54,7 @@ impl Opened {
         let texts = |value: &dyn Fn(usize, u32) -> Option<String>| -> ArrayRef {
             Arc::new(all.iter().map(|&(side, item)| value(side, item)).collect::<StringArray>())
         };
-        RecordBatch::try_from_iter([
+        let mut columns = vec![
             ("id", numbers(&|side, item| Some(id(side, item)))),
             ("side", texts(&|side, _| Some(["x", "y"][side].to_owned()))),
             ("row", numbers(&|side, item| Some(i64::from(self.rows[side][item as usize])))),
@@ -65,6 +65,17 @@ impl Opened {
             ("partner", numbers(&|side, item| Some(id(1 - side, partner(side, item)?)))),
             ("partner_text", texts(&|side, item| text(1 - side, partner(side, item)?))),
             ("cost", Arc::new(all.iter().map(|&(side, item)| cost(side, item)).collect::<Float32Array>()) as ArrayRef),
-        ])
+        ];
+        // The names of the columns above are taken.
+        let names: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| {
+                let is_taken = columns.iter().any(|(name, _)| *name == column.name);
+                if is_taken { format!("{} (metadata)", column.name) } else { column.name.clone() }
+            })
+            .collect();
+        columns.extend(names.iter().map(String::as_str).zip(self.columns.iter().map(|column| column.array(&all))));
+        RecordBatch::try_from_iter(columns)
     }
 }

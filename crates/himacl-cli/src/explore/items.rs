@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use clap::Args;
-use himacl::data::{Embeddings, Metadata, natural_order};
+use himacl::data::{ColumnValues, Embeddings, Metadata, natural_order};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -34,29 +34,64 @@ pub(crate) struct ItemsArgs {
     #[arg(long, value_name = "DIR|COLUMN")]
     pub(crate) y_images: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(crate) metadata: MetadataArgs,
+
     /// The folder that paths of pictures in metadata are relative to [default: the present one].
     #[arg(long, value_name = "DIR")]
     pub(crate) images: Option<PathBuf>,
 }
 
-/// Texts and pictures of one side; empty where it has none.
+/// Metadata beside embeddings, on the command line.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Texts and pictures")]
+pub(crate) struct MetadataArgs {
+    /// The metadata of x: a parquet table with one row for each of x [default: that of its folder].
+    #[arg(long, value_name = "FILE.parquet")]
+    pub(crate) x_metadata: Option<PathBuf>,
+
+    /// The metadata of y.
+    #[arg(long, value_name = "FILE.parquet")]
+    pub(crate) y_metadata: Option<PathBuf>,
+}
+
+/// Texts, pictures and columns of one side; empty where it has none.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Items {
     /// One a row.
     pub(crate) texts: Vec<Option<String>>,
     /// The file of each row's picture.
     pub(crate) pictures: Vec<Option<PathBuf>>,
+    /// The columns that were asked for, of those that there are.
+    pub(crate) columns: Vec<(String, ColumnValues)>,
+    /// The columns that there are, `name: type`.
+    pub(crate) known_columns: Vec<String>,
 }
 
 impl Items {
-    /// Reads those of a side: 0 is x, 1 is y.
+    /// Reads those of a side: 0 is x, 1 is y; and the columns of these names, where it has them.
     ///
     /// # Errors
     /// Files or columns that are not there, or of another length.
-    pub(crate) fn read(args: &ItemsArgs, side: usize, embeddings: &Embeddings) -> Result<Self, Error> {
-        let metadata = embeddings.metadata()?;
-        let (texts, pictures) =
-            if side == 0 { (&args.x_texts, &args.x_images) } else { (&args.y_texts, &args.y_images) };
+    pub(crate) fn read(
+        args: &ItemsArgs,
+        columns: &[String],
+        side: usize,
+        embeddings: &Embeddings,
+    ) -> Result<Self, Error> {
+        let (texts, pictures, table) = if side == 0 {
+            (&args.x_texts, &args.x_images, &args.metadata.x_metadata)
+        } else {
+            (&args.y_texts, &args.y_images, &args.metadata.y_metadata)
+        };
+        let metadata = match table {
+            None => embeddings.metadata()?,
+            Some(path) => {
+                let table = Metadata::open(path)?;
+                expect_rows(path, "rows", table.num_rows(), embeddings)?;
+                Some(table)
+            }
+        };
         let column = |names: &[&str]| names.iter().find_map(|name| metadata.as_ref()?.text_column(name));
         let texts = match texts {
             None => column(&TEXT_COLUMNS).unwrap_or_default(),
@@ -72,7 +107,9 @@ impl Items {
             Some(path) if path.is_dir() => folder(path, embeddings)?,
             Some(path) => joined(named(path, metadata.as_ref(), embeddings)?),
         };
-        Ok(Self { texts, pictures })
+        let named = |name: &String| Some((name.clone(), metadata.as_ref()?.values(name)?));
+        let columns = columns.iter().filter_map(named).collect();
+        Ok(Self { texts, pictures, columns, known_columns: names(metadata.as_ref()) })
     }
 
     /// Those of `rows`, in that order.
@@ -80,8 +117,26 @@ impl Items {
         fn chosen<T: Clone>(all: &[Option<T>], rows: &[u32]) -> Vec<Option<T>> {
             if all.is_empty() { Vec::new() } else { rows.iter().map(|&row| all[row as usize].clone()).collect() }
         }
-        Self { texts: chosen(&self.texts, rows), pictures: chosen(&self.pictures, rows) }
+        let column = |(name, values): &(String, ColumnValues)| {
+            let values = match values {
+                ColumnValues::Numbers(all) => ColumnValues::Numbers(chosen(all, rows)),
+                ColumnValues::Names(all) => ColumnValues::Names(chosen(all, rows)),
+            };
+            (name.clone(), values)
+        };
+        Self {
+            texts: chosen(&self.texts, rows),
+            pictures: chosen(&self.pictures, rows),
+            columns: self.columns.iter().map(column).collect(),
+            known_columns: self.known_columns.clone(),
+        }
     }
+}
+
+/// The columns of a table, `name: type`.
+fn names(metadata: Option<&Metadata>) -> Vec<String> {
+    let fields = metadata.iter().flat_map(|metadata| metadata.schema().fields());
+    fields.map(|field| format!("{}: {}", field.name(), field.data_type())).collect()
 }
 
 fn lines(path: &Path, embeddings: &Embeddings) -> Result<Vec<Option<String>>, Error> {
@@ -110,14 +165,9 @@ fn folder(path: &Path, embeddings: &Embeddings) -> Result<Vec<Option<PathBuf>>, 
 fn named(column: &Path, metadata: Option<&Metadata>, embeddings: &Embeddings) -> Result<Vec<Option<String>>, Error> {
     let name = column.to_string_lossy().into_owned();
     metadata.and_then(|metadata| metadata.text_column(&name)).ok_or_else(|| {
-        let fields = metadata.iter().flat_map(|metadata| metadata.schema().fields());
-        let got = fields.map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
-        Error::NoColumn {
-            path: embeddings.path().to_path_buf(),
-            column: name,
-            expected: "text (nor is it a file)",
-            got,
-        }
+        let got = names(metadata);
+        let path = embeddings.path().to_path_buf();
+        Error::NoColumn { path, column: name, expected: "text (nor is it a file)", got }
     })
 }
 

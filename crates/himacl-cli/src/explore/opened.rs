@@ -1,5 +1,6 @@
 //! A pairing from the folder of `pair` or of a training run.
 
+use super::columns::Column;
 use super::items::{Items, ItemsArgs};
 use crate::error::Error;
 use crate::progress::SolveProgress;
@@ -56,6 +57,9 @@ pub(crate) struct Opened {
     pub(crate) rows: [Vec<u32>; 2],
     /// Texts and pictures of x and of y.
     pub(crate) items: [Items; 2],
+    /// Columns to colour by, and what they say of all pairs.
+    pub(crate) columns: Vec<Column>,
+    pub(crate) tables: Vec<report::Table>,
     /// How sure a run is of each x item's pair.
     pub(crate) confidence: Option<Vec<f32>>,
     /// Pairs that there are; fewer are looked at if it says so.
@@ -81,23 +85,28 @@ impl Opened {
     pub(crate) fn read(
         pairing: &PairingArgs,
         items: &ItemsArgs,
+        columns: &[String],
         most: usize,
         context: &Context,
     ) -> Result<Self, Error> {
+        let wanted = Wanted { items, columns };
         let (folder, sides) = match (&pairing.run, &pairing.pairs) {
-            (Some(run), _) => (run, Sides::of_run(run, items, &context.device)?),
-            (None, Some(pairs)) => (pairs, Sides::of_pairs(pairs, items)?),
+            (Some(run), _) => (run, Sides::of_run(run, wanted, &context.device)?),
+            (None, Some(pairs)) => (pairs, Sides::of_pairs(pairs, wanted)?),
             (None, None) => unreachable!("clap asks for one of them"),
         };
         let all_pairs = sides.start.permutation().num_pairs();
+        let tables =
+            Column::all(columns, &sides.items)?.iter().map(|column| column.table(sides.start.permutation())).collect();
         let sides = if all_pairs > most { sides.sample(most, context.seed.unwrap_or_default())? } else { sides };
+        let columns = Column::all(columns, &sides.items)?;
         let Sides { points: [x, y], cost, rows, items, confidence, start, potentials } = sides;
         let paired = match potentials {
             Some(potentials) => Paired::new((&x, &y), cost, start.permutation().clone(), potentials)?,
             None => Paired::priced((&x, &y), cost, &start, &SolveProgress::new(&context.printer))?,
         };
         let paired = Arc::new(paired);
-        Ok(Self { folder: folder.clone(), paired, rows, items, confidence, all_pairs })
+        Ok(Self { folder: folder.clone(), paired, rows, items, columns, tables, confidence, all_pairs })
     }
 
     /// Texts of x, then of y, as explanations take them; a side without any has none.
@@ -112,12 +121,42 @@ impl Opened {
 
     /// The training runs' curves and figures, or what `pair` found, for the page.
     pub(crate) fn report(&self) -> Result<report::Story, Error> {
-        report::story(&self.folder)
+        let mut story = report::story(&self.folder)?;
+        story.tables.extend(self.tables.iter().cloned());
+        Ok(story)
+    }
+}
+
+/// What columns say of the pairs of a run: a table of each.
+///
+/// # Errors
+/// A folder without a finished run; columns that neither side has.
+pub(crate) fn column_tables(
+    run: &Path,
+    items: &ItemsArgs,
+    columns: &[String],
+    context: &Context,
+) -> Result<Vec<report::Table>, Error> {
+    let sides = Sides::of_run(run, Wanted { items, columns }, &context.device)?;
+    let columns = Column::all(columns, &sides.items)?;
+    Ok(columns.iter().map(|column| column.table(sides.start.permutation())).collect())
+}
+
+/// What is wanted of the items of both sides.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    items: &'a ItemsArgs,
+    columns: &'a [String],
+}
+
+impl Wanted<'_> {
+    fn read(self, side: usize, embeddings: &Embeddings) -> Result<Items, Error> {
+        Items::read(self.items, self.columns, side, embeddings)
     }
 }
 
 impl Sides {
-    fn of_pairs(folder: &Path, args: &ItemsArgs) -> Result<Self, Error> {
+    fn of_pairs(folder: &Path, wanted: Wanted<'_>) -> Result<Self, Error> {
         let config = folder.join("config.toml");
         let settings: PairSettings = read_toml(&config)?;
         let path = folder.join("permutation.npy");
@@ -166,7 +205,7 @@ impl Sides {
             Ok(if is_partial { all.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)? } else { all })
         };
         let items = |side: usize, embeddings: &Embeddings| -> Result<Items, Error> {
-            let all = Items::read(args, side, embeddings)?;
+            let all = wanted.read(side, embeddings)?;
             Ok(if is_partial { all.of_rows(&rows[side]) } else { all })
         };
         Ok(Self {
@@ -180,7 +219,7 @@ impl Sides {
         })
     }
 
-    fn of_run(folder: &Path, args: &ItemsArgs, device: &Device) -> Result<Self, Error> {
+    fn of_run(folder: &Path, wanted: Wanted<'_>, device: &Device) -> Result<Self, Error> {
         let model = Model::load(folder, device)?;
         let recipe = train::recipe_of_run(folder)?;
         let data = Dataset::load_of_run(&recipe, folder, device)?;
@@ -190,10 +229,7 @@ impl Sides {
         let section = &recipe.data;
         let source = Embeddings::open(&section.source, section.source_key.as_deref())?;
         let target = Embeddings::open(&section.target, section.target_key.as_deref())?;
-        let items = [
-            Items::read(args, 0, &source)?.of_rows(&pairs.source),
-            Items::read(args, 1, &target)?.of_rows(&pairs.target),
-        ];
+        let items = [wanted.read(0, &source)?.of_rows(&pairs.source), wanted.read(1, &target)?.of_rows(&pairs.target)];
         Ok(Self {
             points: [x.to_device(&Device::Cpu)?, y.to_device(&Device::Cpu)?],
             cost: CostKind::Cosine,

@@ -62,6 +62,9 @@ impl Scene {
         let mut pack = Pack::default();
         facts(&mut pack, opened);
         pairs(&mut pack, opened, &found);
+        let columns = opened.columns.iter().enumerate().map(|(at, column)| column.pack(&mut pack, at));
+        let columns: Vec<Value> = columns.collect();
+        pack.json("columns", &columns.into());
         alternatives(&mut pack, paired, &found);
         places(&mut pack, &found.directions);
         pack.json("directions", &json!(found.directions.describe_all(END_ITEMS, &found.vocabulary)));

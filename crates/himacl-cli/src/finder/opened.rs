@@ -103,7 +103,7 @@ impl Finder {
                 (None, 0) => data.source.clone(),
                 (None, _) => data.target.clone(),
             };
-            opened.push((joint(&model, side, &rows)?, Items::read(items, side, &embeddings)?));
+            opened.push((joint(&model, side, &rows)?, Items::read(items, &[], side, &embeddings)?));
         }
         let [(source, source_items), (target, target_items)]: [(Tensor, Items); 2] =
             opened.try_into().unwrap_or_else(|_| unreachable!("two sides were opened"));

@@ -34,7 +34,7 @@ pub struct Story {
 }
 
 /// A table of figures: rows by name, a column for each map.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Table {
     /// What it is of.
     pub heading: String,

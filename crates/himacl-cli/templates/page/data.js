@@ -26,7 +26,7 @@ const unpack = async (text) => {
   return data;
 };
 
-const NONE = 0xffffffff;
+const NONE = 0xffffffff, NO_GROUP = 0xffff;
 
 /// Adds what is looked up again and again.
 const prepare = (data) => {
@@ -39,7 +39,7 @@ const prepare = (data) => {
     picture: data["picture" + side], pictures: data["pictures" + side], partner: at ? data.partnerOfY : data.partner,
   }));
   // The group of each pair: its node of the first level below the root.
-  data.group = new Uint16Array(data.n).fill(0xffff);
+  data.group = new Uint16Array(data.n).fill(NO_GROUP);
   data.groups = data.tree.map((node, at) => ({ ...node, at })).filter((node) => node.level === 1);
   data.groups.forEach((node, group) => {
     for (let at = node.start; at < node.start + node.size; at++) data.group[data.treeOrder[at]] = group;

@@ -30,14 +30,6 @@ precision mediump float;
 in vec4 colour; out vec4 result;
 void main() { result = vec4(colour.rgb * colour.a, colour.a); }`];
 
-// Viridis at five places, and colours that stay apart for colour-blind readers.
-const RAMP = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const KINDS = [[0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [230, 159, 0], [86, 180, 233], [120, 94, 240], [128, 128, 128]];
-const onRamp = (share) => {
-  const at = Math.min(Math.max(share, 0), 1) * (RAMP.length - 1), low = Math.min(Math.floor(at), RAMP.length - 2), rest = at - low;
-  return RAMP[low].map((value, k) => Math.round(value + rest * (RAMP[low + 1][k] - value)));
-};
-
 // Shares of what is drawn while the map moves, chosen so that a frame takes no longer than this; all of it when it rests.
 const FRAME_MILLISECONDS = 30, LEAST_SHARE = 0.02, REST_MILLISECONDS = 160;
 // Pairs beyond which smooth edges are left out, and a move begins with a part.
@@ -45,25 +37,17 @@ const MANY = 20000;
 
 const Map2 = {
   share: 1,
-  /// Ways to colour a pair: a name and a number for each pair, or its group.
-  ways(data) {
-    return [
-      ["margin", "how sure (margin)", data.margin], ...(data.confidence ? [["confidence", "the run's confidence", data.confidence]] : []),
-      ["cost", "cost", data.cost], ["beyondNearest", "dearer than the nearest", data.beyondNearest], ["group", "group of the tree", null],
-    ];
-  },
-
   build(data, section) {
     Map2.data = data;
     const select = element("select", { id: "map-colour", on: { change: () => Map2.paint() } },
-      Map2.ways(data).map(([key, name]) => element("option", { value: key }, name)));
+      Colours.ways(data).map(({ key, name }) => element("option", { value: key }, name)));
     const lines = element("input", { type: "checkbox", id: "map-lines", checked: true, on: { change: () => Map2.draw() } });
     const canvas = element("canvas", { tabindex: "0", id: "map-canvas", role: "application",
       "aria-label": "Map of both sides. Arrows move, plus and minus zoom, 0 shows all, Enter opens the item nearest to the middle." });
     Map2.canvas = canvas;
     Map2.tip = element("div", { id: "map-tip", hidden: true });
     Map2.brush = element("div", { id: "map-brush", hidden: true });
-    Map2.key = element("div", { id: "map-key" });
+    Map2.key = element("div", { id: "map-key", role: "status", "aria-label": "Colours" });
     section.append(
       element("div", { class: "bar" }, element("label", {}, "Colour by", select), element("label", {}, lines, "Lines to partners"),
         element("button", { type: "button", on: { click: () => Map2.reset() } }, "Show all"), Map2.key),
@@ -124,39 +108,20 @@ const Map2 = {
   paint() {
     const { data, gl } = Map2;
     if (!gl) return;
-    const way = document.getElementById("map-colour").value;
-    const values = Map2.ways(data).find(([key]) => key === way)[2];
-    let colour;
-    if (values) {
-      // By rank: a few far values would leave the rest in one colour.
-      const finite = Float32Array.from(values.filter(Number.isFinite)).sort();
-      const rank = (value) => {
-        let low = 0, high = finite.length;
-        while (low < high) { const middle = (low + high) >> 1; if (finite[middle] < value) low = middle + 1; else high = middle; }
-        return finite.length > 1 ? low / (finite.length - 1) : 0.5;
-      };
-      colour = (i) => (values[i] === Infinity ? RAMP[4] : onRamp(rank(values[i])));
-      const steps = [...Array(11).keys()].map((k) => `rgb(${onRamp(k / 10)})`).join(",");
-      Map2.key.replaceChildren(element("span", {}, shown(finite[0])), element("span", { class: "ramp", css: { background: `linear-gradient(90deg,${steps})` } }),
-        element("span", {}, `${shown(finite[finite.length - 1])} (by rank; middle ${shown(finite[finite.length >> 1])})`));
-    } else {
-      colour = (i) => KINDS[Math.min(data.group[i], KINDS.length - 1)];
-      Map2.key.replaceChildren(...data.groups.slice(0, KINDS.length).map((group, k) => element("span", {},
-        element("span", { class: "swatch", css: { background: `rgb(${KINDS[k]})` } }),
-        group.words.slice(0, 3).map((word) => word.word).join(", ") || `group ${k + 1}`)));
-    }
-    const grey = [128, 128, 128];
-    const fill = (count, pairOf) => {
+    const chosen = document.getElementById("map-colour").value, way = Colours.ways(data).find(({ key }) => key === chosen);
+    Map2.key.replaceChildren(...way.legend());
+    const fill = (count, itemOf) => {
       const tints = new Uint8Array(4 * count);
       for (let at = 0; at < count; at++) {
-        const i = pairOf(at), [r, g, b] = i === NONE ? grey : colour(i);
+        const [r, g, b] = way.of(...itemOf(at));
         tints[4 * at] = r; tints[4 * at + 1] = g; tints[4 * at + 2] = b; tints[4 * at + 3] = 255;
       }
       return tints;
     };
-    const ofX = (i) => (data.partner[i] === NONE ? NONE : i), ofY = (j) => data.partnerOfY[j], ofLine = (at) => Map2.ofLine[at >> 1];
-    for (const [name, count, pairOf] of [["x", data.n, ofX], ["y", data.m, ofY], ["line", 2 * data.pairs, ofLine]]) {
-      twgl.setAttribInfoBufferFromArray(gl, Map2.buffers[name].attribs.tint, fill(count, pairOf));
+    // The ends of a line have the colours of their items.
+    const [x, y] = data.sides, ofLine = (at) => (at & 1 ? [y, data.partner[Map2.ofLine[at >> 1]]] : [x, Map2.ofLine[at >> 1]]);
+    for (const [name, count, itemOf] of [["x", data.n, (i) => [x, i]], ["y", data.m, (j) => [y, j]], ["line", 2 * data.pairs, ofLine]]) {
+      twgl.setAttribInfoBufferFromArray(gl, Map2.buffers[name].attribs.tint, fill(count, itemOf));
     }
     Map2.draw();
   },
@@ -306,7 +271,8 @@ const Map2 = {
     tip.hidden = !found;
     if (!found) return;
     const [side, item] = found, partner = side.partner[item], other = Map2.data.sides[1 - side.at];
-    tip.replaceChildren(Items.item(side, item), ...(partner === NONE ? [element("div", {}, "no partner")] : [element("div", {}, Items.item(other, partner))]));
+    const chosen = document.getElementById("map-colour").value, way = Colours.columns().find(({ key }) => key === chosen);
+    tip.replaceChildren(Items.item(side, item), ...(way ? [Colours.value(way, side, item)].filter(Boolean) : []), ...(partner === NONE ? [element("div", {}, "no partner")] : [element("div", {}, Items.item(other, partner))]));
     tip.style.left = `${Math.min(px + 14, Map2.canvas.clientWidth - tip.offsetWidth - 4)}px`;
     tip.style.top = `${Math.min(py + 14, Map2.canvas.clientHeight - tip.offsetHeight - 4)}px`;
   },

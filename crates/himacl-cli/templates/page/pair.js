@@ -27,7 +27,13 @@ const Pair = {
     const name = side.side.toLowerCase();
     if (item === NONE) return element("div", { class: "card" }, `No ${name} item is paired with this one.`);
     return element("div", { class: `card ${name}` }, element("h2", {}, `${name} row ${side.rows[item]}`), Items.thumb(side, item, 128),
-      element("div", { class: "words", dir: "auto" }, side.texts[item] ?? ""));
+      element("div", { class: "words", dir: "auto" }, side.texts[item] ?? ""), Pair.columns(side, item));
+  },
+
+  /// What the metadata say of an item.
+  columns(side, item) {
+    const rows = Colours.columns().map((way) => [way.name, Colours.value(way, side, item)]).filter(([, value]) => value);
+    return rows.length > 0 && element("table", { class: "columns" }, element("tbody", {}, rows.map(([name, value]) => element("tr", {}, element("th", { scope: "row", dir: "auto" }, name), element("td", { class: "text" }, value)))));
   },
 
   facts(i, j) {

@@ -75,7 +75,7 @@ pub enum AlignError {
     Interrupted,
     /// The solver refused a coupling.
     #[error(transparent)]
-    Solver(#[from] hiref_core::Error),
+    Solver(hiref_core::Error),
     /// A map could not be fitted.
     #[error(transparent)]
     Fit(#[from] FitError),
@@ -85,4 +85,14 @@ pub enum AlignError {
     /// A tensor operation failed.
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
+}
+
+impl From<hiref_core::Error> for AlignError {
+    /// A solver that was asked to stop refused nothing.
+    fn from(error: hiref_core::Error) -> Self {
+        match error {
+            hiref_core::Error::Interrupted => Self::Interrupted,
+            other => Self::Solver(other),
+        }
+    }
 }

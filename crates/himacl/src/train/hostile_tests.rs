@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const SOURCES: usize = 40;
 
-const RECIPE: &str = "
+pub(super) const RECIPE: &str = "
     data.source = 'x'
     data.target = 'y'
     data.hide_pairs = true
@@ -53,7 +53,7 @@ impl Watch for StopAt {
     fn warn(&self, _message: &str) {}
 }
 
-fn data() -> Dataset {
+pub(super) fn data() -> Dataset {
     let rows = |columns: usize, step: usize| {
         let values = (0..SOURCES * columns).map(|at| ((at * step + at * at) % 97) as f32 / 97.0 - 0.5);
         Tensor::from_iter(values, &Device::Cpu).unwrap().reshape((SOURCES, columns)).unwrap()

@@ -23,6 +23,8 @@ mod schedule;
 mod split;
 mod starting_point;
 mod state;
+#[cfg(test)]
+mod stop_tests;
 mod tensorboard;
 mod training_pairs;
 
@@ -140,11 +142,10 @@ impl TrainState {
             self.save()?;
             return Ok(Next::Stop);
         };
-        let coupled = task.couple(&map, &embedded, Some(&self.coupling.permutation), watch)?;
-        if coupled.interrupted {
+        let Some(coupled) = task.couple(&map, &embedded, Some(&self.coupling.permutation), watch)? else {
             self.save()?; // the state before the coupling, which a resumed run computes anew
             return Ok(Next::Stop);
-        }
+        };
         let churn = churn(&self.coupling, &coupled.coupling);
         self.recouple(task, coupled.coupling);
         self.log(json!({"coupling": self.progress.coupling, "coupling_cost": coupled.mean_cost, "churn": churn}))?;

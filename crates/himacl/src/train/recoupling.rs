@@ -15,11 +15,9 @@ pub struct Coupled {
     pub coupling: Coupling,
     /// Mean cost over the pairs, in the units of the cost.
     pub mean_cost: f64,
-    /// Whether the solver was told to stop before it was done.
-    pub interrupted: bool,
 }
 
-/// Pairs `x (n, d)` with `y (m, e)` at least total cost in the joint coordinates of `map`.
+/// Pairs `x (n, d)` with `y (m, e)` at least total cost in the joint coordinates of `map`; `None` if asked to stop meanwhile.
 ///
 /// # Errors
 /// What the solver refuses.
@@ -30,21 +28,24 @@ pub fn couple(
     seed: u64,
     warm_start: Option<&Permutation>,
     observer: &dyn Observer,
-) -> Result<Coupled, Error> {
+) -> Result<Option<Coupled>, Error> {
     let (x, y) = map.joint(x, y)?;
     let problem = Problem::new(&x, &y, section.cost)?;
     let solver = section.solver(seed).check()?;
     let warm_start = warm_start.filter(|_| section.warm_start).cloned().map(WarmStart::from);
-    let output = solver.solve(&problem, warm_start.as_ref(), observer)?;
+    let output = match solver.solve(&problem, warm_start.as_ref(), observer) {
+        Err(hiref_core::Error::Interrupted) => return Ok(None),
+        Ok(output) if output.termination == Termination::Interrupted => return Ok(None),
+        output => output?,
+    };
     let reference = ReferenceItems { limit: section.reference_items, seed };
     let confidence = match section.confidence {
         PairConfidence::Margin => pair_confidence(&x, &y, &output.permutation, section.neighbours, reference)?,
         PairConfidence::DualSlack => dual_slack((&x, &y), &output.permutation, output.prices(), reference)?,
     };
-    let interrupted = output.termination == Termination::Interrupted;
     let soft = likely_partners((&x, &y), section, seed)?;
     let coupling = Coupling { permutation: output.permutation, confidence, soft };
-    Ok(Coupled { coupling, mean_cost: output.mean_cost, interrupted })
+    Ok(Some(Coupled { coupling, mean_cost: output.mean_cost }))
 }
 
 /// The likeliest partners of every item by joint coordinates, where targets are softened.

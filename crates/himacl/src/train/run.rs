@@ -168,10 +168,9 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let Trained::Finished(map, embedded) = train(&task, folder, &trained_figures, watch)? else {
         return Ok(None);
     };
-    let last = task.couple(&map, &embedded, Some(&alignment.coupling.permutation), watch)?;
-    if last.interrupted {
+    let Some(last) = task.couple(&map, &embedded, Some(&alignment.coupling.permutation), watch)? else {
         return Ok(None);
-    }
+    };
     seconds.push(("train", started.elapsed().as_secs_f64()));
 
     let started = Instant::now();

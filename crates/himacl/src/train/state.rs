@@ -99,7 +99,7 @@ impl Task<'_> {
         !self.free.0.is_empty() && !self.free.1.is_empty()
     }
 
-    /// Couples the free items by `map`, and by encoders as trained so far.
+    /// Couples the free items by `map`, and by encoders as trained so far; `None` if asked to stop meanwhile.
     ///
     /// # Errors
     /// What the solver refuses.
@@ -109,13 +109,15 @@ impl Task<'_> {
         embedded: &Embedded,
         warm_start: Option<&Permutation>,
         watch: &dyn Watch,
-    ) -> Result<Coupled, Error> {
+    ) -> Result<Option<Coupled>, Error> {
         if !self.couples() {
-            return Ok(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0, interrupted: false });
+            return Ok(Some(Coupled { coupling: self.coupling.clone(), mean_cost: 0.0 }));
         }
         let (x, y) = self.free_items(embedded)?;
         let mut coupled = couple(map, (&x, &y), &self.recipe.coupling, self.recipe.train.seed, warm_start, watch)?;
-        self.doubt((&x, &y), &mut coupled.coupling)?;
+        if let Some(coupled) = &mut coupled {
+            self.doubt((&x, &y), &mut coupled.coupling)?;
+        }
         Ok(coupled)
     }
 
