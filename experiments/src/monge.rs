@@ -291,15 +291,13 @@ fn unpaired(args: &MongeArgs, case: &Case) -> anyhow::Result<Vec<Unpaired>> {
     };
     let started = Instant::now();
     let params = ConvexFitParams { steps, units, batch_size, seed: case.seed };
-    let fit = ConvexGradient::fit(&case.x, &case.y, &params)?;
+    let fit = ConvexGradient::fit(&case.x, &case.y, &params, &())?;
     let seconds = started.elapsed().as_secs_f64();
     found.push(("convex gradient", case.l2_uvp(&fit.map.apply(&case.test)?)?, seconds));
-    if let Map::ConvexGradient(map) = &fit.map {
-        let back = map.inverse(&case.answer)?;
-        found.push(("convex gradient, way back", Case::unexplained(&back, &case.test)?, seconds));
-        let there_and_back = map.inverse(&map.apply(&case.test)?)?;
-        found.push(("convex gradient, there and back", Case::unexplained(&there_and_back, &case.test)?, seconds));
-    }
+    let back = fit.map.inverse(&case.answer)?;
+    found.push(("convex gradient, way back", Case::unexplained(&back, &case.test)?, seconds));
+    let there_and_back = fit.map.inverse(&fit.map.apply(&case.test)?)?;
+    found.push(("convex gradient, there and back", Case::unexplained(&there_and_back, &case.test)?, seconds));
     Ok(found)
 }
 

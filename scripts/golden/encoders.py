@@ -20,7 +20,7 @@ import transformers as tr
 from networks.pictures import convolutional, dinov2, dinov2_registers, dinov3, pictures, vit
 from networks.shared import OUT, PICTURES, TEXTS
 from networks.texts import bert, gemma3, modernbert, mpnet, nomic_experts, qwen3, qwen3_parts, rotary, router, sentence_transformers, static_embedding, static_tables, xlm_roberta
-from networks.towers import chinese_clip, clip, clip_laion, clip_open_clip, metaclip2, mobileclip, siglip, siglip2, siglip2_naflex, timm_towers, eva_giants
+from networks.towers import chinese_clip, clip, clip_laion, clip_open_clip, metaclip2, mobileclip, siglip, siglip2, siglip2_naflex, timm_towers, eva_giants, jina_clip
 
 if __name__ == "__main__":
     assert int(PIL.__version__.split(".")[0]) < 13, "Pillow 13 has another order of passes: scripts/golden/encoders.sh"
@@ -34,7 +34,7 @@ if __name__ == "__main__":
             make()
     # Each with a seed of its own, so that others may join without changing them.
     for make in [clip_laion, clip_open_clip, siglip2, sentence_transformers, mobileclip, dinov2_registers, dinov3, siglip2_naflex, metaclip2, timm_towers, static_tables, static_embedding, router,
-                 rotary, nomic_experts, gemma3, qwen3_parts, eva_giants]:
+                 rotary, nomic_experts, gemma3, qwen3_parts, eva_giants, jina_clip]:
         if not only or make.__name__ in only:
             torch.manual_seed(zlib.crc32(make.__name__.encode()))
             make()

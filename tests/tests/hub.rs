@@ -3,7 +3,7 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, Snapshot};
+use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, S3Settings, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::time::Duration;
@@ -24,7 +24,16 @@ fn server() -> FakeHub {
 fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
     let cache = scratch.path("cache");
     let (endpoint, first_wait) = (server.endpoint.clone(), Duration::from_millis(1));
-    HubSettings { endpoint, cache, token: None, certificates: None, offline: false, retries: 5, first_wait }
+    HubSettings {
+        endpoint,
+        cache,
+        token: None,
+        certificates: None,
+        s3: S3Settings::default(),
+        offline: false,
+        retries: 5,
+        first_wait,
+    }
 }
 
 fn fetch(settings: &HubSettings, revision: &str) -> Result<Snapshot, Box<Error>> {

@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 use support::encoder::{words, write_tiny_bert};
 use support::hub::{COMMIT, DATA, FakeHub, Fault};
+use support::store;
 use support::{Scratch, contents};
 
 /// A shard of captions, 1 KiB each.
@@ -54,7 +55,16 @@ fn settings(server: &FakeHub) -> HubSettings {
     let (endpoint, cache, token) =
         (server.endpoint.clone(), Path::new("/nonexistent").to_path_buf(), Some("hf_secret".to_owned()));
     let first_wait = Duration::from_millis(1);
-    HubSettings { endpoint, cache, token, certificates: None, offline: false, retries: 3, first_wait }
+    HubSettings {
+        endpoint,
+        cache,
+        token,
+        certificates: None,
+        s3: store::settings(server),
+        offline: false,
+        retries: 3,
+        first_wait,
+    }
 }
 
 fn find(server: &FakeHub, input: &str) -> Result<Input, Box<Error>> {
@@ -154,7 +164,7 @@ fn repositories_of_datasets_are_listed_and_pinned() {
         let error = refusal(wrong);
         assert!(matches!(*error, Error::Read(ReadError::HubAddress(_)) | Error::Hub(_)), "{wrong}: {error}");
     }
-    assert!(refusal("s3://bucket/{0..3}.tar").to_string().contains("hint: `himacl embed` reads https://"));
+    assert!(refusal("gs://bucket/{0..3}.tar").to_string().contains("hint: `himacl embed` reads s3://"));
     server.fail("GET", "resolve", 100, Fault::Corrupt);
     server.fail("GET", "/data/00.tar", 100, Fault::Corrupt);
     let input = find(&server, &format!("hf://datasets/{DATA}/data/00.tar")).unwrap();
@@ -224,6 +234,9 @@ impl Place {
         command.args(["embed", "--encoder", "all-minilm-l6-v2", "--local", &self.scratch.arg("encoder")]);
         command.args(["--input", input, "-o", &self.scratch.arg(output), "--batch-size", "8", "--shard-size", "25"]);
         command.args(more).env("HF_ENDPOINT", &self.server.endpoint).env("HF_HOME", self.scratch.path("hf"));
+        command.env("AWS_ACCESS_KEY_ID", store::ID).env("AWS_SECRET_ACCESS_KEY", store::SECRET);
+        command.env("AWS_SESSION_TOKEN", store::SESSION).env("AWS_REGION", store::REGION);
+        command.env("AWS_ENDPOINT_URL_S3", &self.server.store);
         command.env_remove("HF_TOKEN").env_remove("HF_HUB_OFFLINE").output().unwrap()
     }
 
@@ -241,6 +254,16 @@ impl Place {
 
 #[test]
 fn a_run_that_broke_off_in_a_shard_goes_on_there() {
+    goes_on(|server| format!("{}/data/0{{0..3}}.tar", server.files), "");
+}
+
+#[test]
+fn a_run_that_broke_off_in_an_object_goes_on_there() {
+    goes_on(|_| "s3://shards/data/0?.tar".to_owned(), "/shards");
+}
+
+/// Breaks a run off and resumes it; requests are for paths that begin with `bucket`.
+fn goes_on(address: impl Fn(&FakeHub) -> String, bucket: &str) {
     let place = Place { scratch: Scratch::new(), server: FakeHub::start(&files()) };
     write_tiny_bert(&place.scratch.path("encoder"));
     for (name, content) in files() {
@@ -248,8 +271,7 @@ fn a_run_that_broke_off_in_a_shard_goes_on_there() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
-    let (address, pattern) =
-        (format!("{}/data/0{{0..3}}.tar", place.server.files), place.scratch.arg("data/0{0..3}.tar"));
+    let (address, pattern) = (address(&place.server), place.scratch.arg("data/0{0..3}.tar"));
     let succeeded = |output: &Output| assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     succeeded(&place.embed(&address, "whole", &[]));
     succeeded(&place.embed(&pattern, "local", &[]));
@@ -268,14 +290,14 @@ fn a_run_that_broke_off_in_a_shard_goes_on_there() {
     // Files that have ended are not fetched again: the 50 samples end within the second.
     place.server.seen();
     succeeded(&place.embed(&address, "broken", &["--resume"]));
-    let fetched: Vec<_> =
-        place.server.seen().into_iter().filter(|seen| seen.method == "GET").map(|seen| seen.path).collect();
-    assert_eq!(fetched, ["/data/01.tar", "/data/02.tar", "/data/03.tar"]);
+    let seen = place.server.seen().into_iter().filter(|seen| seen.method == "GET" && !seen.path.contains("list-type"));
+    let fetched: Vec<_> = seen.map(|seen| seen.path).collect();
+    assert_eq!(fetched, ["01.tar", "02.tar", "03.tar"].map(|name| format!("{bucket}/data/{name}")));
     assert_eq!(place.results("broken"), whole);
 
     // What has changed since is refused, before anything is fetched.
     fs::remove_file(place.scratch.path("broken/summary.json")).unwrap();
-    place.server.fail("HEAD", "02.tar", 1, Fault::Corrupt);
+    place.server.change("data/02.tar");
     let output = place.embed(&address, "broken", &["--resume"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && error.contains("--input"), "{error}");

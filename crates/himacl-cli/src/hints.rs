@@ -79,7 +79,17 @@ fn fetching(input: &str) -> (String, String) {
         let name = input.rsplit('/').next().unwrap_or_default();
         (format!("curl --remote-name-all --create-dirs --output-dir data {input}"), format!("data/{name}"))
     };
-    input.strip_prefix("hf://datasets/").and_then(of_hub).unwrap_or_else(others)
+    let of_bucket = |place: &str| {
+        let fixed = &place[..place.find(['*', '?', '[', '{']).unwrap_or(place.len())];
+        let folder = fixed.rsplit_once('/').map_or(fixed, |(folder, _)| folder);
+        let pattern = place.strip_prefix(folder)?.strip_prefix('/')?;
+        Some((format!("aws s3 sync 's3://{folder}' data"), format!("data/{pattern}")))
+    };
+    match (input.strip_prefix("hf://datasets/"), input.strip_prefix("s3://")) {
+        (Some(place), _) => of_hub(place).unwrap_or_else(others),
+        (_, Some(place)) => of_bucket(place).unwrap_or_else(others),
+        _ => others(),
+    }
 }
 
 fn of_data(error: &DataError) -> Option<&'static str> {

@@ -526,3 +526,51 @@ fn towers_that_are_not_known_are_refused_by_name() {
         assert!(error.contains(expected), "{golden}: {error}");
     }
 }
+
+/// jina-clip's code has more switches than its second version uses, and its adapters are in the weights alone.
+#[test]
+fn what_jina_clip_does_not_use_is_refused_by_name() {
+    let load = |change: &dyn Fn(&mut Value)| {
+        let folder = Folder::new("jina-clip");
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(folder.path("config.json")).unwrap()).unwrap();
+        change(&mut config);
+        folder.write("config.json", &config);
+        folder.load_as(Family::JinaClip).map_err(|error| error.to_string())
+    };
+    for (section, key, value, expected) in [
+        ("text_config", "hf_model_name_or_path", json!("jinaai/jina-bert-flash-implementation"), "jina-bert-flash"),
+        ("text_config", "pooler_type", json!("cls_pooler"), "`pooler_type` is `cls_pooler`"),
+        ("text_config", "proj_type", json!("linear"), "`proj_type`"),
+        ("text_config", "default_instruction_task", json!("retrieval.query"), "`default_instruction_task`"),
+        ("text_config", "default_lora_task", json!("separation"), "`default_lora_task` is \"separation\""),
+        ("text_config", "hf_model_config_kwargs", json!({}), "`lora_adaptations` is missing"),
+        (
+            "text_config",
+            "hf_model_config_kwargs",
+            json!({ "lora_adaptations": ["retrieval.query"], "lora_alpha": 1, "lora_rank": 2, "num_attention_heads": 4 }),
+            "adapters are [2, ",
+        ),
+        ("vision_config", "post_norm", json!(true), "`post_norm` is true"),
+        ("vision_config", "intp_freq", json!(false), "`intp_freq` is false"),
+        ("vision_config", "proj_type", json!("mlp"), "`proj_type`"),
+        ("vision_config", "image_size", json!(40), "`image_size` is 40"),
+        ("auto_map", "AutoModel", json!("someone/else--modeling.JinaCLIPModel"), "someone/else"),
+    ] {
+        let error = load(&|config| config[section][key] = value.clone()).err();
+        let error = error.unwrap_or_else(|| panic!("{section}: {key} = {value}"));
+        assert!(error.contains(expected), "{key} = {value}: {error}");
+    }
+    for key in ["add_projections", "truncate_dim"] {
+        let error = load(&|config| config[key] = json!(16)).err().unwrap();
+        assert!(error.contains(key), "{error}");
+    }
+    // Without a default task there is no adapter.
+    let embed = |encoder: Encoder| {
+        let text = encoder.text.unwrap();
+        text.encode(&[text.tokenize("the red cat").unwrap()]).unwrap().get(0).unwrap().to_vec1::<f32>().unwrap()
+    };
+    let plain = load(&|config| config["text_config"]["default_lora_task"] = Value::Null).unwrap();
+    let other = load(&|config| config["text_config"]["default_lora_task"] = json!("other")).unwrap();
+    let (plain, other, own) = (embed(plain), embed(other), embed(load(&|_| ()).unwrap()));
+    assert!(plain != other && other != own && plain != own);
+}

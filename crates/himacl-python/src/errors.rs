@@ -2,6 +2,7 @@
 
 use himacl::align::AlignError;
 use himacl::hub::HubError;
+use himacl::map::FitError;
 use hiref_core::{Error as SolverError, ErrorKind};
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError};
 use pyo3::prelude::*;
@@ -70,6 +71,15 @@ impl From<AlignError> for Failure {
             AlignError::Solver(inner) => inner.into(),
             AlignError::Tensor(_) => Self::Other(text),
             _ => Self::Input(text),
+        }
+    }
+}
+
+impl From<FitError> for Failure {
+    fn from(error: FitError) -> Self {
+        match error {
+            FitError::Interrupted => Self::Interrupted,
+            error => Self::Input(with_causes(&error)),
         }
     }
 }

@@ -10,6 +10,7 @@
 mod align;
 mod arrays;
 mod baselines;
+mod convex;
 mod device;
 mod encode;
 mod errors;
@@ -38,6 +39,7 @@ fn _himacl(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<baselines::Coupling>()?;
     module.add_class::<align::Map>()?;
+    module.add_class::<convex::ConvexGradient>()?;
     module.add_class::<encode::Encoder>()?;
     module.add_class::<explain::Explainer>()?;
     module.add_class::<external::ExternalJob>()?;
@@ -48,6 +50,7 @@ fn _himacl(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(baselines::baseline, module)?)?;
     module.add_function(wrap_pyfunction!(align::align, module)?)?;
     module.add_function(wrap_pyfunction!(train::train, module)?)?;
+    module.add_function(wrap_pyfunction!(convex::fit_convex_gradient, module)?)?;
     module.add_function(wrap_pyfunction!(metrics::retrieval, module)?)?;
     module.add_function(wrap_pyfunction!(metrics::pairing_accuracy, module)?)?;
     module.add_function(wrap_pyfunction!(metrics::sinkhorn_divergence, module)?)?;

@@ -136,3 +136,70 @@ def test_monge_map(rotated: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path:
         himacl.MongeMap(recipe={"train": {"epoch": 3}}).fit(x, y, anchors=known)
     with pytest.raises(ValueError, match="kind"):
         himacl.MongeMap("spline").fit(x, y, anchors=known)
+
+
+@pytest.fixture(scope="module")
+def bent() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two unpaired sets, fresh rows, and what the optimal map between the two makes of them: an increasing function of each axis."""
+    rng = np.random.default_rng(5)
+    x, z, fresh = (rng.normal(size=(n, 3)).astype(np.float32) for n in (2048, 2048, 500))
+    return x, _bend(z), fresh
+
+
+def _bend(x: np.ndarray) -> np.ndarray:
+    return 0.3 * x + 2 * np.tanh(2 * x)
+
+
+def test_optimal_map_of_unpaired_sets(bent: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    x, y, fresh = bent
+    events: list[dict] = []
+    settings = {"steps": 300, "units": 2, "seed": 1}
+    learned = himacl.ConvexGradient(progress=events.append, **settings).fit(x, y)
+    error = np.square(learned.transform(fresh) - _bend(fresh)).mean()
+    centred = fresh - x.mean(0)
+    linear = y.mean(0) + centred * (y.std(0) / x.std(0))
+    assert error < 0.3 * np.square(linear - _bend(fresh)).mean(), error
+    assert learned.bends_ and learned.gain_ > 2 * learned.gain_standard_error_
+    assert np.abs(learned.inverse_transform(learned.transform(fresh)) - fresh).max() < 1e-2
+    # T is the gradient of the potential.
+    step = np.float32([1e-2, 0, 0])
+    slope = (learned.potential(fresh + step) - learned.potential(fresh - step)) / 2e-2
+    assert np.allclose(slope, learned.transform(fresh)[:, 0], atol=0.05)
+    assert any(event["event"] == "advanced" for event in events)
+    again = himacl.ConvexGradient(threads=1, **settings).fit(x, y)
+    assert (again.transform(fresh) == learned.transform(fresh)).all()
+    learned.save(tmp_path / "map.safetensors")
+    for other in (himacl.ConvexGradient.load(tmp_path / "map.safetensors"), pickle.loads(pickle.dumps(again))):
+        assert (other.transform(fresh) == learned.transform(fresh)).all() and other.n_features_in_ == 3
+
+
+def test_gaussian_map_where_nothing_bends() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1500, 3))
+    y = rng.normal(size=(1000, 3)) @ np.diag([1.0, 2.0, 3.0]) + 1
+    learned = himacl.ConvexGradient(steps=50).fit(x, y)
+    assert not learned.bends_
+    assert np.abs(learned.transform(x) - (1 + x * [1, 2, 3])).mean() < 0.2
+    assert np.abs(learned.inverse_transform(learned.transform(x)) - x).max() < 1e-3
+
+
+def test_convex_gradient_refuses(bent: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path: Path) -> None:
+    x, y, fresh = bent
+    with pytest.raises(himacl.NotFittedError):
+        himacl.ConvexGradient().transform(x)
+    with pytest.raises(himacl.InputError, match="both sides"):
+        himacl.ConvexGradient().fit(x)
+    with pytest.raises(himacl.InputError, match="expected as many"):
+        himacl.ConvexGradient().fit(x, y[:, :2])
+    with pytest.raises(himacl.InputError, match="steps is 0"):
+        himacl.ConvexGradient(steps=0).fit(x, y)
+    with pytest.raises(himacl.InputError):
+        himacl.ConvexGradient().fit(np.full((20, 3), np.nan), y)
+    learned = himacl.ConvexGradient(steps=1).fit(x, y)
+    with pytest.raises(himacl.InputError, match="2 coordinates, expected 3"):
+        learned.transform(fresh[:, :2])
+    (tmp_path / "other").write_bytes(b"nothing of the kind")
+    with pytest.raises(himacl.InputError, match="is not a map"):
+        himacl.ConvexGradient.load(tmp_path / "other")
+    with pytest.raises(OSError, match="missing"):
+        himacl.ConvexGradient.load(tmp_path / "missing")

@@ -9,7 +9,7 @@ import timm
 import torch
 import transformers as tr
 
-from .shared import OUT, REAL, SIDE, SMALL, TEXTS, UNCHANGED, V, ended, pixels, processor, save, shaken, tokenizer, tokens
+from .shared import OUT, REAL, SIDE, SMALL, TEXTS, UNCHANGED, V, ended, mean, pixels, processor, save, shaken, tokenizer, tokens
 
 
 def clip():
@@ -201,6 +201,71 @@ def eva_giants():
     large = dict(img_size=SIDE, patch_size=8, embed_dim=64, depth=2, num_heads=16, mlp_ratio=1.5, num_classes=24, global_pool="token")
     _timm_tower("eva-clip-giant", timm.models.eva.Eva(**large), "eva_giant_patch14_224", "token", 20)
     _timm_tower("eva-clip-enormous", timm.models.eva.Eva(use_post_norm=True, **large), "eva02_enormous_patch14_clip_224", "token", 20)
+
+
+def jina_clip():
+    """jina-clip-v2 by its own names: timm's EVA-02 at a size that its patches do not divide, and transformers' model of
+    jina-embeddings-v3 with an adapter added to its weights, as jinaai/xlm-roberta-flash-implementation adds it."""
+    name, tasks, rank, alpha = "jina-clip", ["other", "retrieval.query"], 2, 3
+    config = tr.JinaEmbeddingsV3Config(vocab_size=V, max_position_embeddings=80, **SMALL)
+    words = shaken(tr.JinaEmbeddingsV3Model(config, add_pooling_layer=False))
+    eva = timm.models.eva
+    vision = shaken(eva.Eva(img_size=SIDE, patch_size=6, embed_dim=32, depth=2, num_heads=2, mlp_ratio=1.5, num_classes=0, global_pool="token", qkv_fused=False, swiglu_mlp=True, scale_mlp=True, scale_attn_inner=True, use_rot_pos_emb=True, ref_feat_shape=(16, 16)))
+
+    weights = {"logit_scale": torch.tensor(2.6592)}
+    own = [("mlp.fc1_g", "mlp.w1"), ("mlp.fc1_x", "mlp.w2"), ("mlp.fc2", "mlp.w3"), ("mlp.norm", "mlp.ffn_ln"), ("attn.norm", "attn.inner_attn_ln"), ("q_proj.bias", "q_bias"), ("v_proj.bias", "v_bias")]
+    named = {}
+    for key, value in vision.state_dict().items():
+        for timms, evas in own:
+            key = key.replace(timms, evas)
+        named[key] = value
+    # timm reads these names itself.
+    again = eva.checkpoint_filter_fn(dict(named), vision)
+    assert all(torch.equal(again[key], value) for key, value in vision.state_dict().items())
+    weights |= {f"vision_model.{key}": value for key, value in named.items()}
+
+    def adapted(key, weight, is_table):
+        """A weight in parts: what an adapter is added to, and the adapters of all tasks."""
+        outputs, inputs = weight.shape
+        a = torch.randn(len(tasks), *((outputs, rank) if is_table else (rank, inputs))) * 0.3
+        b = torch.randn(len(tasks), *((rank, inputs) if is_table else (outputs, rank))) * 0.3
+        product = a[1] @ b[1] if is_table else b[1] @ a[1]
+        parts = f"text_model.transformer.roberta.{key}.parametrizations.weight"
+        weights.update({f"{parts}.original": weight - alpha / rank * product, f"{parts}.0.lora_A": a, f"{parts}.0.lora_B": b})
+
+    state = words.state_dict()
+    for table in ("word_embeddings", "token_type_embeddings"):
+        adapted(f"embeddings.{table}", state[f"embeddings.{table}.weight"], True)
+    plain = {f"emb_ln.{end}": state[f"embeddings.LayerNorm.{end}"] for end in ("weight", "bias")}
+    for layer in range(SMALL["num_hidden_layers"]):
+        ours, theirs = f"encoder.layers.{layer}", f"layers.{layer}"
+        joined = {end: torch.cat([state[f"{theirs}.self_attn.{part}_proj.{end}"] for part in "qkv"]) for end in ("weight", "bias")}
+        adapted(f"{ours}.mixer.Wqkv", joined["weight"], False)
+        plain[f"{ours}.mixer.Wqkv.bias"] = joined["bias"]
+        for mine, other in [("mixer.out_proj", "self_attn.o_proj"), ("mlp.fc1", "mlp.fc1"), ("mlp.fc2", "mlp.fc2")]:
+            adapted(f"{ours}.{mine}", state[f"{theirs}.{other}.weight"], False)
+            plain[f"{ours}.{mine}.bias"] = state[f"{theirs}.{other}.bias"]
+        for mine, other in [("norm1", "post_attention_layernorm"), ("norm2", "post_mlp_layernorm")]:
+            plain |= {f"{ours}.{mine}.{end}": state[f"{theirs}.{other}.{end}"] for end in ("weight", "bias")}
+    weights |= {f"text_model.transformer.roberta.{key}": value for key, value in plain.items()}
+
+    made = tokenizer()
+    ids, mask = tokens(made, 80, pad=1)
+    expected = {"text": mean(words(ids, attention_mask=mask).last_hidden_state, mask), "image": vision(pixels())}
+    holder = torch.nn.Module()
+    holder.state_dict = lambda: weights
+    save(name, holder, "jina-clip", 32, expected, made, image=True, modality="both")
+    described = {
+        "model_type": "jina_clip", "add_projections": False, "truncate_dim": None,
+        "auto_map": {"AutoModel": "jinaai/jina-clip-implementation--modeling_clip.JinaCLIPModel"},
+        "text_config": {
+            "default_instruction_task": None, "default_lora_task": "retrieval.query", "embed_dim": 32,
+            "hf_model_config_kwargs": {"lora_adaptations": tasks, "lora_alpha": alpha, "lora_rank": rank, "lora_dropout_p": 0.0, "num_attention_heads": SMALL["num_attention_heads"], "max_position_embeddings": 80},
+            "hf_model_name_or_path": "jinaai/jina-embeddings-v3", "pooler_type": None, "proj_type": None,
+        },
+        "vision_config": {"embed_dim": 32, "head_width": 16, "image_size": SIDE, "intp_freq": True, "layers": 2, "ls_init_value": None, "mlp_ratio": 1.5, "naive_swiglu": True, "patch_size": 6, "post_norm": False, "proj_type": None, "pt_hw_seq_len": 16, "qkv_bias": True, "rope_embeddings": True, "subln": True, "width": 32},
+    }
+    (OUT / name / "config.json").write_text(json.dumps(described, indent=2) + "\n")
 
 
 def _timm_tower(name, trunk, model_name, pool, length):

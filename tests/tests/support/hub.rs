@@ -17,12 +17,13 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// A request as the server saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// `hub` or `cdn`.
+    /// `hub`, `cdn` or `store`.
     pub(crate) host: &'static str,
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) token: Option<String>,
     pub(crate) range: Option<String>,
+    headers: Vec<String>,
 }
 
 impl Seen {
@@ -74,7 +75,7 @@ struct Gate {
 
 #[derive(Debug)]
 struct State {
-    files: BTreeMap<String, Vec<u8>>,
+    files: Mutex<BTreeMap<String, Vec<u8>>>,
     gate: Mutex<Gate>,
     /// What refusals say, as in JSON.
     message: Mutex<&'static str>,
@@ -92,6 +93,8 @@ pub(crate) struct FakeHub {
     pub(crate) endpoint: String,
     /// Address of the other host, which serves the files as they are, with an `ETag`.
     pub(crate) files: String,
+    /// Address of a store of objects, which has the files in its buckets.
+    pub(crate) store: String,
     state: Arc<State>,
 }
 
@@ -103,13 +106,13 @@ impl FakeHub {
 
     /// The same, with the Hub below a path.
     pub(crate) fn below(prefix: &'static str, files: &[(&str, Vec<u8>)]) -> Self {
-        let (hub, cdn) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let [hub, cdn, store] = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let files = files.iter().map(|(name, content)| ((*name).to_owned(), content.clone())).collect();
-        let (endpoint, cdn_address) = (address(&hub) + prefix, address(&cdn));
+        let (endpoint, cdn_address, store_address) = (address(&hub) + prefix, address(&cdn), address(&store));
         let (seen, rules, gate) = (Mutex::default(), Mutex::default(), Mutex::default());
         let state = Arc::new(State {
-            files,
+            files: Mutex::new(files),
             gate,
             message: Mutex::new("said the server"),
             prefix,
@@ -118,7 +121,7 @@ impl FakeHub {
             cdn: cdn_address.clone(),
             hub: endpoint.clone(),
         });
-        for (host, listener) in [("hub", hub), ("cdn", cdn)] {
+        for (host, listener) in [("hub", hub), ("cdn", cdn), ("store", store)] {
             let state = state.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
@@ -127,11 +130,16 @@ impl FakeHub {
                 }
             });
         }
-        Self { endpoint, files: cdn_address, state }
+        Self { endpoint, files: cdn_address, store: store_address, state }
     }
 
     pub(crate) fn fail(&self, method: &'static str, path: &'static str, times: usize, fault: Fault) {
         self.state.rules.lock().unwrap().push(Rule { method, path, times, fault });
+    }
+
+    /// Changes a byte of a file, for good.
+    pub(crate) fn change(&self, name: &str) {
+        *self.state.files.lock().unwrap().get_mut(name).unwrap().last_mut().unwrap() ^= 1;
     }
 
     /// What refusals say from now on, as in JSON.
@@ -170,7 +178,7 @@ impl State {
         let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let (token, range) = (value("authorization"), value("range"));
         let fault = self.fault(&method, &path);
-        let seen = Seen { host, method: method.clone(), path: path.clone(), token, range };
+        let seen = Seen { host, method: method.clone(), path: path.clone(), token, range, headers };
         self.seen.lock().unwrap().push(seen.clone());
         let (status, mut head, body) = self.answer(&seen, fault.as_ref());
         if !head.to_ascii_lowercase().contains("content-length") {
@@ -184,7 +192,8 @@ impl State {
         let mut stream = stream;
         // A client that has gone is no failure of the server.
         let _ = stream.write_all(format!("HTTP/1.1 {status} x\r\nConnection: close\r\n{head}\r\n").as_bytes());
-        let _ = if host == "cdn" { self.send(stream, sent) } else { stream.write_all(sent) };
+        let _ =
+            if host != "hub" && !path.contains("list-type") { self.send(stream, sent) } else { stream.write_all(sent) };
     }
 
     /// Sends as the gate allows.
@@ -224,7 +233,8 @@ impl State {
         let (folder, query) = rest.split_once('?').unwrap_or((rest, ""));
         let below = folder.trim_start_matches('/');
         let page = query.split_once("page=").map_or(0, |(_, page)| page.parse().unwrap());
-        let inside: Vec<_> = self.files.iter().filter(|(name, _)| name.starts_with(below)).collect();
+        let files = self.files.lock().unwrap();
+        let inside: Vec<_> = files.iter().filter(|(name, _)| name.starts_with(below)).collect();
         let entry = |(name, content): &&(&String, &Vec<u8>)| {
             let lfs = serde_json::json!({ "oid": sha256(content), "size": content.len() });
             serde_json::json!({ "type": "file", "path": name, "size": content.len(), "oid": git_sum(content), "lfs": lfs })
@@ -253,13 +263,23 @@ impl State {
             }
             _ => {}
         }
+        if let Some(folder) = seen.path.strip_prefix(&format!("{}/api/datasets/{DATA}/tree/{COMMIT}", self.prefix)) {
+            return self.tree(folder);
+        }
+        let files = self.files.lock().unwrap();
+        if seen.host == "store" {
+            return match super::store::answer(&seen.method, &seen.path, &seen.headers, &files) {
+                Ok(name) => Self::object(seen, fault, &files[&name]),
+                Err(answer) => answer,
+            };
+        }
         let path = seen.path.replace("org/old-name", REPO);
         let path = if seen.host == "hub" { path.strip_prefix(self.prefix).unwrap_or("/") } else { &path };
         if let Some(revision) = path.strip_prefix(&format!("/api/models/{REPO}/revision/")) {
             if revision != "main" && revision != COMMIT {
                 return refuse(404, "RevisionNotFound");
             }
-            let siblings: Vec<_> = self.files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
+            let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
             let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings });
             return (200, String::new(), info.to_string().into_bytes());
         }
@@ -269,17 +289,14 @@ impl State {
             let known = (200, String::new(), info.to_string().into_bytes());
             return if is_known { known } else { refuse(404, "RevisionNotFound") };
         }
-        if let Some(folder) = path.strip_prefix(&format!("/api/datasets/{DATA}/tree/{COMMIT}")) {
-            return self.tree(folder);
-        }
         if let Some(name) = path.strip_prefix(&format!("/datasets/{DATA}/resolve/{COMMIT}/")) {
-            let Some(content) = self.files.get(name) else { return refuse(404, "EntryNotFound") };
+            let Some(content) = files.get(name) else { return refuse(404, "EntryNotFound") };
             let (sum, size) = (sha256(content), content.len());
             let location = format!("Location: {}/{name}?signature=1\r\n", self.cdn);
             return (302, format!("{location}X-Linked-Etag: \"{sum}\"\r\nX-Linked-Size: {size}\r\n"), Vec::new());
         }
         if let Some(name) = path.strip_prefix(&format!("/{REPO}/resolve/{COMMIT}/")) {
-            let Some(content) = self.files.get(name) else { return refuse(404, "EntryNotFound") };
+            let Some(content) = files.get(name) else { return refuse(404, "EntryNotFound") };
             if name.ends_with(".safetensors") {
                 let (sum, size) = (sha256(content), content.len());
                 let location = format!("Location: {}/{name}?signature=1\r\n", self.cdn);
@@ -294,23 +311,28 @@ impl State {
             return (200, head, content);
         }
         if seen.host == "cdn"
-            && let Some(content) = self.files.get(path.trim_start_matches('/').split('?').next().unwrap_or_default())
+            && let Some(content) = files.get(path.trim_start_matches('/').split('?').next().unwrap_or_default())
         {
-            let mut content = content.clone();
-            if matches!(fault, Some(Fault::Corrupt)) {
-                *content.last_mut().unwrap() ^= 1;
-            }
-            let etag = format!("ETag: \"{}\"\r\n", &sha256(&content)[..20]);
-            return match seen.bytes(content.len()) {
-                Some(range) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
-                    let (start, last, all) = (range.start, range.end - 1, content.len());
-                    let head = format!("Content-Range: bytes {start}-{last}/{all}\r\n{etag}");
-                    (206, head, content[range].to_vec())
-                }
-                _ => (200, etag, content),
-            };
+            return Self::object(seen, fault, content);
         }
         refuse(if seen.token.is_some() { 404 } else { 401 }, "RepoNotFound")
+    }
+
+    /// A file as it is, or a range of it.
+    fn object(seen: &Seen, fault: Option<&Fault>, content: &[u8]) -> (u16, String, Vec<u8>) {
+        let mut content = content.to_vec();
+        if matches!(fault, Some(Fault::Corrupt)) {
+            *content.last_mut().unwrap() ^= 1;
+        }
+        let etag = format!("ETag: \"{}\"\r\n", &sha256(&content)[..20]);
+        match seen.bytes(content.len()) {
+            Some(range) if !matches!(fault, Some(Fault::WholeFile | Fault::CutWhole(_))) => {
+                let (start, last, all) = (range.start, range.end - 1, content.len());
+                let head = format!("Content-Range: bytes {start}-{last}/{all}\r\n{etag}");
+                (206, head, content[range].to_vec())
+            }
+            _ => (200, etag, content),
+        }
     }
 }
 
@@ -323,7 +345,7 @@ pub(crate) fn git_sum(content: &[u8]) -> String {
     hexadecimal(&Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content).finalize())
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -4,6 +4,7 @@
 
 pub(crate) mod encoder;
 pub(crate) mod hub;
+pub(crate) mod store;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -62,7 +62,7 @@ pub(crate) struct EmbedArgs {
     local: Vec<PathBuf>,
 
     /// The dataset: a path or pattern, such as 'shards/{000..099}.tar'; or addresses, `'https://host/{000..099}.tar'`,
-    /// `'hf://datasets/ORG/NAME@REVISION/data/*.parquet'`.
+    /// `'s3://BUCKET/data/*.tar'`, `'hf://datasets/ORG/NAME@REVISION/data/*.parquet'`.
     #[arg(long, value_name = "PATH|GLOB|ADDRESS")]
     input: String,
 

@@ -39,8 +39,9 @@ fn check(family: Family, config: &Config) -> Result<(), EncoderError> {
     if config.get("quantization_config").is_some() {
         return Err(config.wrong("the weights are quantized (`quantization_config`), expected f32, f16 or bf16"));
     }
-    // Texts have a check of their own.
-    if family.modality() != registry::EncoderModality::Text && config.at("auto_map").get("AutoModel").is_some() {
+    // Texts and jina-clip have checks of their own.
+    let is_checked = family.modality() == registry::EncoderModality::Text || family == Family::JinaClip;
+    if !is_checked && config.at("auto_map").get("AutoModel").is_some() {
         let kind = config.text("model_type", "a model of its own");
         let reason = format!("`auto_map` says that code of the repository computes `{kind}`, which is not supported");
         return Err(config.wrong(reason));
@@ -215,6 +216,7 @@ impl Encoder {
         let image = match spec.family {
             Family::Clip | Family::MobileClip => return towers::clip(spec, folder, weights),
             Family::ChineseClip => return towers::chinese_clip(spec, folder, weights),
+            Family::JinaClip => return towers::jina_clip(spec, folder, weights),
             Family::Siglip => return towers::siglip(spec, folder, weights),
             Family::SentenceTransformers
             | Family::Bert

@@ -62,6 +62,7 @@ pub(super) const FILES: &[(&str, &str)] = &files![
     "gte-base",
     "gte-modernbert-base",
     "gte-multilingual-base",
+    "jina-clip-v2",
     "metaclip-2-giant",
     "metaclip-2-huge",
     "mobileclip-b",

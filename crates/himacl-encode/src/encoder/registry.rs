@@ -19,6 +19,8 @@ pub enum Family {
     MobileClip,
     /// Chinese-CLIP.
     ChineseClip,
+    /// jina-clip-v2.
+    JinaClip,
     /// SigLIP, and SigLIP2 with pictures of one size or of their own proportions.
     Siglip,
     /// Vision transformer.
@@ -61,7 +63,7 @@ impl Family {
     /// What encoders of the family read.
     pub fn modality(self) -> EncoderModality {
         match self {
-            Self::Clip | Self::MobileClip | Self::ChineseClip | Self::Siglip => EncoderModality::Both,
+            Self::Clip | Self::MobileClip | Self::ChineseClip | Self::JinaClip | Self::Siglip => EncoderModality::Both,
             Self::Vit
             | Self::Dinov2
             | Self::Dinov3

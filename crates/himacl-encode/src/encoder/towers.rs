@@ -2,12 +2,13 @@
 
 use super::Encoder;
 use super::config::Config;
-use super::image::{Images, VisionKind, VisionTransformer, image_spec};
+use super::image::{Images, Trunk, VisionKind, VisionTransformer, image_spec};
 use super::nn::Linear;
 use super::open_clip;
 use super::registry::{EncoderSpec, ImageSpec, Pooling};
 use super::text::families::{chinese_clip as chinese_text, clip as clip_text, siglip as siglip_text};
 use super::text::head::Head;
+use super::text::jina::jina as jina_text;
 use super::text::tokens::Splitter;
 use super::text::{Text, text_spec, tower as text};
 use super::weights::Weights;
@@ -36,6 +37,40 @@ pub(super) fn chinese_clip(spec: &EncoderSpec, folder: &Path, weights: &Weights)
     let image = vision(&image_spec(spec, folder)?, &config, weights, VisionKind::Clip)?;
     let projection = Linear::load(&weights.at("text_projection"))?;
     let text = text(spec, folder, weights, transformer, Pooling::Cls, Some(projection))?;
+    Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
+}
+
+/// jina-clip-v2: EVA-02 for pictures, BERT with rotary positions and adapters for texts.
+pub(super) fn jina_clip(spec: &EncoderSpec, folder: &Path, weights: &Weights) -> Result<Encoder, EncoderError> {
+    const CODE: &str = "jinaai/jina-clip-implementation--modeling_clip.JinaCLIPModel";
+    if weights.is_trainable() {
+        return Err(EncoderError::NotTrainable {
+            name: spec.name.clone(),
+            reason: "adapters are merged into the weights when they are read",
+        });
+    }
+    let config = Config::read(&folder.join("config.json"))?;
+    let code = config.at("auto_map");
+    if code.text("AutoModel", CODE) != CODE {
+        return Err(config
+            .wrong(format!("`auto_map` is {}, expected the code of jinaai/jina-clip-implementation", code.value())));
+    }
+    for key in ["add_projections", "truncate_dim"] {
+        if config.flag(key) {
+            return Err(config.wrong(format!("`{key}` is set, which is not supported")));
+        }
+    }
+    let (pictures, vision) = (image_spec(spec, folder)?, config.at("vision_config"));
+    let (side, expected) = (pictures.crop as usize, vision.size("image_size")?);
+    if side != expected {
+        return Err(
+            config.wrong(format!("`image_size` is {expected}, and pictures are prepared with {side} pixels a side"))
+        );
+    }
+    let tower = VisionTransformer::timm(&weights.at("vision_model"), &Trunk::jina(&vision)?, side)?;
+    let image = Images::new(&pictures, tower, weights)?;
+    let transformer = jina_text(&weights.at("text_model.transformer.roberta"), &config.at("text_config"))?;
+    let text = text(spec, folder, weights, transformer, Pooling::Mean, None)?;
     Ok(Encoder { image: Some(Box::new(image)), text: Some(Box::new(text)) })
 }
 

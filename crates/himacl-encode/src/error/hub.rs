@@ -224,6 +224,16 @@ pub enum HubError {
         /// The file.
         path: PathBuf,
     },
+    /// An object of a bucket, or its list, that cannot be had.
+    #[error("`{address}`: {reason}\nhint: {hint}")]
+    Bucket {
+        /// The address.
+        address: String,
+        /// Why not.
+        reason: String,
+        /// What helps.
+        hint: String,
+    },
     /// The user stopped the transfer.
     #[error("the download was interrupted\nhint: what has come is kept; the same command goes on from there")]
     Interrupted,

@@ -107,12 +107,17 @@ pub enum ReadError {
     },
     /// An address of a kind that is not read, or where none is read.
     #[error(
-        "`{0}` is an address that is not read here\nhint: `himacl embed` reads https:// (a signed address of a bucket, for example) and hf://datasets/; mount what is elsewhere, or fetch its files first"
+        "`{0}` is an address that is not read here\nhint: `himacl embed` reads s3://, https:// (a signed address of another store, for example) and hf://datasets/; mount what is elsewhere, or fetch its files first"
     )]
     Remote(String),
     /// A dataset that is elsewhere and cannot be had now.
     #[error("{}\nhint: {ELSEWHERE}", .0.to_string().split("\nhint: ").next().unwrap_or_default())]
     Unreachable(Box<HubError>),
+    /// An address of a bucket that names no objects.
+    #[error(
+        "`{0}` names no objects of a bucket\nhint: expected s3://BUCKET/KEY, or a pattern of keys such as s3://BUCKET/data/*.tar"
+    )]
+    BucketAddress(String),
     /// An address on the Hub that names no files.
     #[error(
         "`{0}` names no files on the Hub\nhint: expected hf://datasets/ORG/NAME/PATTERN, or NAME@REVISION for another revision than main"

@@ -7,6 +7,7 @@ use super::encoder_files::{Files, Snapshot};
 use super::event::{Event, Watch};
 use super::http::{Failure, Http, header, refused};
 use super::settings::HubSettings;
+use super::text::{escape, escape_all};
 use super::transfer::Transfer;
 use super::version::plain;
 use crate::error::Error;
@@ -293,22 +294,4 @@ fn check_commit(repo: &str, expected: &str, got: &str) -> Result<(), HubError> {
         return Ok(());
     }
     Err(HubError::Commit { repo: repo.to_owned(), got: got.to_owned(), expected: expected.to_owned() })
-}
-
-/// A path for an address.
-pub(super) fn escape(path: &str) -> String {
-    path.split('/').map(escape_all).collect::<Vec<_>>().join("/")
-}
-
-/// One segment of a path for an address.
-pub(super) fn escape_all(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            escaped.push(char::from(byte));
-        } else {
-            escaped.push('%');
-            escaped.push_str(&super::transfer::hexadecimal(&[byte]).to_ascii_uppercase());
-        }
-        escaped
-    })
 }

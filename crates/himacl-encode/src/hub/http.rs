@@ -2,13 +2,15 @@
 
 use super::aside::{Stopped, aside};
 use super::certificates;
-use super::settings::{HubSettings, without_user};
+use super::s3::{self, Asker, S3Settings, Said};
+use super::settings::HubSettings;
+use super::text::{SCHEME, shown, without_user};
 use crate::error::Error;
 use crate::error::HubError;
 use std::io::Read;
 use std::time::{Duration, Instant};
 use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
-use ureq::http::{HeaderMap, Method, StatusCode, Uri};
+use ureq::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
@@ -27,6 +29,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Body,
+    /// Who asked, where a store of objects answered.
+    pub(super) asker: Option<Asker>,
 }
 
 /// Why an attempt failed.
@@ -62,6 +66,7 @@ pub(super) struct Http {
     agent: Agent,
     endpoint: Uri,
     token: Option<String>,
+    s3: S3Settings,
     retries: u32,
     first_wait: Duration,
 }
@@ -93,8 +98,9 @@ impl Http {
             .accept_encoding("identity")
             .user_agent(concat!("himacl/", env!("CARGO_PKG_VERSION")))
             .build();
-        let (token, retries, first_wait) = (settings.token.clone(), settings.retries, settings.first_wait);
-        Ok(Self { agent: config.new_agent(), endpoint, token, retries, first_wait })
+        let (token, s3) = (settings.token.clone(), settings.s3.clone());
+        let (retries, first_wait) = (settings.retries, settings.first_wait);
+        Ok(Self { agent: config.new_agent(), endpoint, token, s3, retries, first_wait })
     }
 
     pub(super) fn has_token(&self) -> bool {
@@ -131,7 +137,7 @@ impl Http {
     }
 
     /// One request, of a `range` as the header has it, redirects followed; `until` may end it at an answer that redirects
-    /// elsewhere.
+    /// elsewhere. Objects of stores, `s3://BUCKET/KEY` with an escaped key, are asked for as [`S3Settings`] say.
     pub(super) fn send(
         &self,
         method: &Method,
@@ -141,9 +147,12 @@ impl Http {
         should_stop: &dyn Fn() -> bool,
         mut until: impl FnMut(&Answer) -> bool,
     ) -> Result<Answer, Failure> {
+        if let Some(place) = url.strip_prefix(SCHEME) {
+            return self.send_to_store(method, place, range, attempt, should_stop);
+        }
         let mut url: Uri = url.parse().map_err(|_| HubError::Address(url.to_owned()))?;
         for _ in 0..=MAX_REDIRECTS {
-            let mut request = ureq::http::Request::builder().method(method.clone()).uri(url.clone());
+            let mut request = Request::builder().method(method.clone()).uri(url.clone());
             if let Some(token) = self.token.as_ref().filter(|_| self.is_endpoint(&url)) {
                 request = request.header(AUTHORIZATION, format!("Bearer {token}"));
             }
@@ -155,12 +164,7 @@ impl Http {
             let request = request
                 .body(())
                 .map_err(|_| HubError::Token { endpoint: without_user(&self.endpoint.to_string()), message })?;
-            let agent = self.agent.clone();
-            let response = aside(should_stop, move || agent.run(request))?;
-            let response = response.map_err(|error| network(&url, &error, attempt))?;
-            let (parts, body) = response.into_parts();
-            let answer =
-                Answer { url: without_user(&url.to_string()), status: parts.status, headers: parts.headers, body };
+            let answer = self.run(request, without_user(&url.to_string()), attempt, should_stop)?;
             if !answer.status.is_redirection() || until(&answer) {
                 return Ok(answer);
             }
@@ -168,6 +172,45 @@ impl Http {
             url = join(&url, &location).ok_or(HubError::Protocol { url: answer.url, what: "a valid Location" })?;
         }
         Err(HubError::Protocol { url: without_user(&url.to_string()), what: "an end to its redirects" }.into())
+    }
+
+    /// One request to a store of objects. What it redirects to is for other regions, and would have to be signed for them.
+    fn send_to_store(
+        &self,
+        method: &Method,
+        place: &str,
+        range: Option<&str>,
+        attempt: u32,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Answer, Failure> {
+        let s3::Prepared { uri, headers, asker } = s3::prepare(&self.s3, place, method, range)?;
+        let address = shown(&format!("{SCHEME}{place}"));
+        let mut request = Request::builder().method(method.clone()).uri(uri);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(()).map_err(|_| HubError::Bucket {
+            address: address.clone(),
+            reason: "the credentials have characters that a header cannot have".to_owned(),
+            hint: "check AWS_ACCESS_KEY_ID, AWS_SESSION_TOKEN and AWS_REGION".to_owned(),
+        })?;
+        let answer = self.run(request, address, attempt, should_stop)?;
+        Ok(Answer { asker: Some(asker), ..answer })
+    }
+
+    /// One request, and the answer by the address that it is shown by.
+    fn run(
+        &self,
+        request: Request<()>,
+        url: String,
+        attempt: u32,
+        should_stop: &dyn Fn() -> bool,
+    ) -> Result<Answer, Failure> {
+        let agent = self.agent.clone();
+        let response = aside(should_stop, move || agent.run(request))?;
+        let response = response.map_err(|error| network(&url, &error, attempt))?;
+        let (parts, body) = response.into_parts();
+        Ok(Answer { url, status: parts.status, headers: parts.headers, body, asker: None })
     }
 
     /// Whether an address belongs to the endpoint, and may see the token.
@@ -185,12 +228,17 @@ pub(super) fn refused(
     explain: impl FnOnce(u16, &str, &str) -> Option<HubError>,
 ) -> Failure {
     let status = answer.status.as_u16();
-    let code = header(&answer.headers, "x-error-code").unwrap_or_default();
-    let message = header(&answer.headers, "x-error-message").unwrap_or_else(|| message_of(&mut answer.body));
+    let said = said(&mut answer);
     let passing = matches!(status, 408 | 425 | 429) || status >= 500;
-    if !passing && let Some(error) = explain(status, &code, &message) {
+    let explained = match &answer.asker {
+        _ if passing => None,
+        Some(asker) => asker.explain(&answer.url, status, &said),
+        None => explain(status, &said.code, &said.message),
+    };
+    if let Some(error) = explained {
         return error.into();
     }
+    let message = said.message;
     let error = HubError::Status { url: answer.url, status, message, attempts: attempt };
     if passing {
         Failure::Passing { error, wait: wait_asked_for(&answer.headers), progress: false }
@@ -205,8 +253,8 @@ pub(super) fn header(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// A failure of the connection.
-pub(super) fn network(url: &Uri, error: &ureq::Error, attempt: u32) -> Failure {
-    let (url, reason) = (without_user(&url.to_string()), error.to_string());
+fn network(url: &str, error: &ureq::Error, attempt: u32) -> Failure {
+    let (url, reason) = (url.to_owned(), error.to_string());
     if certificates::is_refusal(error) {
         return HubError::Untrusted { url, reason }.into();
     }
@@ -224,13 +272,24 @@ fn wait_asked_for(headers: &HeaderMap) -> Option<Duration> {
     after.or_else(reset).map(Duration::from_secs)
 }
 
-/// The `error` of a JSON body.
-fn message_of(body: &mut Body) -> String {
+/// What a refusal says of itself: in headers of the Hub's and of stores', in a body of JSON or XML.
+fn said(answer: &mut Answer) -> Said {
+    let of_header = |name: &str| header(&answer.headers, name);
+    let (code, message) = (of_header("x-error-code").unwrap_or_default(), of_header("x-error-message"));
+    let region = of_header("x-amz-bucket-region");
     let mut text = Vec::new();
-    // A body that cannot be read leaves the status to speak for itself.
-    let _ = body.as_reader().take(MESSAGE_BYTES).read_to_end(&mut text);
+    if message.is_none() {
+        // A body that cannot be read leaves the status to speak for itself.
+        let _ = answer.body.as_reader().take(MESSAGE_BYTES).read_to_end(&mut text);
+    }
+    if code.is_empty()
+        && let Some(said) = Said::of(&String::from_utf8_lossy(&text))
+    {
+        return Said { region: region.or(said.region), ..said };
+    }
     let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    value["error"].as_str().unwrap_or_default().to_owned()
+    let message = message.unwrap_or_else(|| value["error"].as_str().unwrap_or_default().to_owned());
+    Said { code, message, region }
 }
 
 /// The address that `location` means on a page at `base`.

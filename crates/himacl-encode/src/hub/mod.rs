@@ -14,7 +14,9 @@ mod event;
 mod http;
 mod parts;
 mod remote;
+mod s3;
 mod settings;
+mod text;
 mod transfer;
 mod version;
 
@@ -27,6 +29,7 @@ pub(crate) use encoder_files::{INDEX, ROUTERS, WEIGHTS, nested_weights, router_f
 pub use event::Event;
 pub(crate) use parts::{Part, Parts};
 pub use remote::{Remote, RemoteFile};
+pub use s3::{S3Keys, S3Settings};
 pub use settings::HubSettings;
+pub(crate) use text::{SCHEME as S3_SCHEME, escape, shown as shown_address};
 pub use transfer::files_sha256;
-pub(crate) use version::shown as shown_address;

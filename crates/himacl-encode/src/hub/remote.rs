@@ -1,12 +1,14 @@
 //! Files of datasets at addresses, and in the Hub's repositories of datasets: described first, fetched when their turn comes.
 
 use super::cache::check_name;
-use super::client::{Hub, escape, escape_all};
+use super::client::Hub;
 use super::event::Watch;
 use super::http::{Answer, header, refused};
+use super::s3::read_list;
 use super::settings::HubSettings;
-use super::transfer::{Transfer, hexadecimal};
-use super::version::{plain, shown, tag};
+use super::text::{SCHEME, escape, escape_all, hexadecimal, shown};
+use super::transfer::Transfer;
+use super::version::{plain, tag};
 use crate::error::{Error, HubError};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -127,10 +129,12 @@ impl Remote {
             };
             let mut answer = http.send(&Method::HEAD, url, None, attempt, stop, &mut until)?;
             // A signed address may be signed for GET alone.
-            if matches!(answer.status.as_u16(), 400 | 403 | 405 | 501) {
+            // Stores say nothing of why they refuse, unless they may send a body.
+            let is_refused_by_store = answer.asker.is_some() && !answer.status.is_success();
+            if is_refused_by_store || matches!(answer.status.as_u16(), 400 | 403 | 405 | 501) {
                 answer = http.send(&Method::GET, url, None, attempt, stop, until)?;
             }
-            if !answer.status.is_success() && !answer.status.is_redirection() {
+            if !answer.status.is_success() && linked.is_none() {
                 return Err(refused(answer, attempt, |_, _, _| None));
             }
             let tag = if linked.is_some() { None } else { tag(&answer.headers) };
@@ -181,6 +185,41 @@ impl Remote {
             }
         }
         Err(HubError::Protocol { url, what: "an end to the list of files" }.into())
+    }
+
+    /// The objects of a bucket whose keys begin with a prefix, those that are `wanted`, with their keys.
+    ///
+    /// # Errors
+    /// [`HubError`] as its variants say.
+    pub(crate) fn list_bucket(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        wanted: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<(String, RemoteFile)>, Error> {
+        self.online(&format!("{SCHEME}{bucket}/{prefix}"))?;
+        let watch = Watch { observe: &|_| (), should_stop: &*self.should_stop };
+        let (mut files, mut page) = (Vec::new(), String::new());
+        for _ in 0..PAGES {
+            // Sorted, as signatures want it.
+            let url = format!("{}{bucket}/?{page}list-type=2&prefix={}", SCHEME, escape_all(prefix));
+            let (text, _) = self.hub.get(&url, watch, &|_, _, _| None)?;
+            let list = read_list(&String::from_utf8_lossy(&text))
+                .ok_or_else(|| HubError::Protocol { url: shown(&url), what: "a list of the bucket's objects" })?;
+            // Programs that have folders write empty objects for them.
+            for object in list.objects.into_iter().filter(|object| !object.key.ends_with('/') && wanted(&object.key)) {
+                let url = format!("{}{bucket}/{}", SCHEME, escape(&object.key));
+                let (shown, tag) =
+                    (PathBuf::from(shown(&url)), Some(plain(&object.etag)).filter(|tag| !tag.is_empty()));
+                files.push((object.key, RemoteFile { shown, url, size: Some(object.size), tag, sum: None }));
+            }
+            match list.next {
+                Some(next) => page = format!("continuation-token={}&", escape_all(&next)),
+                None => return Ok(files),
+            }
+        }
+        let url = format!("{SCHEME}{bucket}/{prefix}");
+        Err(HubError::Protocol { url, what: "fewer than a million objects below the pattern's fixed beginning" }.into())
     }
 
     /// The content of a file, in an unnamed file of the system's temporary folder; ends early where `is_unwanted` says so.

@@ -1,5 +1,7 @@
 //! Where the Hub and its cache are: the environment variables, in one place.
 
+use super::s3::S3Settings;
+use super::text::without_user;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub struct HubSettings {
     pub token: Option<String>,
     /// A file of certificates, as PEM: the authorities to trust instead of the system's.
     pub certificates: Option<PathBuf>,
+    /// Stores of objects, for datasets.
+    pub s3: S3Settings,
     /// Use the cache alone.
     pub offline: bool,
     /// How often a request is repeated that failed for a passing reason.
@@ -80,20 +84,11 @@ impl HubSettings {
             cache: any_path(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).unwrap_or_else(|| home.join("hub")),
             token: token.filter(|token| !token.is_empty()),
             certificates: any_path(&["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
+            s3: S3Settings::from_variables(&set),
             offline: offline.is_some_and(|value| matches!(value.as_str(), "1" | "on" | "yes" | "true")),
             retries: 5,
             first_wait: Duration::from_secs(1),
         }
-    }
-}
-
-/// An address without a user's name and password.
-pub(super) fn without_user(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => address.to_owned(),
     }
 }
 

@@ -4,12 +4,12 @@ use super::aside::{next, pieces};
 use super::cache::open_own;
 use super::event::{Event, Watch};
 use super::http::{Answer, Failure, Http, header, refused};
+use super::text::hexadecimal;
 use super::version::{changed, is_changed};
 use crate::error::Error;
 use crate::error::HubError;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
@@ -229,14 +229,6 @@ fn feed(digest: &mut impl Digest, file: &mut File) -> io::Result<()> {
             got => digest.update(&buffer[..got]),
         }
     }
-}
-
-/// Bytes in hexadecimal.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Whether an answer is the part of a content that begins there.

@@ -1,19 +1,13 @@
 //! What of an answer tells which content it is about.
 
 use super::http::{Answer, Failure, header};
-use super::settings::without_user;
+use super::text::shown;
 use crate::error::HubError;
 use ureq::http::{HeaderMap, StatusCode};
 
 /// What names a version of a file.
 pub(super) fn tag(headers: &HeaderMap) -> Option<String> {
     header(headers, "etag").map(|etag| plain(&etag)).or_else(|| header(headers, "last-modified"))
-}
-
-/// An address without what is only for the server: user, password, query.
-pub(crate) fn shown(url: &str) -> String {
-    let plain = without_user(url);
-    plain.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// Whether an answer is about another content than the one that was described.

@@ -4,7 +4,7 @@ use super::input::expand_braces;
 use super::location::Location;
 use super::order::compare_paths;
 use crate::error::{Error, HubError, ReadError};
-use crate::hub::{HubSettings, Remote, RemoteFile};
+use crate::hub::{HubSettings, Remote, RemoteFile, S3_SCHEME, escape, shown_address};
 use glob::{MatchOptions, Pattern};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Input {
 
 impl Input {
     /// Finds what a path, a pattern or an address names: `data/{00..99}.tar`, `https://host/{00..99}.tar`,
-    /// `hf://datasets/ORG/NAME@REVISION/data/*.parquet`. Files that are elsewhere are asked about and not fetched;
+    /// `hf://datasets/ORG/NAME@REVISION/data/*.parquet`, `s3://BUCKET/data/*.tar`. Files that are elsewhere are asked about and not fetched;
     /// `should_stop` is asked while a server is waited for, then and later.
     ///
     /// # Errors
@@ -35,9 +35,12 @@ impl Input {
     ) -> Result<Self, Error> {
         let found = if is_address(input) {
             Remote::new(settings, Arc::new(should_stop)).map_err(Error::from).and_then(|remote| {
-                let (name, files) = match input.strip_prefix("hf://") {
-                    Some(place) => on_the_hub(&remote, input, place)?,
-                    None => (crate::hub::shown_address(input), remote.describe(&expand_braces(input)?)?),
+                let (name, files) = if let Some(place) = input.strip_prefix("hf://") {
+                    on_the_hub(&remote, input, place)?
+                } else if let Some(place) = input.strip_prefix(S3_SCHEME) {
+                    (input.to_owned(), in_a_bucket(&remote, input, place)?)
+                } else {
+                    (shown_address(input), remote.describe(&expand_braces(input)?)?)
                 };
                 Ok(Self::elsewhere(name, remote, files))
             })
@@ -60,7 +63,7 @@ impl Input {
 
 /// Whether an input is elsewhere, and [`Input::find`] finds it there.
 pub fn is_address(input: &str) -> bool {
-    ["hf://", "https://", "http://"].iter().any(|scheme| input.starts_with(scheme))
+    ["hf://", S3_SCHEME, "https://", "http://"].iter().any(|scheme| input.starts_with(scheme))
 }
 
 /// The files of `datasets/ORG/NAME[@REVISION]/PATTERN`, and the same with the commit.
@@ -86,24 +89,74 @@ fn on_the_hub(remote: &Remote, input: &str, place: &str) -> Result<(String, Vec<
     }
     let repo = format!("{organisation}/{name}");
     let commit = remote.commit(&repo, &revision.replace("%2F", "/"))?;
-    let fixed = &pattern[..pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len())];
-    let folder = fixed.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut listed = remote.list(&repo, &commit, folder)?;
+    let folder = fixed_part(pattern).rsplit_once('/').map_or("", |(folder, _)| folder);
+    let listed = remote.list(&repo, &commit, folder)?;
+    let place = format!("hf://datasets/{repo}@{commit}/");
+    let files = choose(&alternatives(pattern)?, listed, &place)?;
+    Ok((format!("{place}{pattern}"), files))
+}
+
+/// The files of `BUCKET/PATTERN`: those of a pattern with wildcards are looked for, others are asked about.
+fn in_a_bucket(remote: &Remote, input: &str, place: &str) -> Result<Vec<RemoteFile>, Error> {
+    let wrong = || ReadError::BucketAddress(input.to_owned());
+    let (bucket, pattern) = place.split_once('/').ok_or_else(wrong)?;
+    let is_name =
+        !bucket.is_empty() && bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    if !is_name || pattern.is_empty() || pattern.ends_with('/') {
+        return Err(wrong().into());
+    }
+    if !pattern.contains(['*', '?', '[']) {
+        let address = |key: String| format!("{S3_SCHEME}{bucket}/{}", escape(&key));
+        return remote.describe(&expand_braces(pattern)?.into_iter().map(address).collect::<Vec<_>>());
+    }
+    let alternatives = alternatives(pattern)?;
+    let wanted = |key: &str| alternatives.iter().any(|alternative| alternative.is_match(key));
+    let listed = remote.list_bucket(bucket, fixed_part(pattern), &wanted)?;
+    choose(&alternatives, listed, &format!("{S3_SCHEME}{bucket}/"))
+}
+
+/// What is the same for all that a pattern names.
+fn fixed_part(pattern: &str) -> &str {
+    &pattern[..pattern.find(['*', '?', '[', '{']).unwrap_or(pattern.len())]
+}
+
+/// One of the patterns that a pattern with braces stands for.
+struct Alternative {
+    text: String,
+    pattern: Pattern,
+}
+
+impl Alternative {
+    fn is_match(&self, path: &str) -> bool {
+        let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
+        path == self.text || self.pattern.matches_with(path, options)
+    }
+}
+
+fn alternatives(pattern: &str) -> Result<Vec<Alternative>, ReadError> {
+    let of = |text: String| match Pattern::new(&text) {
+        Ok(pattern) => Ok(Alternative { text, pattern }),
+        Err(error) => Err(ReadError::Pattern { reason: error.to_string(), pattern: text }),
+    };
+    expand_braces(pattern)?.into_iter().map(of).collect()
+}
+
+/// Of the files of a `place`, those of each alternative in the order of their names; each must have some.
+fn choose(
+    alternatives: &[Alternative],
+    mut listed: Vec<(String, RemoteFile)>,
+    place: &str,
+) -> Result<Vec<RemoteFile>, Error> {
     listed.sort_by(|(a, _), (b, _)| compare_paths(Path::new(a), Path::new(b)));
-    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::default() };
     let mut files = Vec::new();
-    for alternative in expand_braces(pattern)? {
-        let malformed =
-            |error: glob::PatternError| ReadError::Pattern { pattern: alternative.clone(), reason: error.to_string() };
-        let glob = Pattern::new(&alternative).map_err(malformed)?;
-        let is_one = |path: &str| path == alternative || glob.matches_with(path, options);
+    for alternative in alternatives {
         let before = files.len();
-        files.extend(listed.iter().filter(|(path, _)| is_one(path)).map(|(_, file)| file.clone()));
+        files.extend(listed.iter().filter(|(path, _)| alternative.is_match(path)).map(|(_, file)| file.clone()));
         if files.len() == before {
-            return Err(ReadError::NoFiles { input: format!("hf://datasets/{repo}@{commit}/{alternative}") }.into());
+            return Err(ReadError::NoFiles { input: format!("{place}{}", alternative.text) }.into());
         }
     }
-    Ok((format!("hf://datasets/{repo}@{commit}/{pattern}"), files))
+    Ok(files)
 }
 
 /// Fetches files one after the other, the next one, or what is first needed of it, while the one before is read.

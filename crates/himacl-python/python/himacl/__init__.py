@@ -14,6 +14,7 @@ _os.environ.setdefault("CANDLE_NUM_THREADS", "1")
 
 from . import baselines, metrics
 from ._aligner import Aligner
+from ._convex import ConvexGradient
 from ._encoder import Encoder, encoders
 from ._errors import Error, FileError, InputError, OutOfMemoryError
 from ._estimator import NotFittedError
@@ -25,6 +26,7 @@ from ._pair import Pairing, load, pair
 
 __all__ = [
     "Aligner",
+    "ConvexGradient",
     "Encoder",
     "Error",
     "Explainer",

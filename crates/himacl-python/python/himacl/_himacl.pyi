@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ConvexGradient",
     "Coupling",
     "Encoder",
     "Explainer",
@@ -18,6 +19,7 @@ __all__ = [
     "baseline",
     "command_line",
     "encoders",
+    "fit_convex_gradient",
     "match_candidates",
     "match_costs",
     "match_points",
@@ -58,6 +60,19 @@ class Map:
     def save(self, folder: Path) -> None: ...
     @staticmethod
     def load(folder: Path) -> Map: ...
+
+@final
+class ConvexGradient:
+    def forward(self, rows: _Rows, threads: int | None) -> _Matrix: ...
+    def backward(self, rows: _Rows, threads: int | None) -> _Matrix: ...
+    def potential(self, rows: _Rows, threads: int | None) -> NDArray[np.float32]: ...
+    def dimension(self) -> int: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(bytes: bytes) -> ConvexGradient: ...
+    def save(self, path: Path) -> None: ...
+    @staticmethod
+    def load(path: Path) -> ConvexGradient: ...
 
 @final
 class Explainer:
@@ -172,6 +187,16 @@ def align(
     threads: int | None,
     on_event: _Listener,
 ) -> tuple[Map, _Integers, NDArray[np.float32], str, Map | None]: ...
+def fit_convex_gradient(
+    source: _Rows,
+    target: _Rows,
+    units: int,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    threads: int | None,
+    on_event: _Listener,
+) -> tuple[ConvexGradient, bool, float, float]: ...
 def train(
     source: _Rows,
     target: _Rows,

@@ -132,7 +132,7 @@ impl Error {
             Self::Data(error) => error.kind(),
             Self::Encode(error) => error.kind(),
             Self::Solver(error) | Self::Align(AlignError::Solver(error)) => of_solver(error),
-            Self::Align(AlignError::Interrupted) => ErrorKind::Interrupted,
+            Self::Align(AlignError::Interrupted) | Self::Fit(FitError::Interrupted) => ErrorKind::Interrupted,
             Self::Tensor(_) | Self::Align(AlignError::Tensor(_)) => ErrorKind::Device,
             Self::Checkpoint(CheckpointError::File { .. }) => ErrorKind::Io,
             Self::EncoderTraining(EncoderTrainingError::Memory { .. }) => ErrorKind::Memory,

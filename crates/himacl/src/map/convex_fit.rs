@@ -1,6 +1,5 @@
 //! The optimal transport map between two unpaired sets, by the dual problem over potentials with bends.
 
-use super::Map;
 use super::convex_gradient::{ConvexGradient, softplus};
 use super::decomposition::{orthogonal_factor, product};
 use super::gaussian::{Gaussian, power};
@@ -8,7 +7,7 @@ use super::linear::{FitError, LinearMap, to_tensor};
 use candle_core::{DType, Device, Tensor, Var};
 use faer::Mat;
 use himacl_nn::{AdamStep, adam, sigmoid};
-use hiref_core::rng;
+use hiref_core::{Event, Observer, Phase, rng};
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
 
@@ -61,8 +60,10 @@ impl Default for ConvexFitParams {
 /// What [`ConvexGradient::fit`] found.
 #[derive(Debug, Clone)]
 pub struct ConvexFit {
-    /// A convex gradient, or the Gaussian map where rows that were held out say that bends add nothing.
-    pub map: Map,
+    /// The map.
+    pub map: ConvexGradient,
+    /// Whether it bends. Where rows that were held out say that this adds nothing it is the Gaussian map.
+    pub bends: bool,
     /// By how much the dual value of the best convex gradient is below that of the Gaussian map on rows held out, in the
     /// units of `|y|² / 2`; both are above that of the optimal map.
     pub gain: f64,
@@ -87,13 +88,21 @@ impl ConvexGradient {
     /// *Shapes*: `x (n, d)`, `y (m, d)`. *Complexity*: O(b d (d + k)) a step for batches of b and k units, O((n + m) d² + d³)
     /// once. *Determinism*: same seed, same bits.
     ///
+    /// The observer hears of [`Phase::Iterations`], and may stop the search.
+    ///
     /// References: \[M20\] Makkuva, Taghvaei, Oh, Lee, "Optimal transport mapping via input convex neural networks", ICML
     /// 2020; \[Amo23\] Amos, "On amortizing convex conjugates for optimal transport", ICLR 2023; \[HR21\] Hütter, Rigollet,
     /// "Minimax estimation of smooth optimal transport maps", Annals of Statistics 49, 2021.
     ///
     /// # Errors
-    /// Sides of different dimensions or with fewer than eight rows, values that are not finite.
-    pub fn fit(x: &Tensor, y: &Tensor, params: &ConvexFitParams) -> Result<ConvexFit, FitError> {
+    /// Sides of different dimensions or with fewer than eight rows, values that are not finite; [`FitError::Interrupted`]
+    /// once the observer asks to stop.
+    pub fn fit(
+        x: &Tensor,
+        y: &Tensor,
+        params: &ConvexFitParams,
+        observer: &dyn Observer,
+    ) -> Result<ConvexFit, FitError> {
         let all = (x, y);
         let (x, x_held_out) = apart(x, params.seed, 0)?;
         let (y, y_held_out) = apart(y, params.seed, 1)?;
@@ -104,8 +113,13 @@ impl ConvexGradient {
         let mut at_y =
             search.map().solve(&looked_at[1], looked_at[1].clone(), None, LOOK_TOLERANCE, LOOK_ITERATIONS)?.x;
         let mut best: Option<(Gain, ConvexGradient)> = None;
+        observer.on_event(&Event::PhaseStarted { phase: Phase::Iterations, total: params.steps as u64 });
         for step in 0..params.steps {
+            if observer.should_stop() {
+                return Err(FitError::Interrupted);
+            }
             search.step(step)?;
+            observer.on_event(&Event::Advanced { phase: Phase::Iterations, work: 1 });
             if (step + 1).is_multiple_of((params.steps / LOOKS).max(1)) || step + 1 == params.steps {
                 let map = search.map();
                 at_y = map.solve(&looked_at[1], at_y, None, LOOK_TOLERANCE, LOOK_ITERATIONS)?.x;
@@ -115,14 +129,24 @@ impl ConvexGradient {
                 }
             }
         }
-        let linear = || LinearMap::gaussian(all.0, all.1).map(Map::Linear);
-        let Some((gain, map)) = best else {
-            return Ok(ConvexFit { map: linear()?, gain: 0.0, standard_error: 0.0 });
+        let (gain, bent) =
+            best.map_or((Gain { mean: 0.0, standard_error: 0.0 }, None), |(gain, map)| (gain, Some(map)));
+        let bent = bent.filter(|_| gain.mean > CERTAINTY * gain.standard_error);
+        let (bends, unit) = (bent.is_some(), space.scale * space.scale);
+        let map = match bent {
+            Some(map) => space.outside(&map)?,
+            None => Self::of_gaussian(&Gaussian::between(all.0, all.1)?)?,
         };
-        let bends = gain.mean > CERTAINTY * gain.standard_error;
-        let map = if bends { Map::ConvexGradient(Box::new(space.outside(&map)?)) } else { linear()? };
-        let unit = space.scale * space.scale;
-        Ok(ConvexFit { map, gain: gain.mean * unit, standard_error: gain.standard_error * unit })
+        Ok(ConvexFit { map, bends, gain: gain.mean * unit, standard_error: gain.standard_error * unit })
+    }
+
+    /// The Gaussian map, which is the gradient of a quadratic function; its one unit has no direction, and no effect.
+    fn of_gaussian(gaussian: &Gaussian) -> Result<Self, FitError> {
+        let LinearMap { weight, bias } = gaussian.map()?;
+        let (d, device) = (gaussian.matrix.nrows(), weight.device());
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, device);
+        let units = LinearMap { weight: zeros(&[d, 1])?, bias: zeros(&[1])? };
+        Ok(Self { root: to_tensor(&power(&gaussian.matrix, 0.5)?, device)?, bias, units, log_sizes: zeros(&[1])? })
     }
 
     /// A copy that later steps leave alone.
@@ -366,7 +390,7 @@ mod tests {
     fn a_known_optimal_map_is_found_without_pairs() {
         let (x, y, fresh) = (normal(2048, 6, 1), bent(&normal(2048, 6, 2)), normal(1000, 6, 3));
         let params = ConvexFitParams { steps: 300, ..ConvexFitParams::default() };
-        let fit = ConvexGradient::fit(&x, &y, &params).unwrap();
+        let fit = ConvexGradient::fit(&x, &y, &params, &()).unwrap();
         let gaussian = LinearMap::gaussian(&x, &y).unwrap().apply(&fresh).unwrap();
         let answer = bent(&fresh);
         let (off, linear) = (
@@ -374,11 +398,10 @@ mod tests {
             mean_square(&(gaussian - &answer).unwrap()),
         );
         assert!(off < 0.3 * linear, "{off} against {linear} of the Gaussian map");
-        assert!(fit.gain > 2.0 * fit.standard_error);
+        assert!(fit.bends && fit.gain > 2.0 * fit.standard_error);
         // Its inverse is that of the known map.
-        let Map::ConvexGradient(map) = &fit.map else { panic!("bends were not found") };
-        assert!(mean_square(&(map.inverse(&answer).unwrap() - &fresh).unwrap()) < 0.1);
-        let again = ConvexGradient::fit(&x, &y, &params).unwrap();
+        assert!(mean_square(&(fit.map.inverse(&answer).unwrap() - &fresh).unwrap()) < 0.1);
+        let again = ConvexGradient::fit(&x, &y, &params, &()).unwrap();
         assert_eq!(again.gain.to_bits(), fit.gain.to_bits());
     }
 
@@ -386,24 +409,33 @@ mod tests {
     fn between_normal_distributions_the_gaussian_map_stays() {
         let (x, y) = (normal(1024, 4, 4), (normal(1024, 4, 5).matmul(&normal(4, 4, 6)).unwrap() + 2.0).unwrap());
         let params = ConvexFitParams { steps: 100, ..ConvexFitParams::default() };
-        let fit = ConvexGradient::fit(&x, &y, &params).unwrap();
-        assert!(matches!(fit.map, Map::Linear(_)), "{} with {}", fit.gain, fit.standard_error);
-        let distance = LinearMap::gaussian(&x, &y).unwrap();
-        let (found, all) = (fit.map.apply(&x).unwrap(), distance.apply(&x).unwrap());
-        assert!(mean_square(&(found - &all).unwrap()) < 0.05 * mean_square(&all));
+        let fit = ConvexGradient::fit(&x, &y, &params, &()).unwrap();
+        assert!(!fit.bends, "{} with {}", fit.gain, fit.standard_error);
+        let images = LinearMap::gaussian(&x, &y).unwrap().apply(&x).unwrap();
+        let found = fit.map.apply(&x).unwrap();
+        assert!(mean_square(&(&found - &images).unwrap()) < 1e-8 * mean_square(&images));
+        assert!(mean_square(&(fit.map.inverse(&found).unwrap() - &x).unwrap()) < 1e-5);
+    }
+
+    #[test]
+    fn it_can_be_stopped() {
+        let stop = hiref_core::StopFlag::new();
+        stop.stop();
+        let stopped = ConvexGradient::fit(&normal(16, 3, 1), &normal(16, 3, 2), &ConvexFitParams::default(), &stop);
+        assert!(matches!(stopped, Err(FitError::Interrupted)));
     }
 
     #[test]
     fn bad_input_is_refused() {
         let (x, params) = (normal(16, 3, 1), ConvexFitParams::default());
         assert!(matches!(
-            ConvexGradient::fit(&x, &normal(16, 2, 2), &params),
+            ConvexGradient::fit(&x, &normal(16, 2, 2), &params, &()),
             Err(FitError::Dimensions { source_dimension: 3, target_dimension: 2 })
         ));
         assert!(matches!(
-            ConvexGradient::fit(&x.narrow(0, 0, 7).unwrap(), &x, &params),
+            ConvexGradient::fit(&x.narrow(0, 0, 7).unwrap(), &x, &params, &()),
             Err(FitError::Weights { pairs: 7, .. })
         ));
-        assert!(ConvexGradient::fit(&(&x * f64::NAN).unwrap(), &x, &params).is_err());
+        assert!(ConvexGradient::fit(&(&x * f64::NAN).unwrap(), &x, &params, &()).is_err());
     }
 }

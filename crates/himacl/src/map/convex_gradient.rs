@@ -1,8 +1,8 @@
 //! The gradient of a convex function: an optimal transport map whatever its parameters are, with an exact inverse.
 
-use super::Tensors;
 use super::decomposition::solve_positive_definite;
 use super::linear::{LinearMap, to_mat, to_tensor};
+use super::{Map, Tensors, decode, encode};
 use candle_core::{D, Result, Tensor, bail};
 use faer::Mat;
 use himacl_nn::{linear, sigmoid};
@@ -79,6 +79,25 @@ impl ConvexGradient {
             None => bail!("the map has no tensor `{name}`"),
         };
         Ok(Self { root: get("root", &[d, d])?, bias: get("bias", &[d])?, log_sizes: get("log_sizes", &[k])?, units })
+    }
+
+    /// The bytes of a safetensors file with the parameters.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        encode(&self.tensors())
+    }
+
+    /// The inverse of [`ConvexGradient::to_bytes`].
+    ///
+    /// # Errors
+    /// Bytes that hold something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        match Map::from_tensors(&decode(bytes)?)? {
+            Map::ConvexGradient(map) => Ok(*map),
+            other => bail!("the file holds a map of kind `{}`, expected `convex-gradient`", other.kind()),
+        }
     }
 
     /// f of each row of `x`, `(n,)`.
@@ -242,6 +261,15 @@ pub(super) mod tests {
             let back = map.inverse(&map.apply(&x).unwrap()).unwrap();
             assert!(worst(&back, &x) < 1e-3, "{d} dimensions");
         }
+    }
+
+    #[test]
+    fn bytes_hold_the_map() {
+        let (map, x) = (some(3, 5, 60), normal(4, 3, 61));
+        let again = ConvexGradient::from_bytes(&map.to_bytes().unwrap()).unwrap();
+        assert_eq!(worst(&again.apply(&x).unwrap(), &map.apply(&x).unwrap()), 0.0);
+        let linear = encode(&Map::Linear(map.units).tensors()).unwrap();
+        assert!(ConvexGradient::from_bytes(&linear).unwrap_err().to_string().contains("`linear`"));
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub enum FitError {
         /// The penalty found.
         got: f64,
     },
+    /// The observer asked to stop.
+    #[error("interrupted before the map was fitted")]
+    Interrupted,
     /// Values so large or broken that no factorisation exists.
     #[error(transparent)]
     Decomposition(#[from] DecompositionError),

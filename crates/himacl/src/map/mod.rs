@@ -10,6 +10,7 @@ mod linear;
 mod mlp;
 mod residual_mlp;
 mod residual_transformer;
+mod tensors;
 mod two_way;
 
 pub use cca::CanonicalMap;
@@ -22,14 +23,12 @@ pub(crate) use linear::{inner_products, to_tensor};
 pub use mlp::Mlp;
 pub use residual_mlp::ResidualMlp;
 pub use residual_transformer::ResidualTransformer;
+pub use tensors::Tensors;
+pub(crate) use tensors::{decode, encode};
 pub use two_way::TwoWayMap;
 pub(crate) use two_way::unit_rows;
 
 use candle_core::{Result, Tensor, bail};
-use std::collections::BTreeMap;
-
-/// Tensors by name, in a fixed order.
-pub type Tensors = BTreeMap<String, Tensor>;
 
 /// A map between two embedding spaces, of any kind.
 ///
@@ -141,6 +140,7 @@ impl Map {
 mod tests {
     use super::*;
     use candle_core::{Device, Var};
+    use std::collections::BTreeMap;
 
     fn some_maps() -> [Map; 5] {
         let linear = LinearMap {

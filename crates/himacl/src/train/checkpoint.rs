@@ -7,8 +7,7 @@
 
 use super::coupling::Coupling;
 use crate::error::CheckpointError;
-use crate::map::Tensors;
-use candle_core::{Device, Tensor};
+use crate::map::{Tensors, decode, encode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -246,26 +245,6 @@ fn read(folder: &Path, step: u64) -> Result<Checkpoint, CheckpointError> {
     })
 }
 
-/// The bytes of a safetensors file.
-///
-/// # Errors
-/// A failed tensor operation.
-pub(crate) fn encode(tensors: &Tensors) -> candle_core::Result<Vec<u8>> {
-    let host = tensors
-        .iter()
-        .map(|(name, tensor)| Ok((name.as_str(), tensor.to_device(&Device::Cpu)?)))
-        .collect::<candle_core::Result<Vec<(&str, Tensor)>>>()?;
-    safetensors::serialize(host, None).map_err(candle_core::Error::wrap)
-}
-
-/// The tensors of a safetensors file, on the CPU.
-///
-/// # Errors
-/// Bytes that are not such a file.
-pub(crate) fn decode(bytes: &[u8]) -> candle_core::Result<Tensors> {
-    Ok(candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?.into_iter().collect())
-}
-
 fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let write = || {
         let mut file = File::create_new(path)?;
@@ -287,6 +266,7 @@ fn remove_folder(path: &Path) -> Result<(), CheckpointError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use candle_core::{Device, Tensor};
     use hiref_core::Permutation;
 
     fn checkpoint(step: u64) -> Checkpoint {

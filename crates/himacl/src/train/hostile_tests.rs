@@ -1,9 +1,10 @@
 //! Alignments and checkpoints made by hand, with checksums that fit: whatever they hold, a run is refused or goes on. No panic.
 
-use super::checkpoint::{decode, encode, seal_by_hand};
+use super::checkpoint::seal_by_hand;
 use super::recipe::Recipe;
 use super::starting_point::ALIGNMENT_STATE;
 use super::{Dataset, Watch, run};
+use crate::map::{decode, encode};
 use candle_core::{DType, Device, Tensor};
 use himacl_data::{seal, sealed_facts};
 use hiref_core::{Event, Observer};

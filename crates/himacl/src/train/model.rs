@@ -2,7 +2,7 @@
 
 use crate::align::{Preparation, PreparedMap};
 use crate::error::Error;
-use crate::map::{Tensors, TwoWayMap, unit_rows};
+use crate::map::{Tensors, TwoWayMap, decode, encode, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{write_atomic, write_text};
 use std::fs;
@@ -76,7 +76,7 @@ impl Model {
     /// # Errors
     /// A failed tensor operation.
     pub fn to_bytes(&self) -> candle_core::Result<Vec<u8>> {
-        super::checkpoint::encode(&self.tensors())
+        encode(&self.tensors())
     }
 
     /// The inverse of [`Model::to_bytes`].
@@ -84,7 +84,7 @@ impl Model {
     /// # Errors
     /// Bytes that hold something else.
     pub fn from_bytes(bytes: &[u8]) -> candle_core::Result<Self> {
-        Self::from_tensors(&super::checkpoint::decode(bytes)?)
+        Self::from_tensors(&decode(bytes)?)
     }
 
     /// Writes `map.safetensors` and `map.json` into a run folder.
@@ -117,7 +117,7 @@ impl Model {
             return Err(no_finished_run(folder));
         }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        let mut tensors = super::checkpoint::decode(&bytes)?;
+        let mut tensors = decode(&bytes)?;
         for tensor in tensors.values_mut() {
             *tensor = tensor.to_device(device)?;
         }

@@ -1,6 +1,5 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
-use super::checkpoint::{decode, encode};
 use super::coupling::Coupling;
 use super::dataset::Dataset;
 use super::embedded::Embedded;
@@ -14,7 +13,7 @@ use super::{Trained, Watch, train};
 use crate::align::{AlignmentReport, Preparation, PreparedMap, PrincipalAxes, Verdict};
 use crate::error::Error;
 use crate::eval::{self, Metric, Metrics, RetrievalParams};
-use crate::map::{LinearMap, Map, Tensors, TwoWayMap, unit_rows};
+use crate::map::{LinearMap, Map, Tensors, TwoWayMap, decode, encode, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{read_json, read_toml, write_atomic};
 use hiref_core::{Permutation, UNMATCHED};

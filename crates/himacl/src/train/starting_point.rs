@@ -1,14 +1,13 @@
 //! What training starts from: the alignment, computed or taken up.
 
 use super::Watch;
-use super::checkpoint::{decode, encode};
 use super::coupling::Coupling;
 use super::model::Model;
 use super::recipe::{AlignmentMode, MapKind, Recipe};
 use super::split::Split;
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap};
 use crate::error::Error;
-use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap};
+use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, decode, encode};
 use candle_core::{DType, Tensor, bail};
 use himacl_data::files::{write_atomic, write_text};
 use himacl_data::{seal, sealed_facts};

@@ -4,6 +4,7 @@ pub(super) mod families;
 pub(super) mod folder;
 mod gemma;
 pub(super) mod head;
+pub(super) mod jina;
 mod modules;
 mod rotary;
 mod table;

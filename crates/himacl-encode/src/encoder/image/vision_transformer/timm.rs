@@ -86,6 +86,30 @@ impl Trunk {
         }
     }
 
+    /// jina-clip-v2's form of EVA-02, as its `vision_config` describes it.
+    pub(in crate::encoder) fn jina(config: &Config) -> Result<Self, EncoderError> {
+        for (key, expected) in [
+            ("rope_embeddings", true),
+            ("intp_freq", true),
+            ("naive_swiglu", true),
+            ("subln", true),
+            ("post_norm", false),
+        ] {
+            if config.flag(key) != expected {
+                return Err(config.wrong(format!("`{key}` is {}, expected {expected}", !expected)));
+            }
+        }
+        for key in ["proj_type", "ls_init_value"] {
+            if let Some(value) = config.get(key) {
+                return Err(config.wrong(format!("`{key}` is {value}, which is not supported")));
+            }
+        }
+        let (width, head) = (config.size("width")?, config.size_or("head_width", 64)?.max(1));
+        let reference = config.size_or("pt_hw_seq_len", 16)?;
+        let turning = Some(Turning::Steps { first: 0.0, reference, columns_first: false });
+        Ok(Self { heads: Some(width / head), epsilon: 1e-6, turning, order: Order::Before, pool: Pool::Token })
+    }
+
     /// `DINOv3`. Pooled as the description says or, where it is silent, the configuration.
     pub(in crate::encoder) fn dino(config: &Config, pooling: Option<Pooling>) -> Result<Self, EncoderError> {
         const KNOWN: [&str; 5] = ["small", "small_plus", "base", "large", "huge_plus"];
@@ -116,7 +140,8 @@ impl VisionTransformer {
         let size: usize = patches.iter().map(Convolution::stride).product();
         let hidden = patches.last().map_or(Ok(0), Convolution::outputs)?;
         let heads = trunk.heads.unwrap_or(hidden / HEAD).max(1);
-        if !side.is_multiple_of(size) || !hidden.is_multiple_of(heads) {
+        // What is left of a picture beside the patches is not looked at.
+        if size > side || !hidden.is_multiple_of(heads) {
             let reason = format!("pictures of {side} in patches of {size}, a width of {hidden} in {heads} heads");
             return Err(candle_core::Error::Msg(reason).into());
         }
@@ -189,6 +214,11 @@ fn load_block(weights: &Weights, shape: &BlockShape) -> Result<Block, EncoderErr
         if weights.has("attn.norm.weight") {
             names.inner_norms = Some(("attn.norm", "mlp.norm"));
         }
+    }
+    // EVA's own names.
+    if weights.has("mlp.w1.weight") {
+        (names.gate, names.up, names.down) = (Some(Gate::Apart("mlp.w1")), "mlp.w2", "mlp.w3");
+        (shape.activation, names.inner_norms) = (Activation::Silu, Some(("attn.inner_attn_ln", "mlp.ffn_ln")));
     }
     let mut block = Block::load(weights, &names, &shape)?;
     // Keys have none.
