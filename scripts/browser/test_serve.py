@@ -7,6 +7,7 @@ import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import os
 import pytest
@@ -30,18 +31,25 @@ dir = "run"
 """
 
 
+@contextmanager
+def served(folder, *arguments):
+    command = [os.path.abspath(os.environ["HIMACL"]), "serve", "--run", "run", "--port", "0", "--x-images", "pictures", *arguments, "--quiet"]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+    try:
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), address
+        yield address.rstrip("/")
+    finally:
+        process.terminate()
+    assert process.wait(20) == 0
+
+
 @pytest.fixture(scope="module")
 def server(folder):
     (folder / "recipe.toml").write_text(RECIPE)
     himacl("train", "--config", "recipe.toml", "--quiet", cwd=folder)
-    command = [os.path.abspath(os.environ["HIMACL"]), "serve", "--run", "run", "--port", "0", "--x-images", "pictures", "--x-texts",
-               "texts.txt", "--y-texts", "texts.txt", "--quiet"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-    address = process.stdout.readline().strip()
-    assert address.startswith("http://127.0.0.1:"), address
-    yield address.rstrip("/")
-    process.terminate()
-    assert process.wait(20) == 0
+    with served(folder, "--x-texts", "texts.txt", "--y-texts", "texts.txt") as address:
+        yield address
 
 
 def ask(address, body=None, headers=()):
@@ -82,6 +90,15 @@ def test_it_answers_as_search_does(server, folder):
     assert json.loads(ask(server + "/indices-list")[1]) == ["himacl"]
     metadata = json.loads(ask(server + "/metadata", {"ids": [7], "indice_name": "himacl"})[1])
     assert metadata == [{"id": 7, "metadata": {"caption": "a boat number 7"}}]
+
+
+def test_every_hit_has_what_clients_read(server, folder):
+    # As many as there are to be ids, as the front end asks; a caption though there are no texts, and a picture.
+    body = {**query(rows(folder)[3]), "query_side": "target", "side": "source", "num_images": 5, "num_result_ids": 9}
+    with served(folder, "--no-explorer") as address:
+        hits = json.loads(ask(address + "/knn-service", body)[1])
+    assert len(hits) == 9
+    assert all(hit["caption"] == "" and hit["url"].startswith(address + "/picture/source/") for hit in hits)
 
 
 def test_two_hundred_at_a_time(server, folder):

@@ -81,12 +81,17 @@ pub(super) fn answer(finder: &Finder, asked: &Asked, address: &str) -> Result<Va
     let wrong = |error: crate::error::Error| Refused(StatusCode::BAD_REQUEST, error.to_string());
     let side = finder.side_of(&query, known_side(asked.query_side.as_deref())).map_err(wrong)?;
     let among = asked.among(finder, side);
-    let wanted = asked.num_images.or(asked.num_result_ids).unwrap_or(40);
+    // clip-retrieval's front end asks for more ids than it shows at first, and for the others' metadata as it goes on.
+    let wanted = asked.num_result_ids.or(asked.num_images).unwrap_or(40);
     let count = usize::try_from(wanted).unwrap_or(0).min(MOST_HITS);
     let found = finder.find(&query, side, among, count).map_err(wrong)?;
     let hit = |hit: &himacl::search::Hit| {
         let mut facts = metadata(finder, among, hit.item, address);
         facts["id"] = hit.item.into();
+        // Callers read it of every hit.
+        if facts["caption"].is_null() {
+            facts["caption"] = "".into();
+        }
         facts["similarity"] = hit.score.into();
         facts["side"] = SIDES[among].into();
         facts

@@ -35,7 +35,7 @@ const Search = {
 
   card(hit) {
     const side = App.data?.sides[Search.sides.indexOf(hit.side)], item = side ? side.rows.indexOf(hit.id) : -1;
-    const inner = [hit.url && element("img", { src: new URL(hit.url).pathname, alt: "" }), element("span", { class: "words", dir: "auto" }, hit.caption ?? `row ${hit.id}`),
+    const inner = [hit.url && element("img", { src: new URL(hit.url).pathname, alt: "" }), element("span", { class: "words", dir: "auto" }, hit.caption || `row ${hit.id}`),
       element("span", { class: "small" }, `row ${hit.id}, score ${shown(hit.similarity)}`)];
     if (item < 0) return element("li", {}, inner);
     return element("li", {}, element("button", { class: "link", type: "button", on: { click: () => App.show(side, item) } }, inner));
