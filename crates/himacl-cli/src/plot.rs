@@ -1,22 +1,12 @@
 //! Pictures of points in the plane or in space, as SVG or PNG.
 
+use crate::chart::{COLOURS, GREY, INK, SANS, fonts};
 use crate::error::Error;
 use image::{ImageFormat, RgbImage};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use std::io::Cursor;
 
-/// Colours that stay apart for colour-blind readers (Okabe and Ito 2008).
-const COLOURS: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(0, 0, 0),
-];
-const GREY: RGBColor = RGBColor(150, 150, 150);
 /// How much wider than the points the picture is.
 const MARGIN: f64 = 0.04;
 /// The share of an arrow's length that its head takes, and the head's half width.
@@ -30,6 +20,10 @@ pub(crate) type Place = [f64; 3];
 /// What is drawn, from back to front: lines, arrows, points.
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
+    /// Above the picture.
+    pub(crate) title: String,
+    /// What the axes are; those of space have no numbers.
+    pub(crate) axes: [String; 2],
     /// Whether it is of space: looked at from above and aside.
     pub(crate) solid: bool,
     /// Between two places, in the colour of a group or in grey.
@@ -41,23 +35,24 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
-    /// The file of the picture, of `size` pixels a side. PNG has no numbers at its axes: no font is at hand for pixels.
+    /// The file of the picture, of `size` pixels a side.
     ///
     /// # Errors
     /// [`Error::Plot`].
     pub(crate) fn file(&self, size: u32, png: bool) -> Result<Vec<u8>, Error> {
+        fonts();
         let wrong = |reason: String| Error::Plot(reason);
         if !png {
             let mut text = String::new();
             let area = SVGBackend::with_string(&mut text, (size, size)).into_drawing_area();
-            self.draw(&area, size, !self.solid).map_err(wrong)?;
+            self.draw(&area, size).map_err(wrong)?;
             drop(area);
             return Ok(text.into_bytes());
         }
         let mut pixels = vec![0u8; 3 * size as usize * size as usize];
         {
             let area = BitMapBackend::with_buffer(&mut pixels, (size, size)).into_drawing_area();
-            self.draw(&area, size, false).map_err(wrong)?;
+            self.draw(&area, size).map_err(wrong)?;
         }
         let image = RgbImage::from_raw(size, size, pixels).ok_or_else(|| wrong("too large".to_owned()))?;
         let mut file = Cursor::new(Vec::new());
@@ -65,19 +60,32 @@ impl Picture {
         Ok(file.into_inner())
     }
 
-    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, size: u32, numbers: bool) -> Result<(), String> {
+    fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>, size: u32) -> Result<(), String> {
         let said = |error: DrawingAreaErrorKind<B::ErrorType>| error.to_string();
         area.fill(&WHITE).map_err(said)?;
         let [x, y] = self.ranges();
+        let letters = |share: f64| (SANS, (f64::from(size) / share).max(9.0)).into_font().color(&INK);
         let mut builder = ChartBuilder::on(area);
-        builder.margin(size / 40);
-        if numbers {
-            builder.x_label_area_size(size / 20).y_label_area_size(size / 14);
+        builder.margin(size / 40).caption(&self.title, letters(42.0));
+        if !self.solid {
+            builder.x_label_area_size(size / 14).y_label_area_size(size / 10);
         }
         let mut chart = builder.build_cartesian_2d(x.0..x.1, y.0..y.1).map_err(said)?;
-        if numbers {
-            let style = ("sans-serif", f64::from(size) / 50.0);
-            chart.configure_mesh().disable_mesh().label_style(style).draw().map_err(said)?;
+        if !self.solid {
+            let digits = (1.0 - (x.1 - x.0).log10().floor()).clamp(0.0, 12.0) as usize;
+            let number = |value: &f64| format!("{value:.digits$}");
+            chart
+                .configure_mesh()
+                .disable_mesh()
+                .axis_style(INK)
+                .x_desc(&self.axes[0])
+                .y_desc(&self.axes[1])
+                .axis_desc_style(letters(50.0))
+                .label_style(letters(55.0))
+                .x_label_formatter(&number)
+                .y_label_formatter(&number)
+                .draw()
+                .map_err(said)?;
         }
         let line = |from: &Place, to: &Place| vec![self.seen(from), self.seen(to)];
         let thin = |group: &Option<usize>| group.map_or(GREY, |group| COLOURS[group % COLOURS.len()]).mix(0.5);
@@ -85,6 +93,7 @@ impl Picture {
         chart.draw_series(lines).map_err(said)?;
         let arrows = self.arrows.iter().map(|(from, to)| PathElement::new(self.arrow(from, to), COLOURS[0].mix(0.8)));
         chart.draw_series(arrows).map_err(said)?;
+        self.legend(area, size, &letters(55.0)).map_err(said)?;
         let count = self.points.iter().map(Vec::len).max().unwrap_or(1).max(1);
         let radius = (f64::from(size) / 6.0 / (count as f64).sqrt()).clamp(1.0, 5.0) as i32;
         for (side, points) in self.points.iter().enumerate() {
@@ -99,6 +108,23 @@ impl Picture {
             chart.draw_series(order.into_iter().map(shape)).map_err(said)?;
         }
         area.present().map_err(said)
+    }
+
+    /// What discs and rings are, at the foot, where there are points.
+    fn legend<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+        size: u32,
+        letters: &TextStyle<'_>,
+    ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+        let (foot, step) = (size as i32 - size as i32 / 40, size as i32 / 12);
+        for (side, name) in ["x", "y"].into_iter().enumerate().filter(|&(side, _)| !self.points[side].is_empty()) {
+            let left = size as i32 / 40 + step * side as i32;
+            let style = if side == 0 { INK.filled() } else { INK.stroke_width(1) };
+            area.draw(&Circle::new((left, foot), 4, style))?;
+            area.draw(&Text::new(name, (left + 9, foot - 6), letters.clone()))?;
+        }
+        Ok(())
     }
 
     /// Where a place is on the picture.
@@ -155,6 +181,8 @@ mod tests {
     fn picture(solid: bool) -> Picture {
         let at = |k: f64| [k, k * k, 1.0 - k];
         Picture {
+            title: "Pairs of x < y".to_owned(),
+            axes: ["first".to_owned(), "second".to_owned()],
             solid,
             lines: vec![(at(0.0), at(1.0), None), (at(0.5), at(2.0), Some(3))],
             arrows: vec![(at(0.1), at(0.9))],
@@ -166,10 +194,16 @@ mod tests {
     fn a_picture_has_every_part() {
         for solid in [false, true] {
             let svg = String::from_utf8(picture(solid).file(400, false).unwrap()).unwrap();
-            assert_eq!(svg.matches("<circle").count(), 3, "{svg}");
+            // With two of the legend.
+            assert_eq!(svg.matches("<circle").count(), 5, "{svg}");
             assert!(svg.matches("<polyline").count() >= 3 && svg.contains("#CC79A7"), "{svg}");
-            assert_eq!(svg.contains("<text"), !solid, "numbers at the axes of the plane alone");
+            let says = |text: &str| svg.lines().any(|line| line.trim() == text);
+            assert!(says("Pairs of x &lt; y"), "{svg}");
+            assert!(says("first") != solid && says("1.0") != solid, "axes of the plane alone: {svg}");
             let png = image::load_from_memory(&picture(solid).file(200, true).unwrap()).unwrap().to_rgb8();
+            let is_ink = |x: u32, y: u32| png.get_pixel(x, y).0.iter().all(|&value| value < 130);
+            let letters = (0..200).flat_map(|x| (0..16).map(move |y| (x, y))).filter(|&(x, y)| is_ink(x, y)).count();
+            assert!(letters > 20, "the title has letters: {letters} pixels");
             assert_eq!(png.dimensions(), (200, 200));
             for colour in [COLOURS[0], COLOURS[1]] {
                 let there = png.pixels().any(|pixel| pixel.0 == [colour.0, colour.1, colour.2]);

@@ -105,7 +105,23 @@ fn picture(args: &PlotArgs, opened: &Opened, seed: u64) -> Result<Picture, Error
             }
         }
     };
-    let mut picture = Picture { solid: paired.dimension() == 3, ..Picture::default() };
+    let (shown, all) = (paired.pairs().len(), opened.all_pairs);
+    let what = match args.kind {
+        Kind::Lines if args.mapped.is_some() => "each x and where it is mapped to",
+        Kind::Lines => "each x and its partner",
+        Kind::Displacement => "from each x towards its partner",
+        Kind::Levels => "the groups of the pairs",
+    };
+    let axis = |number: usize| {
+        let kind = if paired.dimension() <= 3 { "coordinate" } else { "direction of agreement" };
+        format!("{kind} {number}")
+    };
+    let mut picture = Picture {
+        title: format!("{what}, {shown}{} pairs", if shown < all { format!(" of {all}") } else { String::new() }),
+        axes: [axis(1), axis(2)],
+        solid: paired.dimension() == 3,
+        ..Picture::default()
+    };
     let pairs = paired.pairs();
     let ends: Vec<(Place, Place)> = match &args.mapped {
         None => pairs.iter().map(|&[i, j]| (place(0, i), place(1, j))).collect(),

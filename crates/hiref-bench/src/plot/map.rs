@@ -5,16 +5,22 @@ use anyhow::{Context, ensure};
 use candle_core::Tensor;
 use clap::Args;
 use himacl::data::read_npy_u32;
-use himacl_cli::chart::{Anchor, COLOURS, INK, Stroke, Svg};
+use himacl_cli::chart::{COLOURS, INK, SANS, fonts};
 use hiref_core::{CostKind, Permutation, Problem, mean_cost};
+use image::{ImageFormat, RgbImage};
+use plotters::coord::Shift;
+use plotters::prelude::*;
 use std::fs;
-use std::path::PathBuf;
+use std::io::Cursor;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-const SIDE: f64 = 330.0;
-const GAP: f64 = 16.0;
-const TOP: f64 = 46.0;
-const BOTTOM: f64 = 40.0;
+/// Pixels of a panel's side, of its title, and of what the points are, below all.
+const SIDE: u32 = 346;
+const TITLE: u32 = 20;
+const LEGEND: u32 = 34;
+/// Pixels of the letters.
 const TEXT: f64 = 12.0;
 
 /// Arguments of `plot map`.
@@ -38,7 +44,7 @@ pub(crate) struct MapArgs {
     /// Draw at most about this many displacements.
     #[arg(long, value_name = "N", default_value_t = 256)]
     displacements: usize,
-    /// File for the figure.
+    /// File for the figure: PNG if its name ends in .png, else SVG.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 }
@@ -83,7 +89,8 @@ pub(crate) fn run(args: &MapArgs) -> anyhow::Result<()> {
         ensure!(drawn.1.len() == x.len(), "{} has {} rows, expected {}", panel.file.display(), drawn.1.len(), x.len());
         panels.push(drawn);
     }
-    fs::write(&args.output, draw(&x, &y, &panels, args.points, args.displacements))
+    let most = Most { points: args.points, displacements: args.displacements };
+    fs::write(&args.output, figure(&args.output, [&x, &y], &panels, most)?)
         .with_context(|| format!("cannot write {}", args.output.display()))?;
     println!("{}", args.output.display());
     Ok(())
@@ -97,46 +104,84 @@ fn plane(points: &Tensor) -> anyhow::Result<Points> {
     Ok(values.as_chunks::<2>().0.iter().map(|pair| pair.map(f64::from)).collect())
 }
 
-fn draw(x: &Points, y: &Points, panels: &[(String, Points)], points: usize, displacements: usize) -> String {
-    let width = GAP + (SIDE + GAP) * panels.len() as f64;
-    let mut page = Svg::new(width, TOP + SIDE + BOTTOM);
-    let all = || x.iter().chain(y);
-    let bound = |k: usize, pick: fn(f64, f64) -> f64, start: f64| all().map(|point| point[k]).fold(start, pick);
-    let low = [bound(0, f64::min, f64::MAX), bound(1, f64::min, f64::MAX)];
-    let high = [bound(0, f64::max, f64::MIN), bound(1, f64::max, f64::MIN)];
-    // One scale for both directions, the points in the middle of the panel.
-    let extent = f64::max(high[0] - low[0], high[1] - low[1]).max(f64::MIN_POSITIVE);
-    let scale = 0.92 * SIDE / extent;
+/// The figure as SVG, or as PNG where the file is to be one.
+fn figure(path: &Path, [x, y]: [&Points; 2], panels: &[(String, Points)], most: Most) -> anyhow::Result<Vec<u8>> {
+    fonts();
+    let size = (SIDE * panels.len() as u32, SIDE + TITLE + LEGEND);
+    if path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png")) {
+        let mut pixels = vec![0u8; 3 * (size.0 * size.1) as usize];
+        draw(&BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area(), [x, y], panels, most)?;
+        let image = RgbImage::from_raw(size.0, size.1, pixels).context("too large")?;
+        let mut file = Cursor::new(Vec::new());
+        image.write_to(&mut file, ImageFormat::Png)?;
+        return Ok(file.into_inner());
+    }
+    let mut text = String::new();
+    draw(&SVGBackend::with_string(&mut text, size).into_drawing_area(), [x, y], panels, most)?;
+    Ok(text.into_bytes())
+}
+
+/// The range of a coordinate of all points, both of one length, so that distances look as they are.
+fn ranges(points: &[&Points]) -> [Range<f64>; 2] {
+    let all = || points.iter().copied().flatten();
+    let bounds =
+        [0, 1].map(|k| all().fold((f64::MAX, f64::MIN), |(low, high), point| (low.min(point[k]), high.max(point[k]))));
+    let longest = bounds.iter().map(|(low, high)| high - low).fold(f64::MIN_POSITIVE, f64::max);
+    bounds.map(|(low, high)| {
+        let (middle, half) = (f64::midpoint(low, high), 0.54 * longest);
+        middle - half..middle + half
+    })
+}
+
+/// What is drawn of the points: at most so many, and so many displacements.
+#[derive(Clone, Copy)]
+struct Most {
+    points: usize,
+    displacements: usize,
+}
+
+fn draw<B: DrawingBackend>(
+    area: &DrawingArea<B, Shift>,
+    [x, y]: [&Points; 2],
+    panels: &[(String, Points)],
+    most: Most,
+) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+    area.fill(&WHITE)?;
+    let (upper, legend) = area.split_vertically(area.dim_in_pixel().1 - LEGEND);
+    let [across, along] = ranges(&[x, y]);
     let every = |most: usize| x.len().div_ceil(most.max(1));
-    for (at, (title, images)) in panels.iter().enumerate() {
-        let left = GAP + (SIDE + GAP) * at as f64;
-        let place = |point: &[f64; 2]| {
-            let from_middle = |k: usize| scale * (point[k] - f64::midpoint(low[k], high[k]));
-            (left + SIDE / 2.0 + from_middle(0), TOP + SIDE / 2.0 - from_middle(1))
-        };
+    for (panel, (title, images)) in upper.split_evenly((1, panels.len())).iter().zip(panels) {
+        let chart = ChartBuilder::on(panel)
+            .margin(8)
+            .caption(title, (SANS, TEXT + 1.0).into_font().color(&INK))
+            .build_cartesian_2d(across.clone(), along.clone())?;
+        let inside = chart.plotting_area();
         let sent = |most: usize| {
             let pairs = x.iter().zip(images).step_by(every(most)).filter(|(_, image)| image[0].is_finite());
-            pairs.map(|(x, image)| [place(x), place(image)]).collect::<Vec<_>>()
+            pairs.map(|(x, image)| [*x, *image].map(|[a, b]| (a, b)))
         };
-        page.segments(&sent(displacements), Stroke { opacity: 0.35, ..Stroke::solid(INK, 0.6) });
-        let dots = |points_of: &Points| points_of.iter().step_by(every(points)).map(place).collect::<Vec<_>>();
-        page.dots(&dots(x), 1.5, COLOURS[0]);
-        page.dots(&dots(y), 1.5, COLOURS[1]);
-        page.dots(&sent(points).iter().map(|sent| sent[1]).collect::<Vec<_>>(), 0.8, INK);
-        page.frame((left, TOP), (left + SIDE, TOP + SIDE), Stroke::solid(INK, 1.0));
-        page.text((left, TOP - 12.0), TEXT + 1.0, Anchor::Start, title);
+        for ends in sent(most.displacements) {
+            inside.draw(&PathElement::new(ends.to_vec(), INK.mix(0.35)))?;
+        }
+        for (points, colour) in [(x, COLOURS[0]), (y, COLOURS[1])] {
+            for point in points.iter().step_by(every(most.points)) {
+                inside.draw(&Circle::new((point[0], point[1]), 2, colour.filled()))?;
+            }
+        }
+        for [_, image] in sent(most.points) {
+            inside.draw(&Circle::new(image, 1, INK.filled()))?;
+        }
+        inside.draw(&Rectangle::new([(across.start, along.start), (across.end, along.end)], INK))?;
     }
-    let mut legend_x = GAP + 6.0;
-    for (colour, radius, name) in [
-        (COLOURS[0], 3.0, "source points"),
-        (COLOURS[1], 3.0, "target points"),
-        (INK, 1.8, "images of the source points"),
-    ] {
-        page.dots(&[(legend_x, TOP + SIDE + 22.0)], radius, colour);
-        page.text((legend_x + 9.0, TOP + SIDE + 26.0), TEXT, Anchor::Start, name);
-        legend_x += 40.0 + 0.6 * TEXT * name.len() as f64;
+    let mut left = 16;
+    for (colour, radius, name) in
+        [(COLOURS[0], 3, "source points"), (COLOURS[1], 3, "target points"), (INK, 2, "images of the source points")]
+    {
+        legend.draw(&Circle::new((left, 16), radius, colour.filled()))?;
+        legend.draw(&Text::new(name, (left + 10, 10), (SANS, TEXT).into_font().color(&INK)))?;
+        left += 44 + (0.6 * TEXT * name.len() as f64) as i32;
     }
-    page.finish()
+    area.present()
 }
 
 #[cfg(test)]
@@ -147,10 +192,13 @@ mod tests {
     fn a_panel_has_points_images_and_displacements() {
         let x = vec![[0.0, 0.0], [1.0, 0.0]];
         let y = vec![[0.0, 1.0], [1.0, 1.0]];
-        let text =
-            draw(&x, &y, &[("ours".to_owned(), y.clone()), ("theirs".to_owned(), vec![[0.5, 1.0]; 2])], 100, 100);
+        let panels = [("ours".to_owned(), y.clone()), ("theirs".to_owned(), vec![[0.5, 1.0]; 2])];
+        let most = Most { points: 100, displacements: 100 };
+        let file = |name: &str| figure(Path::new(name), [&x, &y], &panels, most).unwrap();
+        let text = String::from_utf8(file("map.svg")).unwrap();
         // In each panel two displacements, two sources, two targets and two images; three dots in the legend.
-        assert_eq!((text.matches('M').count(), text.matches("h0").count()), (19, 15));
-        assert!(text.contains(">theirs</text>"));
+        assert_eq!((text.matches("<polyline").count(), text.matches("<circle").count()), (4, 15));
+        assert!(text.lines().any(|line| line.trim() == "theirs"));
+        assert!(image::load_from_memory(&file("map.png")).unwrap().width() > SIDE);
     }
 }
