@@ -138,7 +138,7 @@ def test_an_address_leads_to_a_pair(open_page, page_file):
     page = open_page(page_file.as_uri() + "#pair/y30")
     assert page.locator("#view-pair").is_visible()
     assert "y row 30" in page.locator("#view-pair").inner_text()
-    assert page.evaluate("App.data.partner[App.data.partnerOfY[30]]") == 30
+    assert page.evaluate("[...App.data.sides[1].pairs(30)].map((pair) => App.data.pairY[pair])") == [30]
 
 
 def test_it_is_read_without_scripts(browser, page_file):

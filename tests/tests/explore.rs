@@ -155,19 +155,78 @@ fn columns_of_the_metadata_are_shown_and_compared() {
 }
 
 #[test]
-fn of_a_partial_pairing_the_pairs_are_explored() {
+fn single_items_of_a_partial_pairing_are_shown_with_what_they_might_have_had() {
     let place = Place::new();
     place.succeed("pair --x x.npy --y y.npy --pairs 60 --output some");
     let partners = himacl::data::read_npy_u32(&place.path("some/permutation.npy")).unwrap();
     let single = partners.iter().position(|&partner| partner == u32::MAX).unwrap();
     let paired = partners.iter().position(|&partner| partner != u32::MAX).unwrap();
-    place.succeed("explore --pairs some -o page.html");
+    place.succeed("explore --pairs some --atlas items.parquet -o page.html");
     let html = fs::read_to_string(place.path("page.html")).unwrap();
     assert!(html.contains("60 pairs of 90 x and 90 y points"), "{}", &html[..2000.min(html.len())]);
-    let text = place.succeed(&format!("explain --pairs some --x {paired} --json"));
-    let all: Vec<Value> = serde_json::from_str(&text).unwrap();
-    assert_eq!((&all[0]["x"]["row"], &all[0]["y"]["row"]), (&paired.into(), &partners[paired].into()));
-    assert!(place.refuse(&format!("explain --pairs some --x {single}")).contains("has no partner"));
+    let items = himacl::data::Metadata::open(&place.path("items.parquet")).unwrap();
+    let Some(himacl::data::ColumnValues::Numbers(of_items)) = items.values("partner") else { panic!("no partners") };
+    assert_eq!(of_items[single], None);
+    assert_eq!(of_items.iter().flatten().count(), 120);
+    let explain = |side: &str, row: usize| -> Vec<Value> {
+        serde_json::from_str(&place.succeed(&format!("explain --pairs some --{side} {row} --json"))).unwrap()
+    };
+    let found = &explain("x", paired)[0];
+    assert_eq!((&found["x"]["row"], &found["y"]["row"]), (&paired.into(), &partners[paired].into()));
+    // A partner is dearer than the price of two singles; half of it is what the item costs as it is.
+    let summary: Value = read_json(&place.path("some/summary.json")).unwrap();
+    let found = &explain("x", single)[0];
+    assert_eq!((&found["single"], &found["x"]["row"], &found["y"]), (&"x".into(), &single.into(), &Value::Null));
+    let runners_up = found["runners_up_of_x"].as_array().unwrap();
+    assert!(runners_up.len() == 5 && found["margin"] == runners_up[0]["reduced_cost"]);
+    for rival in runners_up {
+        let (cost, dearer) = (rival["cost"].as_f64().unwrap(), rival["reduced_cost"].as_f64().unwrap());
+        // The rival is single or has a partner that is worth more.
+        assert!(dearer > -1e-4 && cost - dearer <= summary["unmatched_cost"].as_f64().unwrap() + 1e-4, "{rival}");
+    }
+    let told = place.succeed(&format!("explain --pairs some --x {single}"));
+    assert!(told.contains("single, margin") && told.contains("x might have had"), "{told}");
+    place.succeed("explore --pairs some --max-pairs 30 -o page.html");
+}
+
+#[test]
+fn all_partners_of_an_item_are_shown() {
+    let place = Place::new();
+    // Thirty x, three around each of ten y; two of them far from all, which stay single.
+    let x: Vec<f32> = (0..30).flat_map(|i| [10.0 * (i / 3) as f32 + 0.1 * (i % 3) as f32, 0.0]).collect();
+    let y: Vec<f32> = (0..10).flat_map(|j| [10.0 * j as f32, 0.0]).chain([500.0, 0.0]).collect();
+    let x = [x, vec![0.0, 900.0, 0.0, 901.0]].concat();
+    write_npy_f32(&place.path("a.npy"), &x, &[32, 2]).unwrap();
+    write_npy_f32(&place.path("b.npy"), &y, &[11, 2]).unwrap();
+    let texts: Vec<String> = (0..11).map(|j| format!("place {j}")).collect();
+    fs::write(place.path("places.txt"), texts.join("\n")).unwrap();
+    for (certify, folder) in [("", "several"), (" --certify", "proved")] {
+        place.succeed(&format!(
+            "pair --x a.npy --y b.npy --y-capacity 3 --unmatched-cost 50{certify} --output {folder}"
+        ));
+        assert!(!place.path(folder).join("permutation.npy").exists());
+        let explain = |what: &str| -> Vec<Value> {
+            let line = format!("explain --pairs {folder} --y-texts places.txt {what} --json");
+            serde_json::from_str(&place.succeed(&line)).unwrap()
+        };
+        let found = explain("--y 4");
+        let rows = |found: &[Value]| found.iter().map(|pair| pair["x"]["row"].as_u64().unwrap()).collect::<Vec<_>>();
+        assert_eq!(rows(&found), [12, 13, 14]);
+        let others = found[0]["other_partners_of_y"].as_array().unwrap();
+        assert_eq!((rows(&found[1..]), others.len()), (vec![13, 14], 2));
+        assert_eq!((&others[0]["row"], &others[1]["row"]), (&13.into(), &14.into()));
+        assert_eq!(found[0]["other_partners_of_x"], Value::Array(Vec::new()));
+        // Without it the x is single and costs half of 50, the y's place as much again: nothing else is as near.
+        let margin = found[0]["margin"].as_f64().unwrap();
+        assert!((margin - 50.0).abs() < 0.1, "{margin}");
+        let single = &explain("--x 31")[0];
+        assert_eq!((&single["single"], &single["nearest_of_x"]["text"]), (&"x".into(), &"place 0".into()));
+        let told = place.succeed(&format!("explain --pairs {folder} --y 4"));
+        assert!(told.contains("other partners of y: row 13; row 14"), "{told}");
+        place.succeed(&format!("explore --pairs {folder} -o {folder}.html"));
+        place.succeed(&format!("explore --pairs {folder} --max-pairs 12 -o sample.html"));
+        place.succeed(&format!("plot --pairs {folder} --kind levels -o {folder}.svg"));
+    }
 }
 
 #[test]

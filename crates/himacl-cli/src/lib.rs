@@ -13,6 +13,7 @@ mod explore;
 mod finder;
 mod hints;
 mod interrupt;
+mod matching;
 mod page;
 mod pictures;
 mod plot;

@@ -35,7 +35,7 @@ impl Explainer {
             let (x, y, cost) = (x.tensor()?, y.tensor()?, parse_cost(cost)?);
             let pairing = permutation(y_of_x, y.dims()[0])?;
             let paired = match potentials {
-                Some(potentials) => Paired::new((&x, &y), cost, pairing, potentials)?,
+                Some(potentials) => Paired::one_to_one((&x, &y), cost, &pairing, potentials)?,
                 None => Paired::priced((&x, &y), cost, &WarmStart::from(pairing), watcher)?,
             };
             Ok(Self(Inner::new(paired, &texts, seed)?))
@@ -53,7 +53,7 @@ impl Explainer {
     ) -> PyResult<Option<String>> {
         job::run(py, &Options { threads, on_event: None }, |_| {
             let item = if of_y { Item::Y(row) } else { Item::X(row) };
-            let found = self.0.explain(item, count)?;
+            let found = self.0.explain(item, count)?.into_iter().next();
             found.map(|found| serde_json::to_string(&found)).transpose().map_err(Failure::from)
         })
     }

@@ -55,13 +55,16 @@ pub(crate) fn run(args: &ExplainArgs, context: &Context) -> Result<ExitStatus, E
     let items = items.collect::<Result<Vec<_>, Error>>()?;
     let texts = opened.texts();
     let explainer = Explainer::new(opened.paired.clone(), &texts, context.seed.unwrap_or_default())?;
-    let explain = |(row, side, item): (u32, usize, u32)| {
+    let mut found: Vec<Value> = Vec::new();
+    for (row, side, item) in items {
         let of = if side == 0 { Item::X(item) } else { Item::Y(item) };
-        let found = explainer.explain(of, usize::from(args.k))?;
-        let missing = || Error::NoPair { side: ["x", "y"][side], row, folder: opened.folder.clone() };
-        Ok(opened.explanation(&found.ok_or_else(missing)?))
-    };
-    let found = items.into_iter().map(explain).collect::<Result<Vec<Value>, Error>>()?;
+        let pairs = explainer.explain(of, usize::from(args.k))?;
+        found.extend(pairs.iter().map(|pair| opened.explanation(pair)));
+        if pairs.is_empty() {
+            let missing = || Error::NoPair { side: ["x", "y"][side], row, folder: opened.folder.clone() };
+            found.push(opened.single(&explainer.single(of, usize::from(args.k))?.ok_or_else(missing)?));
+        }
+    }
     let text = if args.json {
         format!("{:#}", Value::Array(found))
     } else {

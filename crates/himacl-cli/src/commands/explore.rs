@@ -72,7 +72,7 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, E
     let html = page::render(&opened.report()?, &scene)?;
     write_text(&args.output, &html)?;
     let megabytes = html.len() as f64 / 1e6;
-    let pairs = opened.paired.permutation().num_pairs();
+    let pairs = opened.paired.pairs().len();
     context.printer.result(&format!("{pairs} pairs, {megabytes:.1} MB: {}", args.output.display()));
     Ok(ExitStatus::Done)
 }

@@ -5,14 +5,15 @@ mod comparison;
 mod comparison_run;
 mod config;
 mod external;
-mod matching;
 mod matching_run;
 mod names;
 mod results;
 mod selection;
+mod together;
 
 use crate::args::OutputArgs;
 use crate::error::Error;
+use crate::matching::MatchingArgs;
 use crate::report::{Recorder, available_memory, write_config};
 use crate::{Context, ExitStatus};
 use candle_core::{Device, Tensor};
@@ -147,7 +148,7 @@ pub(crate) struct PairArgs {
     external: external::ExternalArgs,
 
     #[command(flatten)]
-    matching: matching::MatchingArgs,
+    matching: MatchingArgs,
 
     #[command(flatten)]
     selection: selection::SelectionArgs,
@@ -267,7 +268,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     // Metadata are read when the pairs are written: what is wrong with them must not come to light then.
     [&x, &y].into_iter().try_for_each(Embeddings::check_metadata)?;
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
-    args.matching.check_together(args)?;
+    together::check_together(args)?;
     let mut config = PairConfig::new(args, [x_path, y_path], context, [n.min(m), n.max(m)])?;
     let matching = if args.matching.any() { Some(args.matching.resolve([n, m], Some([&x, &y]))?) } else { None };
     let marginals = args.matching.marginals([n, m])?;

@@ -8,7 +8,7 @@ use crate::{Context, ExitStatus};
 use clap::{Args, ValueEnum};
 use himacl::data::files::write_atomic;
 use himacl::data::{Embeddings, Error as DataError};
-use himacl::explore::{Directions, Paired, Tree, Vocabulary};
+use himacl::explore::{Directions, PairSide, Paired, Tree, Vocabulary};
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &PlotArgs, context: &Context) -> Result<ExitStatus, Erro
     let picture = picture(args, &opened, context.seed.unwrap_or_default())?;
     let file = picture.file(args.size, png)?;
     write_atomic(&args.output, |out| out.write_all(&file))?;
-    let pairs = opened.paired.permutation().num_pairs();
+    let pairs = opened.paired.pairs().len();
     context.printer.result(&format!("{pairs} of {} pairs: {}", opened.all_pairs, args.output.display()));
     Ok(ExitStatus::Done)
 }
@@ -106,12 +106,12 @@ fn picture(args: &PlotArgs, opened: &Opened, seed: u64) -> Result<Picture, Error
         }
     };
     let mut picture = Picture { solid: paired.dimension() == 3, ..Picture::default() };
-    let pairs: Vec<(u32, u32)> = paired.permutation().pairs().map(|(i, j)| (i as u32, j as u32)).collect();
+    let pairs = paired.pairs();
     let ends: Vec<(Place, Place)> = match &args.mapped {
-        None => pairs.iter().map(|&(i, j)| (place(0, i), place(1, j))).collect(),
+        None => pairs.iter().map(|&[i, j]| (place(0, i), place(1, j))).collect(),
         Some(path) => {
             let mapped = mapped(path, opened)?;
-            pairs.iter().map(|&(i, _)| (place(0, i), mapped[i as usize])).collect()
+            pairs.iter().map(|&[i, _]| (place(0, i), mapped[i as usize])).collect()
         }
     };
     let groups = if args.kind == Kind::Levels { groups(paired, &directions, args.level, seed) } else { vec![0; n] };
@@ -121,7 +121,7 @@ fn picture(args: &PlotArgs, opened: &Opened, seed: u64) -> Result<Picture, Error
         Kind::Levels => {}
     }
     if args.kind != Kind::Displacement {
-        let of_y = |j: u32| match (args.kind, paired.x_of_y(j)) {
+        let of_y = |j: u32| match (args.kind, paired.partners(PairSide::Y, j).next()) {
             (Kind::Levels, Some(i)) => groups[i as usize],
             _ => 1,
         };
@@ -156,7 +156,7 @@ fn groups(paired: &Paired, directions: &Directions, level: u8, seed: u64) -> Vec
     let tree = Tree::grow(paired, directions, &vocabulary, seed);
     let mut groups = vec![0; n];
     for (at, node) in tree.nodes.iter().enumerate().filter(|(_, node)| node.level <= u64::from(level)) {
-        tree.items(node).iter().for_each(|&item| groups[item as usize] = at);
+        tree.pairs(node).iter().for_each(|&pair| groups[paired.pairs()[pair as usize][0] as usize] = at);
     }
     groups
 }

@@ -4,7 +4,7 @@ use super::opened::Opened;
 use crate::error::Error;
 use arrow_array::{ArrayRef, Float32Array, Int64Array, RecordBatch, StringArray};
 use himacl::data::files::write_atomic_with;
-use himacl::explore::Directions;
+use himacl::explore::{Directions, PairSide};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 impl Opened {
-    /// Writes the columns `id`, `side`, `row`, `x`, `y` (places on the map), `text`, `image`, `partner` (the partner's id) and
+    /// Writes the columns `id`, `side`, `row`, `x`, `y` (places on the map), `text`, `image`, `partner` (the partner's id; of several, the cheapest) and
     /// `partner_text`, `cost`, then the columns to colour by.
     ///
     /// # Errors
@@ -34,8 +34,13 @@ impl Opened {
         let [n, m] = self.paired.sizes();
         let all: Vec<(usize, u32)> = (0..n as u32).map(|i| (0, i)).chain((0..m as u32).map(|j| (1, j))).collect();
         let id = |side: usize, item: u32| i64::from(item) + if side == 0 { 0 } else { n as i64 };
+        // Of several partners the cheapest.
         let partner = |side: usize, item: u32| {
-            if side == 0 { self.paired.y_of_x(item) } else { self.paired.x_of_y(item) }
+            let between = |other: u32| {
+                if side == 0 { self.paired.between(item, other) } else { self.paired.between(other, item) }
+            };
+            let partners = self.paired.partners([PairSide::X, PairSide::Y][side], item);
+            partners.min_by(|&a, &b| between(a).total_cmp(&between(b)))
         };
         let text = |side: usize, item: u32| self.items[side].texts.get(item as usize).cloned().flatten();
         let picture = |side: usize, item: u32| self.items[side].pictures.get(item as usize).cloned().flatten();

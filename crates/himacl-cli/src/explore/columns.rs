@@ -7,7 +7,6 @@ use crate::report::Table;
 use arrow_array::{ArrayRef, Float64Array, StringArray};
 use clap::Args;
 use himacl::data::ColumnValues;
-use hiref_core::Permutation;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -104,7 +103,7 @@ impl Column {
 
     /// What the column says of a pairing: how many items of each side have which value, how many of them with partners of
     /// the same.
-    pub(crate) fn table(&self, pairs: &Permutation) -> Table {
+    pub(crate) fn table(&self, pairs: &[[u32; 2]]) -> Table {
         let (columns, rows, note) = match &self.kind {
             ColumnKind::Numbers(sides) => numbers_table(sides, pairs),
             ColumnKind::Classes(names, sides) => classes_table(names, sides, pairs),
@@ -173,7 +172,7 @@ fn percent(part: f64, whole: f64) -> String {
     if whole > 0.0 { format!("{:.1}%", 100.0 * part / whole) } else { String::new() }
 }
 
-fn classes_table(names: &[String], sides: &[Option<Vec<u32>>; 2], pairs: &Permutation) -> (Vec<String>, Rows, String) {
+fn classes_table(names: &[String], sides: &[Option<Vec<u32>>; 2], pairs: &[[u32; 2]]) -> (Vec<String>, Rows, String) {
     let mut columns = heads(sides);
     let slots = names.len() + 1;
     let slot = |code: u32| (code as usize).min(names.len());
@@ -186,10 +185,11 @@ fn classes_table(names: &[String], sides: &[Option<Vec<u32>>; 2], pairs: &Permut
     let (mut of_x, mut of_y, mut same) = (vec![0usize; slots], vec![0usize; slots], vec![0usize; slots]);
     if let [Some(x), Some(y)] = sides {
         columns.push("with a partner of the same".to_owned());
-        for (i, j) in pairs.pairs().filter(|&(i, j)| x[i] != MISSING && y[j] != MISSING) {
-            of_x[x[i] as usize] += 1;
-            of_y[y[j] as usize] += 1;
-            same[x[i] as usize] += usize::from(x[i] == y[j]);
+        let known = |&[i, j]: &[u32; 2]| (x[i as usize], y[j as usize]);
+        for (x, y) in pairs.iter().map(known).filter(|&(x, y)| x != MISSING && y != MISSING) {
+            of_x[x as usize] += 1;
+            of_y[y as usize] += 1;
+            same[x as usize] += usize::from(x == y);
         }
     }
     let both = sides.iter().all(Option::is_some);
@@ -226,7 +226,7 @@ fn classes_table(names: &[String], sides: &[Option<Vec<u32>>; 2], pairs: &Permut
     (columns, rows, note)
 }
 
-fn numbers_table(sides: &[Option<Vec<f64>>; 2], pairs: &Permutation) -> (Vec<String>, Rows, String) {
+fn numbers_table(sides: &[Option<Vec<f64>>; 2], pairs: &[[u32; 2]]) -> (Vec<String>, Rows, String) {
     let sorted = sides.each_ref().map(|values| {
         let mut known: Vec<f64> = values.iter().flatten().copied().filter(|value| !value.is_nan()).collect();
         known.sort_by(f64::total_cmp);
@@ -244,8 +244,11 @@ fn numbers_table(sides: &[Option<Vec<f64>>; 2], pairs: &Permutation) -> (Vec<Str
     rows.push(("missing".to_owned(), there().map(|(all, known)| (all.len() - known.len()).to_string()).collect()));
     let note = match sides {
         [Some(x), Some(y)] => {
-            let known: Vec<(f64, f64)> =
-                pairs.pairs().map(|(i, j)| (x[i], y[j])).filter(|(a, b)| !a.is_nan() && !b.is_nan()).collect();
+            let known: Vec<(f64, f64)> = pairs
+                .iter()
+                .map(|&[i, j]| (x[i as usize], y[j as usize]))
+                .filter(|(a, b)| !a.is_nan() && !b.is_nan())
+                .collect();
             rank_correlation(&known).map_or_else(String::new, |rho| {
                 format!(
                     "Over {} pairs the rank correlation of partners is {rho:.3}; of pairs made at random it is 0.",
@@ -294,7 +297,7 @@ mod tests {
     fn classes_are_counted_and_compared_between_partners() {
         let kind = ColumnKind::of(&[Some(names(&["b", "a", "b", ""])), Some(names(&["b", "b", "a", "c"]))]);
         let column = Column { name: "kind".to_owned(), kind };
-        let pairs = Permutation::new(vec![0, 2, 1, 3], 4).unwrap();
+        let pairs = [[0, 0], [1, 2], [2, 1], [3, 3]];
         let table = column.table(&pairs);
         let row =
             |at: usize| (table.rows[at].0.as_str(), table.rows[at].1.iter().map(String::as_str).collect::<Vec<_>>());
@@ -320,9 +323,9 @@ mod tests {
         assert!(all.is_sorted_by(|a, b| (count(b), a) <= (count(a), b)), "{all:?}");
         let many: Vec<String> = (0..40).map(|at| format!("kind {:02}", at % 14)).collect();
         let kind = ColumnKind::of(&[Some(names(&many.iter().map(String::as_str).collect::<Vec<_>>())), None]);
-        let table = Column { name: String::new(), kind }.table(&Permutation::identity(40));
+        let table = Column { name: String::new(), kind }.table(&[]);
         assert_eq!((table.rows.len(), table.rows[11].0.as_str()), (12, "3 others"));
-        assert_eq!(table.rows[11].1, ["8"]);
+        assert_eq!(table.rows[11].1, ["7"]);
     }
 
     #[test]
@@ -337,7 +340,7 @@ mod tests {
             assert!(matches!(ColumnKind::of(&[numbers(&values), None]), ColumnKind::Numbers(_)), "{values:?}");
         }
         let kind = ColumnKind::of(&[numbers(&[0.1, 0.2, 0.3, 0.4]), numbers(&[8.5, 6.0, 7.0, f64::NAN])]);
-        let table = Column { name: "age".to_owned(), kind }.table(&Permutation::identity(4));
+        let table = Column { name: "age".to_owned(), kind }.table(&[[0, 0], [1, 1], [2, 2], [3, 3]]);
         assert!(table.note.contains("Over 3 pairs") && table.note.contains("is -0.500"), "{}", table.note);
         assert_eq!(table.rows[4], ("greatest".to_owned(), vec!["0.4".to_owned(), "8.5".to_owned()]));
         assert_eq!(table.rows[5].1, ["0", "1"]);

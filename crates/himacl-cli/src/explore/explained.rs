@@ -1,7 +1,7 @@
 //! An explanation with its items by row, text and picture, as JSON and for people.
 
 use super::opened::Opened;
-use himacl::explore::{Carrier, Explanation, Rival, Word};
+use himacl::explore::{Carrier, Explanation, PairSide, Rival, Single, Word};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -56,6 +56,8 @@ impl Opened {
             |step: &himacl::explore::PathStep| json!({ "t": step.t, "x": items(0, &step.x), "y": items(1, &step.y) });
         json!({
             "x": self.item(0, found.x), "y": self.item(1, found.y),
+            "other_partners_of_x": items(1, &found.other_partners_of_x),
+            "other_partners_of_y": items(0, &found.other_partners_of_y),
             "cost": found.cost, "reduced_cost": found.reduced_cost, "margin": found.margin,
             "confidence": self.confidence.as_ref().map(|all| all[found.x as usize]).filter(|value| value.is_finite()),
             "nearest_of_x": rival(1, &found.nearest_of_x), "nearest_of_y": rival(0, &found.nearest_of_y),
@@ -65,15 +67,56 @@ impl Opened {
             "path": found.path.iter().map(step).collect::<Vec<_>>(),
         })
     }
+
+    /// An item without a partner, and what it might have had.
+    pub(crate) fn single(&self, found: &Single) -> Value {
+        let (own, other) = if found.side == PairSide::X { ("x", "y") } else { ("y", "x") };
+        let rival = |rival: &Rival| {
+            let mut facts = self.item(1 - found.side as usize, rival.item);
+            facts["cost"] = rival.cost.into();
+            facts["reduced_cost"] = rival.reduced_cost.into();
+            facts
+        };
+        let mut facts = json!({ "single": own, "margin": Some(found.margin).filter(|margin| margin.is_finite()) });
+        facts[own] = self.item(found.side as usize, found.item);
+        facts[other] = Value::Null;
+        facts[format!("nearest_of_{own}")] = rival(&found.nearest);
+        facts[format!("runners_up_of_{own}")] = found.runners_up.iter().map(rival).collect::<Vec<_>>().into();
+        facts
+    }
+}
+
+/// An item without a partner as people read it.
+fn single_in_words(found: &Value, own: &str) -> String {
+    let number = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
+    let nearest = &found[format!("nearest_of_{own}")];
+    let mut text = format!("{own} {}\nsingle, margin {}\n", name(&found[own]), number(&found["margin"]));
+    let _ = writeln!(text, "nearest: {} (cost {})", name(nearest), number(&nearest["cost"]));
+    let _ = writeln!(text, "{own} might have had");
+    for rival in found[format!("runners_up_of_{own}")].as_array().into_iter().flatten() {
+        let (dearer, cost) = (number(&rival["reduced_cost"]), number(&rival["cost"]));
+        let _ = writeln!(text, "  {dearer:>12} dearer at least: {} (cost {cost})", name(rival));
+    }
+    text.truncate(text.trim_end().len());
+    text
 }
 
 /// An explanation as people read it.
 pub(crate) fn in_words(found: &Value) -> String {
+    if let Some(own) = found["single"].as_str() {
+        return single_in_words(found, own);
+    }
     let mut text = String::new();
     let number = |value: &Value| value.as_f64().map_or_else(|| "-".to_owned(), |value| format!("{value:.6}"));
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let _ = writeln!(text, "x {}\ny {}", name(&found["x"]), name(&found["y"]));
     let _ = writeln!(text, "cost {}, margin {}", number(&found["cost"]), number(&found["margin"]));
+    for (own, key) in [("x", "other_partners_of_x"), ("y", "other_partners_of_y")] {
+        let others: Vec<String> = list(&found[key]).iter().map(name).collect();
+        if !others.is_empty() {
+            let _ = writeln!(text, "other partners of {own}: {}", others.join("; "));
+        }
+    }
     if found["nearest_of_x"]["row"] != found["y"]["row"] {
         let nearest = &found["nearest_of_x"];
         let _ = writeln!(text, "nearer to x: {} (cost {})", name(nearest), number(&nearest["cost"]));

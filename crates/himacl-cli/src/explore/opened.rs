@@ -3,17 +3,20 @@
 use super::columns::Column;
 use super::items::{Items, ItemsArgs};
 use crate::error::Error;
+use crate::matching::MatchingArgs;
 use crate::progress::SolveProgress;
 use crate::{Context, report};
 use candle_core::{Device, Tensor};
 use clap::Args;
-use himacl::data::files::read_toml;
-use himacl::data::{Embeddings, center, normalize_rows, read_npy_floats, read_npy_u32};
+use himacl::data::files::{read_json, read_toml};
+use himacl::data::{Embeddings, center, normalize_rows, read_candidates, read_npy_floats, read_npy_u32};
 use himacl::explore::Paired;
 use himacl::train::{self, Dataset, Model};
+use hiref_core::matching::{Capacity, MatchingParams};
 use hiref_core::{CostKind, Permutation, UNMATCHED, WarmStart, rng};
 use rand::seq::SliceRandom;
 use serde::Deserialize;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,7 +37,7 @@ pub(crate) struct PairingArgs {
     pub(crate) pairs: Option<PathBuf>,
 }
 
-/// What `config.toml` of `pair` says of the points.
+/// What `config.toml` of `pair` says of the points, and of the kind of matching.
 #[derive(Debug, Deserialize)]
 struct PairSettings {
     x: PathBuf,
@@ -44,6 +47,13 @@ struct PairSettings {
     cost: CostKind,
     center: bool,
     normalize: bool,
+    matching: Option<MatchingArgs>,
+}
+
+/// What `summary.json` of `pair` says of single items.
+#[derive(Debug, Deserialize)]
+struct PairSummary {
+    unmatched_cost: Option<f64>,
 }
 
 /// A pairing with its items and what was said of it when it was made.
@@ -72,9 +82,22 @@ struct Sides {
     cost: CostKind,
     rows: [Vec<u32>; 2],
     items: [Items; 2],
+    /// By x item.
     confidence: Option<Vec<f32>>,
-    start: WarmStart,
-    potentials: Option<(Vec<f64>, Vec<f64>)>,
+    /// `[x, y]`, by x.
+    pairs: Vec<[u32; 2]>,
+    params: MatchingParams,
+    prices: Prices,
+}
+
+/// Where the potentials come from.
+enum Prices {
+    /// They are there.
+    Known(Vec<f64>, Vec<f64>),
+    /// From a solve that starts from the pairing, which is one to one.
+    From(WarmStart),
+    /// From a solve of the matching.
+    Solve,
 }
 
 impl Opened {
@@ -95,15 +118,16 @@ impl Opened {
             (None, Some(pairs)) => (pairs, Sides::of_pairs(pairs, wanted)?),
             (None, None) => unreachable!("clap asks for one of them"),
         };
-        let all_pairs = sides.start.permutation().num_pairs();
-        let tables =
-            Column::all(columns, &sides.items)?.iter().map(|column| column.table(sides.start.permutation())).collect();
+        let all_pairs = sides.pairs.len();
+        let tables = Column::all(columns, &sides.items)?.iter().map(|column| column.table(&sides.pairs)).collect();
         let sides = if all_pairs > most { sides.sample(most, context.seed.unwrap_or_default())? } else { sides };
         let columns = Column::all(columns, &sides.items)?;
-        let Sides { points: [x, y], cost, rows, items, confidence, start, potentials } = sides;
-        let paired = match potentials {
-            Some(potentials) => Paired::new((&x, &y), cost, start.permutation().clone(), potentials)?,
-            None => Paired::priced((&x, &y), cost, &start, &SolveProgress::new(&context.printer))?,
+        let Sides { points: [x, y], cost, rows, items, confidence, pairs, params, prices } = sides;
+        let observer = SolveProgress::new(&context.printer);
+        let paired = match prices {
+            Prices::Known(f, g) => Paired::new((&x, &y), cost, pairs, params, (f, g))?,
+            Prices::From(start) => Paired::priced((&x, &y), cost, &start, &observer)?,
+            Prices::Solve => Paired::matched((&x, &y), cost, pairs, params, &observer)?,
         };
         let paired = Arc::new(paired);
         Ok(Self { folder: folder.clone(), paired, rows, items, columns, tables, confidence, all_pairs })
@@ -139,7 +163,7 @@ pub(crate) fn column_tables(
 ) -> Result<Vec<report::Table>, Error> {
     let sides = Sides::of_run(run, Wanted { items, columns }, &context.device)?;
     let columns = Column::all(columns, &sides.items)?;
-    Ok(columns.iter().map(|column| column.table(sides.start.permutation())).collect())
+    Ok(columns.iter().map(|column| column.table(&sides.pairs)).collect())
 }
 
 /// What is wanted of the items of both sides.
@@ -157,40 +181,30 @@ impl Wanted<'_> {
 
 impl Sides {
     fn of_pairs(folder: &Path, wanted: Wanted<'_>) -> Result<Self, Error> {
-        let config = folder.join("config.toml");
-        let settings: PairSettings = read_toml(&config)?;
-        let path = folder.join("permutation.npy");
-        let y_of_x = read_npy_u32(&path)?;
+        let settings: PairSettings = read_toml(&folder.join("config.toml"))?;
         let x = Embeddings::open(&settings.x, settings.x_key.as_deref())?;
         let y = Embeddings::open(&settings.y, settings.y_key.as_deref())?;
-        if y_of_x.len() != x.num_rows() {
-            return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: x.num_rows() });
-        }
-        let (rows, permutation) = match Permutation::new(y_of_x.clone(), y.num_rows()) {
-            Ok(permutation) => ([all(x.num_rows()), all(y.num_rows())], permutation),
-            // A partial pairing: its pairs alone, because prices are those of items that all have partners.
-            Err(hiref_core::Error::WrongPairCount { found, .. }) if found > 0 => {
-                let paired = (0..).zip(&y_of_x).filter(|&(_, &partner)| partner != UNMATCHED);
-                let (x_rows, y_rows) = paired.map(|(x, &partner)| (x, partner)).unzip();
-                ([x_rows, y_rows], Permutation::identity(found))
-            }
-            Err(source) => return Err(Error::WarmStart { path, source }),
-        };
-        let is_partial = permutation.num_x() < x.num_rows().min(y.num_rows());
-        let warm = folder.join("warm-start.safetensors");
-        let start = if warm.is_file() && !is_partial {
-            let bytes = fs::read(&warm).map_err(Error::io("read", &warm))?;
-            WarmStart::from_bytes(&bytes).ok().filter(|start| *start.permutation() == permutation)
-        } else {
-            None
-        };
+        let sizes = [x.num_rows(), y.num_rows()];
         let proved = folder.join("potentials.npy");
-        let potentials = if proved.is_file() && !is_partial {
+        let potentials = || -> Result<Option<Prices>, Error> {
+            if !proved.is_file() {
+                return Ok(None);
+            }
             let mut f = read_npy_floats(&proved)?;
-            let g = f.split_off(x.num_rows().min(f.len()));
-            Some((f, g))
+            let g = f.split_off(sizes[0].min(f.len()));
+            Ok(Some(Prices::Known(f, g)))
+        };
+        let another = settings.matching.as_ref().filter(|matching| matching.any());
+        let (rows, pairs, params, prices) = if let Some(matching) = another {
+            let params = matching_params(folder, matching, [&x, &y])?;
+            let pairs = matched_pairs(folder, sizes)?;
+            ([all(sizes[0]), all(sizes[1])], pairs, params, potentials()?.unwrap_or(Prices::Solve))
         } else {
-            None
+            let (rows, start) = one_to_one(folder, sizes)?;
+            let pairs = start.permutation().pairs().map(|(i, j)| [i as u32, j as u32]).collect();
+            let is_partial = rows[0].len().min(rows[1].len()) < sizes[0].min(sizes[1]);
+            let known = if is_partial { None } else { potentials()? };
+            (rows, pairs, MatchingParams::default(), known.unwrap_or(Prices::From(start)))
         };
         let points = |side: &Embeddings, rows: &[u32]| -> Result<Tensor, Error> {
             let mut values = side.to_vec()?;
@@ -202,11 +216,11 @@ impl Sides {
                 let _ = normalize_rows(&mut values, side.dimension());
             }
             let all = Tensor::from_vec(values, (side.num_rows(), side.dimension()), &Device::Cpu)?;
-            Ok(if is_partial { all.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)? } else { all })
+            Ok(if rows.len() < side.num_rows() { all.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)? } else { all })
         };
         let items = |side: usize, embeddings: &Embeddings| -> Result<Items, Error> {
             let all = wanted.read(side, embeddings)?;
-            Ok(if is_partial { all.of_rows(&rows[side]) } else { all })
+            Ok(if rows[side].len() < sizes[side] { all.of_rows(&rows[side]) } else { all })
         };
         Ok(Self {
             points: [points(&x, &rows[0])?, points(&y, &rows[1])?],
@@ -214,8 +228,9 @@ impl Sides {
             items: [items(0, &x)?, items(1, &y)?],
             confidence: None,
             rows,
-            start: start.unwrap_or_else(|| WarmStart::from(permutation)),
-            potentials,
+            pairs,
+            params,
+            prices,
         })
     }
 
@@ -236,33 +251,154 @@ impl Sides {
             rows: [pairs.source, pairs.target],
             items,
             confidence: Some(pairs.confidence),
-            start: WarmStart::from(pairs.permutation),
-            potentials: None,
+            pairs: pairs.permutation.pairs().map(|(i, j)| [i as u32, j as u32]).collect(),
+            params: MatchingParams::default(),
+            prices: Prices::From(WarmStart::from(pairs.permutation)),
         })
     }
 
-    /// Some of the pairs, chosen at random.
+    /// Some of the pairs, chosen at random, and as large a share of the single items.
     fn sample(self, most: usize, seed: u64) -> Result<Self, Error> {
-        let mut pairs: Vec<(u32, u32)> = self.start.permutation().pairs().map(|(i, j)| (i as u32, j as u32)).collect();
-        pairs.shuffle(&mut rng::stream(seed, &[SAMPLE]));
+        let generator = &mut rng::stream(seed, &[SAMPLE]);
+        let mut pairs = self.pairs.clone();
+        pairs.shuffle(generator);
         pairs.truncate(most);
+        let kept = [0, 1].map(|side| {
+            let mut paired = vec![false; self.rows[side].len()];
+            self.pairs.iter().for_each(|pair| paired[pair[side] as usize] = true);
+            let mut singles: Vec<u32> = (0..paired.len() as u32).filter(|&item| !paired[item as usize]).collect();
+            singles.shuffle(generator);
+            singles.truncate(singles.len() * most / self.pairs.len());
+            let mut kept: Vec<u32> = pairs.iter().map(|pair| pair[side]).chain(singles).collect();
+            kept.sort_unstable();
+            kept.dedup();
+            kept
+        });
+        let place = |side: usize, item: u32| kept[side].binary_search(&item).ok().map(|at| at as u32);
+        let placed = |[x, y]: &[u32; 2]| Some([place(0, *x)?, place(1, *y)?]);
+        let params = restricted(&self.params, [&self.pairs, &pairs], &kept, placed);
+        let mut pairs: Vec<[u32; 2]> = pairs.iter().filter_map(placed).collect();
         pairs.sort_unstable();
-        let (x, y): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
-        let rows = |side: usize, kept: &[u32]| kept.iter().map(|&at| self.rows[side][at as usize]).collect();
-        let points = |side: usize, kept: &[u32]| self.points[side].index_select(&Tensor::new(kept, &Device::Cpu)?, 0);
-        let confidence = self.confidence.as_ref().map(|all| x.iter().map(|&i| all[i as usize]).collect());
-        Ok(Self {
-            points: [points(0, &x)?, points(1, &y)?],
-            cost: self.cost,
-            rows: [rows(0, &x), rows(1, &y)],
-            items: [self.items[0].of_rows(&x), self.items[1].of_rows(&y)],
-            confidence,
-            start: WarmStart::from(Permutation::identity(x.len())),
-            potentials: self.potentials.map(|(f, g)| {
+        let rows = |side: usize| kept[side].iter().map(|&at| self.rows[side][at as usize]).collect();
+        let points =
+            |side: usize| self.points[side].index_select(&Tensor::new(kept[side].as_slice(), &Device::Cpu)?, 0);
+        let prices = match self.prices {
+            Prices::Known(f, g) => {
                 let of = |all: &[f64], kept: &[u32]| kept.iter().map(|&at| all[at as usize]).collect();
-                (of(&f, &x), of(&g, &y))
-            }),
+                Prices::Known(of(&f, &kept[0]), of(&g, &kept[1]))
+            }
+            Prices::From(_) => {
+                let mut y_of_x = vec![UNMATCHED; kept[0].len()];
+                pairs.iter().for_each(|&[x, y]| y_of_x[x as usize] = y);
+                Prices::From(WarmStart::from(Permutation::new(y_of_x, kept[1].len())?))
+            }
+            Prices::Solve => Prices::Solve,
+        };
+        Ok(Self {
+            points: [points(0)?, points(1)?],
+            cost: self.cost,
+            rows: [rows(0), rows(1)],
+            items: [self.items[0].of_rows(&kept[0]), self.items[1].of_rows(&kept[1])],
+            confidence: self.confidence.map(|all| kept[0].iter().map(|&i| all[i as usize]).collect()),
+            pairs,
+            params,
+            prices,
         })
+    }
+}
+
+/// The pairing of a folder, and the rows that it is of: of a partial one the pairs alone, because prices are those of items that
+/// all have partners.
+fn one_to_one(folder: &Path, [n, m]: [usize; 2]) -> Result<([Vec<u32>; 2], WarmStart), Error> {
+    let path = folder.join("permutation.npy");
+    let y_of_x = read_npy_u32(&path)?;
+    if y_of_x.len() != n {
+        return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: n });
+    }
+    let permutation = match Permutation::new(y_of_x.clone(), m) {
+        Ok(permutation) => permutation,
+        Err(hiref_core::Error::WrongPairCount { found, .. }) if found > 0 => {
+            let paired = (0..).zip(&y_of_x).filter(|&(_, &partner)| partner != UNMATCHED);
+            let (x_rows, y_rows) = paired.map(|(x, &partner)| (x, partner)).unzip();
+            return Ok(([x_rows, y_rows], WarmStart::from(Permutation::identity(found))));
+        }
+        Err(source) => return Err(Error::WarmStart { path, source }),
+    };
+    let warm = folder.join("warm-start.safetensors");
+    let start = if warm.is_file() {
+        let bytes = fs::read(&warm).map_err(Error::io("read", &warm))?;
+        WarmStart::from_bytes(&bytes).ok().filter(|start| *start.permutation() == permutation)
+    } else {
+        None
+    };
+    Ok(([all(n), all(m)], start.unwrap_or_else(|| WarmStart::from(permutation))))
+}
+
+/// What a matching of another kind may look like; a number of pairs is said by the price that was found for it.
+fn matching_params(folder: &Path, matching: &MatchingArgs, sides: [&Embeddings; 2]) -> Result<MatchingParams, Error> {
+    let mut params = matching.resolve(sides.map(Embeddings::num_rows), Some(sides))?.params;
+    if params.num_pairs.is_some() {
+        let summary: PairSummary = read_json(&folder.join("summary.json"))?;
+        params.unmatched_cost = summary.unmatched_cost;
+        params.num_pairs = params.num_pairs.filter(|_| params.unmatched_cost.is_none());
+    }
+    Ok(params)
+}
+
+/// The pairs of a matching of another kind.
+fn matched_pairs(folder: &Path, [n, m]: [usize; 2]) -> Result<Vec<[u32; 2]>, Error> {
+    let path = folder.join("permutation.npy");
+    if path.is_file() {
+        let y_of_x = read_npy_u32(&path)?;
+        if y_of_x.len() != n {
+            return Err(Error::WarmStartLength { path, got: y_of_x.len(), expected: n });
+        }
+        return Ok((0..).zip(y_of_x).filter(|&(_, y)| y != UNMATCHED).map(|(x, y)| [x, y]).collect());
+    }
+    // Items with several partners are listed alone.
+    let path = folder.join("pairs.parquet");
+    let listed = read_candidates(&path)?;
+    for (got, expected) in listed.sizes.into_iter().zip([n, m]) {
+        if got > expected {
+            let (path, reference) = (path.clone(), folder.join("config.toml"));
+            return Err(himacl::data::Error::Disagree { path, quantity: "rows", got, expected, reference }.into());
+        }
+    }
+    Ok(listed.pairs.into_iter().map(|(x, y, _)| [x, y]).collect())
+}
+
+/// The same kind of matching of some of the items: places that pairs beyond `[all, chosen]` take are taken.
+fn restricted(
+    params: &MatchingParams,
+    [all, chosen]: [&[[u32; 2]]; 2],
+    kept: &[Vec<u32>; 2],
+    placed: impl Fn(&[u32; 2]) -> Option<[u32; 2]>,
+) -> MatchingParams {
+    let capacity = |capacity: &Capacity, side: usize| {
+        let mut taken: HashMap<u32, u32> = HashMap::new();
+        all.iter().for_each(|pair| *taken.entry(pair[side]).or_default() += 1);
+        chosen.iter().for_each(|pair| *taken.entry(pair[side]).or_default() -= 1);
+        let of = |item: &u32| {
+            let places = match capacity {
+                Capacity::One => 1,
+                Capacity::All(each) => *each,
+                Capacity::Each(each) => each[*item as usize],
+            };
+            places - taken.get(item).copied().unwrap_or_default().min(places)
+        };
+        if *capacity == Capacity::One { Capacity::One } else { Capacity::Each(kept[side].iter().map(of).collect()) }
+    };
+    let groups = params
+        .groups
+        .as_ref()
+        .map(|groups| [0, 1].map(|side: usize| kept[side].iter().map(|&item| groups[side][item as usize]).collect()));
+    MatchingParams {
+        unmatched_cost: params.unmatched_cost,
+        num_pairs: params.num_pairs.map(|_| chosen.len()),
+        x_capacity: capacity(&params.x_capacity, 0),
+        y_capacity: capacity(&params.y_capacity, 1),
+        forbidden: params.forbidden.iter().filter_map(placed).collect(),
+        groups,
     }
 }
 

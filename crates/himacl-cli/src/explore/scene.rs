@@ -85,11 +85,11 @@ impl Found {
         let vocabulary = Vocabulary::new(texts.iter().map(|text| text.as_deref()));
         let directions = Directions::find(paired, DIRECTIONS, seed)?;
         let tree = Tree::grow(paired, &directions, &vocabulary, seed);
-        let removal = |i: u32| {
-            let around = neighbourhood(paired, i, AROUND, |x| Some(&of_x[x as usize]));
-            removals(paired, i, &of_x[i as usize], &around)
+        let removal = |&pair: &[u32; 2]| {
+            let around = neighbourhood(paired, pair, AROUND, |x| Some(&of_x[x as usize]));
+            removals(paired, pair, &of_x[pair[0] as usize], &around)
         };
-        let removals = all(0).into_par_iter().map(removal).collect();
+        let removals = paired.pairs().par_iter().map(removal).collect();
         let margins = margins(paired, &of_x, &of_y);
         Ok(Self { of_x, of_y, margins, removals, directions, vocabulary, tree })
     }
@@ -102,7 +102,7 @@ fn facts(pack: &mut Pack, opened: &Opened) {
     pack.fact("n", n);
     pack.fact("m", m);
     pack.fact("allPairs", opened.all_pairs);
-    pack.fact("pairs", paired.permutation().num_pairs());
+    pack.fact("pairs", paired.pairs().len());
     pack.fact("costKind", paired.cost().name());
     pack.fact("meanCost", mean);
     pack.fact("bound", bound);
@@ -121,21 +121,17 @@ fn facts(pack: &mut Pack, opened: &Opened) {
 /// What each pair is: partner, cost, margin, confidence, disagreement with the nearest neighbour.
 fn pairs(pack: &mut Pack, opened: &Opened, found: &Found) {
     let paired = &opened.paired;
-    let n = paired.sizes()[0];
-    let mut margins = vec![f32::NAN; n];
-    for ((i, _), margin) in paired.permutation().pairs().zip(&found.margins) {
-        margins[i] = *margin as f32;
-    }
     let of_pair = |value: &dyn Fn(u32, u32) -> f64| -> Vec<f32> {
-        (0..n as u32).map(|i| paired.y_of_x(i).map_or(f32::NAN, |j| value(i, j) as f32)).collect()
+        paired.pairs().iter().map(|&[i, j]| value(i, j) as f32).collect()
     };
-    pack.whole("partner", paired.permutation().y_of_x());
+    pack.whole("pairX", &paired.pairs().iter().map(|pair| pair[0]).collect::<Vec<_>>());
+    pack.whole("pairY", &paired.pairs().iter().map(|pair| pair[1]).collect::<Vec<_>>());
     pack.floats("cost", of_pair(&|i, j| paired.between(i, j)));
     pack.floats("reduced", of_pair(&|i, j| paired.reduced_cost(i, j)));
-    pack.floats("margin", margins);
+    pack.floats("margin", found.margins.iter().map(|&margin| margin as f32));
     pack.floats("beyondNearest", of_pair(&|i, j| paired.between(i, j) - found.of_x[i as usize].nearest.cost));
     if let Some(confidence) = &opened.confidence {
-        pack.floats("confidence", confidence.iter().copied());
+        pack.floats("confidence", of_pair(&|i, _| f64::from(confidence[i as usize])));
     }
 }
 
@@ -164,7 +160,7 @@ fn alternatives(pack: &mut Pack, paired: &Paired, found: &Found) {
     pack.whole("removed", &all().map(|removal| removal.removed).collect::<Vec<_>>());
     pack.whole("removalPartner", &all().map(|removal| removal.partner).collect::<Vec<_>>());
     pack.whole("removalOthers", &all().map(|removal| removal.others).collect::<Vec<_>>());
-    pack.fact("around", AROUND.min(paired.permutation().num_pairs()));
+    pack.fact("around", AROUND.min(paired.pairs().len()));
 }
 
 /// Where all items lie: on the map, and along the directions.
@@ -190,7 +186,7 @@ fn places(pack: &mut Pack, directions: &Directions) {
 impl Opened {
     /// Adds the thumbnails of both sides: where all of them do not fit, those of the most doubtful and the surest pairs.
     fn pictures(&self, pack: &mut Pack, margins: &[f64], budget: usize) -> Vec<String> {
-        let pairs: Vec<(usize, usize)> = self.paired.permutation().pairs().collect();
+        let pairs = self.paired.pairs();
         let mut order: Vec<usize> = (0..pairs.len()).collect();
         order.sort_by(|&a, &b| margins[a].total_cmp(&margins[b]));
         let (doubtful, sure) = order.split_at(order.len() / 2);
@@ -205,10 +201,9 @@ impl Opened {
         let share = budget / has.iter().filter(|&&has| has).count().max(1);
         let mut files = Vec::new();
         for (side, name) in ["X", "Y"].into_iter().enumerate() {
-            let mut wanted: Vec<u32> =
-                ends.iter().map(|&at| if side == 0 { pairs[at].0 } else { pairs[at].1 } as u32).collect();
             let mut in_pairs = vec![false; self.paired.sizes()[side]];
-            wanted.iter().for_each(|&item| in_pairs[item as usize] = true);
+            let mut wanted: Vec<u32> = ends.iter().map(|&at| pairs[at][side]).collect();
+            wanted.retain(|&item| !std::mem::replace(&mut in_pairs[item as usize], true));
             wanted.extend((0..in_pairs.len() as u32).filter(|&item| !in_pairs[item as usize]));
             let sheets = Sheets::make(&self.items[side].pictures, &wanted, share);
             pack.fact(

@@ -21,11 +21,11 @@ const Colours = {
     Colours.data = data;
     const ofPair = (key, name, values) => {
       const scale = Colours.scale([values]);
-      return { key, name, of: Colours.pairwise((i) => scale.of(values[i])), legend: () => scale.legend() };
+      return { key, name, of: Colours.pairwise((pair) => scale.of(values[pair])), legend: () => scale.legend() };
     };
     const group = {
       key: "group", name: "group of the tree",
-      of: Colours.pairwise((i) => (data.group[i] === NO_GROUP ? MISSING : KINDS[data.group[i] % KINDS.length])),
+      of: Colours.pairwise((pair) => (data.group[pair] === NO_GROUP ? MISSING : KINDS[data.group[pair] % KINDS.length])),
       legend: () => data.groups.map((node, k) => Colours.swatch(KINDS[k % KINDS.length], node.words.slice(0, 3).map((word) => word.word).join(", ") || `group ${k + 1}`)),
     };
     Colours.all ??= [
@@ -36,9 +36,12 @@ const Colours = {
     return Colours.all;
   },
 
-  /// A colour of pairs as one of their items.
+  /// A colour of pairs as one of their items: of several pairs that of the most doubtful.
   pairwise(colour) {
-    return (side, item) => { const i = side.at ? Colours.data.partnerOfY[item] : item; return i === NONE || Colours.data.partner[i] === NONE ? MISSING : colour(i); };
+    return (side, item, pair) => {
+      const [first, ...others] = pair === undefined ? side.pairs(item) : [pair];
+      return first === undefined ? MISSING : colour(others.reduce((worst, other) => (Colours.data.margin[other] < Colours.data.margin[worst] ? other : worst), first));
+    };
   },
 
   /// Colours of numbers by their rank: a few far ones would leave the rest in one colour.

@@ -52,8 +52,8 @@ const Items = {
     return element("span", { class: `item ${side.side.toLowerCase()}` }, element("span", { class: "dot", "aria-hidden": "true" }),
       Items.thumb(side, item, size), element("span", { class: "words", dir: "auto" }, Items.name(side, item)));
   },
-  /// The same as a button that shows the pair of the item.
-  link(side, item, size = 48) {
-    return element("button", { class: "link", type: "button", on: { click: () => App.show(side, item) } }, Items.item(side, item, size));
+  /// The same as a button that shows an entry, by default the item's first.
+  link(side, item, size = 48, entry) {
+    return element("button", { class: "link", type: "button", on: { click: () => (entry === undefined ? App.show(side, item) : App.open(entry)) } }, Items.item(side, item, size));
   },
 };

@@ -21,7 +21,7 @@ const App = {
       Path.build(App.data, App.section("path"));
       Report.scene(App.data, document.getElementById("scene-words"));
       const first = Pairs.shown[0];
-      if (first !== undefined) Pair.show(App.data.sides[0], first);
+      if (first !== undefined) Pair.show(first);
     }
     window.addEventListener("hashchange", () => App.follow());
     App.follow();
@@ -63,29 +63,37 @@ const App = {
       tab?.setAttribute("aria-selected", String(key === name));
       tab?.setAttribute("tabindex", key === name ? "0" : "-1");
     }
-    if (name === "path" && Pair.now && Pair.now.i !== NONE && Pair.now.j !== NONE) Path.show(Pair.now.i, Pair.now.j);
+    if (name === "path" && Pair.now) Path.show(Pair.now.i, Pair.now.j);
     App.current = name;
     App.remember();
   },
 
-  /// Shows the pair of an item.
-  show(side, item) {
-    Pair.show(side, item);
-    document.getElementById("now").textContent = `Pair of ${Items.name(side, item)}`;
+  /// Shows the first pair of an item, or the item where it is single.
+  show(side, item) { App.open(App.data.entryOf(side, item)); },
+
+  /// Shows a pair or a single item.
+  open(entry) {
+    Pair.show(entry);
+    const at = Pair.now.i === NONE ? 1 : 0, name = Items.name(App.data.sides[at], [Pair.now.i, Pair.now.j][at]);
+    document.getElementById("now").textContent = entry < App.data.pairs ? `Pair of ${name}` : `Single: ${name}`;
     App.view("pair");
     window.scrollTo(0, 0);
   },
 
   remember() {
-    const pair = ["pair", "path"].includes(App.current) && Pair.now ? (Pair.now.i !== NONE ? `/x${Pair.now.i}` : `/y${Pair.now.j}`) : "";
+    const named = () => {
+      const { i, j, entry } = Pair.now, item = i !== NONE ? `x${i}` : `y${j}`;
+      return App.data.entryOf(App.data.sides[i !== NONE ? 0 : 1], i !== NONE ? i : j) === entry ? item : `p${entry}`;
+    };
+    const pair = ["pair", "path"].includes(App.current) && Pair.now ? `/${named()}` : "";
     history.replaceState(null, "", `#${App.current}${pair}`);
   },
 
   /// Goes where the address says.
   follow() {
     const [name, item] = location.hash.slice(1).split("/"), known = App.views.some(([key]) => key === name);
-    const side = App.data?.sides[item?.[0] === "y" ? 1 : 0], at = Number(item?.slice(1));
-    if (known && item && Number.isInteger(at) && at >= 0 && at < side.count) Pair.show(side, at);
+    const side = App.data?.sides[item?.[0] === "y" ? 1 : 0], at = Number(item?.slice(1)), isPair = item?.[0] === "p";
+    if (known && item && Number.isInteger(at) && at >= 0 && at < (isPair ? App.data.pairs : side.count)) Pair.show(isPair ? at : App.data.entryOf(side, at));
     App.view(known ? name : "report");
   },
 };

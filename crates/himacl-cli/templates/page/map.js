@@ -2,28 +2,28 @@
 // Both sides on a plane, with a line from each item to its partner.
 
 const POINT_SHADER = [`#version 300 es
-in vec2 place; in vec4 tint; in float shown;
+in vec2 place; in vec4 tint; in float single;
 uniform vec2 scale, shift; uniform float size;
-out vec4 colour;
+out vec4 colour; out float cross;
 void main() {
   gl_Position = vec4(place * scale + shift, 0.0, 1.0);
-  if (shown < 0.5) gl_Position.z = 2.0;
-  gl_PointSize = size; colour = tint;
+  gl_PointSize = size * (1.0 + 0.4 * single); colour = tint; cross = single;
 }`, `#version 300 es
 precision mediump float;
-in vec4 colour; uniform float ring; out vec4 result;
+in vec4 colour; in float cross; uniform float ring; out vec4 result;
 void main() {
-  float far = length(gl_PointCoord - 0.5) * 2.0;
-  if (far > 1.0 || far < ring) discard;
+  vec2 at = abs(gl_PointCoord - 0.5) * 2.0;
+  // Single items: a cross, of y an upright one.
+  if (cross > 0.5 && (ring > 0.0 ? min(at.x, at.y) > 0.2 : abs(at.x - at.y) > 0.28)) discard;
+  if (cross < 0.5 && (length(at) > 1.0 || length(at) < ring)) discard;
   result = colour;
 }`];
 const LINE_SHADER = [`#version 300 es
-in vec2 place; in vec4 tint; in float shown;
+in vec2 place; in vec4 tint;
 uniform vec2 scale, shift; uniform float strength;
 out vec4 colour;
 void main() {
   gl_Position = vec4(place * scale + shift, 0.0, 1.0);
-  if (shown < 0.5) gl_Position.z = 2.0;
   colour = vec4(tint.rgb, strength);
 }`, `#version 300 es
 precision mediump float;
@@ -34,6 +34,8 @@ void main() { result = vec4(colour.rgb * colour.a, colour.a); }`];
 const FRAME_MILLISECONDS = 30, LEAST_SHARE = 0.02, REST_MILLISECONDS = 160;
 // Pairs beyond which smooth edges are left out, and a move begins with a part.
 const MANY = 20000;
+// Partners that are shown beside the pointer.
+const TIP_PARTNERS = 4;
 
 const Map2 = {
   share: 1,
@@ -52,7 +54,7 @@ const Map2 = {
       element("div", { class: "bar" }, element("label", {}, "Colour by", select), element("label", {}, lines, "Lines to partners"),
         element("button", { type: "button", on: { click: () => Map2.reset() } }, "Show all"), Map2.key),
       element("div", { id: "map-box" }, canvas, Map2.brush, Map2.tip),
-      element("p", { class: "small" }, `Discs are x, rings are y, each side about its own mean, in the two directions in which the pairs agree most. `
+      element("p", { class: "small" }, `Discs are x, rings are y,${data.singles.length ? " crosses are single items (upright ones of y)," : ""} each side about its own mean, in the two directions in which the pairs agree most. `
         + `Wheel or + and - zoom, dragging or arrows move, dragging with Shift marks pairs for the list, a click opens a pair.`
         + (data.allPairs > data.pairs ? ` A random sample of ${data.pairs} of ${data.allPairs} pairs.` : "")));
     const gl = canvas.getContext("webgl2", { alpha: false, antialias: data.pairs < MANY });
@@ -75,14 +77,12 @@ const Map2 = {
   fill() {
     const { data, gl } = Map2;
     const ends = new Uint16Array(4 * data.pairs);
-    Map2.ofLine = new Uint32Array(data.pairs);
-    let at = 0;
-    data.partner.forEach((j, i) => {
-      if (j === NONE) return;
-      ends.set(data.planeX.subarray(2 * i, 2 * i + 2), 4 * at);
-      ends.set(data.planeY.subarray(2 * j, 2 * j + 2), 4 * at + 2);
-      Map2.ofLine[at++] = i;
-    });
+    for (let pair = 0; pair < data.pairs; pair++) {
+      const i = data.pairX[pair], j = data.pairY[pair];
+      ends.set(data.planeX.subarray(2 * i, 2 * i + 2), 4 * pair);
+      ends.set(data.planeY.subarray(2 * j, 2 * j + 2), 4 * pair + 2);
+    }
+    const singles = (side) => Uint8Array.from({ length: side.count }, (_, item) => (side.pairs(item).length ? 0 : 255));
     // In a random order, the first of which are a fair sample: lines by both their ends.
     const shuffled = (count, per) => {
       const order = new Uint32Array(count / per);
@@ -95,13 +95,14 @@ const Map2 = {
       }
       return per === 1 ? order : Uint32Array.from({ length: count }, (_, at) => order[at >> 1] * 2 + (at & 1));
     };
-    const buffers = (place, count, per) => twgl.createBufferInfoFromArrays(gl, {
+    const buffers = (place, count, per, extra) => twgl.createBufferInfoFromArrays(gl, {
       indices: shuffled(count, per),
       place: { numComponents: 2, data: place, normalize: true },
       tint: { numComponents: 4, data: new Uint8Array(4 * count), normalize: true },
-      shown: { numComponents: 1, data: new Uint8Array(count).fill(255), normalize: true },
+      ...extra,
     });
-    Map2.buffers = { x: buffers(data.planeX, data.n, 1), y: buffers(data.planeY, data.m, 1), line: buffers(ends, 2 * data.pairs, 2) };
+    const points = (side) => buffers(side.plane, side.count, 1, { single: { numComponents: 1, data: singles(side), normalize: true } });
+    Map2.buffers = { x: points(data.sides[0]), y: points(data.sides[1]), line: buffers(ends, 2 * data.pairs, 2) };
   },
 
   /// Colours by the chosen way, which the key explains.
@@ -119,7 +120,7 @@ const Map2 = {
       return tints;
     };
     // The ends of a line have the colours of their items.
-    const [x, y] = data.sides, ofLine = (at) => (at & 1 ? [y, data.partner[Map2.ofLine[at >> 1]]] : [x, Map2.ofLine[at >> 1]]);
+    const [x, y] = data.sides, ofLine = (at) => (at & 1 ? [y, data.pairY[at >> 1], at >> 1] : [x, data.pairX[at >> 1], at >> 1]);
     for (const [name, count, itemOf] of [["x", data.n, (i) => [x, i]], ["y", data.m, (j) => [y, j]], ["line", 2 * data.pairs, ofLine]]) {
       twgl.setAttribInfoBufferFromArray(gl, Map2.buffers[name].attribs.tint, fill(count, itemOf));
     }
@@ -270,9 +271,10 @@ const Map2 = {
     const found = Map2.nearest(px, py, 12), tip = Map2.tip;
     tip.hidden = !found;
     if (!found) return;
-    const [side, item] = found, partner = side.partner[item], other = Map2.data.sides[1 - side.at];
+    const [side, item] = found, other = Map2.data.sides[1 - side.at], partners = [...side.pairs(item)].map((pair) => Map2.data.ends[other.at][pair]);
     const chosen = document.getElementById("map-colour").value, way = Colours.columns().find(({ key }) => key === chosen);
-    tip.replaceChildren(Items.item(side, item), ...(way ? [Colours.value(way, side, item)].filter(Boolean) : []), ...(partner === NONE ? [element("div", {}, "no partner")] : [element("div", {}, Items.item(other, partner))]));
+    tip.replaceChildren(Items.item(side, item), ...(way ? [Colours.value(way, side, item)].filter(Boolean) : []), ...(partners.length ? partners.slice(0, TIP_PARTNERS).map((partner) => element("div", {}, Items.item(other, partner))) : [element("div", {}, "single: no partner")]),
+      ...(partners.length > TIP_PARTNERS ? [element("div", {}, `and ${partners.length - TIP_PARTNERS} more partners`)] : []));
     tip.style.left = `${Math.min(px + 14, Map2.canvas.clientWidth - tip.offsetWidth - 4)}px`;
     tip.style.top = `${Math.min(py + 14, Map2.canvas.clientHeight - tip.offsetHeight - 4)}px`;
   },
@@ -288,7 +290,8 @@ const Map2 = {
     const low = [Math.min(a[0], b[0]), Math.min(a[1], b[1])], high = [Math.max(a[0], b[0]), Math.max(a[1], b[1])];
     const inside = (plane, at) => [0, 1].every((k) => plane[2 * at + k] >= 65535 * low[k] && plane[2 * at + k] <= 65535 * high[k]);
     const marked = [];
-    data.partner.forEach((j, i) => { if (j !== NONE && (inside(data.planeX, i) || inside(data.planeY, j))) marked.push(i); });
-    Pairs.only(marked, `${marked.length} pairs marked on the map`);
+    for (let pair = 0; pair < data.pairs; pair++) if (inside(data.planeX, data.pairX[pair]) || inside(data.planeY, data.pairY[pair])) marked.push(pair);
+    data.singles.forEach(([side, item], at) => { if (inside(side.plane, item)) marked.push(data.pairs + at); });
+    Pairs.only(marked, `${Pairs.counted(marked)} marked on the map`);
   },
 };

@@ -14,8 +14,15 @@ const Path = {
   },
 
   show(i, j) {
-    const [x, y] = Path.data.sides;
-    Path.now = [i, j];
+    const [x, y] = Path.data.sides, isPair = i !== NONE && j !== NONE;
+    Path.now = isPair ? [i, j] : null;
+    Path.slider.disabled = !isPair;
+    if (!isPair) {
+      document.getElementById("path-ends").replaceChildren(i !== NONE ? Items.link(x, i, 64) : Items.link(y, j, 64), element("p", {}, "A single item: there is no way to a partner."));
+      Path.place.replaceChildren();
+      Path.steps.replaceChildren();
+      return;
+    }
     document.getElementById("path-ends").replaceChildren(Items.link(x, i, 64), Items.link(y, j, 64));
     Path.steps.replaceChildren(...[0, 25, 50, 75, 100].map((percent) => Path.row(percent)));
     Path.here();

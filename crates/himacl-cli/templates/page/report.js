@@ -39,13 +39,19 @@ const Report = {
   },
 
   scene(data, box) {
-    const pairs = [...data.partner.keys()].filter((i) => data.partner[i] !== NONE);
-    const same = pairs.filter((i) => data.nearestX[i] === data.partner[i]).length, doubtful = pairs.filter((i) => data.margin[i] <= 0).length;
+    const pairs = [...Array(data.pairs).keys()];
+    const same = pairs.filter((pair) => data.nearestX[data.pairX[pair]] === data.pairY[pair]).length, doubtful = pairs.filter((pair) => data.margin[pair] <= 0).length;
     const gap = (data.meanCost - data.bound) / Math.abs(data.meanCost);
     const say = (text) => box.append(element("p", { class: "lead" }, text));
     if (data.allPairs > data.pairs) say(`The other views show a random sample of ${data.pairs} of ${data.allPairs} pairs.`);
-    say(`Among the ${data.pairs} pairs shown, the mean ${data.costKind} cost is ${shown(data.meanCost, 6)}; no pairing of these items costs less than ${shown(data.bound, 6)}`
+    say(`Among the ${data.pairs} pairs shown, the mean ${data.costKind} cost is ${shown(data.meanCost, 6)}; no other choice of as many costs less than ${shown(data.bound, 6)}`
       + ` in the mean, so this one is at most ${(100 * Math.max(gap, 0)).toFixed(gap < 1e-4 ? 4 : 2)}% above the cheapest.`);
+    for (const side of data.sides) {
+      const counts = [...Array(side.count).keys()].map((item) => side.pairs(item).length), name = side.side.toLowerCase();
+      const several = counts.filter((count) => count > 1).length, single = counts.filter((count) => !count).length;
+      if (several) say(`${several} of ${side.count} ${name} have several partners, at most ${counts.reduce((most, count) => Math.max(most, count), 0)}.`);
+      if (single) say(`${single} of ${side.count} ${name} are single.`);
+    }
     say(`${(100 * same / pairs.length).toFixed(1)}% of the partners are also the nearest y of their x.`
       + (doubtful ? ` For ${doubtful} pairs the prices show no loss if they were given up: the list of pairs begins with those.` : ""));
   },

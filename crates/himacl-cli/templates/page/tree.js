@@ -16,7 +16,7 @@ const Tree = {
     const details = element("details", { class: "node", open }, title);
     const fill = () => {
       if (details.children.length > 1) return;
-      const typical = node.typical.slice(0, 8).map((i) => element("div", { class: "line" }, Items.link(Tree.data.sides[0], i, 40), Items.link(Tree.data.sides[1], Tree.data.partner[i], 40)));
+      const typical = node.typical.slice(0, 8).map((pair) => element("div", { class: "line" }, Tree.data.endsOf(pair).map((item, at) => Items.link(Tree.data.sides[at], item, 40, pair))));
       details.append(element("div", {}, typical),
         element("div", {}, element("button", { type: "button", on: { click: () => {
           const members = [...Tree.data.treeOrder.subarray(node.start, node.start + node.size)];

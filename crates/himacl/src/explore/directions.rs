@@ -71,11 +71,9 @@ impl Directions {
     /// # Errors
     /// Rows that are not finite; a failed tensor operation.
     pub fn find(paired: &Paired, count: usize, seed: u64) -> Result<Self, Error> {
-        let (x, y) = paired.tensors()?;
+        let ([x, y], [x_mean, y_mean]) = paired.centred()?;
         let d = paired.dimension();
-        let (x_mean, y_mean) = (x.mean_keepdim(0)?, y.mean_keepdim(0)?);
-        let (x, y) = (x.broadcast_sub(&x_mean)?, y.broadcast_sub(&y_mean)?);
-        let pairs: Vec<(u32, u32)> = paired.permutation().pairs().map(|(i, j)| (i as u32, j as u32)).collect();
+        let pairs: Vec<(u32, u32)> = paired.pairs().iter().map(|&[i, j]| (i, j)).collect();
         let of = |side: &Tensor, rows: Vec<u32>| side.index_select(&Tensor::new(rows, &Device::Cpu)?, 0);
         let (rows, partners): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
         let cross = inner_products(&of(&x, rows)?, &of(&y, partners)?)?;

@@ -2,9 +2,9 @@
 
 use super::counterfactual::{Removal, neighbourhood, removals};
 use super::directions::{Direction, Directions};
-use super::paired::Paired;
+use super::paired::{PairSide, Paired};
 use super::path::{PathStep, path};
-use super::rivals::{PairSide, Rival, Rivals, rivals};
+use super::rivals::{Rival, Rivals, margin, rivals};
 use super::words::Vocabulary;
 use crate::error::Error;
 use serde::Serialize;
@@ -30,6 +30,10 @@ pub struct Explanation {
     pub x: u32,
     /// The y item.
     pub y: u32,
+    /// The other partners of x.
+    pub other_partners_of_x: Vec<u32>,
+    /// The other partners of y.
+    pub other_partners_of_y: Vec<u32>,
     /// The cost of the pair.
     pub cost: f64,
     /// `c_ij - f_i - g_j`: 0 in an optimal pairing.
@@ -52,6 +56,21 @@ pub struct Explanation {
     pub removals: Vec<Removal>,
     /// What lies between both items.
     pub path: Vec<PathStep>,
+}
+
+/// An item without a partner, and what it might have had.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Single {
+    /// Its side.
+    pub side: PairSide,
+    /// The item.
+    pub item: u32,
+    /// By how much at least the whole pairing gets dearer where it has a partner; infinite where it may have none.
+    pub margin: f64,
+    /// The item of the other side at the least cost, whoever has it.
+    pub nearest: Rival,
+    /// Those that it might have been paired with.
+    pub runners_up: Vec<Rival>,
 }
 
 /// A direction and what it contributes to one pair.
@@ -111,52 +130,68 @@ impl Explainer {
         &self.vocabulary
     }
 
-    /// Explains the pair of an item; `None` where it has no partner. `count` runners-up and directions.
+    /// Explains the pairs of an item; none where it has no partner. `count` runners-up and directions.
     ///
-    /// *Complexity*: O((n + m) d), some hundred times.
+    /// *Complexity*: O((n + m) d), some hundred times for each pair.
     ///
     /// # Errors
     /// A failed tensor operation.
     ///
     /// # Panics
     /// For a row beyond the last.
-    pub fn explain(&self, item: Item, count: usize) -> Result<Option<Explanation>, Error> {
+    pub fn explain(&self, item: Item, count: usize) -> Result<Vec<Explanation>, Error> {
+        let (side, item) = item.parts();
+        self.paired
+            .pairs_of(side, item)
+            .iter()
+            .map(|&pair| self.pair(self.paired.pairs()[pair as usize], count))
+            .collect()
+    }
+
+    /// What an item without a partner might have had; `None` where it has one.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    ///
+    /// # Panics
+    /// For a row beyond the last.
+    pub fn single(&self, item: Item, count: usize) -> Result<Option<Single>, Error> {
+        let (side, item) = item.parts();
+        if !self.paired.pairs_of(side, item).is_empty() {
+            return Ok(None);
+        }
+        let Rivals { nearest, runners_up } = rivals(&self.paired, side, &[item], count.max(1))?.remove(0);
+        let margin = runners_up.first().map_or(f64::INFINITY, |rival| rival.reduced_cost);
+        Ok(Some(Single { side, item, margin, nearest, runners_up }))
+    }
+
+    fn pair(&self, [i, j]: [u32; 2], count: usize) -> Result<Explanation, Error> {
         let paired = &self.paired;
-        let pair = match item {
-            Item::X(i) => paired.y_of_x(i).map(|j| (i, j)),
-            Item::Y(j) => paired.x_of_y(j).map(|i| (i, j)),
-        };
-        let Some((i, j)) = pair else { return Ok(None) };
         let one = |side: PairSide, item: u32| -> Result<Rivals, Error> {
             Ok(rivals(paired, side, &[item], count.max(AROUND_RIVALS))?.remove(0))
         };
         let (of_x, of_y) = (one(PairSide::X, i)?, one(PairSide::Y, j)?);
         let cut = |rivals: &[Rival]| rivals[..count.min(rivals.len())].to_vec();
-        let directions = self.carriers(i, j, count);
-        let (f, g) = paired.potentials();
-        let [n, m] = paired.sizes();
-        let least = |rivals: &Rivals, free: Option<f64>| {
-            let first = rivals.runners_up.first().map_or(f64::INFINITY, |rival| rival.reduced_cost);
-            first.min(free.unwrap_or(f64::INFINITY))
+        let others = |side: PairSide, item: u32, partner: u32| {
+            paired.partners(side, item).filter(|&other| other != partner).collect()
         };
-        let x_way = least(&of_x, (n > m).then(|| -f[i as usize]));
-        let y_way = least(&of_y, (m > n).then(|| -g[j as usize]));
-        let reduced_cost = paired.reduced_cost(i, j);
-        Ok(Some(Explanation {
+        Ok(Explanation {
             x: i,
             y: j,
+            other_partners_of_x: others(PairSide::X, i, j),
+            other_partners_of_y: others(PairSide::Y, j, i),
             cost: paired.between(i, j),
-            reduced_cost,
-            margin: x_way + y_way - reduced_cost,
+            reduced_cost: paired.reduced_cost(i, j),
+            margin: margin(paired, [i, j], &of_x, &of_y),
             nearest_of_x: of_x.nearest,
             nearest_of_y: of_y.nearest,
             runners_up_of_x: cut(&of_x.runners_up),
             runners_up_of_y: cut(&of_y.runners_up),
             score: self.directions.score(paired, i, j),
-            directions,
-            removals: self.removals(i, of_x)?,
-            path: path(paired, i, STEPS, STEP_ITEMS)?,
-        }))
+            directions: self.carriers(i, j, count),
+            removals: self.removals([i, j], of_x)?,
+            path: path(paired, [i, j], STEPS, STEP_ITEMS)?,
+        })
     }
 
     /// The directions of largest contribution to the score of i and j.
@@ -173,17 +208,27 @@ impl Explainer {
         order.into_iter().take(count).filter(|&k| contributions[k] > 0.0).map(carrier).collect()
     }
 
-    /// Pairs the neighbourhood of i again, found ring by ring.
-    fn removals(&self, i: u32, of_i: Rivals) -> Result<Vec<Removal>, Error> {
-        let mut known = HashMap::from([(i, of_i)]);
+    /// Pairs the neighbourhood of a pair again, found ring by ring.
+    fn removals(&self, pair: [u32; 2], of_i: Rivals) -> Result<Vec<Removal>, Error> {
+        let mut known = HashMap::from([(pair[0], of_i)]);
         loop {
-            let around = neighbourhood(&self.paired, i, AROUND, |x| known.get(&x));
-            let missing: Vec<u32> = around.iter().map(|pair| pair.0).filter(|x| !known.contains_key(x)).collect();
+            let around = neighbourhood(&self.paired, pair, AROUND, |x| known.get(&x));
+            let mut missing: Vec<u32> = around.iter().map(|pair| pair[0]).filter(|x| !known.contains_key(x)).collect();
+            missing.dedup();
             if missing.is_empty() || around.len() >= AROUND {
-                return Ok(removals(&self.paired, i, &known[&i], &around));
+                return Ok(removals(&self.paired, pair, &known[&pair[0]], &around));
             }
             let found = rivals(&self.paired, PairSide::X, &missing, AROUND_RIVALS)?;
             known.extend(missing.into_iter().zip(found));
+        }
+    }
+}
+
+impl Item {
+    fn parts(self) -> (PairSide, u32) {
+        match self {
+            Self::X(item) => (PairSide::X, item),
+            Self::Y(item) => (PairSide::Y, item),
         }
     }
 }

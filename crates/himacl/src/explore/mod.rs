@@ -16,9 +16,9 @@ mod words;
 
 pub use counterfactual::{Removal, neighbourhood, removals};
 pub use directions::{Direction, Directions};
-pub use explanation::{Carrier, Explainer, Explanation, Item};
-pub use paired::Paired;
+pub use explanation::{Carrier, Explainer, Explanation, Item, Single};
+pub use paired::{PairSide, Paired};
 pub use path::{PathStep, path};
-pub use rivals::{PairSide, Rival, Rivals, margins, rivals};
+pub use rivals::{Rival, Rivals, margin, margins, rivals};
 pub use tree::{Tree, TreeNode};
 pub use words::{Vocabulary, Word};

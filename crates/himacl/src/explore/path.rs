@@ -1,7 +1,7 @@
 //! What lies between an item and its partner.
 
-use super::paired::Paired;
-use super::rivals::{PairSide, squared_lengths};
+use super::paired::{PairSide, Paired};
+use super::rivals::squared_lengths;
 use crate::eval::{Best, Scores};
 use candle_core::{Device, Result, Tensor};
 use serde::Serialize;
@@ -17,19 +17,16 @@ pub struct PathStep {
     pub y: Vec<u32>,
 }
 
-/// `(1 - t) x_i + t y_π(i)` in equal steps from 0 to 1, with the `count` items of each side that lie nearest at each, by distance.
+/// `(1 - t) x_i + t y_j` in equal steps from 0 to 1, with the `count` items of each side that lie nearest at each, by distance.
 ///
 /// Where both sides live in one space, this is the way on which optimal transport moves the item; in joint coordinates of two
 /// spaces it goes through both at once. Each side is taken less its mean, so that what sets the sides apart as a whole
-/// is no part of the way. Empty where i has no partner. O(steps (n + m) d).
+/// is no part of the way. O(steps (n + m) d).
 ///
 /// # Errors
 /// A failed tensor operation.
-pub fn path(paired: &Paired, i: u32, steps: usize, count: usize) -> Result<Vec<PathStep>> {
-    let Some(j) = paired.y_of_x(i) else { return Ok(Vec::new()) };
-    let (x, y) = paired.tensors()?;
-    let centred = |side: &Tensor| side.broadcast_sub(&side.mean_keepdim(0)?);
-    let (x, y) = (centred(&x)?, centred(&y)?);
+pub fn path(paired: &Paired, [i, j]: [u32; 2], steps: usize, count: usize) -> Result<Vec<PathStep>> {
+    let ([x, y], _) = paired.centred()?;
     let row = |side: &Tensor, item: u32| side.get(item as usize)?.to_vec1::<f32>();
     let (from, to) = (row(&x, i)?, row(&y, j)?);
     let times: Vec<f64> = (0..steps).map(|step| step as f64 / (steps.max(2) - 1) as f64).collect();

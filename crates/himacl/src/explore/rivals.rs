@@ -1,21 +1,11 @@
 //! What else an item might have been paired with, and how much dearer that would be.
 
-use super::paired::Paired;
+use super::paired::{PairSide, Paired};
 use crate::eval::{Best, Scores};
 use candle_core::{Result, Tensor};
 use hiref_core::CostKind;
 use rayon::prelude::*;
 use serde::Serialize;
-
-/// One of the two sides of a pairing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PairSide {
-    /// The first.
-    X,
-    /// The second.
-    Y,
-}
 
 /// An item of the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -33,7 +23,7 @@ pub struct Rival {
 pub struct Rivals {
     /// The item of the other side at the least cost, whoever has it.
     pub nearest: Rival,
-    /// The items of the other side but the partner, of rising reduced cost.
+    /// The items of the other side that may be partners and are not, of rising reduced cost.
     pub runners_up: Vec<Rival>,
 }
 
@@ -43,11 +33,12 @@ pub struct Rivals {
 /// A failed tensor operation.
 pub fn rivals(paired: &Paired, side: PairSide, items: &[u32], count: usize) -> Result<Vec<Rivals>> {
     let (x, y) = paired.tensors()?;
-    let (f, g) = paired.potentials();
     let (own, other, prices) = match side {
-        PairSide::X => (x, y, g),
-        PairSide::Y => (y, x, f),
+        PairSide::X => (x, y, paired.potentials(PairSide::Y)),
+        PairSide::Y => (y, x, paired.potentials(PairSide::X)),
     };
+    let pair = |item: u32, other: u32| if side == PairSide::X { (item, other) } else { (other, item) };
+    let any = paired.params().groups.is_none() && paired.params().forbidden.is_empty();
     // Distances from products lose their digits far from the origin.
     let (own, other) = match paired.cost() {
         CostKind::SquaredEuclidean | CostKind::Euclidean => {
@@ -60,9 +51,10 @@ pub fn rivals(paired: &Paired, side: PairSide, items: &[u32], count: usize) -> R
     let (own_squares, squares) = (squared_lengths(&own)?, squared_lengths(&other)?);
     let prices: Vec<f32> = prices.iter().map(|&price| price as f32).collect();
     let cost = paired.cost();
-    // One more than asked for: the partner is among them as a rule. Rounding may reorder equals: they are priced again in f64.
+    // More than asked for: the partners are among them as a rule. Rounding may reorder equals: they are priced again in f64.
     let found = Scores::new(&own, &other)?.map_rows(|at, row| {
-        let (mut best, mut nearest) = (Best::new(count + 1), Best::new(1));
+        let item = items[at];
+        let (mut best, mut nearest) = (Best::new(count + paired.partners(side, item).len()), Best::new(1));
         for (j, &product) in row.iter().enumerate() {
             let cost = match cost {
                 CostKind::NegativeInnerProduct => -product,
@@ -70,18 +62,21 @@ pub fn rivals(paired: &Paired, side: PairSide, items: &[u32], count: usize) -> R
                 CostKind::SquaredEuclidean => own_squares[at] + squares[j] - 2.0 * product,
                 CostKind::Euclidean => (own_squares[at] + squares[j] - 2.0 * product).max(0.0).sqrt(),
             };
-            best.offer(prices[j] - cost, j as u32);
+            let (x, y) = pair(item, j as u32);
+            if any || paired.may_be(x, y) {
+                best.offer(prices[j] - cost, j as u32);
+            }
             nearest.offer(-cost, j as u32);
         }
         [best.sorted(), nearest.sorted()].map(|kept| kept.into_iter().map(|(_, other)| other).collect::<Vec<u32>>())
     })?;
     let of_item = |(&item, [best, nearest]): (&u32, &[Vec<u32>; 2])| {
         let rival = |&other: &u32| {
-            let (i, j) = if side == PairSide::X { (item, other) } else { (other, item) };
+            let (i, j) = pair(item, other);
             Rival { item: other, cost: paired.between(i, j), reduced_cost: paired.reduced_cost(i, j) }
         };
-        let partner = if side == PairSide::X { paired.y_of_x(item) } else { paired.x_of_y(item) };
-        let mut runners_up: Vec<Rival> = best.iter().map(rival).filter(|rival| Some(rival.item) != partner).collect();
+        let is_partner = |rival: &Rival| paired.partners(side, item).any(|partner| partner == rival.item);
+        let mut runners_up: Vec<Rival> = best.iter().map(rival).filter(|rival| !is_partner(rival)).collect();
         runners_up.sort_by(|a, b| a.reduced_cost.total_cmp(&b.reduced_cost));
         runners_up.truncate(count);
         Rivals { nearest: rival(&nearest[0]), runners_up }
@@ -94,23 +89,23 @@ pub(super) fn squared_lengths(rows: &Tensor) -> Result<Vec<f32>> {
     rows.sqr()?.sum(1)?.to_vec1()
 }
 
-/// By how much at least the whole pairing gets dearer where each pair is forbidden, `(pairs,)` in the order of
-/// [`Permutation::pairs`](hiref_core::Permutation::pairs): the margin by which the pair was chosen.
+/// By how much at least the whole pairing gets dearer where a pair is forbidden: the margin by which it was chosen.
 ///
 /// Both its items would need other partners: the margin is the sum of their least reduced costs, less the pair's own. Where
-/// an item of the larger side may stay without a partner, its own potential is a way out too. `of_x` and `of_y` have the
-/// [`rivals`] of all items.
-pub fn margins(paired: &Paired, of_x: &[Rivals], of_y: &[Rivals]) -> Vec<f64> {
-    let least = |rivals: &Rivals| rivals.runners_up.first().map_or(f64::INFINITY, |rival| rival.reduced_cost);
-    let (f, g) = paired.potentials();
-    let [n, m] = paired.sizes();
-    let margin = |(i, j): (usize, usize)| {
-        let own = paired.reduced_cost(i as u32, j as u32);
-        let x = if n > m { least(&of_x[i]).min(-f[i]) } else { least(&of_x[i]) };
-        let y = if m > n { least(&of_y[j]).min(-g[j]) } else { least(&of_y[j]) };
-        x + y - own
+/// a place may stay free, that is a way out too. `of_x` and `of_y` are the [`rivals`] of both.
+pub fn margin(paired: &Paired, [i, j]: [u32; 2], of_x: &Rivals, of_y: &Rivals) -> f64 {
+    let least = |side: PairSide, item: u32, rivals: &Rivals| {
+        let first = rivals.runners_up.first().map_or(f64::INFINITY, |rival| rival.reduced_cost);
+        let free = paired.free_cost(side, item).map(|cost| cost - paired.potentials(side)[item as usize]);
+        first.min(free.unwrap_or(f64::INFINITY))
     };
-    paired.permutation().pairs().map(margin).collect()
+    least(PairSide::X, i, of_x) + least(PairSide::Y, j, of_y) - paired.reduced_cost(i, j)
+}
+
+/// The [`margin`] of every pair, in the order of [`Paired::pairs`]; `of_x` and `of_y` have the [`rivals`] of all items.
+pub fn margins(paired: &Paired, of_x: &[Rivals], of_y: &[Rivals]) -> Vec<f64> {
+    let one = |&[i, j]: &[u32; 2]| margin(paired, [i, j], &of_x[i as usize], &of_y[j as usize]);
+    paired.pairs().iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -134,7 +129,7 @@ mod tests {
                 let all: Vec<u32> = (0..items).collect();
                 for (&item, found) in all.iter().zip(rivals(&paired, side, &all, 2).unwrap()) {
                     let pair = |other: u32| if side == PairSide::X { (item, other) } else { (other, item) };
-                    let partner = if side == PairSide::X { paired.y_of_x(item) } else { paired.x_of_y(item) };
+                    let partner = paired.partners(side, item).next();
                     let others = if side == PairSide::X { 5 } else { 4 };
                     let mut expected: Vec<f64> = (0..others)
                         .filter(|&other| Some(other) != partner)
@@ -169,8 +164,8 @@ mod tests {
             least
         };
         let optimum = cheapest(None);
-        for ((i, j), margin) in paired.permutation().pairs().zip(margins) {
-            let dearer = cheapest(Some((i as u32, j as u32))) - optimum;
+        for (&[i, j], margin) in paired.pairs().iter().zip(margins) {
+            let dearer = cheapest(Some((i, j))) - optimum;
             assert!(margin >= -1e-9 && margin <= dearer + 1e-9, "{i}: margin {margin}, really {dearer}");
         }
     }

@@ -2,7 +2,8 @@
 
 use super::*;
 use candle_core::{Device, Tensor};
-use hiref_core::{CostKind, Permutation, WarmStart, pair, rng};
+use hiref_core::matching::{Capacity, MatchingParams};
+use hiref_core::{CostKind, HirefParams, Permutation, Problem, WarmStart, pair, rng};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_distr::{Distribution, StandardNormal};
@@ -33,7 +34,7 @@ fn orthonormal(d: usize, generator: &mut impl Rng) -> Vec<Vec<f32>> {
 fn identity(x: &[f32], y: &[f32], width: usize, cost: CostKind) -> Paired {
     let (x, y) = (tensor(x, width), tensor(y, width));
     let (n, m) = (x.dim(0).unwrap(), y.dim(0).unwrap());
-    Paired::new((&x, &y), cost, Permutation::identity(n), (vec![0.0; n], vec![0.0; m])).unwrap()
+    Paired::one_to_one((&x, &y), cost, &Permutation::identity(n), (vec![0.0; n], vec![0.0; m])).unwrap()
 }
 
 /// Each pair's match is carried by two of twelve planted directions, all of one variance, in any orientation, towards either
@@ -109,7 +110,7 @@ fn planted_groups_are_found_and_named() {
     let first: Vec<&TreeNode> = tree.nodes.iter().filter(|node| node.level == 1).collect();
     assert_eq!(first.len(), words.len());
     for node in first {
-        let items = tree.items(node);
+        let items = tree.pairs(node);
         let group = items[0] as usize % words.len();
         assert!(items.iter().all(|&item| item as usize % words.len() == group) && items.len() == n / words.len());
         assert_eq!(node.words[0].word, words[group]);
@@ -138,10 +139,11 @@ fn counterfactuals_are_what_a_solve_finds() {
     let explainer = Explainer::new(paired, &[], 0).unwrap();
     let mut reported = 0;
     for i in 0..n as u32 {
-        let explanation = explainer.explain(Item::X(i), 5).unwrap().unwrap();
+        let explanation = explainer.explain(Item::X(i), 5).unwrap().remove(0);
         let before = explanation.y;
         assert!(explanation.margin > -1e-6 && explanation.reduced_cost.abs() < 1e-6);
-        let nearest_holder = explainer.paired().x_of_y(explanation.nearest_of_x.item).unwrap();
+        let nearest = explanation.nearest_of_x.item;
+        let nearest_holder = explainer.paired().partners(PairSide::Y, nearest).next().unwrap();
         let tried = explanation.removals.iter().map(|removal| removal.removed).chain([nearest_holder]);
         for removed in tried.filter(|&removed| removed != i) {
             let kept: Vec<Vec<f32>> =
@@ -165,8 +167,104 @@ fn a_path_leads_from_an_item_to_its_partner() {
     y_of_x.swap(0, 20);
     let zeros = || (vec![0.0; 21], vec![0.0; 21]);
     let permutation = Permutation::new(y_of_x, 21).unwrap();
-    let paired = Paired::new((&x, &y), CostKind::SquaredEuclidean, permutation, zeros()).unwrap();
-    let steps = path(&paired, 0, 5, 1).unwrap();
+    let paired = Paired::one_to_one((&x, &y), CostKind::SquaredEuclidean, &permutation, zeros()).unwrap();
+    let steps = path(&paired, [0, 20], 5, 1).unwrap();
     let nearest: Vec<(u32, u32)> = steps.iter().map(|step| (step.x[0], step.y[0])).collect();
     assert_eq!(nearest, [(0, 0), (5, 5), (10, 10), (15, 15), (20, 20)]);
+}
+
+/// All matchings in which every x has at most one partner and every y at most `capacity`, with their pairs.
+fn matchings(n: usize, m: usize, capacity: usize) -> Vec<Vec<[u32; 2]>> {
+    let mut all = vec![Vec::new()];
+    for i in 0..n as u32 {
+        let longer = all.iter().flat_map(|pairs: &Vec<[u32; 2]>| {
+            let free = (0..m as u32).filter(|&j| pairs.iter().filter(|pair| pair[1] == j).count() < capacity);
+            let with: Vec<_> = free.map(|j| [pairs.clone(), vec![[i, j]]].concat()).collect();
+            with.into_iter().chain([pairs.clone()])
+        });
+        all = longer.collect();
+    }
+    all
+}
+
+/// Margins and reduced costs bound, and bounds of the mean are below, what brute force over all matchings finds; for
+/// items with several partners, for single ones, and for both.
+#[test]
+fn prices_of_every_kind_of_matching_hold_by_brute_force() {
+    let mut generator = rng::stream(13, &[]);
+    let (n, m, d) = (6usize, 4usize, 2usize);
+    let mut told = [0, 0, 0];
+    for (capacity, unmatched_cost) in [(2, None), (1, Some(1.0)), (2, Some(1.5)), (2, None), (1, Some(0.4))] {
+        let mut draw = |rows: usize| (0..rows * d).map(|_| normal(&mut generator)).collect::<Vec<f32>>();
+        let (x, y) = (tensor(&draw(n), d), tensor(&draw(m), d));
+        let params =
+            MatchingParams { unmatched_cost, y_capacity: Capacity::All(capacity), ..MatchingParams::default() };
+        let problem = Problem::new(x.clone(), y.clone(), CostKind::SquaredEuclidean).unwrap();
+        let solver = HirefParams { certify: true, ..HirefParams::default() }.check().unwrap();
+        let solved = solver.solve_matching(&problem, &params, &()).unwrap();
+        let paired = Paired::matched((&x, &y), CostKind::SquaredEuclidean, solved.pairs.clone(), params, &()).unwrap();
+        let all = matchings(n, m, capacity as usize);
+        let cost = |pairs: &Vec<[u32; 2]>| pairs.iter().map(|&[i, j]| paired.between(i, j)).sum::<f64>();
+        // Pairs are worth what two singles cost; without a price there are as many as can be.
+        let objective = |pairs: &Vec<[u32; 2]>| cost(pairs) - unmatched_cost.unwrap_or(1e6) * pairs.len() as f64;
+        let least = |may: &dyn Fn(&Vec<[u32; 2]>) -> bool| {
+            all.iter().filter(|pairs| may(pairs)).map(objective).fold(f64::INFINITY, f64::min)
+        };
+        let optimum = least(&|_| true);
+        assert!((objective(&solved.pairs) - optimum).abs() < 1e-5);
+        let of = |side, count: u32| rivals(&paired, side, &(0..count).collect::<Vec<_>>(), 3).unwrap();
+        let (of_x, of_y) = (of(PairSide::X, n as u32), of(PairSide::Y, m as u32));
+        for (pair, margin) in paired.pairs().iter().zip(margins(&paired, &of_x, &of_y)) {
+            let dearer = least(&|pairs| !pairs.contains(pair)) - optimum;
+            assert!(margin > -1e-5 && margin <= dearer + 1e-5, "{pair:?}: margin {margin}, really {dearer}");
+            told[0] += usize::from(margin > 0.05);
+        }
+        let explainer = Explainer::new(paired.clone(), &[], 0).unwrap();
+        for i in 0..n as u32 {
+            for rival in &of_x[i as usize].runners_up {
+                assert!(!paired.partners(PairSide::X, i).any(|partner| partner == rival.item));
+                let dearer = least(&|pairs| pairs.contains(&[i, rival.item])) - optimum;
+                assert!(rival.reduced_cost <= dearer + 1e-5, "{i}, {rival:?}: really {dearer}");
+            }
+            let (pairs, single) = (explainer.explain(Item::X(i), 3).unwrap(), explainer.single(Item::X(i), 3).unwrap());
+            assert_eq!(pairs.is_empty(), single.is_some());
+            if let Some(single) = single {
+                let dearer = least(&|pairs| pairs.iter().any(|pair| pair[0] == i)) - optimum;
+                assert!(single.margin > -1e-5 && single.margin <= dearer + 1e-5, "{single:?}: really {dearer}");
+                assert_eq!(single.nearest, of_x[i as usize].nearest);
+                told[1] += usize::from(single.margin > 0.05);
+            }
+        }
+        for j in 0..m as u32 {
+            let partners: Vec<u32> = paired.partners(PairSide::Y, j).collect();
+            for found in explainer.explain(Item::Y(j), 3).unwrap() {
+                let mut all = found.other_partners_of_y.clone();
+                all.push(found.x);
+                all.sort_unstable();
+                assert_eq!(all, partners);
+                told[2] += usize::from(partners.len() > 1);
+            }
+        }
+        let count = paired.pairs().len();
+        let cheapest = all.iter().filter(|pairs| pairs.len() == count).map(cost).fold(f64::INFINITY, f64::min);
+        let bound = paired.dual_bound() * count as f64;
+        assert!(bound <= cheapest + 1e-5 && bound > cheapest - 0.02 * cheapest.abs() - 1e-4, "{bound}, {cheapest}");
+    }
+    assert!(told.iter().all(|&told| told > 1), "too little to be told: {told:?}");
+}
+
+#[test]
+fn pairs_that_may_not_be_are_no_runners_up() {
+    let (x, y) = (tensor(&[0.0, 1.0, 2.0, 3.0], 1), tensor(&[0.1, 1.1, 2.1, 3.1], 1));
+    let groups = Some([vec![0, 1, 0, 1], vec![0, 1, 0, 1]]);
+    let params = MatchingParams { groups, ..MatchingParams::default() };
+    let pairs = (0..4).map(|i| [i, i]).collect();
+    let paired = Paired::matched((&x, &y), CostKind::SquaredEuclidean, pairs, params, &()).unwrap();
+    let found = rivals(&paired, PairSide::X, &[1], 3).unwrap();
+    assert_eq!(found[0].runners_up.iter().map(|rival| rival.item).collect::<Vec<_>>(), [3]);
+    let params = MatchingParams { forbidden: vec![[1, 0], [1, 2]], ..MatchingParams::default() };
+    let pairs = (0..4).map(|i| [i, i]).collect();
+    let paired = Paired::matched((&x, &y), CostKind::SquaredEuclidean, pairs, params, &()).unwrap();
+    let found = rivals(&paired, PairSide::X, &[1], 3).unwrap();
+    assert_eq!(found[0].runners_up.iter().map(|rival| rival.item).collect::<Vec<_>>(), [3]);
 }

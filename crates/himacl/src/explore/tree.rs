@@ -31,7 +31,7 @@ const WORDS: usize = 8;
 pub struct Tree {
     /// The root first; every node after its parent, the nodes of a level by falling size.
     pub nodes: Vec<TreeNode>,
-    /// The pairs' x items, arranged so that those of a node follow one another.
+    /// The numbers of the pairs, arranged so that those of a node follow one another.
     pub order: Vec<u32>,
 }
 
@@ -48,7 +48,7 @@ pub struct TreeNode {
     pub size: u32,
     /// Their mean cost.
     pub mean_cost: f64,
-    /// x items of the pairs nearest to its mean.
+    /// The pairs nearest to its mean.
     pub typical: Vec<u32>,
     /// Words that set it apart from its siblings.
     pub words: Vec<Word>,
@@ -65,16 +65,11 @@ impl Tree {
     /// *Complexity*: O(pairs · count) for each level. *Determinism*: same bits for the same seed.
     pub fn grow(paired: &Paired, directions: &Directions, vocabulary: &Vocabulary, seed: u64) -> Self {
         let width = directions.len();
-        let [n, _] = paired.sizes();
         let place = |side: usize, item: u32| &directions.coordinates(side)[item as usize * width..][..width];
-        let pairs: Vec<(u32, u32)> = paired.permutation().pairs().map(|(i, j)| (i as u32, j as u32)).collect();
-        let mut point = vec![0.0f32; n * width];
-        for &(i, j) in &pairs {
-            let mean = place(0, i).iter().zip(place(1, j)).map(|(a, b)| 0.5 * (a + b));
-            point[i as usize * width..][..width].iter_mut().zip(mean).for_each(|(out, value)| *out = value);
-        }
+        let mean = |&[i, j]: &[u32; 2]| place(0, i).iter().zip(place(1, j)).map(|(a, b)| 0.5 * (a + b));
+        let point: Vec<f32> = paired.pairs().iter().flat_map(mean).collect();
         let points = Points { values: &point, width };
-        let mut tree = Self { nodes: Vec::new(), order: pairs.iter().map(|pair| pair.0).collect() };
+        let mut tree = Self { nodes: Vec::new(), order: (0..paired.pairs().len() as u32).collect() };
         tree.nodes.push(TreeNode {
             parent: None,
             level: 0,
@@ -93,8 +88,8 @@ impl Tree {
         tree
     }
 
-    /// The x items of the pairs of a node.
-    pub fn items(&self, node: &TreeNode) -> &[u32] {
+    /// The numbers of the pairs of a node.
+    pub fn pairs(&self, node: &TreeNode) -> &[u32] {
         &self.order[node.start as usize..][..node.size as usize]
     }
 
@@ -126,20 +121,20 @@ impl Tree {
     /// Cost, typical pairs and words of every node.
     fn describe(&mut self, paired: &Paired, points: Points<'_>, vocabulary: &Vocabulary) {
         let first = paired.sizes()[0] as u32;
-        let partner = |&i: &u32| paired.y_of_x(i);
-        let texts = |items: &[u32]| -> Vec<u32> {
-            items.iter().copied().chain(items.iter().filter_map(partner).map(|j| first + j)).collect()
+        let pair = |&number: &u32| paired.pairs()[number as usize];
+        let texts = |pairs: &[u32]| -> Vec<u32> {
+            pairs.iter().map(|at| pair(at)[0]).chain(pairs.iter().map(|at| first + pair(at)[1])).collect()
         };
         let describe = |node: &TreeNode| {
-            let items = self.items(node);
-            let cost: f64 = items.iter().filter_map(|&i| Some(paired.between(i, paired.y_of_x(i)?))).sum();
+            let items = self.pairs(node);
+            let cost: f64 = items.iter().map(pair).map(|[i, j]| paired.between(i, j)).sum();
             let mean = points.mean(items);
             let mut near: Vec<(f32, u32)> = items.iter().map(|&item| (points.distance(item, &mean), item)).collect();
             near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
             near.truncate(TYPICAL);
             let words = node.parent.map_or_else(Vec::new, |parent| {
                 let parent = &self.nodes[parent as usize];
-                let all = self.items(parent);
+                let all = self.pairs(parent);
                 let before = (node.start - parent.start) as usize;
                 let siblings = [&all[..before], &all[before + node.size as usize..]].concat();
                 vocabulary.distinctive(&texts(items), Some(&texts(&siblings)), WORDS)
@@ -151,7 +146,7 @@ impl Tree {
     }
 }
 
-/// Where the pairs lie, by x item.
+/// Where the pairs lie, by number.
 #[derive(Clone, Copy)]
 struct Points<'a> {
     values: &'a [f32],

@@ -2,12 +2,12 @@
 
 use super::comparison::{self, Comparison};
 use super::external::{self, ExternalArgs};
-use super::matching::MatchingArgs;
 use super::names::{CHECKPOINT, FILES, PERMUTATION, WARM_START};
 use super::selection::Selection;
 use super::{Certify, PairArgs, Solver};
 use crate::Context;
 use crate::error::Error;
+use crate::matching::MatchingArgs;
 use himacl::data::files::read_json;
 use himacl::data::output::{Depth, OutputDir, Plan, fingerprint};
 use himacl::data::{Embeddings, sealed_facts};

@@ -5,6 +5,7 @@ use super::names::PERMUTATION;
 use super::{Certify, PairArgs, Solver};
 use crate::error::Error;
 use crate::interrupt;
+use crate::matching::MatchingArgs;
 use crate::report::{self, Recorder, RunReport, available_memory};
 use crate::{Context, ExitStatus, Printer, ProgressTask};
 use clap::Args;
@@ -84,7 +85,7 @@ pub(super) fn obstacle(args: &PairArgs) -> Option<&'static str> {
         ("--time-limit", args.time_limit.is_some()),
         ("--warm-start", args.warm_start.is_some()),
         ("--certify proof", args.certify == Some(Certify::Proof)),
-        ("another matching than one to one", args.matching != super::matching::MatchingArgs::default()),
+        ("another matching than one to one", args.matching != MatchingArgs::default()),
         ("a selection of pairs", args.selection.is_any()),
     ]
     .into_iter()

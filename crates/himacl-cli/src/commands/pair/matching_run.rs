@@ -2,11 +2,11 @@
 
 use super::PairArgs;
 use super::config::finished;
-use super::matching::{MatchingArgs, NamedGroups, Resolved};
 use super::names::{FILES, PAIRS, PERMUTATION, POTENTIALS, UIDS, WARM_START};
 use super::results::{Files, rounded_down, write_pairs};
 use super::selection::{Kept, Rejection};
 use crate::error::Error;
+use crate::matching::{MatchingArgs, NamedGroups, Resolved};
 use crate::report::{self, Recorder, RunReport, write_config};
 use crate::{Context, ExitStatus, SolveProgress};
 use himacl::data::files::{remove_if_present, write_atomic_with};

@@ -1,6 +1,5 @@
 //! The kinds of matching beyond one to one: their flags, and what the files that these name hold.
 
-use super::{PairArgs, Solver};
 use crate::error::Error;
 use clap::Args;
 use himacl::data::{Embeddings, read_npy_floats, read_npy_integers, read_pairs};
@@ -14,53 +13,53 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
 #[command(next_help_heading = "Kinds of matching")]
 #[serde(deny_unknown_fields)]
-pub(super) struct MatchingArgs {
+pub(crate) struct MatchingArgs {
     /// Let items stay single where no pair is worth it: two singles together cost this much, in units of the cost, half of it each. What
     /// lies far off on either side then takes part in nothing.
     #[arg(long, value_name = "COST", allow_negative_numbers = true, conflicts_with = "pairs")]
-    pub(super) unmatched_cost: Option<f64>,
+    pub(crate) unmatched_cost: Option<f64>,
 
     /// Make the best pairs of this number and leave the other items single; the price of a single is found.
     #[arg(long, value_name = "K", conflicts_with = "x_groups")]
-    pub(super) pairs: Option<usize>,
+    pub(crate) pairs: Option<usize>,
 
     /// How many partners an x may have: a number, or a .npy file with one for each x. On one side only.
     #[arg(long, value_name = "N|FILE")]
-    pub(super) x_capacity: Option<String>,
+    pub(crate) x_capacity: Option<String>,
 
     /// As --x-capacity, for y.
     #[arg(long, value_name = "N|FILE")]
-    pub(super) y_capacity: Option<String>,
+    pub(crate) y_capacity: Option<String>,
 
     /// Pair inside a category only: a .npy file of integers, one for each x, or a column of the metadata of X. Each category is a problem of its
     /// own.
     #[arg(long, value_name = "FILE|COLUMN", requires = "y_groups")]
-    pub(super) x_groups: Option<String>,
+    pub(crate) x_groups: Option<String>,
 
     /// As --x-groups, for y.
     #[arg(long, value_name = "FILE|COLUMN", requires = "x_groups")]
-    pub(super) y_groups: Option<String>,
+    pub(crate) y_groups: Option<String>,
 
     /// Pairs that may not be: a .npy file of integers, (k, 2), or .csv, .tsv or .txt with an x and a y row a line.
     #[arg(long, value_name = "FILE")]
-    pub(super) forbidden: Option<PathBuf>,
+    pub(crate) forbidden: Option<PathBuf>,
 
     /// Pair by given costs, exactly, in place of X and Y: a .npy file of numbers, (n, m), where infinity stands for a pair that may not be. float32 and
     /// float64 in C order are read where they lie.
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_POINTS)]
-    pub(super) cost_matrix: Option<PathBuf>,
+    pub(crate) cost_matrix: Option<PathBuf>,
 
     /// Pair among given candidates, exactly: a .parquet file with the columns i, j and cost, or a sparse matrix of scipy's `save_npz` (csr or coo).
     #[arg(long, value_name = "FILE", conflicts_with = "cost_matrix", conflicts_with_all = OF_POINTS)]
-    pub(super) candidates: Option<PathBuf>,
+    pub(crate) candidates: Option<PathBuf>,
 
     /// How much mass each x carries: a .npy file of positive numbers, scaled to sum one; sinkhorn, progot, lot and frlc.
     #[arg(long, value_name = "FILE")]
-    pub(super) x_weights: Option<PathBuf>,
+    pub(crate) x_weights: Option<PathBuf>,
 
     /// As --x-weights, for y.
     #[arg(long, value_name = "FILE")]
-    pub(super) y_weights: Option<PathBuf>,
+    pub(crate) y_weights: Option<PathBuf>,
 }
 
 /// What is said of points, and nothing to given costs.
@@ -98,15 +97,15 @@ const OF_POINTS: [&str; 27] = [
 const NAMED_GROUPS: usize = 10;
 
 /// What the flags come to: settings of the solver, and names of the categories.
-pub(super) struct Resolved {
-    pub(super) params: MatchingParams,
+pub(crate) struct Resolved {
+    pub(crate) params: MatchingParams,
     /// By the number of the category.
     group_names: Vec<String>,
 }
 
 impl MatchingArgs {
     /// Whether another matching is asked for than one to one.
-    pub(super) fn any(&self) -> bool {
+    pub(crate) fn any(&self) -> bool {
         let Self { unmatched_cost, pairs, x_capacity, y_capacity, x_groups, forbidden, .. } = self;
         unmatched_cost.is_some()
             || pairs.is_some()
@@ -117,29 +116,38 @@ impl MatchingArgs {
     }
 
     /// The file of given costs, if that is what is paired.
-    pub(super) fn given(&self) -> Option<&Path> {
+    pub(crate) fn given(&self) -> Option<&Path> {
         self.cost_matrix.as_deref().or(self.candidates.as_deref())
     }
 
     /// The same with files by their absolute paths.
-    pub(super) fn absolute(&self) -> Result<Self, Error> {
+    pub(crate) fn absolute(&self) -> Result<Self, Error> {
         let absolute = |path: &Option<PathBuf>| {
             path.as_deref().map(|path| std::path::absolute(path).map_err(Error::io("resolve", path))).transpose()
         };
         let [forbidden, cost_matrix, candidates] = [&self.forbidden, &self.cost_matrix, &self.candidates].map(absolute);
         let [x_weights, y_weights] = [&self.x_weights, &self.y_weights].map(absolute);
+        // Of a number and of a column's name nothing is to be made.
+        let named = |text: &Option<String>| match text.as_deref().and_then(npy_file) {
+            Some(path) => Ok::<_, Error>(absolute(&Some(path))?.map(|path| path.to_string_lossy().into_owned())),
+            None => Ok(text.clone()),
+        };
         Ok(Self {
             forbidden: forbidden?,
             cost_matrix: cost_matrix?,
             candidates: candidates?,
             x_weights: x_weights?,
             y_weights: y_weights?,
+            x_capacity: named(&self.x_capacity)?,
+            y_capacity: named(&self.y_capacity)?,
+            x_groups: named(&self.x_groups)?,
+            y_groups: named(&self.y_groups)?,
             ..self.clone()
         })
     }
 
     /// The files that are read, by the flags that name them.
-    pub(super) fn files(&self) -> Vec<(&'static str, PathBuf)> {
+    pub(crate) fn files(&self) -> Vec<(&'static str, PathBuf)> {
         let paths = [
             ("--cost-matrix", &self.cost_matrix),
             ("--candidates", &self.candidates),
@@ -159,7 +167,7 @@ impl MatchingArgs {
     }
 
     /// Reads what the flags name, for n x and m y, with the metadata of both sides where there are any.
-    pub(super) fn resolve(&self, [n, m]: [usize; 2], sides: Option<[&Embeddings; 2]>) -> Result<Resolved, Error> {
+    pub(crate) fn resolve(&self, [n, m]: [usize; 2], sides: Option<[&Embeddings; 2]>) -> Result<Resolved, Error> {
         let forbidden = self.forbidden.as_deref().map_or(Ok(Vec::new()), |path| {
             let pairs = read_pairs(path)?;
             let index = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -182,7 +190,7 @@ impl MatchingArgs {
     }
 
     /// The masses of the items, where any are given.
-    pub(super) fn marginals(&self, [n, m]: [usize; 2]) -> Result<Option<Marginals>, Error> {
+    pub(crate) fn marginals(&self, [n, m]: [usize; 2]) -> Result<Option<Marginals>, Error> {
         if self.x_weights.is_none() && self.y_weights.is_none() {
             return Ok(None);
         }
@@ -198,37 +206,11 @@ impl MatchingArgs {
         }
         Ok(Some(Marginals::new(a, b)?))
     }
-
-    /// Refuses what this kind of matching cannot be had with.
-    pub(super) fn check_together(&self, args: &PairArgs) -> Result<(), Error> {
-        let kinds = [
-            ("--unmatched-cost", self.unmatched_cost.is_some()),
-            ("--pairs", self.pairs.is_some()),
-            ("--x-capacity", self.x_capacity.is_some()),
-            ("--y-capacity", self.y_capacity.is_some()),
-            ("--x-groups", self.x_groups.is_some()),
-            ("--forbidden", self.forbidden.is_some()),
-        ];
-        let Some((first, _)) = kinds.into_iter().find(|(_, given)| *given) else { return Ok(()) };
-        if !matches!(args.solver, Solver::Hiref | Solver::Exact) {
-            let owners = vec![Solver::Hiref.name(), Solver::Exact.name()];
-            return Err(Error::FlagOfOtherSolver { flag: first, solver: args.solver.name(), owners });
-        }
-        let others = [
-            ("--warm-start", args.warm_start.is_some()),
-            ("--certify sampled", matches!(args.certify, Some(super::Certify::Sampled(_)))),
-            ("--checkpoint-every", args.checkpoint_every.total_cmp(&super::CHECKPOINT_SECONDS).is_ne()),
-        ];
-        match others.into_iter().find(|(_, given)| *given) {
-            Some((second, _)) => Err(Error::FlagsNotTogether { first, second }),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Resolved {
     /// Names of categories by number: so many, and the first of them.
-    pub(super) fn named(&self, groups: &[u32]) -> NamedGroups {
+    pub(crate) fn named(&self, groups: &[u32]) -> NamedGroups {
         let names = groups.iter().take(NAMED_GROUPS).map(|&group| self.group_names[group as usize].clone());
         NamedGroups { count: groups.len(), names: names.collect() }
     }
@@ -236,9 +218,9 @@ impl Resolved {
 
 /// Some categories, the first of them by name.
 #[derive(Debug, Serialize)]
-pub(super) struct NamedGroups {
-    pub(super) count: usize,
-    pub(super) names: Vec<String>,
+pub(crate) struct NamedGroups {
+    pub(crate) count: usize,
+    pub(crate) names: Vec<String>,
 }
 
 /// A path, if the text is that of a .npy file.
