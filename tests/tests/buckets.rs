@@ -159,6 +159,16 @@ fn refusals_are_told_with_what_helps() {
     }
 }
 
+/// Addresses that somebody else has signed, for example.
+#[test]
+fn plain_addresses_of_stores_say_what_the_store_says() {
+    let server = FakeHub::start(&files());
+    let error = read(&format!("{}/{PRIVATE}/d.txt", server.store), settings(&server)).unwrap_err();
+    let Error::Hub(HubError::Status { status: 403, message, .. }) = *error else { panic!("{error}") };
+    assert_eq!(message, "no & no");
+    assert!(server.seen().iter().all(|seen| seen.token.is_none()), "nothing is signed for it");
+}
+
 #[test]
 fn buckets_are_read_by_embed_alone_and_written_by_nobody() {
     let scratch = Scratch::new();

@@ -180,4 +180,25 @@ mod tests {
         );
         assert!(text.contains("--resume") && !text.contains("--local"), "{text}");
     }
+
+    #[test]
+    fn commands_fetch_files_from_where_they_are() {
+        for (input, command, files) in [
+            ("s3://bucket/a/b/{0..3}.tar", "aws s3 sync 's3://bucket/a/b' data", "data/{0..3}.tar"),
+            ("s3://bucket/x.csv", "aws s3 sync 's3://bucket' data", "data/x.csv"),
+            ("s3://bucket/a*/b.csv", "aws s3 sync 's3://bucket' data", "data/a*/b.csv"),
+            (
+                "hf://datasets/org/name@v1/data/*.parquet",
+                "hf download org/name --repo-type dataset --revision v1 --include 'data/*.parquet' --local-dir data",
+                "data/data/*.parquet",
+            ),
+            (
+                "https://host/a/b.tar",
+                "curl --remote-name-all --create-dirs --output-dir data https://host/a/b.tar",
+                "data/b.tar",
+            ),
+        ] {
+            assert_eq!(fetching(input), (command.to_owned(), files.to_owned()), "{input}");
+        }
+    }
 }

@@ -13,6 +13,7 @@ pub mod output;
 mod pairs;
 mod parquet_batches;
 mod parquet_column;
+mod parquet_header;
 mod ranges;
 mod rows;
 mod safetensors;

@@ -235,6 +235,28 @@ fn maps_of_nothing_are_not_counted_through() {
     assert!(reason.contains("a page without a size"), "{reason}");
 }
 
+/// A dictionary that claims 212 million values in 404 bytes (found by the search below), and a map of 268 million entries behind
+/// all fields of a page's header.
+#[test]
+fn headers_of_pages_are_refused_wherever_they_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    let found: [(&[u8], &str); 2] = [
+        (include_bytes!("fuzz/enormous-dictionary.parquet"), "a dictionary of 212"),
+        (include_bytes!("fuzz/map-behind.parquet"), "has type 11, which no header has"),
+    ];
+    quietly(|| {
+        for (bytes, expected) in found {
+            fs::write(&path, bytes).unwrap();
+            let before = HELD.load(Ordering::Relaxed);
+            PEAK.store(before, Ordering::Relaxed);
+            let error = good::embeddings(&path, Some("emb")).unwrap_err();
+            let bytes = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+            assert!(error.contains(expected) && bytes < 16 << 20, "{bytes}: {error}");
+        }
+    });
+}
+
 /// Found by the search below: a page that claims 1.8 GB in a file of 1,430 bytes, for which room was made.
 #[test]
 fn pages_that_claim_more_than_their_file_has_take_no_room() {

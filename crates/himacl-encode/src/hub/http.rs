@@ -285,7 +285,9 @@ fn said(answer: &mut Answer) -> Said {
     if code.is_empty()
         && let Some(said) = Said::of(&String::from_utf8_lossy(&text))
     {
-        return Said { region: region.or(said.region), ..said };
+        // Codes of stores mean nothing where the Hub, or anybody else, was asked.
+        let code = if answer.asker.is_some() { said.code } else { code };
+        return Said { code, message: said.message, region: region.or(said.region) };
     }
     let value: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
     let message = message.unwrap_or_else(|| value["error"].as_str().unwrap_or_default().to_owned());
