@@ -129,7 +129,11 @@ def test_what_is_not_for_it_is_refused(server):
         while part := raw.recv(4096):
             answer += part
     assert b" 404 " in answer.split(b"\r\n")[0] and b"root:" not in answer
-    assert ask(server + "/knn-service", b"[" * (9 << 20))[0] == 413
+    try:
+        assert ask(server + "/knn-service", b"[" * (9 << 20))[0] == 413
+    except urllib.error.URLError as error:
+        # The refusal may come, and the connection end, while the body is on its way.
+        assert isinstance(error.reason, (BrokenPipeError, ConnectionResetError)), error
     assert ask(server + "/knn-service", b"{")[0] == 400
     for body in [{}, {"image": "!"}, {"image": "aGFsbG8="}, {"embedding_input": [1.0]}, {"embedding_input": []}, {"image_url": "http://127.0.0.1/"}]:
         assert ask(server + "/knn-service", body)[0] == 400, body
