@@ -1,7 +1,7 @@
 """The explorer: every view opens, search finds, hostile captions are text, the keyboard is enough."""
 
 import pytest
-from conftest import HOSTILE, ITEMS
+from conftest import HOSTILE, ITEMS, himacl
 
 VIEWS = ["report", "map", "pairs", "pair", "path", "tree"]
 
@@ -132,6 +132,43 @@ def test_the_keyboard_is_enough(page):
             break
     press("Enter")
     assert page.locator("#view-pair").is_visible()
+
+
+def test_a_second_layout_can_be_chosen(open_page, page_file, folder):
+    himacl("explore", "--pairs", "pairs", "--x-texts", "texts.txt", "--tsne", "-o", "near.html", "--quiet", cwd=folder)
+    himacl("explore", "--pairs", "pairs", "--x-texts", "texts.txt", "--tsne", "-o", "again.html", "--threads", "1", "--quiet", cwd=folder)
+    assert (folder / "near.html").read_bytes() == (folder / "again.html").read_bytes(), "the threads do not matter"
+    page = open_page((folder / "near.html").as_uri() + "#map")
+    # The nearest y of an x is of its kind.
+    same = page.evaluate("""() => {
+        const { nearX: x, nearY: y, n, m } = App.data;
+        const nearest = (i) => [...Array(m).keys()].map((j) => [(x[2 * i] - y[2 * j]) ** 2 + (x[2 * i + 1] - y[2 * j + 1]) ** 2, j]).sort((a, b) => a[0] - b[0])[0][1];
+        return [...Array(n).keys()].filter((i) => nearest(i) % 4 === i % 4).length;
+    }""")
+    assert same >= ITEMS - 3
+    page.wait_for_function("Map2.frames > 0")
+    pixels = """() => {
+        Map2.drawNow();
+        const { gl, canvas } = Map2, pixels = new Uint8Array(4 * canvas.width * canvas.height);
+        gl.readPixels(0, 0, canvas.width, canvas.height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+        return pixels.reduce((sum, value, at) => (sum * 31 + value * (at % 1009)) % 1000000007, 7);
+    }"""
+    before = page.evaluate(pixels)
+    page.locator("#map-layout").focus()
+    page.keyboard.press("ArrowDown")
+    assert "neighbours in the directions" in page.locator("#view-map").inner_text()
+    after = page.evaluate(pixels)
+    assert before != after
+    # A click opens what lies there now.
+    at = page.evaluate("""() => {
+        const { width, height, side } = Map2.view(), item = 17;
+        return [0, 1].map((k) => (App.data.nearX[2 * item + k] / 65535 - Map2.middle[k]) * side).map((v, k) => k ? height / 2 - v : width / 2 + v);
+    }""")
+    page.locator("#map-canvas").click(position={"x": at[0], "y": at[1]})
+    assert page.locator("#view-pair .card h2").count() >= 2
+    page.click("#tab-map")
+    page.select_option("#map-layout", "plane")
+    assert page.evaluate(pixels) == before
 
 
 def test_an_address_leads_to_a_pair(open_page, page_file):

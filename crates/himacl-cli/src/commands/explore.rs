@@ -15,6 +15,7 @@ Examples:
   himacl explore --run runs/quickstart/main/seed-11 --x-texts models/quickstart/names.txt -o explore.html
   himacl explore --pairs pairing --images dataset -o explore.html        # paths and captions from the metadata
   himacl explore --pairs pairing --x-metadata metadata.parquet --colour category --colour similarity -o explore.html
+  himacl explore --pairs pairing --x-texts captions.txt --tsne -o explore.html
   himacl explore --pairs pairing --x-texts captions.txt --atlas items.parquet && embedding-atlas items.parquet --x x --y y --text text";
 
 /// Write a pairing as one HTML file that opens offline: a map of both sides, the pairs, why each was made, what lies between.
@@ -49,6 +50,11 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = clap::value_parser!(u32).range(1..))]
     max_pairs: u32,
 
+    /// A second layout of the map to choose, by t-SNE: neighbours stay together, distances say little. On one thread: seconds for
+    /// thousands of items, minutes for tens of thousands.
+    #[arg(long)]
+    tsne: bool,
+
     /// Megabytes of thumbnails, at most: they get smaller, then fewer.
     #[arg(long, value_name = "MB", default_value_t = 12)]
     max_picture_megabytes: u16,
@@ -63,6 +69,7 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, E
     let opened = Opened::read(&args.pairing, &args.items, &args.colours.colour, args.max_pairs as usize, context)?;
     let settings = SceneSettings {
         picture_bytes: usize::from(args.max_picture_megabytes) * 1_000_000,
+        neighbours: args.tsne,
         seed: context.seed.unwrap_or_default(),
     };
     let scene = Scene::make(&opened, settings)?;

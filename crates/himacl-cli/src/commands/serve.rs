@@ -65,7 +65,8 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Err
     } else {
         let pairing = PairingArgs { run: Some(args.finder.run.clone()), pairs: None };
         let opened = Opened::read(&pairing, &args.items, &args.colours.colour, args.max_pairs as usize, context)?;
-        let settings = SceneSettings { picture_bytes: PICTURE_BYTES, seed: context.seed.unwrap_or_default() };
+        let settings =
+            SceneSettings { picture_bytes: PICTURE_BYTES, neighbours: false, seed: context.seed.unwrap_or_default() };
         page::render_served(&opened.report()?, &Scene::make(&opened, settings)?)?
     };
     if !args.listen.is_loopback() {

@@ -4,6 +4,7 @@ mod atlas;
 mod columns;
 mod explained;
 mod items;
+mod layout;
 mod opened;
 mod pack;
 mod scene;

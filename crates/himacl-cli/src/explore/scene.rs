@@ -1,5 +1,6 @@
 //! All that the page shows of a pairing.
 
+use super::layout::by_neighbours;
 use super::opened::Opened;
 use super::pack::{Pack, base64};
 use crate::error::Error;
@@ -27,6 +28,8 @@ const LONGEST_TEXT: usize = 12_000;
 pub(crate) struct SceneSettings {
     /// Bytes of all thumbnails.
     pub(crate) picture_bytes: usize,
+    /// Whether the map has a second layout, by t-SNE.
+    pub(crate) neighbours: bool,
     /// Seed of directions and tree.
     pub(crate) seed: u64,
 }
@@ -67,6 +70,9 @@ impl Scene {
         pack.json("columns", &columns.into());
         alternatives(&mut pack, paired, &found);
         places(&mut pack, &found.directions);
+        if settings.neighbours {
+            plane(&mut pack, "near", &by_neighbours(&found.directions));
+        }
         pack.json("directions", &json!(found.directions.describe_all(END_ITEMS, &found.vocabulary)));
         pack.json("tree", &json!(found.tree.nodes));
         pack.whole("treeOrder", &found.tree.order);
@@ -165,11 +171,7 @@ fn alternatives(pack: &mut Pack, paired: &Paired, found: &Found) {
 
 /// Where all items lie: on the map, and along the directions.
 fn places(pack: &mut Pack, directions: &Directions) {
-    let planes = [directions.plane(0), directions.plane(1)];
-    let values = || planes.iter().flat_map(|plane| plane.iter().copied());
-    let (least, most) = (values().fold(f32::INFINITY, f32::min), values().fold(f32::NEG_INFINITY, f32::max));
-    pack.places("planeX", planes[0], least, most);
-    pack.places("planeY", planes[1], least, most);
+    plane(pack, "plane", &[directions.plane(0), directions.plane(1)]);
     let width = directions.len();
     let scale = |k: usize| {
         let largest = [0, 1].into_iter().flat_map(|side| directions.coordinates(side).iter().skip(k).step_by(width));
@@ -181,6 +183,15 @@ fn places(pack: &mut Pack, directions: &Directions) {
     pack.bytes("alongY", directions.coordinates(1), &scales);
     pack.floats("scales", scales);
     pack.fact("meanContributions", directions.mean_contributions().iter().map(|&v| json!(v)).collect::<Vec<Value>>());
+}
+
+/// Places of both sides in one square.
+fn plane(pack: &mut Pack, name: &str, planes: &[impl AsRef<[f32]>; 2]) {
+    let values = || planes.iter().flat_map(|plane| plane.as_ref().iter().copied());
+    let (least, most) = (values().fold(f32::INFINITY, f32::min), values().fold(f32::NEG_INFINITY, f32::max));
+    for (plane, side) in planes.iter().zip(["X", "Y"]) {
+        pack.places(&format!("{name}{side}"), plane.as_ref(), least, most);
+    }
 }
 
 impl Opened {

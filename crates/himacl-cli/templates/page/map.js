@@ -43,6 +43,9 @@ const Map2 = {
     Map2.data = data;
     const select = element("select", { id: "map-colour", on: { change: () => Map2.paint() } },
       Colours.ways(data).map(({ key, name }) => element("option", { value: key }, name)));
+    Map2.layouts = element("select", { id: "map-layout", on: { change: () => Map2.lay() } },
+      [["plane", "directions of agreement"], ["near", "neighbours (t-SNE)"]].map(([key, name]) => element("option", { value: key }, name)));
+    Map2.note = element("span", {}, Map2.said("plane"));
     const lines = element("input", { type: "checkbox", id: "map-lines", checked: true, on: { change: () => Map2.draw() } });
     const canvas = element("canvas", { tabindex: "0", id: "map-canvas", role: "application",
       "aria-label": "Map of both sides. Arrows move, plus and minus zoom, 0 shows all, Enter opens the item nearest to the middle." });
@@ -51,11 +54,10 @@ const Map2 = {
     Map2.brush = element("div", { id: "map-brush", hidden: true });
     Map2.key = element("div", { id: "map-key", role: "status", "aria-label": "Colours" });
     section.append(
-      element("div", { class: "bar" }, element("label", {}, "Colour by", select), element("label", {}, lines, "Lines to partners"),
+      element("div", { class: "bar" }, data.nearX && element("label", {}, "Layout", Map2.layouts), element("label", {}, "Colour by", select), element("label", {}, lines, "Lines to partners"),
         element("button", { type: "button", on: { click: () => Map2.reset() } }, "Show all"), Map2.key),
       element("div", { id: "map-box" }, canvas, Map2.brush, Map2.tip),
-      element("p", { class: "small" }, `Discs are x, rings are y,${data.singles.length ? " crosses are single items (upright ones of y)," : ""} each side about its own mean, in the two directions in which the pairs agree most. `
-        + `Wheel or + and - zoom, dragging or arrows move, dragging with Shift marks pairs for the list, a click opens a pair.`
+      element("p", { class: "small" }, `Discs are x, rings are y,${data.singles.length ? " crosses are single items (upright ones of y)," : ""} each side about its own mean, `, Map2.note, `Wheel or + and - zoom, dragging or arrows move, dragging with Shift marks pairs for the list, a click opens a pair.`
         + (data.allPairs > data.pairs ? ` A random sample of ${data.pairs} of ${data.allPairs} pairs.` : "")));
     const gl = canvas.getContext("webgl2", { alpha: false, antialias: data.pairs < MANY });
     Map2.share = Math.min(MANY / data.pairs, 1);
@@ -73,15 +75,34 @@ const Map2 = {
     Map2.paint();
   },
 
-  /// Places go to the device once.
-  fill() {
-    const { data, gl } = Map2;
-    const ends = new Uint16Array(4 * data.pairs);
+  said(layout) {
+    return layout === "near" ? "neighbours in the directions beside one another: what is far apart may be so in any way. " : "in the two directions in which the pairs agree most. ";
+  },
+
+  /// Takes the chosen layout.
+  lay() {
+    const { data, gl, buffers } = Map2, name = Map2.layouts.value;
+    data.sides.forEach((side) => { side.plane = data[name + side.side]; });
+    Map2.note.textContent = Map2.said(name);
+    if (!gl) return;
+    for (const [key, place] of [["x", data.sides[0].plane], ["y", data.sides[1].plane], ["line", Map2.ends()]]) twgl.setAttribInfoBufferFromArray(gl, buffers[key].attribs.place, place);
+    Map2.reset();
+  },
+
+  /// Both ends of all lines.
+  ends() {
+    const { data } = Map2, [x, y] = data.sides, ends = new Uint16Array(4 * data.pairs);
     for (let pair = 0; pair < data.pairs; pair++) {
       const i = data.pairX[pair], j = data.pairY[pair];
-      ends.set(data.planeX.subarray(2 * i, 2 * i + 2), 4 * pair);
-      ends.set(data.planeY.subarray(2 * j, 2 * j + 2), 4 * pair + 2);
+      ends.set(x.plane.subarray(2 * i, 2 * i + 2), 4 * pair);
+      ends.set(y.plane.subarray(2 * j, 2 * j + 2), 4 * pair + 2);
     }
+    return ends;
+  },
+
+  /// Places go to the device once.
+  fill() {
+    const { data, gl } = Map2, ends = Map2.ends();
     const singles = (side) => Uint8Array.from({ length: side.count }, (_, item) => (side.pairs(item).length ? 0 : 255));
     // In a random order, the first of which are a fair sample: lines by both their ends.
     const shuffled = (count, per) => {
@@ -290,7 +311,7 @@ const Map2 = {
     const low = [Math.min(a[0], b[0]), Math.min(a[1], b[1])], high = [Math.max(a[0], b[0]), Math.max(a[1], b[1])];
     const inside = (plane, at) => [0, 1].every((k) => plane[2 * at + k] >= 65535 * low[k] && plane[2 * at + k] <= 65535 * high[k]);
     const marked = [];
-    for (let pair = 0; pair < data.pairs; pair++) if (inside(data.planeX, data.pairX[pair]) || inside(data.planeY, data.pairY[pair])) marked.push(pair);
+    for (let pair = 0; pair < data.pairs; pair++) if (inside(data.sides[0].plane, data.pairX[pair]) || inside(data.sides[1].plane, data.pairY[pair])) marked.push(pair);
     data.singles.forEach(([side, item], at) => { if (inside(side.plane, item)) marked.push(data.pairs + at); });
     Pairs.only(marked, `${Pairs.counted(marked)} marked on the map`);
   },
