@@ -1,6 +1,7 @@
 //! A soft matching under a map, the map again from the soft matching, and so on while the matching sharpens.
 
 use crate::align::error::AlignError;
+use crate::align::joint::{ReferenceItems, rows};
 use crate::align::warm_coupling::announce;
 use crate::map::orthogonal_factor;
 use candle_core::Tensor;
@@ -24,6 +25,14 @@ pub(super) struct Annealing {
     pub(super) rounds: usize,
     pub(super) first_temperature: f64,
     pub(super) last_temperature: f64,
+}
+
+impl Annealing {
+    /// It falls geometrically.
+    fn temperature(&self, round: usize) -> f64 {
+        let progress = round as f64 / self.rounds.saturating_sub(1).max(1) as f64;
+        self.first_temperature * (self.last_temperature / self.first_temperature).powf(progress)
+    }
 }
 
 /// The known pairs' cross-covariance and the share of the map that it makes up.
@@ -142,7 +151,7 @@ pub(super) fn anneal(
     known: Option<&Known>,
     (stage, observer): (&str, &dyn Observer),
 ) -> Result<Tensor, AlignError> {
-    let Annealing { rounds, first_temperature, last_temperature } = annealing;
+    let rounds = annealing.rounds;
     let items = [x.dim(0)?, y.dim(0)?];
     let dimension = x.dim(1)?;
     let mut matching = SoftMatching::new(x, y)?;
@@ -152,20 +161,75 @@ pub(super) fn anneal(
         if observer.should_stop() {
             return Err(AlignError::Interrupted);
         }
-        let progress = round as f64 / (rounds - 1).max(1) as f64;
-        let temperature = first_temperature * (last_temperature / first_temperature).powf(progress);
-        let found = matching.covariance(&map, temperature, SCALINGS)?;
+        let found = matching.covariance(&map, annealing.temperature(round), SCALINGS)?;
         let matched_score = f64::from((&found * &map)?.sum_all()?.to_scalar::<f32>()?);
-        map = normalised(&found)?;
-        if let Some(known) = known {
-            map = normalised(&((map * (1.0 - known.share))? + (&known.covariance * known.share)?)?)?;
-        }
+        map = with_known(normalised(&found)?, known)?;
         let stage = stage.to_owned();
         let told = AlignmentRound { stage, round: round + 1, rounds, items, dimension, matched_score };
         observer.on_event(&Event::AlignmentRound(told));
         observer.on_event(&Event::Advanced { phase: Phase::Align, work: 1 });
     }
     Ok(map)
+}
+
+/// How a map settles on ever new draws.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settling {
+    pub(super) annealing: Annealing,
+    /// What the map keeps of itself from round to round.
+    pub(super) inertia: f64,
+    /// Items of a side in a draw, and the first draw's seed.
+    pub(super) draws: ReferenceItems,
+}
+
+/// Where soft matchings of ever new draws of both sides lead from `map (k, l)`: the mean of the last half of the rounds, of
+/// norm 1.
+///
+/// Each round matches its own items softly and moves the map towards their cross-covariance. The map of [`anneal`] fits what
+/// chance made of the items it sees, and matches them better than the true map does; what chance made of one draw is not
+/// there in the next.
+///
+/// *Complexity*: `rounds` times O(i² (k + l)) for draws of i items.
+pub(super) fn settle(
+    (x, y): (&Tensor, &Tensor),
+    map: &Tensor,
+    settling: &Settling,
+    known: Option<&Known>,
+    (stage, observer): (&str, &dyn Observer),
+) -> Result<Tensor, AlignError> {
+    let &Settling { annealing, inertia, draws } = settling;
+    let rounds = annealing.rounds;
+    let dimension = x.dim(1)?;
+    let mut map = normalised(map)?;
+    let mut mean = map.zeros_like()?;
+    announce(observer, rounds);
+    for round in 0..rounds {
+        if observer.should_stop() {
+            return Err(AlignError::Interrupted);
+        }
+        let drawn = |side: &Tensor, stream: u64| -> candle_core::Result<Tensor> {
+            rows(side, draws.of(side.dim(0)?, 2 * round as u64 + stream).as_deref())
+        };
+        let (x, y) = (drawn(x, 0)?, drawn(y, 1)?);
+        let found = SoftMatching::new(&x, &y)?.covariance(&map, annealing.temperature(round), MORE_SCALINGS)?;
+        let matched_score = f64::from((&found * &map)?.sum_all()?.to_scalar::<f32>()?);
+        let found = with_known(normalised(&found)?, known)?;
+        map = normalised(&((map * inertia)? + (&found * (1.0 - inertia))?)?)?;
+        if 2 * round >= rounds {
+            mean = (mean + found)?;
+        }
+        let (stage, items) = (stage.to_owned(), [x.dim(0)?, y.dim(0)?]);
+        let told = AlignmentRound { stage, round: round + 1, rounds, items, dimension, matched_score };
+        observer.on_event(&Event::AlignmentRound(told));
+        observer.on_event(&Event::Advanced { phase: Phase::Align, work: 1 });
+    }
+    Ok(normalised(&mean)?)
+}
+
+/// `map` with what the known pairs say.
+fn with_known(map: Tensor, known: Option<&Known>) -> candle_core::Result<Tensor> {
+    let Some(Known { covariance, share }) = known else { return Ok(map) };
+    normalised(&((map * (1.0 - share))? + (covariance * *share)?)?)
 }
 
 /// How well both sides match under the rotation nearest to `map`, at one `temperature` for all maps: the largest mean inner
@@ -223,6 +287,37 @@ mod tests {
         let expected = (x.t().unwrap().matmul(&x).unwrap() / 300.0).unwrap();
         let error = (found - expected).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
         assert!(error < 1e-4, "{error}");
+    }
+
+    /// Independent draws of one distribution, one of them turned: no item of a side is on the other.
+    #[test]
+    fn a_map_settles_where_no_item_is_on_both_sides() {
+        let centres = normal((12, 5), 5);
+        let draw = |seed: u64| {
+            let noise = (normal((600, 5), seed) * 0.3).unwrap();
+            let of: Vec<u32> = (0..600).map(|item| item % 12).collect();
+            let rows = (centres.index_select(&Tensor::new(of, &Device::Cpu).unwrap(), 0).unwrap() + noise).unwrap();
+            crate::map::unit_rows(&rows).unwrap()
+        };
+        // A cyclic exchange of the axes.
+        let turn = |rows: &Tensor| {
+            rows.index_select(&Tensor::new(&[4u32, 0, 1, 2, 3], &Device::Cpu).unwrap(), 1)
+                .unwrap()
+                .contiguous()
+                .unwrap()
+        };
+        let (x, y) = (draw(6), turn(&draw(7)));
+        let truth = normalised(&x.t().unwrap().matmul(&turn(&x)).unwrap()).unwrap();
+        let cosine = |map: &Tensor| (map * &truth).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+        let start = normalised(&(&truth + (normal((5, 5), 8) * 0.25).unwrap()).unwrap()).unwrap();
+        let settled = |rounds: usize| {
+            let annealing = Annealing { rounds, first_temperature: 0.3, last_temperature: 0.15 };
+            let draws = ReferenceItems { limit: 300, seed: 9 };
+            settle((&x, &y), &start, &Settling { annealing, inertia: 0.7, draws }, None, ("test", &())).unwrap()
+        };
+        let (before, after) = (cosine(&start), cosine(&settled(40)));
+        assert!(before < 0.9 && after > 0.97, "{before} before, {after} after");
+        assert_eq!(cosine(&settled(40)).to_bits(), after.to_bits());
     }
 
     #[test]

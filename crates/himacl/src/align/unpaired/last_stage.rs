@@ -1,21 +1,31 @@
-//! What follows once starts agree: more dimensions, all pairs believed.
+//! What follows once starts agree: more dimensions, all pairs believed where they look right.
 
 use super::agreement::{matched_cosine, worth_of_anchors};
-use super::search::{Found, Problem};
+use super::annealing::{Annealing, Known, Settling, settle};
+use super::first_map;
+use super::search::{Coordinates, Found, Problem};
 use crate::align::error::AlignError;
+use crate::align::joint::ReferenceItems;
 use crate::align::params::{CouplingParams, RefinementParams, UnpairedParams};
 use crate::align::probability::pair_probability;
-use crate::align::refinement::{Sides, joint, refine_from, select};
-use crate::align::report::RoundReport;
+use crate::align::refinement::{Sides, joint, refine_from, ridge_both_ways, select};
+use crate::align::report::{LeftOut, RoundReport};
 use crate::align::warm_coupling::{WarmCoupler, announce};
 use crate::map::TwoWayMap;
+use crate::side::DataSide;
 use candle_core::Tensor;
-use hiref_core::{HirefParams, Permutation, Quality};
+use hiref_core::{HirefParams, Permutation, Quality, rng};
+use rand::Rng;
 
 /// Items of a side up to which couplings on the way are exact.
 const FEW_ITEMS: usize = 2048;
 /// Share of the pairs that must be expected right for the rounds to start from them, where starts were not sure.
 const LEAST_EXPECTED: f64 = 0.1;
+/// How the map settles where pairs do not look right, and what it keeps of itself from round to round.
+const SETTLED: Annealing = Annealing { rounds: 100, first_temperature: 0.3, last_temperature: 0.15 };
+const INERTIA: f64 = 0.7;
+/// Names the stream of the items drawn for it.
+const DRAWN: u64 = 0x7365_7474;
 
 /// What the search ends with.
 pub(super) struct Ended {
@@ -29,48 +39,122 @@ pub(super) struct Ended {
     pub(super) matched_cosine: f64,
 }
 
-/// Couples all items by what was found, and first goes on to more dimensions, where starts were `sure` or the pairs look right:
-/// sides without a common item have a map all the same, which rounds of wrong pairs would only harm.
-pub(super) fn last_stage(
+/// What the last stage begins with.
+pub(super) struct LastStage<'a> {
+    pub(super) found: Found,
+    /// Those in which it was found.
+    pub(super) coordinates: Coordinates<'a>,
+    /// The axis that they lack.
+    pub(super) left_out: Option<LeftOut>,
+    /// Whether starts agreed so far that nothing is to be doubted.
+    pub(super) sure: bool,
+}
+
+/// Couples all items by what was found, and first goes on to more dimensions, and to all axes: by rounds of pairs, where starts
+/// were sure or the pairs look right; else softly. Sides without a common item have a map all the same, which rounds of wrong
+/// pairs would only harm. `sides` are in all axes.
+pub(super) fn last_stage(problem: &Problem<'_>, sides: &Sides<'_>, start: LastStage<'_>) -> Result<Ended, AlignError> {
+    let params = problem.params;
+    let refinement = &params.unpaired.refinement;
+    let LastStage { found, coordinates, left_out, sure } = start;
+    let searched = coordinates.sides();
+    let looks_right = sure || {
+        let narrow = coupled(problem, &searched, refinement.first_dimension, &found.map)?;
+        let free = searched.free()?;
+        let items = (select(searched.x, &free.x)?, select(searched.y, &free.y)?);
+        let probability = pair_probability(&items.0, &items.1, &narrow, params.reference())?.unwrap_or_default();
+        let expected = probability.iter().map(|&p| f64::from(p)).sum::<f64>() / narrow.num_pairs().max(1) as f64;
+        expected >= LEAST_EXPECTED
+    };
+    if !looks_right {
+        let dimension = refinement.last_dimension.min(refinement.first_dimension * 3 / 2);
+        let map = settled(problem, sides, dimension, &in_all_axes(&found.covariance, left_out)?)?;
+        let coupling = coupled(problem, sides, dimension, &map)?;
+        return ended(problem, sides, map, dimension, coupling, Vec::new());
+    }
+    let anchor_share = worth_of_anchors(params.unpaired.anchor_worth, &searched, refinement.anchor_share)?;
+    let refinement = RefinementParams { anchor_share, ..refinement.clone() };
+    let way = quick(&params.coupling);
+    announce(problem.observer, refinement.rounds);
+    let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
+    let rounds = refinement.rounds;
+    let refined = refine_from(&searched, &refinement, found.map, rounds, params.reference(), &mut coupler)?;
+    let dimension = refinement.last_dimension;
+    let coupling = coupled(problem, &searched, dimension, &refined.map)?;
+    let mut map = refined.map;
+    if left_out.is_some() {
+        // The axis misled the search alone: now that pairs are known, it takes part like any other.
+        let pairs = sides.free()?.pairs(&coupling);
+        let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().chain(problem.anchors).copied().unzip();
+        let (x, y) = sides.view(dimension)?;
+        map = ridge_both_ways(&select(&x, &i)?, &select(&y, &j)?, None, refinement.penalty)?;
+    }
+    ended(problem, &searched, map, dimension, coupling, refined.rounds)
+}
+
+/// With how well the pairs predict one another in the coordinates of `sides`.
+fn ended(
     problem: &Problem<'_>,
     sides: &Sides<'_>,
-    found: Found,
-    sure: bool,
+    map: TwoWayMap,
+    dimension: usize,
+    coupling: Permutation,
+    rounds: Vec<RoundReport>,
 ) -> Result<Ended, AlignError> {
-    let params = problem.params;
-    let UnpairedParams { refinement, anchor_worth, .. } = &params.unpaired;
-    let free = sides.free()?;
-    let reference = params.reference();
-    let whole = sides.view(refinement.last_dimension)?;
-    // The last coupling is as good as the recipe asks for; those on the way there are quick.
-    let coupled = |map: &TwoWayMap, view: &(Tensor, Tensor)| {
-        let joint = joint(map, (&view.0, &view.1), &free, reference)?;
-        WarmCoupler::new(&params.coupling, problem.observer, "last coupling").couple(&joint)
-    };
-    let narrow = if sure { None } else { Some(coupled(&found.map, &sides.view(refinement.first_dimension)?)?) };
-    let doubtful = match &narrow {
-        None => None,
-        Some(coupling) => {
-            let items = (select(sides.x, &free.x)?, select(sides.y, &free.y)?);
-            let probability = pair_probability(&items.0, &items.1, coupling, reference)?.unwrap_or_default();
-            let expected = probability.iter().map(|&p| f64::from(p)).sum::<f64>() / coupling.num_pairs().max(1) as f64;
-            narrow.filter(|_| expected < LEAST_EXPECTED)
-        }
-    };
-    let (map, dimension, rounds, coupling) = if let Some(coupling) = doubtful {
-        (found.map, refinement.first_dimension, Vec::new(), coupling)
-    } else {
-        let anchor_share = worth_of_anchors(*anchor_worth, sides, refinement.anchor_share)?;
-        let refinement = RefinementParams { anchor_share, ..refinement.clone() };
-        let way = quick(&params.coupling);
-        announce(problem.observer, refinement.rounds);
-        let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
-        let refined = refine_from(sides, &refinement, found.map, refinement.rounds, reference, &mut coupler)?;
-        let coupling = coupled(&refined.map, &whole)?;
-        (refined.map, refinement.last_dimension, refined.rounds, coupling)
-    };
-    let matched_cosine = matched_cosine((&whole.0, &whole.1), refinement.penalty, &free.pairs(&coupling))?;
+    let refinement = &problem.params.unpaired.refinement;
+    let (x, y) = sides.view(refinement.last_dimension)?;
+    let matched_cosine = matched_cosine((&x, &y), refinement.penalty, &sides.free()?.pairs(&coupling))?;
     Ok(Ended { map, dimension, coupling, rounds, matched_cosine })
+}
+
+/// The pairing of the free items by a map between the first `dimension` axes, as good as the recipe asks for.
+fn coupled(
+    problem: &Problem<'_>,
+    sides: &Sides<'_>,
+    dimension: usize,
+    map: &TwoWayMap,
+) -> Result<Permutation, AlignError> {
+    let view = sides.view(dimension)?;
+    let joint = joint(map, (&view.0, &view.1), &sides.free()?, problem.params.reference())?;
+    WarmCoupler::new(&problem.params.coupling, problem.observer, "last coupling").couple(&joint)
+}
+
+/// A cross-covariance found without an axis, with zeros for it.
+fn in_all_axes(covariance: &Tensor, left_out: Option<LeftOut>) -> candle_core::Result<Tensor> {
+    let Some(LeftOut { side, axis }) = left_out else { return Ok(covariance.clone()) };
+    let dimension = match side {
+        DataSide::Source => 0,
+        DataSide::Target => 1,
+    };
+    let count = covariance.dim(dimension)?;
+    let axis = axis.min(count);
+    let zeros = covariance.narrow(dimension, 0, 1)?.zeros_like()?;
+    let before = covariance.narrow(dimension, 0, axis)?;
+    Tensor::cat(&[before, zeros, covariance.narrow(dimension, axis, count - axis)?], dimension)
+}
+
+/// The map that soft matchings of ever new draws lead to from a cross-covariance of as many or fewer axes.
+fn settled(
+    problem: &Problem<'_>,
+    sides: &Sides<'_>,
+    dimension: usize,
+    covariance: &Tensor,
+) -> Result<TwoWayMap, AlignError> {
+    let UnpairedParams { refinement, anchor_worth, annealed_items, .. } = &problem.params.unpaired;
+    let (x, y) = sides.view(dimension)?;
+    // A side may have fewer axes than the map has got.
+    let (k, l) = (x.dim(1)?, y.dim(1)?);
+    let covariance = covariance.narrow(0, 0, covariance.dim(0)?.min(k))?;
+    let covariance = covariance.narrow(1, 0, covariance.dim(1)?.min(l))?;
+    let covariance = covariance.pad_with_zeros(0, 0, k - covariance.dim(0)?)?;
+    let covariance = covariance.pad_with_zeros(1, 0, l - covariance.dim(1)?)?;
+    let share = worth_of_anchors(*anchor_worth, sides, refinement.anchor_share)?;
+    let known = first_map::known((&x, &y), problem.anchors)?.map(|covariance| Known { covariance, share });
+    let seed = rng::stream(problem.params.seed, &[DRAWN]).random();
+    let limit = (*annealed_items).min(x.dim(0)?.min(y.dim(0)?)).div_ceil(2);
+    let settling = Settling { annealing: SETTLED, inertia: INERTIA, draws: ReferenceItems { limit, seed } };
+    let covariance = settle((&x, &y), &covariance, &settling, known.as_ref(), ("soft last stage", problem.observer))?;
+    Ok(first_map::as_map(&covariance)?)
 }
 
 /// Couplings as good as they need to be on the way.

@@ -16,13 +16,13 @@ use super::error::AlignError;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
 use super::params::Aligner;
-use super::refinement::{Sides, ridge_both_ways, select};
+use super::refinement::Sides;
 use super::report::{AlignmentReport, UnpairedReport, Verdict};
 use agreement::predicted;
 use candle_core::Tensor;
 use choice::{Searched, searched};
 use hiref_core::Observer;
-use last_stage::last_stage;
+use last_stage::{LastStage, last_stage};
 use search::{Problem, is_enough, is_sure};
 
 impl Aligner {
@@ -72,18 +72,12 @@ impl Aligner {
         let problem = Problem { params, axes: &axes, source, target, anchors, observer };
         let Searched { left_out, coordinates, found, agreement, searches, starts, combined } = searched(problem)?;
         let enough = is_enough(params, agreement);
-        let mut ended = last_stage(&problem, &coordinates.sides(), found, is_sure(params, agreement))?;
-
-        let (x, y) = axes.whitened(ended.dimension, refinement.whitening, source, target)?;
+        // What all starts came to together agrees with the best of them too easily to be sure.
+        let sure = combined.is_none() && is_sure(params, agreement);
+        let (x, y) = axes.whitened(refinement.last_dimension, refinement.whitening, source, target)?;
         let sides = Sides { x: &x, y: &y, views: None, anchors };
-        let free = sides.free()?;
-        let pairs = free.pairs(&ended.coupling);
-        if left_out.is_some() {
-            // The axis misled the search alone: once pairs are known, it takes part like any other.
-            let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().chain(anchors).copied().unzip();
-            let (x, y) = sides.view(ended.dimension)?;
-            ended.map = ridge_both_ways(&select(&x, &i)?, &select(&y, &j)?, None, refinement.penalty)?;
-        }
+        let ended = last_stage(&problem, &sides, LastStage { found, coordinates, left_out, sure })?;
+        let pairs = sides.free()?.pairs(&ended.coupling);
         let view = sides.view(ended.dimension)?;
         let predicted = predicted((&view.0, &view.1), refinement, &pairs, params.reference())?;
         let unpaired = UnpairedReport {

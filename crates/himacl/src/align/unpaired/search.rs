@@ -46,7 +46,9 @@ struct Start {
 
 /// What several starts came to together.
 pub(super) struct Found {
-    /// Between the views in the search's dimension.
+    /// Cross-covariance of norm 1 between the views in the search's dimension.
+    pub(super) covariance: Tensor,
+    /// The maps whose scores are its.
     pub(super) map: TwoWayMap,
     /// How well both sides match under the nearest rotation.
     pub(super) score: f64,
@@ -267,7 +269,8 @@ impl<'a> Search<'a> {
         let covariance = anneal(drawn, &best, FINE, coordinates.known.as_ref(), told)?;
         let map = first_map::as_map(&covariance)?;
         let probe = Probe::new(&map, (&coordinates.view.0, &coordinates.view.1), self.problem.params.reference())?;
-        Ok(Found { map, score: rotation_score(drawn, &covariance, JUDGED_AT)?, probe })
+        let score = rotation_score(drawn, &covariance, JUDGED_AT)?;
+        Ok(Found { covariance, map, score, probe })
     }
 
     /// Items on which a start is annealed: at most three of four, because maps that fit what chance made of the same few items

@@ -1,4 +1,5 @@
 use super::*;
+use crate::align::refinement::select;
 use crate::align::{AlignParams, LeftOut, ReferenceItems, RefinementParams, UnpairedParams};
 use crate::map::{LinearMap, unit_rows};
 use crate::side::DataSide;
