@@ -132,6 +132,9 @@ pub struct Plan {
     pub(crate) price_rows: usize,
 }
 
+/// The most sweeps where sizes differ, in units of those where they do not; they end as soon as they gain little.
+const UNEQUAL_SWEEPS: usize = 4;
+
 /// Work by quality: sweeps over everything, sweeps inside a block each time, tolerance, rows for the gap, pairs for its prices.
 fn effort(quality: Quality) -> (usize, usize, f64, usize, usize) {
     match quality {
@@ -180,6 +183,8 @@ impl Plan {
         element: Element,
     ) -> Result<Self, Error> {
         let (sweeps, inner_sweeps, tolerance, gap_rows, price_rows) = effort(settings.quality);
+        // Which rows stay without a partner is settled between blocks alone.
+        let sweeps = if rows[0] == rows[1] { sweeps } else { UNEQUAL_SWEEPS * sweeps };
         let fast = settings.quality == Quality::Fast;
         let polish_block = if fast { 256 } else { 1024 };
         let m = rows[1];
