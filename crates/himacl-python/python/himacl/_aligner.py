@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 from . import _himacl
 from ._arrays import as_pairs, as_rows
 from ._errors import InputError
-from ._estimator import Estimator, NotFittedError
+from ._estimator import Fitted
 from ._pair import _seed, _threads
 from ._progress import Progress, listener
 
 Mode = Literal["shared-space", "anchors", "unpaired"]
 
 
-class Mapper(Estimator):
+class Mapper(Fitted[_himacl.Map]):
     """What a fitted map does, however it was found."""
 
-    _map: _himacl.Map
+    _compiled = {"_map": _himacl.Map, "_anchors_only": _himacl.Map}
     threads: int | None
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -43,24 +43,6 @@ class Mapper(Estimator):
     def joint(self, X: Any, Y: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Both sides in coordinates whose inner products are the scores, the mean of both directions' cosines."""
         return self._fitted().joint(as_rows(X, "X"), as_rows(Y, "Y"), _threads(self.threads))
-
-    def _fitted(self) -> _himacl.Map:
-        if not hasattr(self, "_map"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted\nhint: call fit(x, y) first")
-        return self._map
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        for name in ("_map", "_anchors_only"):
-            if state.get(name) is not None:
-                state[name] = state[name].to_bytes()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        for name in ("_map", "_anchors_only"):
-            if self.__dict__.get(name) is not None:
-                setattr(self, name, _himacl.Map.from_bytes(self.__dict__[name]))
 
 
 class Aligner(Mapper):

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from . import _himacl
 from ._arrays import as_rows
 from ._errors import InputError
-from ._estimator import Estimator, NotFittedError
+from ._estimator import Fitted
 from ._pair import _seed, _threads
 from ._progress import Progress, listener
 
 
-class ConvexGradient(Estimator):
+class ConvexGradient(Fitted[_himacl.ConvexGradient]):
     """The optimal transport map T between two unpaired sets of one space, for the squared distance.
 
     T is the gradient of a convex function, found by the dual problem: nothing is paired. It maps rows that were never seen,
@@ -59,7 +59,7 @@ class ConvexGradient(Estimator):
     gain_: float
     gain_standard_error_: float
     n_features_in_: int
-    _map: _himacl.ConvexGradient
+    _compiled = {"_map": _himacl.ConvexGradient}
 
     def __init__(
         self,
@@ -82,10 +82,11 @@ class ConvexGradient(Estimator):
         """Finds the map from the rows of ``X (n, d)`` to those of ``y (m, d)``; their order and numbers do not matter."""
         if y is None:
             raise InputError("fit takes both sides: fit(x, y)")
-        counts = [_positive(getattr(self, name), name) for name in ("units", "steps", "batch_size")]
+        units, steps = _positive(self.units, "units"), _positive(self.steps, "steps")
+        batch_size = _positive(self.batch_size, "batch_size")
         rows = (as_rows(X, "X"), as_rows(y, "y"))
         self._map, self.bends_, gain, error = _himacl.fit_convex_gradient(
-            *rows, *counts, _seed(self.seed), _threads(self.threads), listener(self.progress)
+            *rows, units, steps, batch_size, _seed(self.seed), _threads(self.threads), listener(self.progress)
         )
         # The dual value is that of |y|^2 / 2.
         self.gain_, self.gain_standard_error_ = 2.0 * gain, 2.0 * error
@@ -119,22 +120,6 @@ class ConvexGradient(Estimator):
         loaded._map = _himacl.ConvexGradient.load(Path(path))
         loaded.n_features_in_ = loaded._map.dimension()
         return loaded
-
-    def _fitted(self) -> _himacl.ConvexGradient:
-        if not hasattr(self, "_map"):
-            raise NotFittedError(f"this {type(self).__name__} is not fitted\nhint: call fit(x, y) first")
-        return self._map
-
-    def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        if "_map" in state:
-            state["_map"] = state["_map"].to_bytes()
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if "_map" in state:
-            self._map = _himacl.ConvexGradient.from_bytes(state["_map"])
 
 
 def _positive(value: Any, name: str) -> int:

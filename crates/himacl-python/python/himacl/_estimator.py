@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 from ._errors import Error, InputError
 
@@ -13,6 +13,9 @@ class NotFittedError(Error, ValueError, AttributeError):
 
 
 NotFittedError.__module__ = "himacl"
+
+
+_Compiled = TypeVar("_Compiled")
 
 
 class Estimator:
@@ -52,3 +55,29 @@ class Estimator:
             transformer_tags=TransformerTags(),
             input_tags=InputTags(),
         )
+
+
+class Fitted(Estimator, Generic[_Compiled]):
+    """An estimator around a map of the compiled module, which is kept as bytes when pickled."""
+
+    #: The compiled attributes and their classes.
+    _compiled: ClassVar[dict[str, Any]]
+    _map: _Compiled
+
+    def _fitted(self) -> _Compiled:
+        if not hasattr(self, "_map"):
+            raise NotFittedError(f"this {type(self).__name__} is not fitted\nhint: call fit(x, y) first")
+        return self._map
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        for name in self._compiled:
+            if state.get(name) is not None:
+                state[name] = state[name].to_bytes()
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        for name, kind in self._compiled.items():
+            if state.get(name) is not None:
+                setattr(self, name, kind.from_bytes(state[name]))
