@@ -27,7 +27,7 @@ struct Case {
 }
 
 /// How the names of folders begin whose encoders are not trained.
-const FIXED: [&str; 3] = ["mobileclip-", "static-", "router"];
+const FIXED: [&str; 4] = ["mobileclip-", "static-", "router", "jina-clip"];
 
 /// Filters that are merged when they are read would not follow their variables; static models have no blocks; of a model
 /// in a folder below others the new weights would have no place.
