@@ -162,3 +162,22 @@ fn quick(params: &CouplingParams) -> CouplingParams {
     let solver = HirefParams { quality: Quality::Fast, exact_limit: Some(0), ..params.solver.clone() };
     CouplingParams { exact_limit: params.exact_limit.min(FEW_ITEMS), solver }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn an_axis_left_out_comes_back_as_zeros() {
+        let covariance = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        let with = |side: DataSide, axis: usize| -> Vec<Vec<f32>> {
+            in_all_axes(&covariance, Some(LeftOut { side, axis })).unwrap().to_vec2().unwrap()
+        };
+        assert_eq!(with(DataSide::Source, 0), [[0.0, 0.0], [1.0, 2.0], [3.0, 4.0]]);
+        assert_eq!(with(DataSide::Source, 2), [[1.0, 2.0], [3.0, 4.0], [0.0, 0.0]]);
+        assert_eq!(with(DataSide::Target, 0), [[0.0, 1.0, 2.0], [0.0, 3.0, 4.0]]);
+        assert_eq!(with(DataSide::Target, 1), [[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]]);
+        assert_eq!(in_all_axes(&covariance, None).unwrap().to_vec2::<f32>().unwrap(), [[1.0, 2.0], [3.0, 4.0]]);
+    }
+}
