@@ -30,6 +30,7 @@ pub use metadata::{ColumnValues, Metadata};
 pub use npy::{read_npy_u32, write_npy_f16, write_npy_f32, write_npy_u32, write_npy_uids};
 pub use pairs::read_pairs;
 pub use parquet_batches::{ParquetBatches, column_ranges, open_parquet};
+pub use ranges::FileRanges;
 pub use rows::ElementType;
 pub use sealed::{seal, sealed_facts};
 pub use transform::{center, normalize_rows, zero_rows};

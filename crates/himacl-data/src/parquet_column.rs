@@ -2,7 +2,7 @@
 
 use super::rows::{ElementType, NotFinite};
 use crate::error::Error;
-use crate::parquet_batches::{Ending, ParquetBatches, open_parquet};
+use crate::parquet_batches::{Ending, ParquetBatches, column_ranges, open_parquet};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -12,6 +12,7 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::{ArrowError, DataType, Field};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaData;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -30,8 +31,8 @@ pub(crate) struct ParquetColumn {
 }
 
 impl ParquetColumn {
-    /// Opens the column `key`, or the only one that holds lists of numbers; returns its name too. Reads the footer and, for lists
-    /// whose length the type does not tell, the first row.
+    /// Opens the column `key`, or the only one that holds lists of numbers; returns its name too. Reads the footer and, where that does
+    /// not tell how long the lists are, the first row.
     pub(crate) fn open(path: &Path, key: Option<&str>) -> Result<(Self, String), Error> {
         let builder = builder(path)?;
         let schema = builder.schema().clone();
@@ -50,14 +51,16 @@ impl ParquetColumn {
         let element = inner(field)
             .and_then(|kind| element_of(&kind))
             .ok_or_else(|| refuse(format!("has type {}, expected a list of numbers", field.data_type())))?;
-        let mut column = Self { path: path.to_path_buf(), column: name.clone(), element, rows, dimension: 0 };
-        column.dimension = match field.data_type() {
-            DataType::FixedSizeList(_, length) => *length as usize,
-            _ => column.first_length()?,
-        };
         let groups = builder.metadata().row_groups().iter();
         let of_column = groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().parts()[0] == name);
         let values = of_column.fold(0_u64, |sum, chunk| sum.saturating_add(chunk.num_values().max(0) as u64));
+        let mut column = Self { path: path.to_path_buf(), column: name.clone(), element, rows, dimension: 0 };
+        column.dimension = match field.data_type() {
+            DataType::FixedSizeList(_, length) => *length as usize,
+            // Lists of other lengths that add up to as much are refused when they are read.
+            _ if rows > 0 && values % rows as u64 == 0 => (values / rows as u64) as usize,
+            _ => column.first_length()?,
+        };
         // The type may tell of longer lists than there are.
         if rows.checked_mul(column.dimension).is_none_or(|expected| expected as u64 > values) {
             let dimension = column.dimension;
@@ -87,6 +90,14 @@ impl ParquetColumn {
         Ok(bad)
     }
 
+    /// Where the bytes are that some rows are decoded from: their row groups' chunks of the column.
+    pub(crate) fn byte_ranges(&self, rows: &Range<usize>) -> Result<Vec<Range<u64>>, Error> {
+        let builder = builder(&self.path)?;
+        let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
+        let (groups, _) = groups_of(builder.metadata(), rows);
+        Ok(column_ranges(builder.metadata(), &mask, &groups).map_err(Error::parquet(&self.path))?.concat())
+    }
+
     fn first_length(&self) -> Result<usize, Error> {
         let mut length = 0;
         self.each_batch(1, 0..self.rows, |lists| {
@@ -107,8 +118,9 @@ impl ParquetColumn {
         let wrong = Error::parquet(&self.path);
         let builder = builder(&self.path)?;
         let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
-        let builder =
-            builder.with_projection(mask).with_batch_size(size).with_offset(rows.start).with_limit(rows.len());
+        let (groups, first) = groups_of(builder.metadata(), &rows);
+        let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(size);
+        let builder = builder.with_offset(rows.start - first).with_limit(rows.len());
         for batch in ParquetBatches::new(builder).map_err(&wrong)? {
             let batch = batch.map_err(|error: ArrowError| wrong(error.into()))?;
             if !take(batch.column(0))? {
@@ -127,11 +139,7 @@ impl ParquetColumn {
         };
         if list.len() != self.dimension || list.null_count() > 0 {
             let missing = if list.null_count() > 0 { ", some of them missing" } else { "" };
-            return refuse(format!(
-                "has {} numbers at row {row}{missing}, expected {} (as in row 0)",
-                list.len(),
-                self.dimension
-            ));
+            return refuse(format!("has {} numbers at row {row}{missing}, expected {}", list.len(), self.dimension));
         }
         match self.element {
             ElementType::F16 => copy::<Float16Type>(&list, target, |value| value.to_f32()),
@@ -151,6 +159,22 @@ impl ParquetColumn {
 fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending<File>>, Error> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     open_parquet(file).map_err(Error::parquet(path))
+}
+
+/// The row groups that some rows are in, and the first row of the first of them.
+fn groups_of(metadata: &ParquetMetaData, rows: &Range<usize>) -> (Vec<usize>, usize) {
+    let (mut groups, mut first, mut start) = (Vec::new(), rows.start, 0);
+    for (index, group) in metadata.row_groups().iter().enumerate() {
+        let end = start + group.num_rows() as usize;
+        if start < rows.end && rows.start < end {
+            if groups.is_empty() {
+                first = start;
+            }
+            groups.push(index);
+        }
+        start = end;
+    }
+    (groups, first)
 }
 
 /// The type of the numbers of a list column.

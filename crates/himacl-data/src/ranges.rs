@@ -7,6 +7,10 @@ use crate::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::path::PathBuf;
+
+/// Some bytes of a file.
+pub type FileRanges = (PathBuf, Vec<Range<u64>>);
 
 impl Embeddings {
     /// Reads the rows of a range as f32, `(range * d,)`; memory of a few times their size.
@@ -36,6 +40,28 @@ impl Embeddings {
         Ok(values)
     }
 
+    /// Which bytes of which files [`Self::read_rows`] reads for the rows of a range, beside what opening the set reads: the headers of
+    /// .npy and .safetensors files, the footers of .parquet files.
+    ///
+    /// # Errors
+    /// A parquet file that cannot be read.
+    pub fn byte_ranges(&self, rows: Range<usize>) -> Result<Vec<FileRanges>, Error> {
+        let mut found = Vec::new();
+        let mut start = 0;
+        for shard in self.shards() {
+            let own = rows.start.max(start)..rows.end.min(start + shard.rows());
+            if own.start < own.end {
+                let own = own.start - start..own.end - start;
+                found.push(match shard {
+                    Shard::Matrix(matrix) => (matrix.path.clone(), matrix.byte_ranges(&own)),
+                    Shard::Column(column) => (column.path.clone(), column.byte_ranges(&own)?),
+                });
+            }
+            start += shard.rows();
+        }
+        Ok(found)
+    }
+
     /// The type that holds all values exactly in the least memory, as [`Self::to_stored_tensor`] chooses it: one of half precision where
     /// all are of it, else f32.
     pub fn compact_element(&self) -> ElementType {
@@ -62,6 +88,19 @@ impl Shard {
 }
 
 impl StoredRows {
+    /// Where the bytes of some rows are.
+    fn byte_ranges(&self, rows: &Range<usize>) -> Vec<Range<u64>> {
+        let range = |at: usize, numbers: usize| {
+            let start = self.offset + at * self.element.size();
+            start as u64..(start + numbers * self.element.size()) as u64
+        };
+        if self.column_major {
+            (0..self.dimension).map(|column| range(column * self.rows + rows.start, rows.len())).collect()
+        } else {
+            vec![range(rows.start * self.dimension, rows.len() * self.dimension)]
+        }
+    }
+
     /// A copy of some rows as they are stored.
     fn part(&self, rows: Range<usize>) -> Result<Self, Error> {
         let size = self.element.size();
@@ -104,6 +143,32 @@ mod tests {
         }
     }
 
+    /// Reads a range from a copy of the file in which all values that are not told to be read are not finite.
+    fn check_told(path: &Path, range: Range<usize>, values: &[f32]) {
+        let set = Embeddings::open(path, None).unwrap();
+        let mut bytes = std::fs::read(path).unwrap();
+        let told: Vec<u8> = set
+            .byte_ranges(range.clone())
+            .unwrap()
+            .into_iter()
+            .flat_map(|(_, ranges)| ranges)
+            .flat_map(|range| bytes[range.start as usize..range.end as usize].to_vec())
+            .collect();
+        let of = |rows: Range<usize>| set.byte_ranges(rows).unwrap().into_iter().flat_map(|(_, ranges)| ranges);
+        of(0..set.num_rows()).for_each(|all| bytes[all.start as usize..all.end as usize].fill(0xFF));
+        let mut told = told.as_slice();
+        for range in of(range.clone()) {
+            let (own, rest) = told.split_at((range.end - range.start) as usize);
+            bytes[range.start as usize..range.end as usize].copy_from_slice(own);
+            told = rest;
+        }
+        let copy = path.with_file_name(format!("copy-{}", path.file_name().unwrap().to_str().unwrap()));
+        std::fs::write(&copy, bytes).unwrap();
+        let copy = Embeddings::open(&copy, None).unwrap();
+        assert_eq!(copy.read_rows(range).unwrap(), values);
+        assert!(copy.to_vec().is_err(), "what was not told is missing");
+    }
+
     #[test]
     fn ranges_are_parts_of_the_whole() {
         let folder = tempfile::tempdir().unwrap();
@@ -117,11 +182,13 @@ mod tests {
         let path = folder.path().join("x.npy");
         write_npy_f32(&path, &values, &[7, 3]).unwrap();
         check(&path);
+        check_told(&path, 2..4, &values[6..12]);
         let mut bytes = std::fs::read(&path).unwrap();
         let at = bytes.windows(5).position(|window| window == b"False").unwrap();
         bytes[at..at + 5].copy_from_slice(b"True ");
         std::fs::write(&path, bytes).unwrap();
         check(&path);
+        check_told(&path, 2..4, &Embeddings::open(&path, None).unwrap().to_vec().unwrap()[6..12]);
     }
 
     #[test]

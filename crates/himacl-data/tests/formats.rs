@@ -147,6 +147,25 @@ fn columns_of_lists() {
 }
 
 #[test]
+fn row_groups_are_read_by_themselves() {
+    let folder = folder();
+    let path = folder.path().join("x.parquet");
+    let batch = RecordBatch::try_from_iter([("emb", lists(&[1; 6]))]).unwrap();
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+    let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let set = Embeddings::open(&path, None).unwrap();
+    for rows in [0..6, 0..1, 1..3, 3..6, 4..5, 2..2] {
+        assert_eq!(set.read_rows(rows.clone()).unwrap(), ROWS[rows]);
+    }
+    let groups = |rows| set.byte_ranges(rows).unwrap().pop().unwrap().1;
+    let all = groups(0..6);
+    assert_eq!(all.len(), 3);
+    assert_eq!((groups(2..3), groups(3..5)), (all[1..2].to_vec(), all[1..].to_vec()));
+}
+
+#[test]
 fn folders_of_files_are_read_in_numeric_order() {
     let folder = folder();
     for (name, row) in [("part_10.npy", 2), ("part_2.npy", 1), ("part_1.npy", 0)] {

@@ -6,6 +6,7 @@ use crate::job::{self, Options};
 use hiref_core::Observer;
 use hiref_external::{Error, Job, Plan, Settings, Step};
 use pyo3::prelude::*;
+use std::ops::Range;
 use std::path::PathBuf;
 
 impl From<Error> for Failure {
@@ -33,11 +34,16 @@ pub(crate) struct ExternalJob {
 
 #[pymethods]
 impl ExternalJob {
+    /// `places` are those of x, y and the results, where they are not as planned.
     #[new]
-    fn new(py: Python<'_>, work: PathBuf, device: &str) -> PyResult<Self> {
+    fn new(py: Python<'_>, work: PathBuf, device: &str, places: Option<(PathBuf, PathBuf, PathBuf)>) -> PyResult<Self> {
         himacl_cli::keep_no_free_memory();
         let device = open_device(device).map_err(|failure| failure.raise(py))?;
-        Ok(Self { job: raised(py, Job::open(&work))?.on_device(&device) })
+        let job = match &places {
+            None => Job::open(&work),
+            Some((x, y, output)) => Job::open_at(&work, [x, y], output),
+        };
+        Ok(Self { job: raised(py, job)?.on_device(&device) })
     }
 
     /// Writes the plan for settings in JSON.
@@ -58,6 +64,36 @@ impl ExternalJob {
     #[getter]
     fn memory(&self) -> u64 {
         self.job.plan().memory
+    }
+
+    /// Bytes that the folder of temporary files will hold at most.
+    #[getter]
+    fn disk_bytes(&self) -> u64 {
+        self.job.plan().disk_bytes()
+    }
+
+    /// Bytes that one task reads and writes at most.
+    #[getter]
+    fn task_bytes(&self) -> u64 {
+        self.job.plan().task_bytes()
+    }
+
+    fn opens(&self, py: Python<'_>, step: &str, task: usize) -> PyResult<Vec<PathBuf>> {
+        raised(py, self.job.opens(step_of(py, step)?, task))
+    }
+
+    fn reads(&self, py: Python<'_>, step: &str, task: usize) -> PyResult<Vec<(PathBuf, Vec<(u64, u64)>)>> {
+        let reads = raised(py, self.job.reads(step_of(py, step)?, task))?;
+        let pairs = |ranges: Vec<Range<u64>>| ranges.into_iter().map(|range| (range.start, range.end)).collect();
+        Ok(reads.into_iter().map(|(path, ranges)| (path, pairs(ranges))).collect())
+    }
+
+    fn writes(&self, py: Python<'_>, step: &str, task: usize) -> PyResult<Vec<PathBuf>> {
+        raised(py, self.job.writes(step_of(py, step)?, task))
+    }
+
+    fn noted(&self, py: Python<'_>, step: &str) -> PyResult<Vec<PathBuf>> {
+        Ok(self.job.noted(step_of(py, step)?))
     }
 
     fn next_step(&self, py: Python<'_>) -> PyResult<Option<String>> {

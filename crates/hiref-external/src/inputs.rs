@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::plan::{Input, Plan};
-use himacl_data::{Embeddings, normalize_rows, zero_rows};
+use himacl_data::{Embeddings, FileRanges, normalize_rows, zero_rows};
 use hiref_core::CostKind;
 use std::ops::Range;
 
@@ -16,6 +16,11 @@ impl Inputs {
     pub(crate) fn open(plan: &Plan) -> Result<Self, Error> {
         let open = |input: &Input| Embeddings::open(&input.path, input.key.as_deref());
         Ok(Self { sides: [open(&plan.inputs[0])?, open(&plan.inputs[1])?] })
+    }
+
+    /// Where the bytes of the rows of a range are.
+    pub(crate) fn byte_ranges(&self, side: usize, range: Range<usize>) -> Result<Vec<FileRanges>, Error> {
+        Ok(self.sides[side].byte_ranges(range)?)
     }
 
     /// Rows of a range as they are.

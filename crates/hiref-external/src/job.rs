@@ -5,10 +5,12 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::inputs::Inputs;
 use crate::plan::Plan;
+use crate::reads;
 use crate::segments::Segments;
 use crate::step::Step;
 use crate::steps::{self, Figures, Gap};
 use candle_core::Device;
+use himacl_data::FileRanges;
 use himacl_data::files::{read_json, remove_if_present, remove_unfinished, write_json};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -59,7 +61,19 @@ impl Job {
     /// # Errors
     /// No plan, or inputs that cannot be read.
     pub fn open(work: &Path) -> Result<Self, Error> {
-        let plan = Plan::read(work)?;
+        Self::of(Plan::read(work)?, work)
+    }
+
+    /// Opens a run on a machine that does not see the folders it was planned with: whoever calls brings parts of the files to other places, as
+    /// [`Self::opens`], [`Self::reads`] and [`Self::writes`] say, and takes results away.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_at(work: &Path, inputs: [&Path; 2], output: &Path) -> Result<Self, Error> {
+        Self::of(Plan::read(work)?.at(inputs, output), work)
+    }
+
+    fn of(plan: Plan, work: &Path) -> Result<Self, Error> {
         let inputs = Inputs::open(&plan)?;
         Ok(Self { plan, inputs, work: work.to_path_buf(), device: Device::Cpu })
     }
@@ -112,15 +126,52 @@ impl Job {
         (0..step.tasks(&self.plan)).filter(|&task| !step.file(&self.work, task).is_file()).collect()
     }
 
+    /// The files of earlier steps that a task opens. Each begins with eight bytes, the length of its header as a `u64` (the least significant
+    /// byte first), and the header. The files `plan.json` and `STEP.json` are needed too, and the headers of the inputs.
+    ///
+    /// # Errors
+    /// No such task; marks that cannot be read.
+    pub fn opens(&self, step: Step, task: usize) -> Result<Vec<PathBuf>, Error> {
+        self.check(step, task)?;
+        Ok(reads::opened(&self.plan, &self.work, step, task, sweeps(&self.reports()?)))
+    }
+
+    /// What a task reads of these files after their headers, which must be there, and of the inputs: no other byte matters to it, as
+    /// long as the files have their length.
+    ///
+    /// # Errors
+    /// As [`Self::opens`]; headers that cannot be read.
+    pub fn reads(&self, step: Step, task: usize) -> Result<Vec<FileRanges>, Error> {
+        self.check(step, task)?;
+        reads::read(&self.plan, &self.inputs, &self.work, step, task, sweeps(&self.reports()?))
+    }
+
+    /// The files that a task writes. The last is its done mark.
+    ///
+    /// # Errors
+    /// No such task.
+    pub fn writes(&self, step: Step, task: usize) -> Result<Vec<PathBuf>, Error> {
+        self.check(step, task)?;
+        Ok(reads::written(&self.plan, &self.work, step, task))
+    }
+
+    /// The files of a step whose headers [`Self::complete`] reads.
+    pub fn noted(&self, step: Step) -> Vec<PathBuf> {
+        let tasks = if step.makes_pairs() { step.tasks(&self.plan) } else { 0 };
+        (0..tasks).map(|task| step.file(&self.work, task)).collect()
+    }
+
+    fn check(&self, step: Step, task: usize) -> Result<(), Error> {
+        let tasks = step.tasks(&self.plan);
+        if task < tasks { Ok(()) } else { Err(Error::NoSuchTask { step: step.to_string(), task, tasks }) }
+    }
+
     /// Runs one task, unless its result is there.
     ///
     /// # Errors
     /// What the task cannot read, write or solve; [`Error::Interrupted`] if `stop` says so.
     pub fn run(&self, step: Step, task: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), Error> {
-        let tasks = step.tasks(&self.plan);
-        if task >= tasks {
-            return Err(Error::NoSuchTask { step: step.to_string(), task, tasks });
-        }
+        self.check(step, task)?;
         let folder = step.folder(&self.work);
         fs::create_dir_all(&folder).map_err(Error::io("make folder", &folder))?;
         if step.file(&self.work, task).is_file() {
@@ -136,15 +187,13 @@ impl Job {
     /// The system's.
     pub fn complete(&self, step: Step, seconds: f64) -> Result<StepReport, Error> {
         let tasks = step.tasks(&self.plan);
-        let mean_cost = match step {
-            Step::Solve | Step::Sweep(_) => {
-                let notes = (0..tasks).map(|task| Segments::open(&step.file(&self.work, task))?.note::<BlockNote>());
-                let notes = notes.collect::<Result<Vec<_>, Error>>()?;
-                let pairs: usize = notes.iter().map(|note| note.pairs).sum();
-                Some(notes.iter().map(|note| note.after).sum::<f64>() / pairs as f64)
-            }
-            _ => None,
-        };
+        let notes = self
+            .noted(step)
+            .iter()
+            .map(|path| Segments::open(path)?.note::<BlockNote>())
+            .collect::<Result<Vec<_>, _>>()?;
+        let pairs: usize = notes.iter().map(|note| note.pairs).sum();
+        let mean_cost = step.makes_pairs().then(|| notes.iter().map(|note| note.after).sum::<f64>() / pairs as f64);
         let report = StepReport { step: step.to_string(), tasks, mean_cost, seconds };
         write_json(&step.mark(&self.work), &report)?;
         self.tidy()?;

@@ -15,6 +15,7 @@ mod inputs;
 mod job;
 pub mod local;
 mod plan;
+mod reads;
 mod segments;
 mod step;
 mod steps;

@@ -272,6 +272,15 @@ impl Plan {
         }
     }
 
+    /// The same with inputs and results in other places.
+    pub(crate) fn at(mut self, [x, y]: [&Path; 2], output: &Path) -> Self {
+        let [first, second] = if self.turned { [y, x] } else { [x, y] };
+        self.inputs[0].path = first.to_path_buf();
+        self.inputs[1].path = second.to_path_buf();
+        self.output = output.to_path_buf();
+        self
+    }
+
     /// Whether a folder of temporary files has a plan.
     pub fn exists(work: &Path) -> bool {
         work.join(PLAN).is_file()
@@ -328,6 +337,22 @@ impl Plan {
         // The files of one step stay until the next is complete; samples and headers are small.
         let results = n * 24;
         (2 * points + candidates + results) * 21 / 20
+    }
+
+    /// Bytes that one task reads and writes at most, about: what a machine needs for it that sees none of the folders.
+    pub fn task_bytes(&self) -> u64 {
+        let [n, m] = self.rows.map(|rows| rows as u64);
+        let (width, wide) = ((self.element.size() * self.dimension) as u64, 4 * self.dimension as u64);
+        let candidates = 6 * self.candidates as u64;
+        let piece = self.piece_rows as u64 * (width.max(wide) + candidates + width + 4);
+        let blocks = self.solve_blocks.min(self.sweep_blocks) as f64;
+        // Both sides with ids, prices and labels, read and written; and samples of them.
+        let block = (m as f64 / blocks * SPREAD) as u64 * 2 * (2 * width + 24) + SAMPLED_PER_BLOCK as u64 * 4 * width;
+        let balance = m * candidates;
+        let check = 4 * n + self.result_bytes();
+        let priced = (self.gap_rows + self.price_rows) as u64 * 2 * (2 * width + wide + 24);
+        let sampled = self.sample_rows.iter().sum::<usize>() as u64 * 2 * wide;
+        [piece, block, balance, check, priced, sampled].into_iter().max().unwrap_or(0) * 11 / 10
     }
 
     /// About how long the run takes, where it is the solver that takes the time. Rates are of processors with AVX2.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const MAGIC: &[u8; 8] = b"HIMSEG01";
@@ -201,6 +202,19 @@ impl Segments {
         T::deserialize(&self.header.note).map_err(|error| Error::broken(&self.path, error.to_string()))
     }
 
+    /// Where the data are.
+    pub(crate) fn data(&self) -> Range<u64> {
+        self.start..self.start + self.header.groups.iter().map(GroupHeader::bytes).sum::<u64>()
+    }
+
+    /// Where a segment is, all of its columns.
+    pub(crate) fn segment(&self, group: &str, segment: usize) -> Result<Range<u64>, Error> {
+        let count = self.count(group, segment)? as u64;
+        let (start, group) = self.group(group)?;
+        let first = start + group.counts[..segment].iter().sum::<u64>() * group.width();
+        Ok(first..first + count * group.width())
+    }
+
     /// Items of a segment.
     pub(crate) fn count(&self, group: &str, segment: usize) -> Result<usize, Error> {
         let group = self.group(group)?.1;
@@ -262,8 +276,8 @@ impl Segments {
         mut take: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
         let count = self.count(group, segment)? as u64;
-        let (start, group) = self.group(group)?;
-        let mut at = start + group.counts[..segment].iter().sum::<u64>() * group.width();
+        let mut at = self.segment(group, segment)?.start;
+        let (_, group) = self.group(group)?;
         let mut width = None;
         for (name, own) in &group.columns {
             if name == column {

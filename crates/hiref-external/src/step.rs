@@ -122,6 +122,11 @@ impl Step {
         }
     }
 
+    /// Whether its files hold pairs, and what they cost.
+    pub(crate) fn makes_pairs(self) -> bool {
+        matches!(self, Self::Solve | Self::Sweep(_))
+    }
+
     /// The step that the pairs after so many sweeps come from.
     pub(crate) fn last_pairs(sweeps: usize) -> Self {
         if sweeps == 0 { Self::Solve } else { Self::Sweep(sweeps) }

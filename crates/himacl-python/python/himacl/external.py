@@ -28,11 +28,21 @@ class Job:
     """A run in the folder ``work``, whose plan exists (:meth:`plan` writes one); blocks are paired on ``device``.
 
     The same bytes come from the same kind of device alone: all tasks of a run should have one.
+
+    On machines that see no common folder, whoever schedules brings the files: ``work`` is a folder of the machine's own, ``places`` are where x, y
+    and the results are there; :meth:`opens`, :meth:`reads` and :meth:`writes` say what a task needs and makes.
     """
 
-    def __init__(self, work: str | os.PathLike[str], *, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        work: str | os.PathLike[str],
+        *,
+        device: str = "cpu",
+        places: tuple[str | os.PathLike[str], str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+    ) -> None:
         self.work = Path(work).absolute()
-        self._job = ExternalJob(self.work, device)
+        x, y, output = (Path(place).absolute() for place in places) if places else (None, None, None)
+        self._job = ExternalJob(self.work, device, (x, y, output) if x and y and output else None)
 
     @classmethod
     def plan(
@@ -86,6 +96,39 @@ class Job:
     def memory(self) -> int:
         """Bytes that one task may hold."""
         return self._job.memory
+
+    @property
+    def disk_bytes(self) -> int:
+        """Bytes that the folder of temporary files will hold at most."""
+        return self._job.disk_bytes
+
+    @property
+    def task_bytes(self) -> int:
+        """Bytes that one task reads and writes at most, about."""
+        return self._job.task_bytes
+
+    def opens(self, step: str, task: int) -> list[Path]:
+        """The files of earlier steps that a task opens.
+
+        Each begins with eight bytes, the length of its header as an unsigned number of 64 bits (least significant byte first), and the
+        header. The files ``plan.json`` and ``STEP.json`` are needed too, and the headers (of parquet files: footers) of the inputs.
+        """
+        return self._job.opens(step, task)
+
+    def reads(self, step: str, task: int) -> list[tuple[Path, list[tuple[int, int]]]]:
+        """The bytes that a task reads of these files after their headers, which must be there, and of the inputs: from a start to an end.
+
+        No other byte matters to the task, as long as the files have their length.
+        """
+        return self._job.reads(step, task)
+
+    def writes(self, step: str, task: int) -> list[Path]:
+        """The files that a task writes; the last is its done mark."""
+        return self._job.writes(step, task)
+
+    def noted(self, step: str) -> list[Path]:
+        """The files of a step whose headers :meth:`complete` reads."""
+        return self._job.noted(step)
 
     def next_step(self) -> str | None:
         """The step whose tasks are to be done now; ``None`` when the run is complete."""

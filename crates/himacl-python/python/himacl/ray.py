@@ -1,7 +1,8 @@
 """Pairing and embedding on a Ray cluster: the tasks of ``himacl pair --external``, the shards of ``himacl embed``, wherever the cluster has room.
 
-Needs ``pip install 'himacl[ray]'`` on all machines, and folders that all of them see. A task's result is a file with fixed bytes, so lost
-workers, tasks that run twice and a lost driver change nothing in the result: whatever is missing is done again.
+Needs ``pip install 'himacl[ray]'`` on all machines, and folders that all of them see, or an object store (``s3://...`` and whatever fsspec knows,
+``pip install 'himacl[object-store]'``). A task's result is a file with fixed bytes, so lost workers, tasks that run twice and a lost driver
+change nothing in the result: whatever is missing is done again.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ._errors import Error, InputError
+from ._store import is_address
 from .external import Job
 
 __all__ = ["embed", "pair", "run"]
 
 _log = logging.getLogger("himacl.ray")
 # How often a task is tried again whose worker, or whose machine, was lost.
-_RETRIES = 10
+RETRIES = 10
 # Tasks in flight for each that the cluster's processors can run at a time: a few wait where they will run, the rest here.
 _IN_FLIGHT = 2
+# Addresses of datasets that `himacl embed` reads.
+_READ_BY_EMBED = ("https", "http", "s3", "hf")
 
 
 def run(
@@ -60,36 +65,49 @@ def run(
         )
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
-        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory, max_retries=_RETRIES, retry_exceptions=False
+        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory, max_retries=RETRIES, retry_exceptions=False
     )
     def task_of(folder: str, step: str, task: int) -> int:
         logging.getLogger("himacl.ray").info("%s task %d on %s", step, task, os.uname().nodename)
         Job(folder, device=device).run(step, task, cpus_per_task)
         return task
 
+    def submit(step: str, task: int, name: str) -> Any:
+        return task_of.options(name=name).remote(str(job.work), step, task)
+
+    return drive(ray, job, submit, cpus_per_task)
+
+
+def drive(ray: Any, job: Any, submit: Callable[[str, int, str], Any], cpus_per_task: int) -> dict[str, Any]:
+    """Hands the tasks of a job to Ray, step by step, by ``submit``, which returns Ray's reference; returns the outcome."""
     while step := job.next_step():
         started = time.monotonic()
         waiting = deque(job.open_tasks(step))
         total = job.tasks(step)
         flying: dict[Any, int] = {}
-        while waiting or flying:
-            room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
-            while waiting and len(flying) < room:
-                task = waiting.popleft()
-                name = f"{step}-{task:06d}"
-                flying[task_of.options(name=name).remote(str(job.work), step, task)] = task
-            done, _ = ray.wait(list(flying), num_returns=1)
-            for reference in done:
-                task = flying.pop(reference)
-                try:
-                    ray.get(reference)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.as_instanceof_cause() from None
-            _log.info("%s: %d of %d tasks done", step, total - len(waiting) - len(flying), total)
+        try:
+            while waiting or flying:
+                room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
+                while waiting and len(flying) < room:
+                    task = waiting.popleft()
+                    flying[submit(step, task, f"{step}-{task:06d}")] = task
+                done, _ = ray.wait(list(flying), num_returns=1)
+                for reference in done:
+                    task = flying.pop(reference)
+                    try:
+                        ray.get(reference)
+                    except ray.exceptions.RayTaskError as error:
+                        raise error.as_instanceof_cause() from None
+                _log.info("%s: %d of %d tasks done", step, total - len(waiting) - len(flying), total)
+        finally:
+            # Only after an error: the others' results are of no use now.
+            for reference in flying:
+                ray.cancel(reference, force=True)
         report = job.complete(step, time.monotonic() - started)
         cost = report["mean_cost"]
         _log.info("%s: %.1f s%s", step, report["seconds"], "" if cost is None else f", mean cost {cost:.6f}")
-    return job.outcome()
+    outcome: dict[str, Any] = job.outcome()
+    return outcome
 
 
 def pair(
@@ -102,19 +120,47 @@ def pair(
     work_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
+    storage_options: dict[str, Any] | None = None,
+    scratch_dir: str | os.PathLike[str] | None = None,
     **options: str | float | bool,
 ) -> dict[str, Any]:
     """Pairs two sets on the Ray cluster at ``address``, from files to files; returns ``summary.json``.
 
     ``max_memory`` is that of one task, in GiB. Further options are those of ``himacl pair`` with underscores: ``cost="cosine"``,
     ``quality="fast"``, ``block_rows=100_000``, ``normalize=True``. The same as ``himacl pair --ray ADDRESS``.
+
+    Inputs, output and ``work_dir`` may be addresses, ``s3://bucket/x``, ``gs://...``, of any protocol that fsspec has a package for; the machines
+    need see no common folder then. ``storage_options`` are handed to fsspec; without them its usual files and variables tell credentials, on
+    every machine. Each task has ``threads=1`` processors, and a folder of its own in ``scratch_dir`` (the machine's folder for temporary
+    files without it). See docs/out-of-core.md.
     """
-    _ray()
+    ray = _ray()
+    if any(is_address(place) for place in (x, y, output, work_dir)):
+        from . import _store_pair
+
+        if not ray.is_initialized():
+            ray.init(address=address, log_to_driver=True, logging_level=logging.WARNING)
+        scratch = None if scratch_dir is None else os.path.abspath(scratch_dir)
+        return _store_pair.pair(
+            ray,
+            x,
+            y,
+            output,
+            max_memory=max_memory,
+            work_dir=work_dir,
+            resume=resume,
+            force=force,
+            storage_options=storage_options,
+            scratch_dir=scratch,
+            options=options,
+        )
+    if storage_options is not None or scratch_dir is not None:
+        raise InputError("storage_options and scratch_dir go with addresses such as `s3://bucket/x` alone")
     command = [sys.executable, "-m", "himacl", "pair", "--x", os.fspath(x), "--y", os.fspath(y), "-o", os.fspath(output)]
     command += ["--ray", address, "--progress", "none"]
     given: dict[str, Any] = {"max_memory": max_memory, "work_dir": work_dir, "resume": resume, "force": force, **options}
     command += _flags(given)
-    _command(command)
+    run_command(command)
     return _summary(output)
 
 
@@ -128,34 +174,69 @@ def embed(
     gpus_per_task: float = 0,
     memory_per_task: int = 2 << 30,
     resume: bool = False,
+    force: bool = False,
+    storage_options: dict[str, Any] | None = None,
+    scratch_dir: str | os.PathLike[str] | None = None,
     **options: str | float | bool,
 ) -> dict[str, Any]:
     """Embeds a dataset on a Ray cluster, one task a shard; returns ``summary.json``.
 
     The files are those of ``himacl embed``, byte for byte, except for the summary. Further options are that command's with underscores:
     ``local="models/minilm"``, ``shard_size=50_000``, ``modality="text"``. Each task loads the encoder, so shards should not be too small.
+
+    ``output`` may be an address, as in :func:`pair`; ``input`` what ``himacl embed`` reads: paths, ``https://``, ``s3://`` (with the keys in
+    the environment), ``hf://``.
     """
     ray = _ray()
+    given = {"encoder": encoder, **options}
+    command = [sys.executable, "-m", "himacl", "embed", "--input", os.fspath(input)]
+    command += [*_flags(given), "--threads", str(cpus_per_task), "--progress", "none"]
+    if is_address(input) and os.fspath(input).partition("://")[0] not in _READ_BY_EMBED:
+        raise InputError(f"the input `{os.fspath(input)}` is read by `himacl embed`, expected {'://, '.join(_READ_BY_EMBED)}:// or a path")
     if not ray.is_initialized():
         ray.init(address=address, logging_level=logging.WARNING)
+    if is_address(output):
+        from . import _store_embed
+
+        return _store_embed.embed(
+            ray,
+            command,
+            output,
+            settings={"input": os.fspath(input), **{name: str(value) for name, value in given.items()}},
+            cpus_per_task=cpus_per_task,
+            gpus_per_task=gpus_per_task,
+            memory_per_task=memory_per_task,
+            resume=resume,
+            force=force,
+            storage_options=storage_options,
+            scratch_dir=None if scratch_dir is None else os.path.abspath(scratch_dir),
+        )
+    if storage_options is not None or scratch_dir is not None:
+        raise InputError("storage_options and scratch_dir go with an output such as `s3://bucket/x` alone")
     folder = Path(output).absolute()
-    command = [sys.executable, "-m", "himacl", "embed", "--input", os.fspath(input)]
-    command += [*_flags({"encoder": encoder, **options}), "--threads", str(cpus_per_task), "--progress", "none"]
     if not (resume and (folder / ".himacl.toml").is_file()):
-        _command([*command, "-o", str(folder), "--shards", "0..0"])
+        run_command([*command, "-o", str(folder), "--shards", "0..0", *(["--force"] if force else [])])
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
-        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory_per_task, max_retries=_RETRIES
+        num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory_per_task, max_retries=RETRIES
     )
     def shard_of(number: int) -> bool:
         return _shard(command, folder, number)
 
+    each_shard(ray, lambda number, name: shard_of.options(name=name).remote(number), cpus_per_task)
+    # What is there is looked at, and whatever is missing is made here.
+    run_command([*command, "-o", str(folder), "--resume"])
+    return _summary(folder)
+
+
+def each_shard(ray: Any, submit: Callable[[int, str], Any], cpus_per_task: int) -> None:
+    """Hands shards to Ray by ``submit`` until one is not there."""
     number, ended = 0, False
     flying: set[Any] = set()
     while flying or not ended:
         room = _IN_FLIGHT * max(1, int(ray.cluster_resources().get("CPU", 1)) // cpus_per_task)
         while not ended and len(flying) < room:
-            flying.add(shard_of.options(name=f"shard-{number}").remote(number))
+            flying.add(submit(number, f"shard-{number}"))
             number += 1
         done, _ = ray.wait(list(flying), num_returns=1)
         for reference in done:
@@ -164,9 +245,6 @@ def embed(
                 ended = not ray.get(reference) or ended
             except ray.exceptions.RayTaskError as error:
                 raise error.as_instanceof_cause() from None
-    # What is there is looked at, and whatever is missing is made here.
-    _command([*command, "-o", str(folder), "--resume"])
-    return _summary(folder)
 
 
 def _shard(command: list[str], folder: Path, number: int) -> bool:
@@ -176,13 +254,19 @@ def _shard(command: list[str], folder: Path, number: int) -> bool:
         return True
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-shard-{number}-") as room:
         apart = Path(room) / "out"
-        _command([*command, "-o", str(apart), "--shards", f"{number}..{number + 1}"])
-        made = [path.relative_to(apart) for path in apart.glob("*/*") if path.is_file()]
-        # The done mark comes last.
-        for name in sorted(made, key=lambda name: name == mark):
+        made = made_apart(command, apart, number)
+        for name in made:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.move(apart / name, folder / name)
         return mark in made
+
+
+def made_apart(command: list[str], apart: Path, number: int) -> list[Path]:
+    """Makes one shard in a folder apart; the names of its files, the done mark last."""
+    run_command([*command, "-o", str(apart), "--shards", f"{number}..{number + 1}"])
+    mark = Path("stats") / f"{number}.json"
+    made = [path.relative_to(apart) for path in apart.glob("*/*") if path.is_file()]
+    return sorted(made, key=lambda name: (name == mark, name))
 
 
 def _flags(options: dict[str, Any]) -> list[str]:
@@ -197,7 +281,7 @@ def _flags(options: dict[str, Any]) -> list[str]:
     return flags
 
 
-def _command(command: list[str]) -> None:
+def run_command(command: list[str]) -> None:
     """Runs a command line of this package."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     said = done.stderr.strip()

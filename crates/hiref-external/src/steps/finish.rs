@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::plan::Plan;
 use crate::segments::{Column, Group, Segments, write};
 use crate::step::Step;
 use crate::vectors::Vectors;
@@ -16,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Pairs whose rows are in memory at a time.
@@ -169,7 +171,7 @@ pub(crate) fn part(context: &Context<'_>, task: usize, sweeps: usize) -> Result<
     }
     let folder = plan.output.join(PAIRS);
     std::fs::create_dir_all(&folder).map_err(Error::io("make folder", &folder))?;
-    let path = folder.join(format!("part-{task:05}.parquet"));
+    let path = part_file(plan, task);
     let ids: Vec<u32> = (first as u32..(first + rows) as u32).collect();
     let columns = if plan.turned { [partners.clone(), ids] } else { [ids, partners.clone()] };
     write_atomic_with(&path, |file| {
@@ -295,6 +297,19 @@ fn npy_header(rows: usize) -> Vec<u8> {
     bytes.extend((length as u16).to_le_bytes());
     bytes.extend(format!("{text:<width$}\n", width = length - 1).bytes());
     bytes
+}
+
+fn part_file(plan: &Plan, task: usize) -> PathBuf {
+    plan.output.join(PAIRS).join(format!("part-{task:05}.parquet"))
+}
+
+/// The file that a task writes into the folder for the results, if it writes one.
+pub(crate) fn result_file(plan: &Plan, step: Step, task: usize) -> Option<PathBuf> {
+    match step {
+        Step::Parts => Some(part_file(plan, task)),
+        Step::Check => Some(plan.output.join(PERMUTATION)),
+        _ => None,
+    }
 }
 
 /// The files that a run makes in the folder for the results; `#` stands for a number.

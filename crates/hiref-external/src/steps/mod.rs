@@ -6,6 +6,7 @@ mod pairs;
 mod route;
 mod sample;
 
+pub(crate) use finish::result_file;
 pub use finish::result_files;
 pub(crate) use gap::Figures;
 pub use gap::Gap;

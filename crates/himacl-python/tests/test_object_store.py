@@ -1,0 +1,275 @@
+"""Pairing and embedding in an object store: Ray nodes that share nothing else, workers and drivers that are lost, prefixes of others."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import himacl
+from himacl.external import Job
+
+pytest.importorskip("ray")
+pytest.importorskip("fsspec")
+
+SUPPORT = Path(__file__).parent / "support"
+GOLDEN = Path(__file__).parents[3] / "crates" / "himacl-encode" / "tests" / "golden" / "encoders"
+NODE = {"num_cpus": 1, "memory": 3 << 30, "object_store_memory": 100 << 20, "include_dashboard": False}
+OPTIONS: dict[str, Any] = {"max_memory": 300 / 1024, "block_rows": 400, "external_sweeps": 3, "certify": "sampled:100"}
+
+
+class Store:
+    """The store on this machine's disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.options = {"root": str(root)}
+        self.root = root
+        self.objects = root / "objects" / "bucket"
+        self.objects.mkdir(parents=True)
+
+    def names(self, below: str) -> list[str]:
+        folder = self.objects / below
+        return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+    def results(self, below: str) -> dict[str, bytes]:
+        names = (name for name in self.names(below) if name.endswith((".npy", ".parquet")))
+        return {name: (self.objects / below / name).read_bytes() for name in names}
+
+    def calls(self) -> list[list[str]]:
+        log = self.root / "calls"
+        return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The nodes' own folders for temporary files."""
+    return [tmp_path_factory.mktemp(name) for name in ("node-a", "node-b")]
+
+
+@pytest.fixture(scope="module")
+def cluster(scratch: list[Path]) -> Iterator[Any]:
+    """Two nodes, each with a disk of its own."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    sys.path.append(str(SUPPORT))
+    path = os.environ.get("PYTHONPATH", "")
+    # Ray's own sockets must not be deep in a folder.
+    variables = [{"TMPDIR": str(folder), "PYTHONPATH": f"{SUPPORT}:{path}"} for folder in scratch]
+    nodes = Cluster(initialize_head=True, head_node_args={**NODE, "env_vars": variables[0]})
+    nodes.add_node(**NODE, env_vars=variables[1])
+    ray.init(address=nodes.address, logging_level="WARNING")
+    yield nodes
+    ray.shutdown()
+    nodes.shutdown()
+    sys.path.remove(str(SUPPORT))
+
+
+@pytest.fixture
+def store(tmp_path: Path, rng: np.random.Generator) -> Store:
+    """A store with two sets: shards, and one file."""
+    made = Store(tmp_path / "store")
+    (made.objects / "x").mkdir()
+    x, y = (rng.normal(size=(1500, 6)).astype(np.float32) for _ in range(2))
+    np.save(made.objects / "x" / "x_0.npy", x[:900])
+    np.save(made.objects / "x" / "x_1.npy", x[900:])
+    np.save(made.objects / "y.npy", y)
+    return made
+
+
+@pytest.fixture
+def expected(store: Store, tmp_path: Path) -> dict[str, bytes]:
+    """The results of the same run by this process over local files."""
+    out = tmp_path / "local"
+    sets = {"x": store.objects / "x", "y": store.objects / "y.npy", "output": out}
+    job = Job.plan(tmp_path / "work", **sets, memory=300 << 20, block_rows=400, sweeps=3, gap_rows=100)
+    while step := job.next_step():
+        for task in job.open_tasks(step):
+            job.run(step, task)
+        job.complete(step)
+    names = ("permutation.npy", "pairs/part-00000.parquet")
+    return {name: (out / name).read_bytes() for name in names}
+
+
+def pair(store: Store, **options: Any) -> dict[str, Any]:
+    import himacl.ray
+
+    places = [f"shelf://bucket/{name}" for name in ("x", "y.npy", "out")]
+    return himacl.ray.pair(*places, storage_options=store.options, **{**OPTIONS, **options})
+
+
+def wait_for(there: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def test_nodes_that_share_nothing_but_the_store(
+    store: Store, expected: dict[str, bytes], cluster: Any, scratch: list[Path]
+) -> None:
+    summary: dict[str, Any] = {}
+    driver = threading.Thread(target=lambda: summary.update(pair(store)))
+    driver.start()
+    # A worker is killed in the middle of a task, and later the store fails once.
+    wait_for(lambda: any("/work/solve/" in path for _, path, *_ in store.calls()))
+    workers = {int(pid) for kind, path, _, pid in store.calls() if kind == "get" and "/work/route/" in path} - {os.getpid()}
+    for worker in workers:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: (store.objects / "out" / "work" / "solve.json").exists())
+    (store.root / "busy").touch()
+    driver.join(300)
+    assert store.results("out") == expected
+    assert store.names("out") == [".himacl.json", "pairs/part-00000.parquet", "permutation.npy", "summary.json"]
+    x, y = np.concatenate([np.load(store.objects / "x" / f"x_{shard}.npy") for shard in range(2)]), np.load(store.objects / "y.npy")
+    y_of_x = np.load(store.objects / "out" / "permutation.npy")
+    assert summary["mean_cost"] == pytest.approx(((x - y[y_of_x]).astype(float) ** 2).sum(1).mean(), rel=1e-6)
+    assert (summary["n"], summary["m"], summary["bijection"]) == (1500, 1500, True)
+    # Rows were read by ranges: of each side as often as steps read it, and once more for what was done again.
+    read = {side: sum(int(size) for kind, path, size, _ in store.calls() if kind == "get" and f"bucket/{side}" in path) for side in "xy"}
+    assert 3 * x.nbytes <= read["x"] < 5 * x.nbytes + 20 * 4096 * 4
+    # Both nodes worked, and the rooms of the killed are gone.
+    assert not [path for folder in scratch for path in folder.glob("himacl-room-*")]
+    assert not (store.root / "busy").exists()
+    # A finished run is not done again.
+    calls = len(store.calls())
+    assert pair(store, resume=True) == summary
+    assert not [call for call in store.calls()[calls:] if call[0] == "put"]
+
+
+DRIVER = """
+import sys
+import shelf
+import himacl.ray
+x, y, out, root, address = sys.argv[1:]
+options = {"max_memory": 300 / 1024, "block_rows": 400, "external_sweeps": 3, "certify": "sampled:100"}
+himacl.ray.pair(x, y, out, storage_options={"root": root}, address=address, **options)
+"""
+
+
+def test_a_lost_driver_loses_nothing(store: Store, expected: dict[str, bytes], cluster: Any) -> None:
+    places = [f"shelf://bucket/{name}" for name in ("x", "y.npy", "out")]
+    environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-c", DRIVER, *places, str(store.root), cluster.address]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as driver:
+        wait_for(lambda: driver.poll() is not None or (store.objects / "out" / "work" / "solve.json").exists())
+        driver.kill()
+    assert not (store.objects / "out" / "summary.json").exists()
+    done = set(store.names("out/work"))
+    assert {"plan.json", "scan.json", "solve.json"} <= done
+    calls = len(store.calls())
+    with pytest.raises(himacl.InputError, match="quality"):
+        pair(store, resume=True, quality="fast")
+    pair(store, resume=True)
+    assert store.results("out") == expected
+    puts = {path for kind, path, *_ in store.calls()[calls:] if kind == "put"}
+    assert not {path for path in puts if "/work/" in path and path.partition("/work/")[2] in done}, "nothing is done twice"
+
+
+def test_what_is_not_ours_is_left_alone(store: Store, cluster: Any) -> None:
+    theirs = store.objects / "out" / "notes.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("theirs")
+    for options in ({}, {"resume": True}, {"force": True}):
+        with pytest.raises(himacl.FileError, match="notes.txt"):
+            pair(store, **options)
+    assert store.names("out") == ["notes.txt"]
+    assert not [call for call in store.calls() if call[0] in ("put", "remove")]
+    # With the mark of such a run, its own objects make way and no others.
+    mine = {".himacl.json": '{"command": "pair", "settings": {}}', "permutation.npy": "old", "work/scan/000000.bin": "old"}
+    for name, content in {**mine, "work/scan/mine.bin": "theirs"}.items():
+        (store.objects / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+        (store.objects / "out" / name).write_text(content)
+    with pytest.raises(himacl.InputError, match="exists"):
+        pair(store)
+    pair(store, force=True, quality="fast", external_sweeps=1, certify="none")
+    assert {"notes.txt", "work/scan/mine.bin", "summary.json"} <= set(store.names("out"))
+    assert "work/scan/000000.bin" not in store.names("out")
+    assert len(np.load(store.objects / "out" / "permutation.npy")) == 1500
+    with pytest.raises(himacl.InputError, match="`embed`"):
+        import himacl.ray
+
+        himacl.ray.embed("captions.txt", "shelf://bucket/out", encoder="a", storage_options=store.options)
+    # Of other inputs nothing is gone on with.
+    np.save(store.objects / "y.npy", np.zeros((1500, 6), np.float32))
+    with pytest.raises(himacl.InputError, match=r"y\.npy"):
+        pair(store, resume=True, quality="fast", external_sweeps=1, certify="none")
+
+
+def test_bad_cases_are_refused_before_work(store: Store, cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import himacl.ray
+
+    def refused(error: type[Exception], said: str, **options: Any) -> None:
+        with pytest.raises(error, match=said):
+            pair(store, **options)
+        assert not [call for call in store.calls() if call[0] == "put"]
+
+    for address, said in [
+        ("no-such://bucket/x", "Protocol not known"),
+        ("memory://bucket/x", "one process"),
+        ("shelf://bucket/nothing", "cannot read|no embeddings"),
+    ]:
+        with pytest.raises(himacl.Error, match=said):
+            himacl.ray.pair(address, "shelf://bucket/y.npy", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
+    refused(himacl.InputError, "max_memory", max_memory=None)
+    refused(himacl.InputError, "warm_start", warm_start="earlier")
+    refused(himacl.InputError, "certify", certify="proof")
+    refused(himacl.InputError, "together", resume=True, force=True)
+    refused(himacl.InputError, "memory", max_memory=1e-3, block_rows=None)
+    with pytest.raises(himacl.InputError, match="inside"):
+        himacl.ray.pair("shelf://bucket/x", "shelf://bucket/y.npy", "shelf://bucket", storage_options=store.options, **OPTIONS)
+    np.savez(store.objects / "packed.npz", np.zeros((4, 6), np.float32))
+    with pytest.raises(himacl.InputError, match="packed"):
+        himacl.ray.pair("shelf://bucket/packed.npz", "shelf://bucket/y.npy", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
+    monkeypatch.setattr(Job, "task_bytes", property(lambda _: 1 << 60))
+    refused(himacl.FileError, "no space for tasks")
+
+
+def test_plain_files_by_address(store: Store, expected: dict[str, bytes], cluster: Any, tmp_path: Path) -> None:
+    import himacl.ray
+
+    out, work = tmp_path / "out", tmp_path / "elsewhere"
+    himacl.ray.pair(
+        store.objects / "x", f"file://{store.objects}/y.npy", f"file://{out}", work_dir=work, scratch_dir=tmp_path / "scratch", **OPTIONS
+    )
+    assert {name: (out / name).read_bytes() for name in expected} == expected
+    assert sorted(path.name for path in out.iterdir()) == [".himacl.json", "pairs", "permutation.npy", "summary.json"]
+    assert not work.exists() or not list(work.iterdir())
+
+
+def test_shards_are_embedded_into_the_store(store: Store, tmp_path: Path, cluster: Any) -> None:
+    import himacl.ray
+
+    captions = tmp_path / "captions.txt"
+    words = ("a cat", "two dogs under the moon", "stars", "", "a photo of a very small thing")
+    captions.write_text("\n".join(f"{words[line % 5]} {line}" if line % 7 else "" for line in range(100)))
+    encoder = {"repo": "golden/sentence-transformers", "family": "sentence-transformers"}
+    options = {**encoder, "local": GOLDEN / "sentence-transformers", "shard_size": 30, "max_error_rate": 0.5}
+    embed: dict[str, Any] = {**options, "memory_per_task": 1 << 30, "storage_options": store.options}
+    summary = himacl.ray.embed(captions, "shelf://bucket/emb", **embed)
+    flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), str(value))]
+    command = [sys.executable, "-m", "himacl", "embed", "--input", str(captions), "-o", str(tmp_path / "here"), *flags]
+    subprocess.run([*command, "--threads", "1"], check=True, capture_output=True)
+    here = tmp_path / "here"
+    own = {".himacl.toml", ".himacl.json", "summary.json"}
+    names = {str(path.relative_to(here)) for path in here.rglob("*") if path.is_file()} - own
+    assert {name for name in store.names("emb") if name not in own} == names
+    assert all((here / name).read_bytes() == (store.objects / "emb" / name).read_bytes() for name in names)
+    assert (summary["shards"], summary["records"]) == (4, 100)
+    # What is lost is made again, and nothing else.
+    for name in ("summary.json", "stats/2.json", "text_emb/text_emb_2.npy"):
+        (store.objects / "emb" / name).unlink()
+    calls = len(store.calls())
+    assert himacl.ray.embed(captions, "shelf://bucket/emb", resume=True, **embed)["shards"] == 4
+    assert all((here / name).read_bytes() == (store.objects / "emb" / name).read_bytes() for name in names)
+    puts = {path.partition("emb/")[2] for kind, path, *_ in store.calls()[calls:] if kind == "put"}
+    assert puts == {"stats/2.json", "text_emb/text_emb_2.npy", "metadata/metadata_2.parquet", "errors.jsonl", "summary.json"}
