@@ -153,3 +153,7 @@ def test_shards_are_embedded_on_ray(tmp_path: Path, cluster: Any) -> None:
 
     assert files(tmp_path / "ray") == files(tmp_path / "here")
     assert (summary["shards"], summary["records"]) == (4, 100)
+    options["shard_size"] = 50
+    replaced = himacl.ray.embed(captions, tmp_path / "ray", address=cluster.address, memory_per_task=1 << 30, force=True, **options)
+    assert replaced["shards"] == 2
+    assert not (tmp_path / "ray" / "stats" / "2.json").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import os
 import signal
 import subprocess
@@ -62,6 +64,7 @@ def cluster(scratch: list[Path]) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     sys.path.append(str(SUPPORT))
+    importlib.import_module("shelf")
     path = os.environ.get("PYTHONPATH", "")
     # Ray's own sockets must not be deep in a folder.
     variables = [{"TMPDIR": str(folder), "PYTHONPATH": f"{SUPPORT}:{path}"} for folder in scratch]
@@ -74,6 +77,13 @@ def cluster(scratch: list[Path]) -> Iterator[Any]:
     sys.path.remove(str(SUPPORT))
 
 
+def save_safetensors(path: Path, rows: np.ndarray) -> None:
+    """A matrix after a header that is longer than what is read at first."""
+    tensor = {"dtype": "F32", "shape": rows.shape, "data_offsets": [0, rows.nbytes]}
+    header = json.dumps({"__metadata__": {"notes": "n" * 9000}, "emb": tensor}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + rows.tobytes())
+
+
 @pytest.fixture
 def store(tmp_path: Path, rng: np.random.Generator) -> Store:
     """A store with two sets: shards, and one file."""
@@ -82,7 +92,7 @@ def store(tmp_path: Path, rng: np.random.Generator) -> Store:
     x, y = (rng.normal(size=(1500, 6)).astype(np.float32) for _ in range(2))
     np.save(made.objects / "x" / "x_0.npy", x[:900])
     np.save(made.objects / "x" / "x_1.npy", x[900:])
-    np.save(made.objects / "y.npy", y)
+    save_safetensors(made.objects / "y.safetensors", y)
     return made
 
 
@@ -90,7 +100,7 @@ def store(tmp_path: Path, rng: np.random.Generator) -> Store:
 def expected(store: Store, tmp_path: Path) -> dict[str, bytes]:
     """The results of the same run by this process over local files."""
     out = tmp_path / "local"
-    sets = {"x": store.objects / "x", "y": store.objects / "y.npy", "output": out}
+    sets = {"x": store.objects / "x", "y": store.objects / "y.safetensors", "output": out}
     job = Job.plan(tmp_path / "work", **sets, memory=300 << 20, block_rows=400, sweeps=3, gap_rows=100)
     while step := job.next_step():
         for task in job.open_tasks(step):
@@ -100,17 +110,22 @@ def expected(store: Store, tmp_path: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in names}
 
 
+def load_y(store: Store) -> np.ndarray:
+    content = (store.objects / "y.safetensors").read_bytes()
+    return np.frombuffer(content[-1500 * 6 * 4 :], np.float32).reshape(1500, 6)
+
+
 def pair(store: Store, **options: Any) -> dict[str, Any]:
     import himacl.ray
 
-    places = [f"shelf://bucket/{name}" for name in ("x", "y.npy", "out")]
+    places = [f"shelf://bucket/{name}" for name in ("x", "y.safetensors", "out")]
     return himacl.ray.pair(*places, storage_options=store.options, **{**OPTIONS, **options})
 
 
-def wait_for(there: Callable[[], bool], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
+def wait_for(there: Callable[[], bool], works: Callable[[], bool]) -> None:
+    """Waits for something that a driver makes, which is at work."""
     while not there():
-        assert time.monotonic() < end
+        assert works()
         time.sleep(0.005)
 
 
@@ -121,23 +136,26 @@ def test_nodes_that_share_nothing_but_the_store(
     driver = threading.Thread(target=lambda: summary.update(pair(store)))
     driver.start()
     # A worker is killed in the middle of a task, and later the store fails once.
-    wait_for(lambda: any("/work/solve/" in path for _, path, *_ in store.calls()))
-    workers = {int(pid) for kind, path, _, pid in store.calls() if kind == "get" and "/work/route/" in path} - {os.getpid()}
+    wait_for(lambda: any("/work/solve/" in path for _, path, *_ in store.calls()), driver.is_alive)
+    workers = {int(pid) for kind, path, _, pid, _ in store.calls() if kind == "get" and "/work/route/" in path} - {os.getpid()}
+    assert workers
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: (store.objects / "out" / "work" / "solve.json").exists())
+    wait_for(lambda: (store.objects / "out" / "work" / "solve.json").exists(), driver.is_alive)
     (store.root / "busy").touch()
     driver.join(300)
     assert store.results("out") == expected
     assert store.names("out") == [".himacl.json", "pairs/part-00000.parquet", "permutation.npy", "summary.json"]
-    x, y = np.concatenate([np.load(store.objects / "x" / f"x_{shard}.npy") for shard in range(2)]), np.load(store.objects / "y.npy")
+    x, y = np.concatenate([np.load(store.objects / "x" / f"x_{shard}.npy") for shard in range(2)]), load_y(store)
     y_of_x = np.load(store.objects / "out" / "permutation.npy")
     assert summary["mean_cost"] == pytest.approx(((x - y[y_of_x]).astype(float) ** 2).sum(1).mean(), rel=1e-6)
     assert (summary["n"], summary["m"], summary["bijection"]) == (1500, 1500, True)
     # Rows were read by ranges: of each side as often as steps read it, and once more for what was done again.
-    read = {side: sum(int(size) for kind, path, size, _ in store.calls() if kind == "get" and f"bucket/{side}" in path) for side in "xy"}
+    read = {side: sum(int(size) for kind, path, size, *_ in store.calls() if kind == "get" and f"bucket/{side}" in path) for side in "xy"}
     assert 3 * x.nbytes <= read["x"] < 5 * x.nbytes + 20 * 4096 * 4
-    # Both nodes worked, and the rooms of the killed are gone.
+    # Both nodes worked, each on its own disk, and the rooms of the killed are gone.
+    disks = {disk for kind, path, _, _, disk in store.calls() if kind == "put" and path.endswith(".bin")}
+    assert disks == {str(folder) for folder in scratch}
     assert not [path for folder in scratch for path in folder.glob("himacl-room-*")]
     assert not (store.root / "busy").exists()
     # A finished run is not done again.
@@ -157,11 +175,11 @@ himacl.ray.pair(x, y, out, storage_options={"root": root}, address=address, **op
 
 
 def test_a_lost_driver_loses_nothing(store: Store, expected: dict[str, bytes], cluster: Any) -> None:
-    places = [f"shelf://bucket/{name}" for name in ("x", "y.npy", "out")]
+    places = [f"shelf://bucket/{name}" for name in ("x", "y.safetensors", "out")]
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", DRIVER, *places, str(store.root), cluster.address]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as driver:
-        wait_for(lambda: driver.poll() is not None or (store.objects / "out" / "work" / "solve.json").exists())
+        wait_for((store.objects / "out" / "work" / "solve.json").exists, lambda: driver.poll() is None)
         driver.kill()
     assert not (store.objects / "out" / "summary.json").exists()
     done = set(store.names("out/work"))
@@ -176,6 +194,8 @@ def test_a_lost_driver_loses_nothing(store: Store, expected: dict[str, bytes], c
 
 
 def test_what_is_not_ours_is_left_alone(store: Store, cluster: Any) -> None:
+    import himacl.ray
+
     theirs = store.objects / "out" / "notes.txt"
     theirs.parent.mkdir()
     theirs.write_text("theirs")
@@ -196,12 +216,10 @@ def test_what_is_not_ours_is_left_alone(store: Store, cluster: Any) -> None:
     assert "work/scan/000000.bin" not in store.names("out")
     assert len(np.load(store.objects / "out" / "permutation.npy")) == 1500
     with pytest.raises(himacl.InputError, match="`embed`"):
-        import himacl.ray
-
         himacl.ray.embed("captions.txt", "shelf://bucket/out", encoder="a", storage_options=store.options)
     # Of other inputs nothing is gone on with.
-    np.save(store.objects / "y.npy", np.zeros((1500, 6), np.float32))
-    with pytest.raises(himacl.InputError, match=r"y\.npy"):
+    save_safetensors(store.objects / "y.safetensors", np.zeros((1500, 6), np.float32))
+    with pytest.raises(himacl.InputError, match=r"y\.safetensors"):
         pair(store, resume=True, quality="fast", external_sweeps=1, certify="none")
 
 
@@ -219,17 +237,17 @@ def test_bad_cases_are_refused_before_work(store: Store, cluster: Any, monkeypat
         ("shelf://bucket/nothing", "cannot read|no embeddings"),
     ]:
         with pytest.raises(himacl.Error, match=said):
-            himacl.ray.pair(address, "shelf://bucket/y.npy", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
+            himacl.ray.pair(address, "shelf://bucket/y.safetensors", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
     refused(himacl.InputError, "max_memory", max_memory=None)
     refused(himacl.InputError, "warm_start", warm_start="earlier")
     refused(himacl.InputError, "certify", certify="proof")
     refused(himacl.InputError, "together", resume=True, force=True)
     refused(himacl.InputError, "memory", max_memory=1e-3, block_rows=None)
     with pytest.raises(himacl.InputError, match="inside"):
-        himacl.ray.pair("shelf://bucket/x", "shelf://bucket/y.npy", "shelf://bucket", storage_options=store.options, **OPTIONS)
+        himacl.ray.pair("shelf://bucket/x", "shelf://bucket/y.safetensors", "shelf://bucket", storage_options=store.options, **OPTIONS)
     np.savez(store.objects / "packed.npz", np.zeros((4, 6), np.float32))
     with pytest.raises(himacl.InputError, match="packed"):
-        himacl.ray.pair("shelf://bucket/packed.npz", "shelf://bucket/y.npy", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
+        himacl.ray.pair("shelf://bucket/packed.npz", "shelf://bucket/y.safetensors", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
     monkeypatch.setattr(Job, "task_bytes", property(lambda _: 1 << 60))
     refused(himacl.FileError, "no space for tasks")
 
@@ -239,15 +257,18 @@ def test_plain_files_by_address(store: Store, expected: dict[str, bytes], cluste
 
     out, work = tmp_path / "out", tmp_path / "elsewhere"
     himacl.ray.pair(
-        store.objects / "x", f"file://{store.objects}/y.npy", f"file://{out}", work_dir=work, scratch_dir=tmp_path / "scratch", **OPTIONS
+        store.objects / "x", f"file://{store.objects}/y.safetensors", f"file://{out}", work_dir=work, scratch_dir=tmp_path / "scratch", **OPTIONS
     )
     assert {name: (out / name).read_bytes() for name in expected} == expected
     assert sorted(path.name for path in out.iterdir()) == [".himacl.json", "pairs", "permutation.npy", "summary.json"]
     assert not work.exists() or not list(work.iterdir())
 
 
-def test_shards_are_embedded_into_the_store(store: Store, tmp_path: Path, cluster: Any) -> None:
+def test_shards_are_embedded_into_the_store(
+    store: Store, tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import himacl.ray
+    from himacl import _store_run
 
     captions = tmp_path / "captions.txt"
     words = ("a cat", "two dogs under the moon", "stars", "", "a photo of a very small thing")
@@ -268,8 +289,17 @@ def test_shards_are_embedded_into_the_store(store: Store, tmp_path: Path, cluste
     # What is lost is made again, and nothing else.
     for name in ("summary.json", "stats/2.json", "text_emb/text_emb_2.npy"):
         (store.objects / "emb" / name).unlink()
+    with pytest.raises(himacl.InputError, match="shard_size"):
+        himacl.ray.embed(captions, "shelf://bucket/emb", resume=True, **{**embed, "shard_size": 20})
     calls = len(store.calls())
     assert himacl.ray.embed(captions, "shelf://bucket/emb", resume=True, **embed)["shards"] == 4
     assert all((here / name).read_bytes() == (store.objects / "emb" / name).read_bytes() for name in names)
     puts = {path.partition("emb/")[2] for kind, path, *_ in store.calls()[calls:] if kind == "put"}
-    assert puts == {"stats/2.json", "text_emb/text_emb_2.npy", "metadata/metadata_2.parquet", "errors.jsonl", "summary.json"}
+    assert puts - {".himacl.toml", "config.toml"} == {"stats/2.json", "text_emb/text_emb_2.npy", "metadata/metadata_2.parquet", "errors.jsonl", "summary.json"}
+    # The folder is opened as it lies there, its parquet files by their footers; each row's partner is itself.
+    monkeypatch.setattr(_store_run, "_FOOTER", 16)
+    sides = ("shelf://bucket/emb", "shelf://bucket/emb/text_emb")
+    found = himacl.ray.pair(*sides, "shelf://bucket/pairs", max_memory=300 / 1024, block_rows=500, storage_options=store.options)
+    permutation = np.load(store.objects / "pairs" / "permutation.npy")
+    assert found["n"] == found["m"] == len(permutation) > 60
+    assert np.array_equal(permutation, np.arange(found["n"]))

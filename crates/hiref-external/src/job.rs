@@ -65,7 +65,7 @@ impl Job {
     }
 
     /// Opens a run on a machine that does not see the folders it was planned with: whoever calls brings parts of the files to other places, as
-    /// [`Self::opens`], [`Self::reads`] and [`Self::writes`] say, and takes results away.
+    /// [`Self::opens`], [`Self::reads`] and [`Self::writes`] say, and takes results away. The folder `output` exists.
     ///
     /// # Errors
     /// As [`Self::open`].

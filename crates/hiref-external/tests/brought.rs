@@ -83,7 +83,7 @@ fn run_apart(home: &Path, settings: &Settings, step: Step, task: usize) -> u64 {
     let room = room.path();
     let place = |path: &Path| room.join(path.strip_prefix(home).unwrap());
     let inputs = [place(&settings.x.path), place(&settings.y.path)];
-    fs::create_dir(room.join("work")).unwrap();
+    ["work", "out"].iter().for_each(|folder| fs::create_dir(room.join(folder)).unwrap());
     bring_heads(home, room, &[]);
     bring_input(&settings.x.path, &inputs[0]);
     bring_input(&settings.y.path, &inputs[1]);

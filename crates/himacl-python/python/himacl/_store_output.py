@@ -33,8 +33,8 @@ class Output:
             raise InputError("resume and force do not go together")
         names = list(place.entries())
         if MARK not in names:
-            if names:
-                listed = ", ".join(f"`{name}`" for name in names[:3]) + (" and others" if len(names) > 3 else "")
+            if theirs := [name for name in names if not _is_unfinished(name)]:
+                listed = ", ".join(f"`{name}`" for name in theirs[:3]) + (" and others" if len(theirs) > 3 else "")
                 raise FileError(f"`{place}` holds objects that are not of such a run: {listed}\nhint: choose a prefix without objects")
             return cls(place, names, None)
         try:
@@ -64,7 +64,7 @@ class Output:
 
     def clear(self, is_own: Any) -> None:
         """Removes what such a run makes; what tells of a result goes first, the mark last."""
-        own = [name for name in self.names if is_own(name) or name.rpartition("/")[2].startswith(UNFINISHED)]
+        own = [name for name in self.names if is_own(name) or _is_unfinished(name)]
         self.place.remove(name for name in own if name == SUMMARY)
         self.place.remove(name for name in own if name not in (SUMMARY, MARK))
         self.place.remove(name for name in self.names if name == MARK)
@@ -78,6 +78,10 @@ class Output:
 def mark_of(command: str, settings: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
     """What a run is known by."""
     return {"command": command, "version": __version__, "settings": settings, "inputs": inputs}
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.rpartition("/")[2].startswith(UNFINISHED)
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ._errors import InputError
 from ._himacl import __version__
-from ._store import Place, place_of
+from ._store import Place, StoreError, place_of
 from ._store_output import MARK, SUMMARY, Output, mark_of
 from ._store_nodes import check_nodes, room_in
 from ._store_run import Heads, Run, StoreJob, is_work_file, run_task
@@ -130,8 +130,9 @@ def _settings(max_memory: float | None, options: dict[str, Any]) -> dict[str, An
 
 def _drive(ray: Any, job: StoreJob) -> dict[str, Any]:
     """Hands the tasks to Ray."""
-    from .ray import RETRIES, drive
-    from ._store import StoreError
+    from .ray import RETRIES, drive, warn_of_memory
+
+    warn_of_memory(ray, job.memory)
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
         num_cpus=job.run.threads, memory=job.memory, max_retries=RETRIES, retry_exceptions=[StoreError]

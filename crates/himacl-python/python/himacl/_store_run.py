@@ -125,6 +125,7 @@ class Run:
     def open(self, room: Path, heads: dict[str, Heads]) -> Job:
         """The run in a room that has its notes."""
         sides = {side: heads[side].lay_out(room / side) for side in ("x", "y")}
+        (room / "out").mkdir(exist_ok=True)
         return Job(room / "work", places=(sides["x"], sides["y"], room / "out"))
 
     def origin(self, room: Path, path: Path) -> tuple[Place, str]:

@@ -58,11 +58,7 @@ def run(
     # Ray shows a task the devices that are its own.
     device = "cuda:0" if gpus_per_task > 0 else "cpu"
     memory = job.memory if memory_per_task is None else memory_per_task
-    largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    if memory > largest:
-        _log.warning(
-            "a task needs %.2f GiB, no machine has more than %.2f: waiting for one that has", memory / 2**30, largest / 2**30
-        )
+    warn_of_memory(ray, memory)
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
         num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory, max_retries=RETRIES, retry_exceptions=False
@@ -76,6 +72,15 @@ def run(
         return task_of.options(name=name).remote(str(job.work), step, task)
 
     return drive(ray, job, submit, cpus_per_task)
+
+
+def warn_of_memory(ray: Any, memory: int) -> None:
+    """Says that tasks will wait, where no machine has the memory of one."""
+    largest = max((node["Resources"].get("memory", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    if memory > largest:
+        _log.warning(
+            "a task needs %.2f GiB, no machine has more than %.2f: waiting for one that has", memory / 2**30, largest / 2**30
+        )
 
 
 def drive(ray: Any, job: Any, submit: Callable[[str, int, str], Any], cpus_per_task: int) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """A small object store for tests, ``shelf://BUCKET/KEY``, as fsspec has it: objects are files below ``root``, which appear whole, and each call is
-written down.
+written down, with its process and that one's folder for temporary files.
 
 Importable on workers through PYTHONPATH; ``root`` is a storage option, which must reach them. While there is a file ``busy`` in ``root``, the next
 reader removes it and fails.
@@ -8,6 +8,7 @@ reader removes it and fails.
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Shelf(fsspec.AbstractFileSystem):  # type: ignore[misc,unused-ignore]
 
     def _call(self, kind: str, path: str, size: int = 0) -> Path:
         with open(self.root / "calls", "a") as calls:
-            calls.write(f"{kind} {path} {size} {os.getpid()}\n")
+            calls.write(f"{kind} {path} {size} {os.getpid()} {tempfile.gettempdir()}\n")
         return self.root / "objects" / path
 
     def _info(self, path: Path) -> dict[str, Any]:
