@@ -26,6 +26,9 @@ fn raised<T>(py: Python<'_>, result: Result<T, Error>) -> PyResult<T> {
     result.map_err(|error| Failure::from(error).raise(py))
 }
 
+/// Parts of a file, from a start to an end.
+type Read = (PathBuf, Vec<(u64, u64)>);
+
 /// A run in a folder of temporary files.
 #[pyclass(name = "ExternalJob", frozen)]
 pub(crate) struct ExternalJob {
@@ -82,7 +85,7 @@ impl ExternalJob {
         raised(py, self.job.opens(step_of(py, step)?, task))
     }
 
-    fn reads(&self, py: Python<'_>, step: &str, task: usize) -> PyResult<Vec<(PathBuf, Vec<(u64, u64)>)>> {
+    fn reads(&self, py: Python<'_>, step: &str, task: usize) -> PyResult<Vec<Read>> {
         let reads = raised(py, self.job.reads(step_of(py, step)?, task))?;
         let pairs = |ranges: Vec<Range<u64>>| ranges.into_iter().map(|range| (range.start, range.end)).collect();
         Ok(reads.into_iter().map(|(path, ranges)| (path, pairs(ranges))).collect())
