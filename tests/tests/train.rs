@@ -113,6 +113,7 @@ fn a_planted_linear_map_is_found() {
     let problem = Problem::new(240, RECIPE);
     let table = problem.succeed(&["train", "--config", "recipe.toml"]);
     assert!(table.contains("HiMACL") && table.contains("all pairs (ceiling)"), "{table}");
+    assert!(table.contains("the trained map is the result, without a choice: 30 known pairs are too few"), "{table}");
 
     let summary = problem.json("runs/recipe/summary.json");
     assert!(figure(&summary, "image_to_text_R@1") > 0.8, "{summary:#}");
@@ -294,7 +295,8 @@ fn a_shared_space_needs_no_anchors() {
 
 /// Everything that a run leaves must be the same, but for times and the like.
 fn assert_same_run(problem: &Problem, run: &str, reference: &str) {
-    for name in ["map.safetensors", "metrics.jsonl", "couplings/final.safetensors"] {
+    let files = ["map.safetensors", "metrics.jsonl", "choice/metrics.jsonl", "couplings/final.safetensors"];
+    for name in files.into_iter().filter(|name| problem.path(reference).join(name).exists()) {
         let (a, b) = (problem.bytes(&format!("{run}/{name}")), problem.bytes(&format!("{reference}/{name}")));
         assert!(a == b, "{run}/{name} differs from {reference}");
     }
@@ -327,13 +329,41 @@ fn spaces_that_share_nothing_are_warned_of() {
     assert!(summary.get("anchors_only.foscttm").is_none());
 }
 
+/// Of 240 training items 220 are known pairs, of which half are hidden to choose between the aligned and the trained map.
+const CHOOSES: [&str; 4] = ["--set", "data.anchors=220", "--set", "map.validation_share=0.5"];
+
+#[test]
+fn the_aligned_map_is_the_result_where_training_adds_nothing() {
+    let problem = Problem::new(320, RECIPE);
+    let table = problem.succeed(&[&["train", "--config", "recipe.toml"], &CHOOSES[..]].concat());
+    assert!(table.contains("the aligned map is the result: of 110 known pairs"), "{table}");
+    let summary = problem.json("runs/recipe/summary.json");
+    assert_eq!((&summary["map_choice"]["chosen"], &summary["counts"]["anchors"]), (&"aligned".into(), &220.into()));
+    assert_eq!(problem.json("runs/recipe/map.json")["kind"], "linear");
+    assert_eq!(figure(&summary, "foscttm"), figure(&summary, "alignment.foscttm"));
+    let evaluated: Value = serde_json::from_str(&problem.succeed(&["eval", "--run", "runs/recipe"])).unwrap();
+    assert_eq!(figure(&evaluated, "foscttm"), figure(&summary, "foscttm"));
+    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"]);
+    problem.succeed(&["explore", "--run", "runs/recipe", "--output", "explore.html"]);
+    problem.succeed(&["report", "--run", "runs/recipe"]);
+    let report = String::from_utf8(problem.bytes("runs/recipe/report.html")).unwrap();
+    assert!(report.contains("The aligned map is the result: of 110 known pairs"));
+    // The hidden pairs are known all the same: neither coupled nor in doubt.
+    let coupled = candle_core::safetensors::load(
+        problem.path("runs/recipe/couplings/final.safetensors"),
+        &candle_core::Device::Cpu,
+    );
+    assert_eq!(coupled.unwrap()["source_row"].dims(), [20]);
+}
+
 #[test]
 fn a_killed_run_ends_with_the_same_bits() {
-    let problem = Problem::new(240, RECIPE);
+    let problem = Problem::new(320, RECIPE);
     let train = |folder: &str, more: &[&str]| {
         let output = format!("output.dir={folder}");
         let mut command =
             problem.command(&["train", "--config", "recipe.toml", "--set", "train.epochs=60", "--set", &output]);
+        command.args(CHOOSES);
         command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
@@ -343,6 +373,8 @@ fn a_killed_run_ends_with_the_same_bits() {
 
     kill_until_done(whole, |first| train("killed", if first { &[] } else { &["--resume"] }));
     assert_same_run(&problem, "killed", "whole");
+    let choice = |run: &str| problem.json(&format!("{run}/summary.json"))["map_choice"].clone();
+    assert_eq!((choice("killed"), &choice("whole")["hidden_pairs"]), (choice("whole"), &110.into()));
 }
 
 #[test]

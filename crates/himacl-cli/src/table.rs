@@ -1,6 +1,6 @@
 //! The tables that commands end with.
 
-use crate::report::{Figures, ProblemSummary, RunReport, TrainSummary};
+use crate::report::{Figures, ProblemSummary, RunReport, TrainSummary, choices_in_words};
 use himacl::train::{ALIGNMENT, ALL_PAIRS, ANCHORS_ONLY, MAIN_PROBLEM};
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ pub(crate) fn retrieval(rows: &[(&str, &str)], metrics: &Figures, deviation: &Fi
 }
 
 fn problem(name: &str, summary: &ProblemSummary) -> String {
-    let ProblemSummary { seeds, counts, standard_deviation, metrics } = summary;
+    let ProblemSummary { seeds, counts, map_choices, standard_deviation, metrics } = summary;
     let count = |key: &str| counts.get(key).copied().unwrap_or_default();
     let mut text = format!(
         "{name}: {} source and {} target items, {} known pairs, {} held out; {}\n",
@@ -87,6 +87,9 @@ fn problem(name: &str, summary: &ProblemSummary) -> String {
             number(metrics, standard_deviation, "pairing_accuracy_nearest", 3),
             number(metrics, standard_deviation, "pairing_accuracy_bijection", 3)
         );
+    }
+    for line in choices_in_words(seeds, map_choices) {
+        let _ = writeln!(text, "{line}");
     }
     text
 }

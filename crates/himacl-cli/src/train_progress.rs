@@ -62,6 +62,10 @@ impl Watch for TrainProgress<'_> {
         // The alignment is over.
         drop(self.align.lock().unwrap_or_else(PoisonError::into_inner).take());
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        // A run that chooses its map trains twice.
+        if task.as_ref().is_some_and(|(seen, _)| step < *seen) {
+            *task = None;
+        }
         let (seen, task) = task.get_or_insert_with(|| (0, self.printer.task("train", "steps", total)));
         task.advance(step.saturating_sub(*seen));
         *seen = step;

@@ -45,7 +45,7 @@ pub(crate) fn train<'py>(
         let model = Model::load(&folder, &Device::Cpu)?;
         let seconds: serde_json::Map<String, serde_json::Value> =
             outcome.seconds.iter().map(|(phase, seconds)| ((*phase).to_owned(), (*seconds).into())).collect();
-        let report = json!({"metrics": outcome.metrics, "seconds": seconds, "counts": outcome.counts});
+        let report = json!({"metrics": outcome.metrics, "seconds": seconds, "counts": outcome.counts, "map_choice": outcome.choice});
         Ok((Map { model }, report.to_string()))
     })
 }

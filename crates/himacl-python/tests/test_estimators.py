@@ -120,6 +120,8 @@ def test_monge_map(rotated: tuple[np.ndarray, np.ndarray, np.ndarray], tmp_path:
     settings = {"epochs": 4, "width": 32, "layers": 1, "batch_size": 100, "recompute_every": 2, "recipe": recipe}
     learned = himacl.MongeMap(**settings).fit(x, y, anchors=known, evaluation=(x[:100], y[truth[:100]]))
     assert learned.report_["metrics"]["image_to_text_R@1"] > 0.9
+    choice = learned.report_["map_choice"]
+    assert choice["chosen"] == "trained" and "40 known pairs are too few" in choice["not_chosen_because"]
     assert learned.transform(x).shape == (300, 12) and learned.inverse_transform(y).shape == (300, 12)
     again = himacl.MongeMap(**settings).fit(x, y, anchors=known, evaluation=(x[:100], y[truth[:100]]))
     assert (again.transform(x) == learned.transform(x)).all()

@@ -1,8 +1,10 @@
 //! What a finished run has to tell: sentences first, then tables and curves.
 
+use super::choices_in_words;
 use crate::error::Error;
 use himacl::data::files::read_json;
-use serde::Serialize;
+use himacl::train::{CHOICE, ChosenMap, MapChoice};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -80,7 +82,7 @@ pub fn story(folder: &Path) -> Result<Story, Error> {
     }
     let mut curves: BTreeMap<String, Vec<(String, Curve)>> = BTreeMap::new();
     for (name, run) in runs(folder)? {
-        for (figure, curve) in read_curves(&run.join("metrics.jsonl"))? {
+        for (figure, curve) in read_curves(&run)? {
             curves.entry(figure).or_default().push((name.clone(), curve));
         }
     }
@@ -151,7 +153,12 @@ impl Story {
         ));
         let figure = "image_to_text_R@10";
         let of = |prefix: &str| number(summary, &format!("{prefix}{figure}"));
-        if let (Some(trained), Some(aligned)) = (of(""), of("alignment.")) {
+        let choices = map_choices(summary);
+        let is_trained = choices.is_empty() || choices.iter().any(|choice| choice.chosen == ChosenMap::Trained);
+        if let (Some(aligned), false) = (of(""), is_trained) {
+            let share = 100.0 * aligned;
+            self.lead.push(format!("{start}Of the held-out pairs {share:.1}% are found among the first ten."));
+        } else if let (Some(trained), Some(aligned)) = (of(""), of("alignment.")) {
             let change = trained - aligned;
             let noise = summary.get("standard_deviation").and_then(|all| number(all, figure)).unwrap_or(0.0);
             let verdict = match change {
@@ -167,6 +174,9 @@ impl Story {
                 100.0 * change
             ));
         }
+        let seeds = summary.get("seeds").and_then(Value::as_array);
+        let seeds: Vec<u64> = seeds.into_iter().flatten().filter_map(Value::as_u64).collect();
+        self.lead.extend(choices_in_words(&seeds, &choices).iter().map(|choice| sentence(&format!("{start}{choice}"))));
         let accuracy = (number(summary, "pairing_accuracy_bijection"), number(summary, "pairing_accuracy_nearest"));
         if let (Some(bijection), Some(nearest)) = accuracy {
             self.lead.push(format!(
@@ -183,6 +193,20 @@ impl Story {
     }
 }
 
+/// Which map each run ended with: of one run, or of a recipe's several.
+fn map_choices(summary: &Value) -> Vec<MapChoice> {
+    let of_one = summary.get("map_choice").into_iter();
+    let all = of_one.chain(summary.get("map_choices").and_then(Value::as_array).into_iter().flatten());
+    all.filter_map(|choice| MapChoice::deserialize(choice).ok()).collect()
+}
+
+/// With a capital at the beginning and a stop at the end.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).chain(['.']).collect()
+}
+
 fn number(summary: &Value, key: &str) -> Option<f64> {
     summary.get(key).and_then(Value::as_f64)
 }
@@ -191,10 +215,18 @@ fn text<'a>(summary: &'a Value, key: &str) -> Option<&'a str> {
     summary.get(key).and_then(Value::as_str)
 }
 
-/// The folders with a training log, with their names: the folder itself, or PROBLEM/seed-N below it.
+/// The log of the training whose map is the result; where that is the aligned one, of the training before the choice.
+fn training_log(run: &Path) -> Option<PathBuf> {
+    [run.to_path_buf(), run.join(CHOICE)]
+        .map(|folder| folder.join("metrics.jsonl"))
+        .into_iter()
+        .find(|log| log.is_file())
+}
+
+/// The training logs, with the names of their runs: of the folder itself, or of PROBLEM/seed-N below it.
 fn runs(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
-    if folder.join("metrics.jsonl").is_file() {
-        return Ok(vec![(String::new(), folder.to_path_buf())]);
+    if let Some(log) = training_log(folder) {
+        return Ok(vec![(String::new(), log)]);
     }
     let below = |folder: &Path| -> Result<Vec<PathBuf>, Error> {
         let entries = fs::read_dir(folder).map_err(Error::io("read folder", folder))?;
@@ -205,9 +237,10 @@ fn runs(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     };
     let mut found = Vec::new();
     for problem in below(folder)? {
-        for run in below(&problem)?.into_iter().filter(|run| run.join("metrics.jsonl").is_file()) {
-            let name = run.strip_prefix(folder).unwrap_or(&run).display().to_string();
-            found.push((name, run));
+        for run in below(&problem)? {
+            if let Some(log) = training_log(&run) {
+                found.push((run.strip_prefix(folder).unwrap_or(&run).display().to_string(), log));
+            }
         }
     }
     Ok(found)
@@ -294,6 +327,28 @@ mod tests {
         assert_eq!(figures, ["foscttm", "loss"]);
         assert_eq!(story.curves[0].baselines, [("aligned, untrained".to_owned(), 0.5)]);
         assert_eq!(story.curves[1].lines[0].1, [(0.0, 4.0), (10.0, 2.0)]);
+    }
+
+    #[test]
+    fn the_choice_of_the_map_is_told() {
+        let ranks = r#"{"aligned_mean_log_rank": 0.5, "trained_mean_log_rank": 0.49, "gain": 0.01, "standard_error": 0.02,
+            "aligned_come_first": 0.75, "trained_come_first": 0.8}"#;
+        let folder = folder(&format!(
+            r#"{{"image_to_text_R@10": 0.5, "alignment.image_to_text_R@10": 0.5,
+                "map_choice": {{"chosen": "aligned", "hidden_pairs": 120, "ranks": {ranks}, "not_chosen_because": null}}}}"#
+        ));
+        let log = "{\"step\": 10, \"loss\": 2.0}\n";
+        fs::create_dir(folder.path().join("choice")).unwrap();
+        fs::write(folder.path().join("choice/metrics.jsonl"), log).unwrap();
+        let story = story(folder.path()).unwrap();
+        assert_eq!(story.lead[1], "Of the held-out pairs 50.0% are found among the first ten.");
+        assert!(story.lead[2].starts_with("The aligned map is the result: of 120 known pairs"), "{story:?}");
+        assert!(
+            story.lead[2].contains("80.0% came first by the trained map and 75.0% by the aligned one"),
+            "{story:?}"
+        );
+        assert!(story.lead[2].ends_with("by 0.010, no more than its standard error of 0.020."), "{story:?}");
+        assert_eq!(story.curves[0].lines[0].1, [(10.0, 2.0)]);
     }
 
     #[test]

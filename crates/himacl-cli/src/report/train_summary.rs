@@ -1,7 +1,7 @@
 //! The summaries of training runs.
 
 use super::RunReport;
-use himacl::train::Outcome;
+use himacl::train::{MapChoice, Outcome};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +19,9 @@ pub struct RunFigures {
     pub seed: u64,
     /// Items trained on, known pairs, held-out items.
     pub counts: BTreeMap<String, usize>,
+    /// Whether the aligned or the trained map is the result; runs of earlier versions do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub map_choice: Option<MapChoice>,
     /// Figures by name, on the same level as the rest.
     #[serde(flatten)]
     pub metrics: Figures,
@@ -31,6 +34,8 @@ pub struct ProblemSummary {
     pub seeds: Vec<u64>,
     /// As in each run.
     pub counts: BTreeMap<String, usize>,
+    /// As in each run, in the order of the seeds.
+    pub map_choices: Vec<MapChoice>,
     /// Standard deviation over the seeds (n - 1) of each figure; empty with one seed.
     pub standard_deviation: Figures,
     /// Mean over the seeds of each figure.
@@ -62,7 +67,8 @@ pub struct WithReport<'a, T> {
 impl RunFigures {
     /// The figures of a finished run.
     pub fn new(seed: u64, outcome: Outcome) -> Self {
-        Self { seed, counts: outcome.counts, metrics: outcome.metrics.values() }
+        let Outcome { metrics, counts, choice, .. } = outcome;
+        Self { seed, counts, map_choice: Some(choice), metrics: metrics.values() }
     }
 
     /// The figures in the text of a run's summary.json.
@@ -74,12 +80,18 @@ impl RunFigures {
         struct Summary {
             seed: u64,
             counts: BTreeMap<String, usize>,
+            map_choice: Option<MapChoice>,
             #[serde(flatten)]
             rest: BTreeMap<String, Value>,
         }
-        let Summary { seed, counts, rest } = serde_json::from_str(text)?;
+        let Summary { seed, counts, map_choice, rest } = serde_json::from_str(text)?;
         let figures = rest.into_iter().filter(|(name, _)| !NOT_FIGURES.contains(&name.as_str()));
-        Ok(Self { seed, counts, metrics: figures.filter_map(|(name, value)| Some((name, value.as_f64()?))).collect() })
+        Ok(Self {
+            seed,
+            counts,
+            map_choice,
+            metrics: figures.filter_map(|(name, value)| Some((name, value.as_f64()?))).collect(),
+        })
     }
 }
 
@@ -110,13 +122,24 @@ impl ProblemSummary {
             let center = mean(values);
             (values.iter().map(|value| (value - center).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
         };
+        let map_choices = runs.iter().filter_map(|run| run.map_choice.clone()).collect();
         let several = values.iter().filter(|(_, values)| values.len() > 1);
         Self {
             seeds: runs.iter().map(|run| run.seed).collect(),
             counts: runs.first().map(|run| run.counts.clone()).unwrap_or_default(),
+            map_choices,
             standard_deviation: several.map(|(name, values)| (name.clone(), deviation(values))).collect(),
             metrics: values.iter().map(|(name, values)| (name.clone(), mean(values))).collect(),
         }
+    }
+}
+
+/// Which map is the result and why, in words: a line for each seed, or one for all where it is the same.
+pub fn choices_in_words(seeds: &[u64], choices: &[MapChoice]) -> Vec<String> {
+    let lines: Vec<String> = choices.iter().map(ToString::to_string).collect();
+    match &lines[..] {
+        [first, rest @ ..] if rest.iter().all(|line| line == first) => vec![first.clone()],
+        _ => seeds.iter().zip(lines).map(|(seed, line)| format!("seed {seed}: {line}")).collect(),
     }
 }
 
@@ -124,9 +147,17 @@ impl ProblemSummary {
 mod tests {
     use super::*;
     use crate::report::Recorder;
+    use himacl::train::ChosenMap;
 
     fn run(seed: u64, value: f64) -> RunFigures {
-        RunFigures { seed, counts: BTreeMap::new(), metrics: Figures::from([("foscttm".to_owned(), value)]) }
+        let choice = MapChoice {
+            chosen: ChosenMap::Trained,
+            hidden_pairs: 0,
+            ranks: None,
+            not_chosen_because: Some(format!("of {value}")),
+        };
+        let metrics = Figures::from([("foscttm".to_owned(), value)]);
+        RunFigures { seed, counts: BTreeMap::new(), map_choice: Some(choice), metrics }
     }
 
     #[test]
@@ -137,6 +168,19 @@ mod tests {
         assert_eq!(summary["foscttm"], 2.0);
         assert_eq!(summary["standard_deviation"]["foscttm"], 2f64.sqrt());
         assert_eq!(summary["variants"]["text"]["foscttm"], 5.0);
+        assert_eq!(summary["map_choices"][1]["not_chosen_because"], "of 3");
+    }
+
+    #[test]
+    fn seeds_that_chose_alike_are_told_once() {
+        let choice = |value: f64| run(0, value).map_choice.unwrap();
+        assert_eq!(
+            choices_in_words(&[1, 2], &[choice(1.0), choice(1.0)]),
+            ["the trained map is the result, without a choice: of 1"]
+        );
+        let lines = choices_in_words(&[1, 2], &[choice(1.0), choice(2.0)]);
+        assert_eq!(lines[1], "seed 2: the trained map is the result, without a choice: of 2");
+        assert!(choices_in_words(&[1], &[]).is_empty());
     }
 
     #[test]

@@ -50,7 +50,7 @@ class MongeMap(Mapper):
     Attributes
     ----------
     report_ : dict
-        ``metrics``, ``seconds`` and ``counts``, as in the command line's ``summary.json``.
+        ``metrics``, ``seconds``, ``counts`` and ``map_choice``, as in the command line's ``summary.json``.
     """
 
     report_: dict[str, Any]

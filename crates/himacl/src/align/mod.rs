@@ -13,6 +13,7 @@ mod anchors;
 mod axes;
 mod confidence;
 mod error;
+mod hidden_pairs;
 mod joint;
 mod kernel;
 mod known_pairs;
@@ -33,6 +34,7 @@ mod warm_coupling;
 
 pub use confidence::{dual_slack, pair_confidence};
 pub use error::AlignError;
+pub use hidden_pairs::{RankComparison, compare_on_hidden, mean_log_rank_of_hidden};
 pub use joint::ReferenceItems;
 pub use known_pairs::anchors_only;
 pub use margin::pair_margins;
@@ -45,6 +47,5 @@ pub use report::{
     Agreement, AlignmentReport, CombinedReport, LeftOut, RoundReport, SearchReport, SelectionReport, StartReport,
     UnpairedReport, Verdict,
 };
-pub use selection::mean_log_rank_of_hidden;
 pub use softening::{SoftPartners, Softening, soft_partners};
 pub(crate) use unpaired::k_means;

@@ -2,15 +2,12 @@
 
 use super::axes::Coordinates;
 use super::error::AlignError;
-use super::joint::{Joint, ReferenceItems};
+use super::hidden_pairs::{come_first, is_behind, mean_log_rank, ranks_of};
 use super::params::{AlignParams, Candidate};
-use super::preparation::PreparedMap;
 use super::refinement::{Sides, joint, refine, select};
 use super::report::SelectionReport;
 use super::warm_coupling::{WarmCoupler, announce};
-use crate::eval::{Scores, ranks};
 use crate::map::TwoWayMap;
-use candle_core::Tensor;
 use hiref_core::{Observer, rng};
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
@@ -141,8 +138,6 @@ impl Ranks {
     fn report(&self, name: String, best: &Self) -> SelectionReport {
         let (mean_log_rank, anchors_only_mean_log_rank) = (self.mean(), mean_log_rank(&self.before));
         let better = if mean_log_rank < anchors_only_mean_log_rank { &self.after } else { &self.before };
-        let first = better.iter().flatten().filter(|&&rank| rank <= 1.0).count();
-        let hidden_first = first as f64 / (2 * better.len()).max(1) as f64;
         SelectionReport {
             name,
             folds: self.folds,
@@ -150,77 +145,7 @@ impl Ranks {
             anchors_only_mean_log_rank,
             behind: is_behind(&self.after, &best.after),
             anchors_only_ahead: is_behind(&self.after, &self.before),
-            hidden_first,
+            hidden_first: come_first(better),
         }
-    }
-}
-
-/// Whether the ranks `behind` are higher than `ahead`, of the same pairs, by more than two standard errors of their mean
-/// logarithm's difference.
-fn is_behind(behind: &[[f64; 2]], ahead: &[[f64; 2]]) -> bool {
-    let log = |pair: &[f64; 2]| f64::midpoint(pair[0].ln(), pair[1].ln());
-    let differences: Vec<f64> = behind.iter().zip(ahead).map(|(behind, ahead)| log(behind) - log(ahead)).collect();
-    let count = differences.len() as f64;
-    let mean = differences.iter().sum::<f64>() / count;
-    let variance = differences.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
-    mean > 2.0 * (variance / count).sqrt()
-}
-
-fn mean_log_rank(ranks: &[[f64; 2]]) -> f64 {
-    ranks.iter().flatten().map(|rank| rank.ln()).sum::<f64>() / (2 * ranks.len()) as f64
-}
-
-/// Mean over the pairs `hidden` and both directions of `ln(rank)` by a map: lower is better.
-///
-/// Ranks are by the scaled score, over `neighbours` neighbours, among all items that none of the pairs `known` names; so
-/// this says how good a map is that has seen `known` but not `hidden`.
-///
-/// *Shapes*: `source (n, d)`, `target (m, e)`. *Complexity*: O(n m k) for k joint coordinates.
-///
-/// # Errors
-/// Rows of other dimensions than those fitted on.
-///
-/// # Panics
-/// If `hidden` and `known` name a common item, or one that is not there.
-pub fn mean_log_rank_of_hidden(
-    map: &PreparedMap,
-    (source, target): (&Tensor, &Tensor),
-    known: &[(u32, u32)],
-    hidden: &[(u32, u32)],
-    neighbours: usize,
-) -> Result<f64, AlignError> {
-    let (x, y) = map.joint(source, target)?;
-    let free = Sides { x: &x, y: &y, views: None, anchors: known }.free()?;
-    let joint =
-        Joint::new(&select(&x, &free.x)?, &select(&y, &free.y)?, ReferenceItems { limit: usize::MAX, seed: 0 })?;
-    Ok(mean_log_rank(&ranks_of(&joint, &free.positions(hidden), neighbours)?))
-}
-
-/// The rank of each pair's y among all y for its x, and of its x among all x for its y.
-fn ranks_of(joint: &Joint, pairs: &[(u32, u32)], neighbours: usize) -> candle_core::Result<Vec<[f64; 2]>> {
-    let (x_means, y_means) = joint.neighbourhoods(neighbours)?;
-    let (x, y) = joint.sides();
-    let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
-    let to_y = ranks(&Scores::new(&select(x, &i)?, y)?, &j, &y_means)?;
-    let to_x = ranks(&Scores::new(&select(y, &j)?, x)?, &i, &x_means)?;
-    Ok(to_y.iter().zip(&to_x).map(|(to_y, to_x)| [to_y.0, to_x.0]).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_candidate_is_behind_by_more_than_two_standard_errors() {
-        let ahead = [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [1.0, 1.0]];
-        let times = |factors: [f64; 4]| {
-            let scaled = ahead.iter().zip(factors).map(|(pair, factor)| pair.map(|rank| rank * factor));
-            scaled.collect::<Vec<_>>()
-        };
-        assert!(is_behind(&times([2.0; 4]), &ahead) && !is_behind(&ahead, &ahead));
-        assert!(is_behind(&times([4.0, 2.0, 2.0, 2.0]), &ahead));
-        // One pair alone is far behind, and the others a little ahead: it may be chance.
-        assert!(!is_behind(&times([8.0, 0.5, 0.7, 1.0]), &ahead));
-        assert!(!is_behind(&ahead, &times([2.0; 4])));
     }
 }

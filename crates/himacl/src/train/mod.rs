@@ -4,6 +4,9 @@
 //! the counters in its [`Counters`]: a resumed run ends with the same bits as one that was never stopped.
 
 mod checkpoint;
+mod choice;
+#[cfg(test)]
+mod choice_tests;
 mod coupling;
 mod dataset;
 mod ema;
@@ -31,6 +34,7 @@ mod training_pairs;
 pub use crate::error::{CheckpointError, EncoderTrainingError, RecipeError};
 pub use crate::side::DataSide;
 pub use checkpoint::{Best, Checkpoint, CheckpointStore, Counters};
+pub use choice::{CHOICE, ChosenMap, HiddenRanks, MapChoice};
 pub use coupling::Coupling;
 pub use dataset::{Dataset, read_pairs};
 pub use ema::Ema;

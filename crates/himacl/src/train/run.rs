@@ -1,5 +1,6 @@
 //! One problem with one seed, from embeddings to a finished run folder.
 
+use super::choice::{ChosenMap, MapChoice, choose};
 use super::coupling::Coupling;
 use super::dataset::Dataset;
 use super::embedded::Embedded;
@@ -7,7 +8,9 @@ use super::encoders::{Encoders, Tuning};
 use super::model::Model;
 use super::recipe::{AlignmentMode, Anchors, Recipe};
 use super::split::Split;
-use super::starting_point::{ALIGNMENT_REPORT, ALIGNMENT_STATE, StartingPoint, alignment_of, starting_map};
+use super::starting_point::{
+    ALIGNMENT_REPORT, ALIGNMENT_STATE, StartingPoint, alignment_of, one_way_or_both, starting_map,
+};
 use super::state::{Task, select};
 use super::{Trained, Watch, train};
 use crate::align::{AlignmentReport, Preparation, PreparedMap, PrincipalAxes, Verdict};
@@ -34,7 +37,7 @@ const CEILING_PENALTY: f64 = 0.1;
 /// Items of each side beyond which the figures of the distribution say nothing more, but cost their square.
 const MONGE_ITEMS: usize = 8192;
 /// Every file that a run may leave in its folder: `#` stands for a number, `*` for anything.
-pub const RUN_FILES: [&str; 28] = [
+pub const RUN_FILES: [&str; 34] = [
     "config.toml",
     "summary.json",
     "report.html",
@@ -47,6 +50,12 @@ pub const RUN_FILES: [&str; 28] = [
     FINAL_COUPLING,
     "checkpoints/step_#/*",
     "checkpoints/step_#.partial/*",
+    "choice/metrics.jsonl",
+    "choice/events.out.tfevents.*",
+    "choice/alignment.json",
+    "choice/alignment.safetensors",
+    "choice/checkpoints/step_#/*",
+    "choice/checkpoints/step_#.partial/*",
     "encoder-source/*",
     "encoder-source/*/*",
     "embeddings-source/config.toml",
@@ -90,6 +99,8 @@ pub struct Outcome {
     pub seconds: Vec<(&'static str, f64)>,
     /// Source items trained on, target items, known pairs, held-out items.
     pub counts: BTreeMap<String, usize>,
+    /// Whether the aligned or the trained map is the result, and why.
+    pub choice: MapChoice,
 }
 
 /// Refuses a recipe that does not fit its data, before anything is computed.
@@ -115,7 +126,8 @@ pub fn check(recipe: &Recipe, data: &Dataset) -> Result<(), Error> {
     Ok(())
 }
 
-/// Aligns, trains and evaluates, in `folder`, which exists; goes on where an earlier call was interrupted.
+/// Aligns, trains and evaluates, in `folder`, which exists; goes on where an earlier call was interrupted. Before that it
+/// chooses, where there are known pairs enough, whether training is to change the aligned map at all.
 ///
 /// `None`: the watch asked to stop, and a later call goes on.
 ///
@@ -125,6 +137,12 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let split = split_of(recipe, data)?;
     let (source, target) = (select(&data.source, &split.source)?, select(&data.target, &split.target)?);
     let mut seconds = Vec::new();
+
+    let started = Instant::now();
+    let Some(choice) = choose(recipe, data, &split, folder, watch)? else { return Ok(None) };
+    if choice.ranks.is_some() {
+        seconds.push(("choose", started.elapsed().as_secs_f64()));
+    }
 
     // What is wrong with encoders should be known before the alignment is computed.
     let started = Instant::now();
@@ -164,9 +182,11 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
             target: &alignment.target,
         }),
     };
-    let Trained::Finished(map, embedded) = train(&task, folder, &trained_figures, watch)? else {
-        return Ok(None);
+    let trained = match choice.chosen {
+        ChosenMap::Aligned => Trained::Finished(one_way_or_both(recipe, &alignment.map), Embedded::default()),
+        ChosenMap::Trained => train(&task, folder, &trained_figures, watch)?,
     };
+    let Trained::Finished(map, embedded) = trained else { return Ok(None) };
     let Some(last) = task.couple(&map, &embedded, Some(&alignment.coupling.permutation), watch)? else {
         return Ok(None);
     };
@@ -210,7 +230,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         ("held_out", held_out.map_or(0, |(source, _)| source.dims()[0])),
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
-    Ok(Some(Outcome { metrics, seconds, counts }))
+    Ok(Some(Outcome { metrics, seconds, counts, choice }))
 }
 
 /// The maps whose figures stand beside those of the trained one, by the prefix of their names.

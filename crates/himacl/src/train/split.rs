@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 /// Names the streams of the split.
 const HELD_OUT: u64 = 0x6865_6c64;
 const HIDING: u64 = 0x6869_6465;
+const SOME_KNOWN: u64 = 0x736f_6d65;
 
 /// The rows of a problem. All indices are rows of the source and target files.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -61,6 +62,41 @@ impl Split {
             (0..length as u32).filter(|&position| free[position as usize]).collect()
         };
         (without(self.source.len(), &|pair| pair.0), without(self.target.len(), &|pair| pair.1))
+    }
+
+    /// `count` of the known pairs, drawn by the seed, and the others.
+    pub fn some_known(&self, count: usize, seed: u64) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+        let mut some = self.anchors.clone();
+        some.shuffle(&mut rng::stream(seed, &[SOME_KNOWN]));
+        let others = some.split_off(count.min(some.len()));
+        (some, others)
+    }
+
+    /// The same as if the items of these `pairs`, positions in `source` and `target`, were not there. Nothing is said of the
+    /// truth.
+    pub fn without(&self, pairs: &[(u32, u32)]) -> Self {
+        let left = |rows: &[u32], taken: &dyn Fn(&(u32, u32)) -> u32| {
+            let mut is_left = vec![true; rows.len()];
+            for pair in pairs {
+                is_left[taken(pair) as usize] = false;
+            }
+            let mut count = 0;
+            let place: Vec<Option<u32>> = is_left
+                .iter()
+                .map(|&is_left| {
+                    count += u32::from(is_left);
+                    is_left.then(|| count - 1)
+                })
+                .collect();
+            let rows: Vec<u32> =
+                rows.iter().zip(&is_left).filter(|(_, is_left)| **is_left).map(|(&row, _)| row).collect();
+            (rows, place)
+        };
+        let (source, place_of_x) = left(&self.source, &|pair| pair.0);
+        let (target, place_of_y) = left(&self.target, &|pair| pair.1);
+        let anchor = |&(x, y): &(u32, u32)| Some((place_of_x[x as usize]?, place_of_y[y as usize]?));
+        let anchors = self.anchors.iter().filter_map(anchor).collect();
+        Self { source, target, anchors, truth: None, held_out: self.held_out.clone() }
     }
 }
 

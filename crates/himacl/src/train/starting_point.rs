@@ -124,6 +124,11 @@ pub(super) fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWa
     Ok(TwoWayMap { partner, ..TwoWayMap::new(forward, backward) })
 }
 
+/// The aligned map, with the way back only where the recipe wants one.
+pub(super) fn one_way_or_both(recipe: &Recipe, aligned: &TwoWayMap) -> TwoWayMap {
+    TwoWayMap::new(aligned.forward.clone(), aligned.backward.clone().filter(|_| recipe.map.inverse))
+}
+
 impl StartingPoint {
     /// A map between the prepared spaces, with the preparations of the alignment.
     pub(super) fn prepared(&self, map: &TwoWayMap) -> PreparedMap {

@@ -100,6 +100,8 @@ impl Rules<'_> {
         self.rule((1..=WIDEST).contains(&width), "map.width", width, "from 1 to 65536")?;
         self.rule(layers <= DEEPEST, "map.layers", layers, "at most 1024")?;
         self.at_least_one("map.tokens", map.tokens as u64)?;
+        let share = map.validation_share;
+        self.rule((0.0..=0.5).contains(&share), "map.validation_share", share, "a share in [0, 0.5]")?;
         let one_way = !(map.learned_cost && map.inverse);
         self.rule(one_way, "map.inverse", map.inverse, "false where map.learned_cost = true")?;
         let fits = width <= 32 || width.is_multiple_of(32) || map.kind != MapKind::ResidualTransformer;

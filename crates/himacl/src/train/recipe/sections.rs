@@ -289,6 +289,10 @@ pub struct MapSection {
     /// Train a map of the target side as well, to a space where both sides meet: scores are then the negative of a learnt
     /// cost. Needs `inverse = false` and a contrastive objective: regression alone would map everything to one point.
     pub learned_cost: bool,
+    /// The share of the known pairs, up to a half, that are first hidden from alignment and training, to choose by: the
+    /// result is the trained map if that ranks them better than the aligned one by more than one standard error, else the
+    /// aligned one; both from all known pairs. 0, or fewer than 100 pairs to hide: the trained map in any case.
+    pub validation_share: f64,
 }
 
 impl Default for MapSection {
@@ -301,6 +305,7 @@ impl Default for MapSection {
             freeze_linear: false,
             inverse: true,
             learned_cost: false,
+            validation_share: 0.2,
         }
     }
 }

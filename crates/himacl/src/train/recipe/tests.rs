@@ -55,6 +55,8 @@ fn wrong_types_and_ranges_name_their_key() {
     assert!(read(MINIMAL, &["map.kind=mlp", "map.width=40"]).is_ok());
     let error = message(MINIMAL, &["map.width=1000000000"]);
     assert!(error.contains("`map.width` is 1000000000, expected from 1 to 65536"), "{error}");
+    let error = message(MINIMAL, &["map.validation_share=0.6"]);
+    assert!(error.contains("`map.validation_share` is 0.6, expected a share in [0, 0.5]"), "{error}");
     let error = message(MINIMAL, &["optimizer.learning_rate=nan"]);
     assert!(error.contains("`optimizer.learning_rate` is NaN, expected a finite number, at least 0"), "{error}");
     let error = message(MINIMAL, &["map.kind=mlp", "objective.klot_weight=0.5"]);
