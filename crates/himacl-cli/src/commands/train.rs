@@ -29,7 +29,9 @@ const SUMMARY: &str = "summary.json";
 /// Learn the map between two sets of embeddings.
 ///
 /// Writes a run folder: config.toml (the resolved recipe), metrics.jsonl, checkpoints, couplings, map.safetensors,
-/// map.json and summary.json. With several seeds or variants each run has a folder PROBLEM/seed-N of its own.
+/// map.json and summary.json. With several seeds or variants each run has a folder PROBLEM/seed-N of its own. From 500
+/// known pairs on, some of them are hidden first to tell whether training improves the aligned map, in the folder choice;
+/// where it does not, the aligned map is the result.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct TrainArgs {

@@ -76,7 +76,7 @@ pub fn mean_log_rank_of_hidden(
     neighbours: usize,
 ) -> Result<f64, AlignError> {
     let reference = ReferenceItems { limit: usize::MAX, seed: 0 };
-    Ok(mean_log_rank(&hidden_ranks(map, sides, (known, hidden), neighbours, reference)?))
+    Ok(mean_log_rank(&hidden_ranks(map, sides, [known, hidden], neighbours, reference)?))
 }
 
 /// The same of two maps, with the difference and its standard error.
@@ -91,11 +91,11 @@ pub fn mean_log_rank_of_hidden(
 pub fn compare_on_hidden(
     [first, second]: &[PreparedMap; 2],
     sides: (&Tensor, &Tensor),
-    (known, hidden): (&[(u32, u32)], &[(u32, u32)]),
+    [known, hidden]: [&[(u32, u32)]; 2],
     neighbours: usize,
     reference: ReferenceItems,
 ) -> Result<RankComparison, AlignError> {
-    let by = |map| hidden_ranks(map, sides, (known, hidden), neighbours, reference);
+    let by = |map| hidden_ranks(map, sides, [known, hidden], neighbours, reference);
     Ok(compare(&by(first)?, &by(second)?))
 }
 
@@ -103,7 +103,7 @@ pub fn compare_on_hidden(
 fn hidden_ranks(
     map: &PreparedMap,
     (source, target): (&Tensor, &Tensor),
-    (known, hidden): (&[(u32, u32)], &[(u32, u32)]),
+    [known, hidden]: [&[(u32, u32)]; 2],
     neighbours: usize,
     reference: ReferenceItems,
 ) -> Result<Vec<[f64; 2]>, AlignError> {

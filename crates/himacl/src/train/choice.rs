@@ -1,7 +1,7 @@
 //! Whether the aligned or the trained map is a run's result: chosen by known pairs that neither has seen.
 
 use super::embedded::Embedded;
-use super::recipe::{EncoderTraining, Recipe};
+use super::recipe::{EncoderTraining, MapKind, Recipe};
 use super::split::Split;
 use super::starting_point::{alignment_of, one_way_or_both, starting_map};
 use super::state::{Task, select};
@@ -145,7 +145,7 @@ pub(super) fn choose(
     ));
     let watch = &WithoutWarnings(watch);
 
-    let (hidden, known) = split.some_known(count, recipe.train.seed);
+    let [hidden, known] = split.some_known(count, recipe.train.seed);
     let seen = split.without(&hidden);
     let (source, target) = (select(&data.source, &seen.source)?, select(&data.target, &seen.target)?);
     let Some(alignment) = alignment_of(recipe, &source, &target, &seen, &folder, watch)? else { return Ok(None) };
@@ -168,7 +168,7 @@ pub(super) fn choose(
     let maps = [one_way_or_both(recipe, &alignment.map), trained].map(|map| alignment.prepared(&map));
     let reference = ReferenceItems { limit: recipe.coupling.reference_items, seed: recipe.train.seed };
     let neighbours = recipe.coupling.neighbours;
-    let found = compare_on_hidden(&maps, (&all.0, &all.1), (&known, &hidden), neighbours, reference)?;
+    let found = compare_on_hidden(&maps, (&all.0, &all.1), [&known, &hidden], neighbours, reference)?;
     let choice = MapChoice::by(found);
     watch.note(&choice.to_string());
     Ok(Some(choice))
@@ -191,6 +191,9 @@ pub(super) fn number_to_hide(recipe: &Recipe, known: usize) -> Result<usize, Str
     }
     if recipe.train.epochs == 0 {
         return Err("nothing is trained, since train.epochs is 0".to_owned());
+    }
+    if recipe.map.kind == MapKind::Linear && recipe.map.freeze_linear {
+        return Err("nothing is trained, since map.kind is linear and map.freeze_linear is true".to_owned());
     }
     if count < FEWEST_HIDDEN {
         return Err(format!(

@@ -93,8 +93,8 @@ fn hidden_pairs_are_not_seen() {
     let mut recipe = recipe();
     (recipe.train.epochs, recipe.coupling.recompute_every) = (4, 2);
     (recipe.alignment.folds, recipe.alignment.selection_rounds) = (2, 1);
-    let data = noisy(data(1200, rotated), 0.3);
-    let (hidden, _) = Split::of_all(ITEMS, ITEMS, data.anchors.clone()).some_known(240, recipe.train.seed);
+    let data = noisy(data(1400, rotated), 0.3);
+    let [hidden, _] = Split::of_all(ITEMS, ITEMS, data.anchors.clone()).some_known(280, recipe.train.seed);
     let with_other = |changed: &[(u32, u32)]| {
         let side = |side: &Tensor| {
             let mut values = side.to_vec2::<f32>().unwrap();
@@ -128,6 +128,7 @@ fn without_enough_pairs_nothing_is_hidden() {
     assert!(reason("train.encoders = 'full'", 1000).contains("encoders are trained too"));
     assert!(reason("map.learned_cost = true", 1000).contains("learnt cost"));
     assert!(reason("train.epochs = 0", 1000).contains("nothing is trained"));
+    assert!(reason("map = { kind = 'linear', freeze_linear = true }", 1000).contains("nothing is trained"));
 
     let mut recipe = recipe();
     recipe.train.epochs = 1;

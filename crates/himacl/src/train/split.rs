@@ -65,15 +65,16 @@ impl Split {
     }
 
     /// `count` of the known pairs, drawn by the seed, and the others.
-    pub fn some_known(&self, count: usize, seed: u64) -> (Vec<(u32, u32)>, Vec<(u32, u32)>) {
+    pub fn some_known(&self, count: usize, seed: u64) -> [Vec<(u32, u32)>; 2] {
         let mut some = self.anchors.clone();
         some.shuffle(&mut rng::stream(seed, &[SOME_KNOWN]));
         let others = some.split_off(count.min(some.len()));
-        (some, others)
+        [some, others]
     }
 
     /// The same as if the items of these `pairs`, positions in `source` and `target`, were not there. Nothing is said of the
     /// truth.
+    #[must_use]
     pub fn without(&self, pairs: &[(u32, u32)]) -> Self {
         let left = |rows: &[u32], taken: &dyn Fn(&(u32, u32)) -> u32| {
             let mut is_left = vec![true; rows.len()];
