@@ -92,7 +92,7 @@ fn bends_are_left_to_the_network() {
 fn hidden_pairs_are_not_seen() {
     let mut recipe = recipe();
     (recipe.train.epochs, recipe.coupling.recompute_every) = (4, 2);
-    (recipe.alignment.folds, recipe.alignment.selection_rounds) = (2, 1);
+    recipe.alignment.candidates[0].refinement.rounds = 3;
     let data = noisy(data(1400, rotated), 0.3);
     let [hidden, _] = Split::of_all(ITEMS, ITEMS, data.anchors.clone()).some_known(280, recipe.train.seed);
     let with_other = |changed: &[(u32, u32)]| {
