@@ -117,3 +117,19 @@ fn what_is_proved_is_not_estimated() {
     let leaf = estimated(&problems::mixture(100, 100, 5, 3), CostKind::SquaredEuclidean, &HirefParams::default(), None);
     assert!(leaf.exact && leaf.gap_estimate.is_none() && leaf.dual_bound.is_none());
 }
+
+/// One round over all pairs proves a bound by the prices it starts with, and ends with far better ones.
+#[test]
+fn a_loose_proof_stands_beside_an_estimate_by_the_prices_of_the_round() {
+    let instance = problems::embeddings(3000, 3000, 128, 3);
+    let params = HirefParams { quality: Quality::Fast, ..HirefParams::default() };
+    let (one, best) = (
+        estimated(&instance, CostKind::Cosine, &params, Some(600)),
+        estimated(&instance, CostKind::Cosine, &HirefParams { quality: Quality::Best, ..params.clone() }, None),
+    );
+    assert!(one.rounds.len() == 1 && best.exact && best.gap_estimate.is_none());
+    let (excess, proved, estimate) =
+        (1.0 - best.mean_cost / one.mean_cost, one.relative_gap().unwrap(), one.gap_estimate.unwrap());
+    println!("{excess:.5} above the optimum, proved {proved:.5}, {estimate:?}");
+    assert!(excess <= estimate.high && excess <= proved && estimate.high < proved, "{excess}, {proved}, {estimate:?}");
+}

@@ -96,8 +96,8 @@ class Pairing:
 
     @property
     def gap_estimate(self) -> dict[str, float] | None:
-        """An estimate of ``gap`` from a random sample of x (``certify="sampled"``), where nothing is proved: ``value``, the ends ``low``
-        and ``high`` of its confidence interval, ``confidence`` and the number of ``rows`` looked at. It is no proof."""
+        """An estimate of ``gap`` from a random sample of x (``certify="sampled"``), where no gap is proved, or a far larger one: ``value``, the ends
+        ``low`` and ``high`` of its confidence interval, ``confidence`` and the number of ``rows`` looked at. It is no proof."""
         estimate: dict[str, float] | None = self.summary.get("gap_estimate")
         return estimate
 
@@ -108,8 +108,8 @@ class Pairing:
 
     def __repr__(self) -> str:
         proof = "" if self.gap is None else f", at most {100 * self.gap:.4g}% from the optimum"
-        if self.gap is None and (estimate := self.gap_estimate) is not None:
-            proof = f", an estimated {100 * estimate['value']:.3g}% from the optimum at most"
+        if (estimate := self.gap_estimate) is not None:
+            proof += f", an estimated {100 * estimate['value']:.3g}% from the optimum at most"
         return f"Pairing({self.num_pairs} pairs, mean cost {self.mean_cost:.6g}, {self.termination}{proof})"
 
     def to_scipy(self) -> coo_array:

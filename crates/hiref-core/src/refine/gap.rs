@@ -82,8 +82,8 @@ pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: 
     Some(estimate)
 }
 
-/// The prices to estimate by: those that the sweeps have left, where they are consistent and as few rows tell good enough; else those of samples, or the
-/// better of the two. The rows of the estimate are drawn independently of these.
+/// The prices to estimate by: those of rounds over everything, if there were any; those that the sweeps have left, where they are consistent and as few
+/// rows tell good enough; else those of samples, or the better of the two. The rows of the estimate are drawn independently of these.
 fn prices(
     session: &Session<'_>,
     pairing: &Pairing,
@@ -91,6 +91,9 @@ fn prices(
     pairs: usize,
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
+    if pairing.is_consistent() {
+        return Some(pairing.g.clone());
+    }
     if !session.sweeps_leave_prices() {
         return prices_by_few(session, pairing, pairs, control);
     }

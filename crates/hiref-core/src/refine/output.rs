@@ -61,7 +61,7 @@ pub struct HirefOutput {
     pub dual_bound: Option<f64>,
     /// The proof of a bound, where one was asked for.
     pub certificate: Option<Certificate>,
-    /// An estimate of the distance from the optimum, where one was asked for and nothing is proved.
+    /// An estimate of the distance from the optimum, where one was asked for and what is proved is not close to it.
     pub gap_estimate: Option<GapEstimate>,
     /// Time spent.
     pub seconds: PhaseSeconds,

@@ -83,6 +83,11 @@ impl Pairing {
         self.g.iter().any(|&g| g != 0.0)
     }
 
+    /// Whether its prices are consistent throughout: all of one exact solve.
+    pub(crate) fn is_consistent(&self) -> bool {
+        self.is_priced() && self.block.iter().all(|&block| block == self.block[0])
+    }
+
     /// The pairs of the real x points.
     pub(crate) fn to_permutation(&self, num_x: usize) -> Permutation {
         Permutation::of_distinct(self.y_of_x[..num_x].to_vec(), self.y_of_x.len())

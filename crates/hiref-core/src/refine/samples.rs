@@ -25,8 +25,7 @@ const FEW: usize = 4;
 
 /// Whether prices are to be found here: where there are none that are consistent.
 pub(crate) fn suits(session: &Session<'_>, pairing: &Pairing) -> bool {
-    let consistent = pairing.is_priced() && pairing.block.iter().all(|&block| block == pairing.block[0]);
-    session.has_sampled_prices() && session.supports.num_x() > SMALLEST && !consistent
+    session.has_sampled_prices() && session.supports.num_x() > SMALLEST && !pairing.is_consistent()
 }
 
 /// Hears nothing, and says stop when another does: samples are no progress that is counted.

@@ -16,7 +16,7 @@ use super::warm_start::{Prices, merge};
 use crate::control::Control;
 use crate::error::Error;
 use crate::mean_cost::mean_cost;
-use crate::pricing::DualBound;
+use crate::pricing::{DualBound, relative_gap};
 use crate::report::{Phase, PhaseSeconds, RoundReport, Termination};
 
 /// Blocks of a warm start that are solved on trial.
@@ -70,7 +70,8 @@ impl Session<'_> {
         let proved = improved.bound.as_ref().map(|bound| bound.value);
         let certificate = self.certify(mean_cost, &mut improved);
         let dual_bound = certificate.as_ref().map(|certificate| certificate.dual_bound).or(proved);
-        let gap_estimate = if dual_bound.is_none() { self.estimate_gap(mean_cost, &mut improved) } else { None };
+        let close = certificate.is_some() || self.is_proved_close(mean_cost, dual_bound);
+        let gap_estimate = if close { None } else { self.estimate_gap(mean_cost, &mut improved) };
         self.device_failure()?;
         let Improved { pairing: Pairing { g, block, .. }, termination, exact, rounds, .. } = improved;
         let Record { levels, sweeps, seconds, .. } = self.record;
@@ -231,6 +232,11 @@ impl Session<'_> {
         let certificate = self.timed(Phase::Certify, |session| certify(session, &improved.pairing, mean_cost, bound));
         self.note_interrupt(improved);
         certificate
+    }
+
+    /// Whether the rounds have proved as small a gap as they are made for.
+    fn is_proved_close(&self, mean_cost: f64, dual_bound: Option<f64>) -> bool {
+        dual_bound.is_some_and(|bound| relative_gap(mean_cost, bound) <= self.effort().gap_of_many)
     }
 
     /// The estimate of the gap, where one is asked for and the pairing is not known to be optimal.

@@ -152,20 +152,27 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
     let unknown = "how far from the optimum is not known: --certify proves it, in O(n m d) time";
-    let distance = distance_from_optimum(solved).or_else(|| (!solved.exact).then(|| unknown.to_owned()));
-    let distance = distance.map_or(String::new(), |line| format!("\n{line}"));
+    let mut distance: Vec<String> =
+        [proved_distance(solved), estimated_distance(solved)].into_iter().flatten().collect();
+    if distance.is_empty() && !solved.exact {
+        distance.push(unknown.to_owned());
+    }
+    let distance: String = distance.iter().map(|line| format!("\n{line}")).collect();
     format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){distance}\nwritten to {}", folder.display())
 }
 
-/// How far the result is from the optimum, proved or estimated; a cost of zero has no shares.
-fn distance_from_optimum(solved: &HirefOutput) -> Option<String> {
-    if let Some(bound) = solved.dual_bound.filter(|_| solved.certificate.is_some() || !solved.exact) {
-        let bound = format!("no pairing costs less than {bound:.6}");
-        return Some(match solved.relative_gap() {
-            Some(gap) if gap.is_finite() => format!("{bound}: at most {:.4}% from the optimum (proved)", 100.0 * gap),
-            _ => bound,
-        });
-    }
+/// How far the result is from the optimum at most, where something is proved; a cost of zero has no shares.
+fn proved_distance(solved: &HirefOutput) -> Option<String> {
+    let bound = solved.dual_bound.filter(|_| solved.certificate.is_some() || !solved.exact)?;
+    let bound = format!("no pairing costs less than {bound:.6}");
+    Some(match solved.relative_gap() {
+        Some(gap) if gap.is_finite() => format!("{bound}: at most {:.4}% from the optimum (proved)", 100.0 * gap),
+        _ => bound,
+    })
+}
+
+/// How far it is from the optimum, as a sample of rows tells.
+fn estimated_distance(solved: &HirefOutput) -> Option<String> {
     let GapEstimate { value, high, confidence, rows, .. } =
         solved.gap_estimate.filter(|estimate| estimate.high.is_finite())?;
     let share = |gap: f64| format!("{:.2}%", 100.0 * gap);
