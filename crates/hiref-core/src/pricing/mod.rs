@@ -4,6 +4,7 @@
 mod align;
 mod bytes;
 mod candidates;
+mod damping;
 mod pricer;
 mod rounds;
 mod search;

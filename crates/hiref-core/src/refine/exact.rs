@@ -27,7 +27,7 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
         outcome.stopped = Some(control.reason());
         return (pairing.fork(), outcome);
     };
-    let mut rounds = PricedRounds::new(session.pricer(), y_of_x, g);
+    let mut rounds = PricedRounds::new(session.pricer(), y_of_x, g).damped();
     loop {
         let started = Instant::now();
         control.begin(Phase::Exact, 1);

@@ -67,11 +67,14 @@ impl Session<'_> {
         self.device_failure()?;
         let permutation = improved.pairing.to_permutation(self.supports.num_x());
         let mean_cost = mean_cost(self.problem, &permutation);
-        let proved = improved.bound.as_ref().map(|bound| bound.value);
+        let by_rounds = improved.bound.as_ref().map(|bound| bound.value);
         let certificate = self.certify(mean_cost, &mut improved);
-        let dual_bound = certificate.as_ref().map(|certificate| certificate.dual_bound).or(proved);
-        let close = certificate.is_some() || self.is_proved_close(mean_cost, dual_bound);
-        let gap_estimate = if close { None } else { self.estimate_gap(mean_cost, &mut improved) };
+        let dual_bound = certificate.as_ref().map(|certificate| certificate.dual_bound).or(by_rounds);
+        let gap = dual_bound.map_or(f64::INFINITY, |bound| relative_gap(mean_cost, bound));
+        let proved = certificate.is_some() || gap <= self.effort().gap_of_many;
+        let gap_estimate = if proved { None } else { self.estimate_gap(mean_cost, &mut improved) };
+        // It is by other prices than the proof, which may be the better ones.
+        let gap_estimate = gap_estimate.filter(|estimate| estimate.high < gap || dual_bound.is_none());
         self.device_failure()?;
         let Improved { pairing: Pairing { g, block, .. }, termination, exact, rounds, .. } = improved;
         let Record { levels, sweeps, seconds, .. } = self.record;
@@ -232,11 +235,6 @@ impl Session<'_> {
         let certificate = self.timed(Phase::Certify, |session| certify(session, &improved.pairing, mean_cost, bound));
         self.note_interrupt(improved);
         certificate
-    }
-
-    /// Whether the rounds have proved as small a gap as they are made for.
-    fn is_proved_close(&self, mean_cost: f64, dual_bound: Option<f64>) -> bool {
-        dual_bound.is_some_and(|bound| relative_gap(mean_cost, bound) <= self.effort().gap_of_many)
     }
 
     /// The estimate of the gap, where one is asked for and the pairing is not known to be optimal.
