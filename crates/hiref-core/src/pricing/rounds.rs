@@ -116,7 +116,7 @@ impl<'a> PricedRounds<'a> {
     }
 
     /// The same, following the prices of sparse solves only as far as the bound gains by them. Measured on generated embeddings, 384 dimensions,
-    /// 16,384 points: a gap of 1.4% after three rounds, where prices followed all the way leave 6.0%.
+    /// 16,384 points: a gap of 1.4% after three rounds, where prices followed all the way leave 6.3%.
     ///
     /// Samples, whose prices are a mean of many, are better off without: one mixture of 64 dimensions, 65,536 points, a bound 3.5% below the optimum with
     /// it in the rounds of the samples, 1.9% without.
