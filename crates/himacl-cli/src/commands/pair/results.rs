@@ -152,13 +152,13 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
     let unknown = "how far from the optimum is not known: --certify proves it, in O(n m d) time";
-    let mut distance: Vec<String> =
-        [proved_distance(solved), estimated_distance(solved)].into_iter().flatten().collect();
-    if distance.is_empty() && !solved.exact {
-        distance.push(unknown.to_owned());
+    let mut lines = vec![format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending})")];
+    lines.extend([proved_distance(solved), estimated_distance(solved)].into_iter().flatten());
+    if lines.len() == 1 && !solved.exact {
+        lines.push(unknown.to_owned());
     }
-    let distance: String = distance.iter().map(|line| format!("\n{line}")).collect();
-    format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){distance}\nwritten to {}", folder.display())
+    lines.push(format!("written to {}", folder.display()));
+    lines.join("\n")
 }
 
 /// How far the result is from the optimum at most, where something is proved; a cost of zero has no shares.
