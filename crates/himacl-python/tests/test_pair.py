@@ -231,7 +231,7 @@ def test_folders_go_both_ways(clouds: tuple[np.ndarray, np.ndarray], tmp_path: P
 
 
 def test_how_far_from_the_optimum(clouds: tuple[np.ndarray, np.ndarray]) -> None:
-    """Proved where the solve comes upon a proof, estimated where it is asked for, never both, and refused where it is misspelt."""
+    """Proved where the solve comes upon a proof, estimated where it is asked for and nothing close is proved, and refused where it is misspelt."""
     by_itself = himacl.pair(*clouds)
     assert by_itself.gap is not None and by_itself.gap_estimate is None and by_itself.potentials is None
     sweeps_alone = {"quality": "fast", "exact_limit": 0, "leaf_size": 32, "polish_block_size": 32}
