@@ -122,6 +122,10 @@ def pair(store: Store, **options: Any) -> dict[str, Any]:
     return himacl.ray.pair(*places, storage_options=store.options, **{**OPTIONS, **options})
 
 
+# Where a run leaves its temporary files in the bucket.
+WORK = "out/work"
+
+
 def wait_for(there: Callable[[], bool], works: Callable[[], bool]) -> None:
     """Waits for something that a driver makes, which is at work."""
     while not there():
@@ -136,12 +140,12 @@ def test_nodes_that_share_nothing_but_the_store(
     driver = threading.Thread(target=lambda: summary.update(pair(store)))
     driver.start()
     # A worker is killed in the middle of a task, and later the store fails once.
-    wait_for(lambda: any("/work/solve/" in path for _, path, *_ in store.calls()), driver.is_alive)
-    workers = {int(pid) for kind, path, _, pid, _ in store.calls() if kind == "get" and "/work/route/" in path} - {os.getpid()}
+    wait_for(lambda: any(f"{WORK}/solve/" in path for _, path, *_ in store.calls()), driver.is_alive)
+    workers = {int(pid) for kind, path, _, pid, _ in store.calls() if kind == "get" and f"{WORK}/route/" in path} - {os.getpid()}
     assert workers
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
-    wait_for(lambda: (store.objects / "out" / "work" / "solve.json").exists(), driver.is_alive)
+    wait_for(lambda: (store.objects / WORK / "solve.json").exists(), driver.is_alive)
     (store.root / "busy").touch()
     driver.join(300)
     assert store.results("out") == expected
@@ -179,10 +183,10 @@ def test_a_lost_driver_loses_nothing(store: Store, expected: dict[str, bytes], c
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", DRIVER, *places, str(store.root), cluster.address]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as driver:
-        wait_for((store.objects / "out" / "work" / "solve.json").exists, lambda: driver.poll() is None)
+        wait_for((store.objects / WORK / "solve.json").exists, lambda: driver.poll() is None)
         driver.kill()
     assert not (store.objects / "out" / "summary.json").exists()
-    done = set(store.names("out/work"))
+    done = set(store.names(WORK))
     assert {"plan.json", "scan.json", "solve.json"} <= done
     calls = len(store.calls())
     with pytest.raises(himacl.InputError, match="quality"):
@@ -190,7 +194,7 @@ def test_a_lost_driver_loses_nothing(store: Store, expected: dict[str, bytes], c
     pair(store, resume=True)
     assert store.results("out") == expected
     puts = {path for kind, path, *_ in store.calls()[calls:] if kind == "put"}
-    assert not {path for path in puts if "/work/" in path and path.partition("/work/")[2] in done}, "nothing is done twice"
+    assert not {path for path in puts if path.partition(f"{WORK}/")[2] in done}, "nothing is done twice"
 
 
 def test_what_is_not_ours_is_left_alone(store: Store, cluster: Any) -> None:

@@ -73,14 +73,15 @@ def pair(
         mark = mark_of("pair", {**settings, **addresses}, inputs)
         places = {"x": sides["x"].parent, "y": sides["y"].parent, "out": out, "work": work}
         run = Run(places, scratch_dir, settings["threads"])
-        job = StoreJob(run, room, heads)
+        store = StoreJob(run, room, heads)
         if resume and found.mark is not None:
             found.check_same(mark, _FREE)
             if found.is_finished:
                 _remove_work(work)
                 return _summary(out)
-        goes_on = resume and found.mark is not None and job.pull()
-        planned = job.open() if goes_on else job.plan(settings)
+        goes_on = resume and found.mark is not None and store.pull()
+        store.open() if goes_on else store.plan(settings)
+        planned = store.job
         check_nodes(ray, out, scratch_dir, run.threads, planned.memory, planned.task_bytes)
         # All that can be refused was refused: from here on something is written.
         if not goes_on:
@@ -91,8 +92,8 @@ def pair(
             found.write_json(MARK, mark)
             work.write("plan.json", (room / "work" / "plan.json").read_bytes())
         _log.info("up to %.2f GiB of temporary files in `%s`", planned.disk_bytes / 2**30, work)
-        outcome = _drive(ray, job)
-        summary = _summary_of(job, planned.disk_bytes, settings, outcome, time.monotonic() - started)
+        outcome = _drive(ray, store)
+        summary = _summary_of(room, planned.disk_bytes, settings, outcome, time.monotonic() - started)
         found.write_json(SUMMARY, summary)
         _remove_work(work)
         return summary
@@ -128,38 +129,40 @@ def _settings(max_memory: float | None, options: dict[str, Any]) -> dict[str, An
     return {**given, "sweeps": sweeps, "gap_rows": gap_rows, "memory": int(max_memory * 2**30)}
 
 
-def _drive(ray: Any, job: StoreJob) -> dict[str, Any]:
+def _drive(ray: Any, store: StoreJob) -> dict[str, Any]:
     """Hands the tasks to Ray."""
     from .ray import RETRIES, drive, warn_of_memory
 
+    job = store.job
     warn_of_memory(ray, job.memory)
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
-        num_cpus=job.run.threads, memory=job.memory, max_retries=RETRIES, retry_exceptions=[StoreError]
+        num_cpus=store.run.threads, memory=job.memory, max_retries=RETRIES, retry_exceptions=[StoreError]
     )
     def task_of(run: Run, heads: dict[str, Heads], notes: dict[str, bytes], step: str, task: int) -> int:
         logging.getLogger("himacl.ray").info("%s task %d on %s", step, task, os.uname().nodename)
         run_task(run, heads, notes, step, task)
         return task
 
-    run, heads = ray.put(job.run), ray.put(job.heads)
+    run, heads = ray.put(store.run), ray.put(store.heads)
     notes: dict[str, Any] = {}
 
     def submit(step: str, task: int, name: str) -> Any:
         if step not in notes:
             notes.clear()
-            notes[step] = ray.put(job.notes())
+            notes[step] = ray.put(store.notes())
         return task_of.options(name=name).remote(run, heads, notes[step], step, task)
 
-    job.remove_unfinished()
-    return drive(ray, job, submit, job.run.threads)
+    store.remove_unfinished()
+    drive(ray, job, submit, store.complete, store.run.threads)
+    return store.outcome()
 
 
 def _summary_of(
-    job: StoreJob, disk_bytes: int, settings: dict[str, Any], outcome: dict[str, Any], seconds: float
+    room: Path, disk_bytes: int, settings: dict[str, Any], outcome: dict[str, Any], seconds: float
 ) -> dict[str, Any]:
     """summary.json, as `himacl pair` has it."""
-    plan = json.loads((job.room / "work" / "plan.json").read_text())
+    plan = json.loads((room / "work" / "plan.json").read_text())
     n, m = reversed(plan["rows"]) if plan["turned"] else plan["rows"]
     sweeps = sum(step["mean_cost"] is not None for step in outcome["steps"]) - 1
     all_sweeps = sweeps == plan["max_sweeps"] and sweeps > 0

@@ -179,14 +179,15 @@ def run_task(run: Run, heads: dict[str, Heads], notes: dict[str, bytes], step: s
 
 @dataclass
 class StoreJob:
-    """The driver's side of a run, with the methods of :class:`himacl.external.Job` that a driver needs."""
+    """The driver's side of a run: its job, and what is done in the store besides."""
 
     run: Run
     room: Path
     heads: dict[str, Heads]
+    job: Job = field(init=False)
     _folders: set[str] = field(default_factory=set)
 
-    def plan(self, settings: dict[str, Any]) -> Job:
+    def plan(self, settings: dict[str, Any]) -> None:
         """Plans the run, here alone."""
         work = self.room / "work"
         sides = {side: self.heads[side].lay_out(self.room / side) for side in ("x", "y")}
@@ -199,12 +200,11 @@ class StoreJob:
             side["path"] = addresses[side["path"]]
         plan["output"] = str(self.run.places["out"])
         (work / "plan.json").write_text(json.dumps(plan, indent=2) + "\n")
-        return self.open()
+        self.open()
 
-    def open(self) -> Job:
-        """The run, once its plan is in the room."""
-        self._job = self.run.open(self.room, self.heads)
-        return self._job
+    def open(self) -> None:
+        """Opens the job, once its plan is in the room."""
+        self.job = self.run.open(self.room, self.heads)
 
     def pull(self) -> bool:
         """Mirrors what an earlier driver left in the store; whether there is a plan."""
@@ -225,36 +225,19 @@ class StoreJob:
         """Plan and marks."""
         return {path.name: path.read_bytes() for path in sorted((self.room / "work").glob("*.json"))}
 
-    @property
-    def memory(self) -> int:
-        """Bytes that one task may hold."""
-        return self._job.memory
-
     def remove_unfinished(self) -> None:
         """Removes files that no later step reads."""
-        self._job.remove_unfinished()
+        self.job.remove_unfinished()
         self._remove_vanished()
-
-    def next_step(self) -> str | None:
-        """The step whose tasks are to be done now; ``None`` when the run is complete."""
-        return self._job.next_step()
-
-    def tasks(self, step: str) -> int:
-        """How many tasks a step has."""
-        return self._job.tasks(step)
-
-    def open_tasks(self, step: str) -> list[int]:
-        """The tasks of a step whose results are not there yet."""
-        return self._job.open_tasks(step)
 
     def complete(self, step: str, seconds: float) -> dict[str, Any]:
         """Marks a step complete, in the store too, and removes files that no later step reads."""
-        self.run.bring_heads(self.room, self._job.noted(step))
-        for task in range(self.tasks(step)):
-            result = self._job.writes(step, task)[-1]
+        self.run.bring_heads(self.room, self.job.noted(step))
+        for task in range(self.job.tasks(step)):
+            result = self.job.writes(step, task)[-1]
             result.parent.mkdir(exist_ok=True)
             result.touch()
-        report = self._job.complete(step, seconds)
+        report = self.job.complete(step, seconds)
         self._folders.add(step)
         mark = f"{step}.json"
         self.run.places["work"].write(mark, (self.room / "work" / mark).read_bytes())
@@ -263,8 +246,8 @@ class StoreJob:
 
     def outcome(self) -> dict[str, Any]:
         """Mean cost, estimate of the gap and steps of a complete run."""
-        self.run.bring_heads(self.room, self._job.writes("summary", 0))
-        return self._job.outcome()
+        self.run.bring_heads(self.room, self.job.writes("summary", 0))
+        return self.job.outcome()
 
     def _remove_vanished(self) -> None:
         """Removes from the store the folders that are gone here."""

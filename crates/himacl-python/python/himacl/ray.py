@@ -71,7 +71,13 @@ def run(
     def submit(step: str, task: int, name: str) -> Any:
         return task_of.options(name=name).remote(str(job.work), step, task)
 
-    return drive(ray, job, submit, cpus_per_task)
+    drive(ray, job, submit, job.complete, cpus_per_task)
+    return job.outcome()
+
+
+def _refuse_store_options(storage_options: dict[str, Any] | None, scratch_dir: str | os.PathLike[str] | None) -> None:
+    if storage_options is not None or scratch_dir is not None:
+        raise InputError("storage_options and scratch_dir go with addresses such as `s3://bucket/x` alone")
 
 
 def warn_of_memory(ray: Any, memory: int) -> None:
@@ -83,8 +89,14 @@ def warn_of_memory(ray: Any, memory: int) -> None:
         )
 
 
-def drive(ray: Any, job: Any, submit: Callable[[str, int, str], Any], cpus_per_task: int) -> dict[str, Any]:
-    """Hands the tasks of a job to Ray, step by step, by ``submit``, which returns Ray's reference; returns the outcome."""
+def drive(
+    ray: Any,
+    job: Job,
+    submit: Callable[[str, int, str], Any],
+    complete: Callable[[str, float], dict[str, Any]],
+    cpus_per_task: int,
+) -> None:
+    """Hands the tasks of a job to Ray, step by step: ``submit`` returns Ray's reference, ``complete`` marks a step."""
     while step := job.next_step():
         started = time.monotonic()
         waiting = deque(job.open_tasks(step))
@@ -108,11 +120,9 @@ def drive(ray: Any, job: Any, submit: Callable[[str, int, str], Any], cpus_per_t
             # Only after an error: the others' results are of no use now.
             for reference in flying:
                 ray.cancel(reference, force=True)
-        report = job.complete(step, time.monotonic() - started)
+        report = complete(step, time.monotonic() - started)
         cost = report["mean_cost"]
         _log.info("%s: %.1f s%s", step, report["seconds"], "" if cost is None else f", mean cost {cost:.6f}")
-    outcome: dict[str, Any] = job.outcome()
-    return outcome
 
 
 def pair(
@@ -159,8 +169,7 @@ def pair(
             scratch_dir=scratch,
             options=options,
         )
-    if storage_options is not None or scratch_dir is not None:
-        raise InputError("storage_options and scratch_dir go with addresses such as `s3://bucket/x` alone")
+    _refuse_store_options(storage_options, scratch_dir)
     command = [sys.executable, "-m", "himacl", "pair", "--x", os.fspath(x), "--y", os.fspath(y), "-o", os.fspath(output)]
     command += ["--ray", address, "--progress", "none"]
     given: dict[str, Any] = {"max_memory": max_memory, "work_dir": work_dir, "resume": resume, "force": force, **options}
@@ -216,8 +225,7 @@ def embed(
             storage_options=storage_options,
             scratch_dir=None if scratch_dir is None else os.path.abspath(scratch_dir),
         )
-    if storage_options is not None or scratch_dir is not None:
-        raise InputError("storage_options and scratch_dir go with an output such as `s3://bucket/x` alone")
+    _refuse_store_options(storage_options, scratch_dir)
     folder = Path(output).absolute()
     if not (resume and (folder / ".himacl.toml").is_file()):
         run_command([*command, "-o", str(folder), "--shards", "0..0", *(["--force"] if force else [])])

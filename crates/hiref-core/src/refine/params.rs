@@ -12,8 +12,8 @@ pub enum Quality {
     /// four dimensions (fewer the more dimensions); of larger sets sweeps stop once little is left to gain.
     #[default]
     Balanced,
-    /// As a rule optimal up to 65,536 points a side, and up to some 900,000 to 1,100,000 of more than four dimensions; of larger sets sweeps stop
-    /// once next to nothing is left to gain.
+    /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 900,000 to 1,100,000 of more than four dimensions;
+    /// of larger sets sweeps stop once next to nothing is left to gain.
     Best,
 }
 
