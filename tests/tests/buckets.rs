@@ -170,13 +170,28 @@ fn plain_addresses_of_stores_say_what_the_store_says() {
 }
 
 #[test]
-fn buckets_are_read_by_embed_alone_and_written_by_nobody() {
+fn buckets_are_written_on_a_cluster_alone() {
     let scratch = Scratch::new();
     let input = scratch.npy("x.npy", &[vec![1.0, 2.0], vec![3.0, 4.0]]);
-    let read = himacl(&["pair", "--x", "s3://bucket/x.npy", "--y", &input, "-o", &scratch.arg("out")]);
-    let written = himacl(&["pair", "--x", &input, "--y", &input, "-o", "s3://bucket/out"]);
-    for (output, hint) in [(read, "`himacl embed` alone reads addresses"), (written, "s3://bucket/out")] {
+    let out = scratch.arg("out");
+    let refused = |more: &[&str], said: &[&str]| {
+        let output = himacl(&[&["pair", "--y", &input], more].concat());
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && error.contains(hint), "{error}");
-    }
+        assert!(output.status.code() == Some(2) && said.iter().all(|said| error.contains(said)), "{error}");
+    };
+    let cluster = ["hint: --ray takes addresses", "himacl.ray.pair"];
+    refused(&["--x", "s3://bucket/x.npy", "-o", &out], &[&["--x is", "`s3://bucket/x.npy`"][..], &cluster].concat());
+    refused(&["--x", &input, "-o", "s3://bucket/out"], &[&["--output is"][..], &cluster].concat());
+    refused(
+        &["--x", &input, "-o", &out, "--work-dir", "gs://b/w"],
+        &[&["--work-dir is", "gs://b/w"][..], &cluster].concat(),
+    );
+    let on_ray = ["--x", "s3://bucket/x.npy", "-o", "s3://bucket/out", "--ray", "auto"];
+    refused(&[&on_ray[..], &["--solver", "exact"]].concat(), &["--ray and --solver"]);
+    refused(&[&on_ray[..], &["--workers", "2"]].concat(), &["--workers and addresses"]);
+    refused(
+        &["--x", &input, "-o", &out, "--ray", "auto", "--scratch-dir", "/mnt"],
+        &["--scratch-dir goes with addresses"],
+    );
+    assert!(!scratch.path("out").exists());
 }

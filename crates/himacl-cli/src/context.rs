@@ -16,6 +16,8 @@ pub struct Context {
     pub seed: Option<u64>,
     /// Worker threads of the global pool.
     pub threads: usize,
+    /// `--threads`, where given.
+    pub(crate) asked_threads: Option<u16>,
     /// The command line as it was given, the program's name first.
     pub command_line: Vec<String>,
     /// The only way to print.
@@ -33,7 +35,8 @@ impl Context {
         if let Some(note) = note {
             printer.info(&note);
         }
-        Ok(Self { device, seed: args.seed, threads: rayon::current_num_threads(), command_line, printer })
+        let threads = rayon::current_num_threads();
+        Ok(Self { device, seed: args.seed, threads, asked_threads: args.threads, command_line, printer })
     }
 
     /// Starts the clock of a run's summary.

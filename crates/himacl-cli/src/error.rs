@@ -44,6 +44,24 @@ pub enum Error {
         "the run on Ray did not come to its end\nhint: what it says above tells why; `pip install 'himacl[ray]'` installs what it needs, --resume goes on with the run"
     )]
     Ray,
+    /// A run with addresses failed; the Python package's message.
+    #[error("{}", hints::of_python(.0))]
+    Store(String),
+    /// An address where none is read.
+    #[error(
+        "{flag} is an address, `{}`: without a cluster, sets are paired on file systems alone\n\
+         hint: --ray takes addresses, and himacl.ray.pair in Python does; or fetch the files first",
+        address.display()
+    )]
+    Address {
+        /// The flag.
+        flag: &'static str,
+        /// The address.
+        address: PathBuf,
+    },
+    /// A flag that goes with addresses alone.
+    #[error("{0} goes with addresses alone, such as `s3://bucket/x`")]
+    NoAddress(&'static str),
     /// The two sides live in spaces of different dimension.
     #[error(
         "`{}` has {x} coordinates and `{}` has {y}: the cost needs the same space\n\

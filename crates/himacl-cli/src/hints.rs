@@ -35,6 +35,19 @@ pub(crate) fn external(error: &hiref_external::Error) -> String {
     format!("{what}{HINT}{hint}")
 }
 
+/// The Python package's message, with flags in place of its arguments.
+pub(crate) fn of_python(message: &str) -> String {
+    let flags = [
+        ("resume=True", "--resume"),
+        ("force=True", "--force"),
+        ("resume and force", "--resume and --force"),
+        ("max_memory", "--max-memory"),
+        ("scratch_dir", "--scratch-dir"),
+        (", or pass storage_options", ", or fsspec's own variables such as FSSPEC_S3_ENDPOINT_URL"),
+    ];
+    flags.into_iter().fold(message.to_owned(), |text, (argument, flag)| text.replace(argument, flag))
+}
+
 fn hint(error: &Error) -> Option<String> {
     let hint = match error {
         Error::Data(error) => return of_data(error).map(str::to_owned),
@@ -110,7 +123,7 @@ fn of_data(error: &DataError) -> Option<&'static str> {
         }
         DataError::OutputFileExists(_) => Some("choose another one, or pass --force to overwrite it"),
         DataError::Io { path, .. } if path.to_string_lossy().contains("://") => {
-            Some("`himacl embed` alone reads addresses, as --input: fetch the file first")
+            Some("`himacl embed` reads addresses, as --input, and `himacl pair --ray`: fetch the file first")
         }
         DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),
         _ => None,
@@ -166,7 +179,7 @@ mod tests {
         );
         assert_eq!(text.matches(HINT).count(), 1);
         let away = DataError::io("read", Path::new("https://host/x.npy"))(std::io::ErrorKind::NotFound.into());
-        assert!(with_flags(&away.into()).ends_with("as --input: fetch the file first"));
+        assert!(with_flags(&away.into()).ends_with("and `himacl pair --ray`: fetch the file first"));
         let other = Error::from(DataError::UnknownFormat("x".into()));
         assert_eq!(with_flags(&other), other.to_string());
         let column = ReadError::Column { path: "t.csv".into(), what: "caption", available: vec!["a".to_owned()] };

@@ -256,6 +256,61 @@ def test_bad_cases_are_refused_before_work(store: Store, cluster: Any, monkeypat
     refused(himacl.FileError, "no space for tasks")
 
 
+def test_the_command_line_takes_addresses(store: Store, expected: dict[str, bytes], cluster: Any, tmp_path: Path) -> None:
+    # The store is known by an entry point, as its package would have one, and its settings come from fsspec's variables alone.
+    known = tmp_path / "known" / "shelf-1.dist-info"
+    known.mkdir(parents=True)
+    (known / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1\n")
+    (known / "entry_points.txt").write_text("[fsspec.specs]\nshelf = shelf:Shelf\n")
+    path = f"{SUPPORT}:{known.parent}:{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PYTHONPATH": path, "FSSPEC_SHELF_ROOT": str(store.root)}
+    fixed = ["pair", "--x", "shelf://bucket/x", "--y", "shelf://bucket/y.safetensors", "-o", "shelf://bucket/out", "--ray", cluster.address]
+
+    def run(*more: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "himacl", *fixed, "--block-rows", "400", "--external-sweeps", "3", "--certify", "sampled:100", *more]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    memory = ("--max-memory", str(300 / 1024), "--scratch-dir", str(tmp_path / "scratch"))
+    status, _, said = run()
+    assert (status, "error: --max-memory is missing" in said) == (2, True), said
+    status, told, said = run(*memory)
+    assert status == 0, said
+    assert told.startswith("1500 pairs, mean sqeuclidean cost") and told.endswith("written to shelf://bucket/out\n")
+    assert store.results("out") == expected
+    assert {disk for kind, path, _, _, disk in store.calls() if kind == "put" and path.endswith(".bin")}
+    status, _, said = run(*memory)
+    assert (status, "`shelf://bucket/out` exists\nhint: --resume goes on with it, --force replaces it" in said) == (2, True), said
+    status, again, _ = run("--resume", *memory)
+    assert (status, again) == (0, told)
+    # The driver ends with the command, and another command goes on.
+    for name in ("summary.json", "permutation.npy", "pairs/part-00000.parquet"):
+        (store.objects / "out" / name).unlink()
+    command = [sys.executable, "-m", "himacl", *fixed, *memory, "--block-rows", "400", "--external-sweeps", "3", "--certify", "sampled:100"]
+    with subprocess.Popen([*command, "--resume"], env=environment, stderr=subprocess.DEVNULL) as killed:
+        wait_for((store.objects / WORK / "solve.json").exists, lambda: killed.poll() is None)
+        killed.kill()
+    time.sleep(3)
+    done = set(store.names(WORK))
+    assert "solve.json" in done and "summary.json" not in store.names("out")
+    assert run("--resume", *memory)[0] == 0
+    assert store.results("out") == expected
+
+
+def test_archives_are_read_by_ranges(store: Store, expected: dict[str, bytes], cluster: Any) -> None:
+    import himacl.ray
+
+    x = np.concatenate([np.load(store.objects / "x" / f"x_{shard}.npy") for shard in range(2)])
+    # Its directory is longer than what is read at first.
+    others = {f"{'a' * 60}{number}": x[:1] for number in range(700)}
+    np.savez(store.objects / "x.npz", **others, emb=x)
+    places = [f"shelf://bucket/{name}" for name in ("x.npz", "y.safetensors", "out")]
+    with pytest.raises(himacl.Error, match="emb"):
+        himacl.ray.pair(*places, storage_options=store.options, **OPTIONS)
+    himacl.ray.pair(*places, x_key="emb", storage_options=store.options, **OPTIONS)
+    assert store.results("out") == expected
+
+
 def test_plain_files_by_address(store: Store, expected: dict[str, bytes], cluster: Any, tmp_path: Path) -> None:
     import himacl.ray
 

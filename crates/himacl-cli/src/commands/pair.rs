@@ -1,5 +1,6 @@
 //! `himacl pair`: the global coupling of two sets.
 
+mod addresses;
 mod checkpoint;
 mod comparison;
 mod comparison_run;
@@ -60,6 +61,8 @@ Examples:
     himacl pair --candidates neighbours.npz -o pairs
   Pair sets that do not fit memory, in blocks, with temporary files on a fast disk:
     himacl pair --x laion/img_emb --y laion/text_emb --max-memory 8 --work-dir /scratch -o pairs
+  The same on a Ray cluster whose machines share an object store:
+    himacl pair --x s3://bucket/img_emb --y s3://bucket/text_emb --max-memory 16 --ray auto -o s3://bucket/pairs
   Go on with a run that was interrupted or killed:
     himacl pair --x images.npy --y captions.npy --certify -o pairs --resume
   Pair by entropic optimal transport instead, for comparison:
@@ -248,6 +251,9 @@ impl From<Quality> for hiref_core::Quality {
 
 /// Runs the command.
 pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Error> {
+    if let Some(done) = addresses::run(args, context) {
+        return done;
+    }
     let (Some(x_path), Some(y_path)) = (&args.x, &args.y) else {
         let costs = args.matching.given().unwrap_or(Path::new(""));
         return matching_run::run_given(args, costs, context);

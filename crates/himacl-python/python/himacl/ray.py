@@ -8,6 +8,7 @@ change nothing in the result: whatever is missing is done again.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -324,15 +325,35 @@ def _end_with(parent: int) -> None:
     os._exit(1)
 
 
+def _pair_as_asked(given: dict[str, Any]) -> int:
+    """What ``himacl pair --ray`` hands over where addresses are among its places; the exit status."""
+    answer: dict[str, Any]
+    # Ray prints what workers say.
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            answer = {"summary": pair(**given)}
+        except Error as error:
+            answer = {"error": str(error)}
+        except KeyboardInterrupt:
+            return 1
+    print(json.dumps(answer))
+    return int("error" in answer)
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m himacl.ray", description="Runs what is left of a planned run.")
-    parser.add_argument("work", help="folder of temporary files")
+    parser.add_argument("work", nargs="?", help="folder of temporary files")
+    parser.add_argument("--pair", metavar="JSON", help="the arguments of himacl.ray.pair instead; the last line of the output is what came of it")
     parser.add_argument("--address", help="Ray's address")
     parser.add_argument("--cpus-per-task", type=int, default=1)
     parser.add_argument("--gpus-per-task", type=float, default=0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    if arguments.pair is not None:
+        sys.exit(_pair_as_asked(json.loads(arguments.pair)))
+    if arguments.work is None:
+        parser.error("a folder of temporary files is missing")
     try:
         run(
             arguments.work,

@@ -14,6 +14,7 @@ use hiref_core::{CostKind, Quality, Termination};
 use hiref_external::local::{self, Watch, check_disk};
 use hiref_external::{Gap, Input, Job, Outcome, Plan, Settings, Step, StepReport};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,8 @@ const WORK: &str = "work";
 const PYTHON: &str = "HIMACL_PYTHON";
 /// Share of the available memory that is taken where no limit is given.
 const SHARE: f64 = 0.7;
+/// What is said of a run that was stopped.
+pub(super) const INTERRUPTED: &str = "interrupted: go on with --resume";
 
 /// How sets are paired from files.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, Args)]
@@ -37,25 +40,31 @@ pub(super) struct ExternalArgs {
 
     /// Folder for temporary files, as large as twice both sides [default: `work` in the output folder].
     #[arg(long, value_name = "DIR")]
-    work_dir: Option<PathBuf>,
+    pub(super) work_dir: Option<PathBuf>,
 
     /// Tasks that run at a time [default: 1], among which the memory is divided. They share the threads. The result depends on the blocks alone: with the same
     /// --block-rows it is the same.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    workers: Option<u16>,
+    pub(super) workers: Option<u16>,
 
     /// Pairs of one block [default: as many as fit --max-memory].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
-    block_rows: Option<u32>,
+    pub(super) block_rows: Option<u32>,
 
     /// Sweeps over all blocks, at most [default: by --quality].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    external_sweeps: Option<u16>,
+    pub(super) external_sweeps: Option<u16>,
 
-    /// Run the tasks on the Ray cluster at this address (`auto`: the one of this machine); folders must be on storage that all of its
-    /// machines see. Needs the Python package with its extra: pip install 'himacl[ray]'.
+    /// Run the tasks on the Ray cluster at this address (`auto`: the one of this machine). Folders must be on storage that all of its
+    /// machines see; or --x, --y, --output and --work-dir may be addresses of object stores, `s3://bucket/x`, `gs://...` (with --max-memory;
+    /// each task has one thread unless --threads says more). Needs the Python package: pip install 'himacl[ray]', for addresses
+    /// 'himacl[object-store]' and the store's own package, s3fs for example.
     #[arg(long, value_name = "ADDRESS")]
-    ray: Option<String>,
+    pub(super) ray: Option<String>,
+
+    /// With addresses: the folder on each machine's own disk where tasks keep their files [default: the machine's for temporary files].
+    #[arg(long, value_name = "DIR", requires = "ray")]
+    pub(super) scratch_dir: Option<PathBuf>,
 }
 
 /// Settings that may change between an interrupted run and its resumption.
@@ -246,7 +255,7 @@ pub(super) fn run(
     });
     let outcome = match done {
         Err(Error::External(hiref_external::Error::Interrupted)) => {
-            context.printer.result("interrupted: go on with --resume");
+            context.printer.result(INTERRUPTED);
             return Ok(ExitStatus::Partial);
         }
         outcome => outcome?,
@@ -283,7 +292,8 @@ pub(super) fn run(
     };
     report::write_summary(output, &summary)?;
     remove_folder(&work);
-    context.printer.result(&result(&outcome, n.min(m), plan.cost, output.path()));
+    let place = output.path().display();
+    context.printer.result(&result(outcome.mean_cost, outcome.gap, n.min(m), plan.cost, &place));
     Ok(ExitStatus::Done)
 }
 
@@ -330,8 +340,9 @@ fn duration(seconds: f64) -> String {
     }
 }
 
-fn result(outcome: &Outcome, pairs: usize, cost: CostKind, folder: &Path) -> String {
-    let gap = outcome.gap.filter(|gap| gap.high.is_finite()).map_or(String::new(), |gap| {
+/// The result in words.
+pub(super) fn result(mean: f64, gap: Option<Gap>, pairs: usize, cost: CostKind, place: &dyn Display) -> String {
+    let gap = gap.filter(|gap| gap.high.is_finite()).map_or(String::new(), |gap| {
         format!(
             "\nabout {:.2}% from the optimum at most, and with {}% confidence no more than {:.2}% (estimated from {} rows)",
             100.0 * gap.value,
@@ -340,14 +351,21 @@ fn result(outcome: &Outcome, pairs: usize, cost: CostKind, folder: &Path) -> Str
             gap.rows
         )
     });
-    format!("{pairs} pairs, mean {cost} cost {:.6}{gap}\nwritten to {}", outcome.mean_cost, folder.display())
+    format!("{pairs} pairs, mean {cost} cost {mean:.6}{gap}\nwritten to {place}")
+}
+
+/// The driver of the Python package.
+pub(super) fn driver() -> Command {
+    let mut driver = Command::new(std::env::var_os(PYTHON).unwrap_or_else(|| "python3".into()));
+    driver.args(["-m", "himacl.ray"]);
+    driver
 }
 
 /// Runs what is left of a job by the Python package, whose driver ends when the job is complete.
 fn on_ray(job: &Job, work: &Path, address: &str) -> Result<Outcome, Error> {
-    let python = std::env::var_os(PYTHON).unwrap_or_else(|| "python3".into());
-    let status = Command::new(&python).args(["-m", "himacl.ray"]).arg(work).args(["--address", address]).status();
-    let status = status.map_err(Error::io("run", Path::new(&python)))?;
+    let mut driver = driver();
+    let status = driver.arg(work).args(["--address", address]).status();
+    let status = status.map_err(Error::io("run", Path::new(driver.get_program())))?;
     if interrupt::requested() {
         return Err(hiref_external::Error::Interrupted.into());
     }
