@@ -94,7 +94,7 @@ impl Shard {
     }
 }
 
-/// Embeddings as rows, `(n, d)`, memory-mapped: opening reads headers only (and unpacks the array of a .npz).
+/// Embeddings as rows, `(n, d)`, memory-mapped: opening reads headers only (and unpacks an array of a .npz that is compressed).
 ///
 /// ```
 /// use himacl_data::{Embeddings, write_npy_f32};

@@ -5,6 +5,7 @@ use crate::error::{Error, NpyProblem};
 use crate::files::write_atomic;
 use half::f16;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::Path;
 
 const SIGNATURE: &[u8; 6] = b"\x93NUMPY";
@@ -23,13 +24,17 @@ const NUMBERS: &str = "float16, float32, float64 or integers";
 
 /// Opens a matrix of numbers, of either order, without reading its values.
 pub(crate) fn open_matrix(path: &Path) -> Result<StoredRows, Error> {
-    matrix(path, Bytes::Mapped(map_file(path)?))
+    let map = map_file(path)?;
+    let whole = 0..map.len();
+    matrix(path, Bytes::Mapped(map), whole)
 }
 
-/// The matrix in the bytes of an npy file; an empty array of any shape is no rows.
-pub(crate) fn matrix(path: &Path, bytes: Bytes) -> Result<StoredRows, Error> {
+/// The matrix of an npy file that is a part of these bytes; an empty array of any shape is no rows.
+pub(crate) fn matrix(path: &Path, bytes: Bytes, part: Range<usize>) -> Result<StoredRows, Error> {
     let wrong = |problem| Error::Npy { path: path.to_path_buf(), problem };
-    let header = parse_header(&bytes).map_err(wrong)?;
+    let start = part.start;
+    let file = &bytes[part];
+    let header = parse_header(file).map_err(wrong)?;
     let (big_endian, kind) = match header.descr.split_at_checked(1) {
         Some((">", kind)) => (true, kind),
         Some(("<" | "|" | "=", kind)) => (false, kind),
@@ -57,8 +62,8 @@ pub(crate) fn matrix(path: &Path, bytes: Bytes) -> Result<StoredRows, Error> {
             return Err(wrong(NpyProblem::Shape { shape: header.shape, expected }));
         }
     };
-    check_length(&bytes, &header, element.size()).map_err(wrong)?;
-    let (offset, column_major) = (header.data_offset, header.fortran_order);
+    check_length(file, &header, element.size()).map_err(wrong)?;
+    let (offset, column_major) = (start + header.data_offset, header.fortran_order);
     Ok(StoredRows { path: path.to_path_buf(), bytes, offset, element, big_endian, column_major, rows, dimension })
 }
 

@@ -41,7 +41,7 @@ impl Embeddings {
     }
 
     /// Which bytes of which files [`Self::read_rows`] reads for the rows of a range, beside what opening the set reads: the headers of
-    /// .npy and .safetensors files, the footers of .parquet files.
+    /// .npy and .safetensors files, the footers of .parquet files, the directory of .npz archives.
     ///
     /// # Errors
     /// A parquet file that cannot be read.

@@ -66,6 +66,19 @@ def test_task_by_task(plan: Any, tmp_path: Path) -> None:
         Job.plan(tmp_path / "small", x=tmp_path / "x.npy", y=tmp_path / "y.npy", output=tmp_path / "small", memory=1)
 
 
+def test_archives(plan: Any, tmp_path: Path) -> None:
+    finish(plan("npy"))
+    x, y = (np.load(tmp_path / name) for name in ("x.npy", "y.npy"))
+    np.savez(tmp_path / "x.npz", x)
+    np.savez(tmp_path / "y.npz", other=y[:7], emb=y)
+    options: dict[str, Any] = {"output": tmp_path / "npz" / "out", "memory": 300 << 20, "block_rows": 700, "gap_rows": 100}
+    finish(Job.plan(tmp_path / "npz" / "work", x=tmp_path / "x.npz", y=tmp_path / "y.npz", y_key="emb", **options))
+    assert digests(tmp_path / "npz" / "out") == digests(tmp_path / "npy" / "out")
+    np.savez_compressed(tmp_path / "y.npz", other=y[:7], emb=y)
+    with pytest.raises(himacl.InputError, match=r"compressed: .*\nhint: `unzip .*y\.npz emb\.npy`"):
+        Job.plan(tmp_path / "packed", x=tmp_path / "x.npz", y=tmp_path / "y.npz", y_key="emb", **options)
+
+
 NODE = {"num_cpus": 1, "memory": 3 << 30, "object_store_memory": 100 << 20, "include_dashboard": False}
 
 

@@ -249,9 +249,11 @@ def test_bad_cases_are_refused_before_work(store: Store, cluster: Any, monkeypat
     refused(himacl.InputError, "memory", max_memory=1e-3, block_rows=None)
     with pytest.raises(himacl.InputError, match="inside"):
         himacl.ray.pair("shelf://bucket/x", "shelf://bucket/y.safetensors", "shelf://bucket", storage_options=store.options, **OPTIONS)
-    np.savez(store.objects / "packed.npz", np.zeros((4, 6), np.float32))
-    with pytest.raises(himacl.InputError, match="packed"):
-        himacl.ray.pair("shelf://bucket/packed.npz", "shelf://bucket/y.safetensors", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
+    np.savez_compressed(store.objects / "packed.npz", np.zeros((4, 6), np.float32))
+    (store.objects / "cut.npz").write_bytes((store.objects / "packed.npz").read_bytes()[:-1])
+    for name, error, said in [("packed", himacl.InputError, "compressed"), ("cut", himacl.FileError, "not a zip file")]:
+        with pytest.raises(error, match=said):
+            himacl.ray.pair(f"shelf://bucket/{name}.npz", "shelf://bucket/y.safetensors", "shelf://bucket/out", storage_options=store.options, **OPTIONS)
     monkeypatch.setattr(Job, "task_bytes", property(lambda _: 1 << 60))
     refused(himacl.FileError, "no space for tasks")
 

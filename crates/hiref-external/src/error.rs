@@ -50,8 +50,13 @@ pub enum Error {
         rows: usize,
     },
     /// An input that cannot be read in parts.
-    #[error("`{}` is packed: it can only be read as a whole\nhint: unpack it to .npy, or to shards of .npy", .0.display())]
-    Packed(PathBuf),
+    #[error("`{}` is compressed: it can only be read as a whole\nhint: `unzip {} {key}.npy` makes a file that can be read in parts", path.display(), path.display())]
+    Packed {
+        /// The archive.
+        path: PathBuf,
+        /// The array in it.
+        key: String,
+    },
     /// The sides live in spaces of different dimension.
     #[error("x has {x} coordinates and y has {y}: the cost needs the same space")]
     DimensionMismatch {

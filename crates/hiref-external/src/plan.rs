@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::vectors::Element;
 use himacl_data::files::{read_json, write_json};
-use himacl_data::{ElementType, Embeddings};
+use himacl_data::{ElementType, Embeddings, Layout};
 use hiref_core::{CostKind, HirefParams, Quality};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -155,8 +155,11 @@ impl Plan {
         if x.dimension() != y.dimension() {
             return Err(Error::DimensionMismatch { x: x.dimension(), y: y.dimension() });
         }
-        if let Some(packed) = [&x, &y].into_iter().find(|side| side.is_unpacked()) {
-            return Err(Error::Packed(packed.path().to_path_buf()));
+        for side in [&x, &y] {
+            // Nothing else is unpacked to be read.
+            if let (true, Layout::Npz { key }) = (side.is_unpacked(), side.layout()) {
+                return Err(Error::Packed { path: side.path().to_path_buf(), key: key.clone() });
+            }
         }
         let (n, m, dimension) = (x.num_rows(), y.num_rows(), x.dimension());
         if n.max(m) >= u32::MAX as usize {

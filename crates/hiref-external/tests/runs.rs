@@ -9,8 +9,11 @@ use hiref_external::{Error, Input, Job, Outcome, Plan, Settings, Step, StepRepor
 use hiref_testkit::problems::{self, Instance};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
 
 /// Says stop after so many tasks.
 struct StopAfter(AtomicUsize);
@@ -207,6 +210,34 @@ fn the_same_bytes_however_it_is_run() {
     }
     Job::remove(&folder.path().join("work")).unwrap();
     assert_eq!(fs::read_dir(folder.path().join("work")).unwrap().count(), 0);
+}
+
+#[test]
+fn stored_archives_are_read_where_they_lie() {
+    let instance = problems::mixture(1500, 1500, 6, 4);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &instance, true);
+    let mut settings = settings(folder.path(), CostKind::Cosine, 600);
+    local::run(&start(folder.path(), &settings), 1, &never()).unwrap();
+    let expected = contents(&settings.output);
+    // Each side is the second array of an archive.
+    for (name, input) in [("x", &mut settings.x), ("y", &mut settings.y)] {
+        let path = folder.path().join(name).with_extension("npz");
+        let mut archive = ZipWriter::new(File::create(&path).unwrap());
+        let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
+        for (member, content) in [("ids.npy", b"other".to_vec()), ("emb.npy", fs::read(&input.path).unwrap())] {
+            archive.start_file(member, stored).unwrap();
+            archive.write_all(&content).unwrap();
+        }
+        archive.finish().unwrap();
+        fs::remove_file(&input.path).unwrap();
+        *input = Input { path, key: Some("emb".to_owned()) };
+    }
+    fs::remove_dir_all(folder.path().join("work")).unwrap();
+    fs::remove_dir_all(&settings.output).unwrap();
+    fs::create_dir(&settings.output).unwrap();
+    local::run(&start(folder.path(), &settings), 1, &never()).unwrap();
+    assert_eq!(contents(&settings.output), expected);
 }
 
 /// Says stop once it was asked so many times.

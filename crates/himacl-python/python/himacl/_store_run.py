@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from ._errors import FileError, InputError
 from ._himacl import ExternalJob
@@ -68,19 +69,20 @@ class Heads:
             found = {f"{place.name}/{name}": entry for name, entry in place.entries().items()}
             entries = {name: entry for name, entry in found.items() if name.lower().endswith(_FORMATS) and _is_near(name)}
         if not entries:
-            raise InputError(f"`{place}` has no embeddings, expected .npy, .safetensors or .parquet files")
-        for name in entries:
-            if name.lower().endswith(".npz"):
-                raise InputError(f"`{place.parent / name}` is packed: it can only be read as a whole\nhint: unpack it to .npy")
-        first = cls._ranges(place, {name: _opening(name, entry.size) for name, entry in entries.items()})
-        more = {name: _rest(name, entries[name].size, *first[name]) for name in entries}
-        rest = cls._ranges(place, {name: span for name, span in more.items() if span[0] < span[1]})
-        return cls(place.name, entries, {name: [first[name], *([rest[name]] if name in rest else [])] for name in entries})
+            raise InputError(f"`{place}` has no embeddings, expected .npy, .npz, .safetensors or .parquet files")
+        pieces: dict[str, _Pieces] = {name: [] for name in entries}
 
-    @staticmethod
-    def _ranges(place: Place, spans: dict[str, tuple[int, int]]) -> dict[str, tuple[int, bytes]]:
-        parts = place.parent.ranges([(name, *span) for name, span in spans.items()])
-        return {name: (spans[name][0], part) for name, part in zip(spans, parts, strict=True)}
+        def bring(spans: list[tuple[str, int, int]]) -> None:
+            for (name, start, _), part in zip(spans, place.parent.ranges(spans), strict=True):
+                pieces[name].append((start, part))
+
+        archives = {name: entry for name, entry in entries.items() if name.lower().endswith(".npz")}
+        others = {name: entry for name, entry in entries.items() if name not in archives}
+        bring([(name, *_opening(name, entry.size)) for name, entry in others.items()])
+        rest = [(name, *_rest(name, entry.size, *pieces[name][0])) for name, entry in others.items()]
+        bring([(name, start, end) for name, start, end in rest if start < end])
+        bring([(name, *span) for name, entry in archives.items() for span in _archived(place.parent, name, entry.size)])
+        return cls(place.name, entries, pieces)
 
     def lay_out(self, folder: Path) -> Path:
         """Makes the files in a folder; where they are."""
@@ -112,6 +114,45 @@ def _rest(name: str, size: int, start: int, piece: bytes) -> tuple[int, int]:
     else:
         length = 12 + int.from_bytes(piece[8:10] if piece[6:7] == b"\x01" else piece[8:12], "little")
     return len(piece), min(size, length)
+
+
+@dataclass
+class _Ranged:
+    """An object as a file that is read by ranges."""
+
+    place: Place
+    name: str
+    size: int
+    at: int = 0
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        at = offset + (0, self.at, self.size)[whence]
+        if at < 0:
+            raise OSError("before its beginning")
+        self.at = at
+        return at
+
+    def tell(self) -> int:
+        return self.at
+
+    def read(self, count: int = -1) -> bytes:
+        end = self.size if count < 0 else min(self.size, self.at + count)
+        (content,) = self.place.ranges([(self.name, self.at, max(self.at, end))])
+        self.at += len(content)
+        return content
+
+
+def _archived(place: Place, name: str, size: int) -> list[tuple[int, int]]:
+    """The directory of an archive, and where its arrays begin."""
+    try:
+        archive = ZipFile(_Ranged(place, name, size))
+    except BadZipFile as error:
+        raise FileError(f"archive `{place / name}`: {error}") from error
+    members = archive.infolist()
+    if any(member.compress_type != ZIP_STORED for member in members):
+        raise InputError(f"`{place / name}` is compressed: it can only be read as a whole\nhint: `unzip` makes .npy files of it")
+    heads = [(member.header_offset, min(size, member.header_offset + _HEAD)) for member in members]
+    return [*heads, (archive.start_dir, size)]
 
 
 @dataclass(frozen=True)
