@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// Rows whose candidates are kept in memory for the ascent.
-const SAMPLED: usize = 1 << 18;
+pub(crate) const SAMPLED: usize = 1 << 18;
 /// Temperatures of the ascent, in units of the mean distance between a row's two best scores.
 const TEMPERATURES: [f64; 6] = [2.0, 1.0, 0.5, 0.25, 0.12, 0.06];
 /// Most steps at one temperature, and the largest relative error of a size at which the next one is due: where clusters lie along a line,

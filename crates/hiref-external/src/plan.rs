@@ -1,5 +1,6 @@
 //! What a run consists of: sizes of blocks, pieces and samples, chosen once from the memory allowed. Tasks depend on nothing else.
 
+use crate::balance::SAMPLED;
 use crate::error::Error;
 use crate::vectors::Element;
 use himacl_data::files::{read_json, write_json};
@@ -358,16 +359,31 @@ impl Plan {
         [piece, block, balance, check, priced, sampled].into_iter().max().unwrap_or(0) * 11 / 10
     }
 
-    /// About how long the run takes, where it is the solver that takes the time. Rates are of processors with AVX2.
+    /// About how long the run takes if each thread has a core of its own and all sweeps are made.
+    ///
+    /// The rates, in nanoseconds, are those of one core with AVX-512, by processor seconds of each step of the runs in
+    /// benchmarks/2026-11-29-out-of-core.md, "The estimate of time": 64 and 512 coordinates, `fast` and `balanced`.
     pub fn seconds(&self, threads: usize) -> f64 {
-        let (m, d) = (self.rows[1] as f64, self.dimension as f64);
-        // Nanoseconds for each entry of a block's costs, and for each product of the estimate.
-        let entry = 8.0 + d / 25.0;
-        let first = (256 * (2 * self.inner_sweeps + 2)) as f64;
-        let swept = (self.max_sweeps * self.inner_sweeps * self.polish_block) as f64;
-        let estimate = if self.gap_rows == 0 { 0.0 } else { (self.gap_rows + self.price_rows) as f64 };
-        let routed = self.solve_blocks as f64 + 40.0;
-        m * (entry * (first + swept) + (estimate + routed) * (d + 8.0) / 16.0) * 2e-9 / threads.max(1) as f64
+        let [n, m] = self.rows.map(|rows| rows as f64);
+        let d = self.dimension as f64;
+        let inner = self.inner_sweeps as f64;
+        // An entry of a block's costs in a sweep; an inner product with all that is made of it.
+        let (entry, product) = (2.0 * (8.0 + d / 25.0), (d + 40.0) / 18.0);
+        let is_divided = self.solve_blocks > 1;
+        let sample = if is_divided { self.sample_rows[1] as f64 * entry * 8000.0 * inner } else { 0.0 };
+        // The ascent looks at some rows of each side, again and again.
+        let ascent = n.min(SAMPLED as f64) + m.min(SAMPLED as f64);
+        let balance = if is_divided { 10_500.0 * ascent } else { 0.0 };
+        // Scans, scores and routes.
+        let passes = (n + m) * (self.solve_blocks as f64 * product + 35.0 * d);
+        // Levels and leaves take as long as eight sweeps.
+        let solve = n * entry * 256.0 * (2.0 * inner + 8.0);
+        // Later sweeps find less to do; the rest is reading, cutting and writing.
+        let sweep = n * (entry * 0.7 * inner * self.polish_block as f64 + 95.0 * d);
+        let looked_at = if self.gap_rows == 0 { 0.0 } else { (self.gap_rows + self.price_rows) as f64 };
+        let gap = m * looked_at * product;
+        let all = sample + balance + passes + solve + self.max_sweeps as f64 * sweep + gap;
+        all * 1e-9 / threads.max(1) as f64
     }
 
     /// Bytes of the results.
@@ -381,13 +397,23 @@ mod tests {
     use super::*;
 
     fn plan(rows: [usize; 2], dimension: usize, memory: u64, threads: usize) -> Result<Plan, Error> {
+        plan_of(Quality::Balanced, rows, dimension, memory, threads)
+    }
+
+    fn plan_of(
+        quality: Quality,
+        rows: [usize; 2],
+        dimension: usize,
+        memory: u64,
+        threads: usize,
+    ) -> Result<Plan, Error> {
         let input = Input { path: PathBuf::from("a"), key: None };
         let settings = Settings {
             x: input.clone(),
             y: input.clone(),
             output: PathBuf::from("out"),
             cost: CostKind::Cosine,
-            quality: Quality::Balanced,
+            quality,
             seed: 0,
             center: false,
             normalize: false,
@@ -409,6 +435,21 @@ mod tests {
         assert!((6.2e12..7.3e12).contains(&(plan.disk_bytes() as f64)), "{}", plan.disk_bytes());
         let (side, last) = plan.piece(plan.all_pieces() - 1);
         assert_eq!((side, last.end), (1, 1_000_000_000));
+    }
+
+    /// Processor seconds of whole runs, from the table that the rates come from and from other runs of the same page.
+    #[test]
+    fn the_estimate_of_time_is_near_what_was_measured() {
+        let gib = |gib: f64| (gib * f64::from(1 << 30)) as u64;
+        for (quality, rows, dimension, memory, seconds) in [
+            (Quality::Fast, [1 << 18; 2], 64, gib(0.1), 37.0),
+            (Quality::Balanced, [1 << 18; 2], 64, gib(0.1), 185.0),
+            (Quality::Fast, [1 << 16; 2], 512, gib(0.12), 38.0),
+            (Quality::Fast, [1 << 24; 2], 64, gib(1.5), 1861.0),
+        ] {
+            let estimate = plan_of(quality, rows, dimension, memory, 1).unwrap().seconds(1);
+            assert!((seconds / 1.5..seconds * 1.5).contains(&estimate), "{rows:?}: {estimate}, measured {seconds}");
+        }
     }
 
     #[test]
