@@ -13,6 +13,7 @@ use std::process::Stdio;
 
 /// The arguments of `himacl.ray.pair`.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags there")]
 struct Request<'a> {
     x: &'a Path,
     y: &'a Path,
