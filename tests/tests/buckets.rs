@@ -159,6 +159,23 @@ fn refusals_are_told_with_what_helps() {
     }
 }
 
+/// A gateway to another kind of store.
+#[test]
+fn addresses_of_another_scheme_are_shown_as_they_are() {
+    let server = FakeHub::start(&files());
+    let s3 = S3Settings { scheme: Some("gs".to_owned()), ..store::settings(&server) };
+    let with = HubSettings { s3, ..settings(&server) };
+    for pattern in ["data/a*.txt", "{data/b,d}.txt"] {
+        let input = Input::find(&format!("gs://{PRIVATE}/{pattern}"), with.clone(), || false).unwrap();
+        assert_eq!(input.name, format!("gs://{PRIVATE}/{pattern}"));
+        assert!(input.files.iter().all(|file| file.starts_with(format!("gs://{PRIVATE}"))), "{input:?}");
+        let plain = format!("s3://{PRIVATE}/{pattern}");
+        assert_eq!(read(&input.name, with.clone()).unwrap(), read(&plain, settings(&server)).unwrap());
+    }
+    let error = read(&format!("gs://{PRIVATE}/d.txt"), settings(&server)).unwrap_err();
+    assert!(matches!(*error, Error::Read(ReadError::Remote(_))), "{error}");
+}
+
 /// Addresses that somebody else has signed, for example.
 #[test]
 fn plain_addresses_of_stores_say_what_the_store_says() {

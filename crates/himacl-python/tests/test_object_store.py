@@ -364,3 +364,70 @@ def test_shards_are_embedded_into_the_store(
     permutation = np.load(store.objects / "pairs" / "permutation.npy")
     assert found["n"] == found["m"] == len(permutation) > 60
     assert np.array_equal(permutation, np.arange(found["n"]))
+
+
+def embedded(folder: Path) -> dict[str, bytes]:
+    """What was embedded, but for what tells of the run."""
+    own = {".himacl.toml", ".himacl.json", "config.toml", "summary.json"}
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {name: content for name, content in files.items() if name not in own}
+
+
+def test_datasets_are_read_from_the_store(store: Store, tmp_path: Path, cluster: Any, scratch: list[Path]) -> None:
+    import himacl.ray
+
+    data = store.objects / "data"
+    data.mkdir()
+    words = ("a cat & a dog", "two dogs under the moon", "stars", "", "a photo of a very small thing")
+    lines = [f"{words[line % 5]} {line}" if line % 7 else "" for line in range(100)]
+    # Files of their own lengths, in the order of their numbers, one of them with a name that must be escaped.
+    for name, part in (("part-2+&%.txt", lines[:25]), ("part-10.txt", lines[25:26]), ("part-30.txt", lines[26:])):
+        (data / name).write_text("\n".join(part))
+    (data / "other.txt").write_text("not asked for")
+    encoder = {"repo": "golden/sentence-transformers", "family": "sentence-transformers"}
+    options = {**encoder, "local": GOLDEN / "sentence-transformers", "shard_size": 30, "max_error_rate": 0.5}
+    flags = [part for name, value in options.items() for part in ("--" + name.replace("_", "-"), str(value))]
+    command = [sys.executable, "-m", "himacl", "embed", "--input", str(data / "part*.txt"), "-o", str(tmp_path / "here"), *flags]
+    subprocess.run([*command, "--threads", "1"], check=True, capture_output=True)
+    here = embedded(tmp_path / "here")
+    embed: dict[str, Any] = {**options, "memory_per_task": 1 << 30, "storage_options": store.options}
+    # The store fails once; what reads it tries again.
+    (store.root / "busy").touch()
+    out = tmp_path / "out"
+    assert himacl.ray.embed("shelf://bucket/data/part*.txt", out, **embed)["records"] == 100
+    assert not (store.root / "busy").exists()
+    assert embedded(out) == here
+    assert 'input = "shelf://bucket/data/part*.txt"' in (out / "config.toml").read_text()
+    assert "127.0.0.1" not in (out / ".himacl.toml").read_text()
+    names = {path for kind, path, *_ in store.calls() if kind == "get"}
+    assert names == {f"bucket/data/part-{number}.txt" for number in ("2+&%", "10", "30")}
+    # From the store into the store, tasks on disks of their own; and gone on with.
+    own = tmp_path / "own"
+    for resume in (False, True):
+        himacl.ray.embed("shelf://bucket/data/part*.txt", "shelf://bucket/emb", scratch_dir=own, resume=resume, **embed)
+        assert embedded(store.objects / "emb") == here
+        (store.objects / "emb" / "summary.json").unlink()
+        (store.objects / "emb" / "stats" / "1.json").unlink()
+    assert not [path for folder in (own, *scratch) for path in folder.glob("himacl-room-*")]
+    # A file is no pattern, whatever its name has; and plain files by their address.
+    summary = himacl.ray.embed("shelf://bucket/data/part-30.txt", tmp_path / "one", **embed)
+    assert summary["records"] == 74
+    plain = {**options, "memory_per_task": 1 << 30}
+    assert himacl.ray.embed(f"file://{data}/part*.txt", tmp_path / "plain", **plain)["records"] == 100
+    # Another content is another dataset.
+    (out / "stats" / "3.json").unlink()
+    (out / "summary.json").unlink()
+    (data / "part-30.txt").write_text("changed")
+    with pytest.raises(himacl.InputError, match="changed|other|differ"):
+        himacl.ray.embed("shelf://bucket/data/part*.txt", out, resume=True, **embed)
+    for address, said in [
+        ("shelf://bucket/data", "is a folder"),
+        ("shelf://bucket/none/*.txt", "names no files"),
+        ("shelf://bucket", "names no files"),
+        ("shelf://bucket/data/none.txt", "cannot read `shelf://bucket/data/none.txt`"),
+        ("shelf://bucket/data/none*.txt", "none"),
+        ("memory://bucket/x.txt", "one process"),
+    ]:
+        with pytest.raises(himacl.Error, match=said.replace("*", "[*]")):
+            himacl.ray.embed(address, tmp_path / "refused", **embed)
+    assert not (tmp_path / "refused" / "config.toml").exists()

@@ -21,7 +21,7 @@ pub(crate) const SESSION: &str = "lent==";
 /// Settings that the store of a server takes.
 pub(crate) fn settings(server: &FakeHub) -> S3Settings {
     let keys = S3Keys { id: ID.to_owned(), secret: SECRET.to_owned(), session: Some(SESSION.to_owned()) };
-    S3Settings { endpoint: Some(server.store.clone()), region: REGION.to_owned(), keys: Some(keys) }
+    S3Settings { scheme: None, endpoint: Some(server.store.clone()), region: REGION.to_owned(), keys: Some(keys) }
 }
 
 type Answer = (u16, String, Vec<u8>);

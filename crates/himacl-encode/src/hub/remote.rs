@@ -38,6 +38,14 @@ pub struct RemoteFile {
 }
 
 impl RemoteFile {
+    /// Shows an object of a store by an address of another scheme.
+    pub(crate) fn show_by(&mut self, scheme: &str) {
+        let shown = self.shown.to_string_lossy();
+        if let Some(place) = shown.strip_prefix(SCHEME) {
+            self.shown = PathBuf::from(format!("{scheme}://{place}"));
+        }
+    }
+
     /// Of several files, what would change with any of them.
     pub fn fingerprint(files: &[Self]) -> String {
         let mut all = Sha256::new();

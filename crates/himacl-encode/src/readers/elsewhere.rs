@@ -33,12 +33,18 @@ impl Input {
         settings: HubSettings,
         should_stop: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Result<Self, Error> {
-        let found = if is_address(input) {
+        let scheme = settings.s3.scheme.clone();
+        let in_store = scheme.as_ref().and_then(|scheme| input.strip_prefix(scheme.as_str())?.strip_prefix("://"));
+        let found = if is_address(input) || in_store.is_some() {
             Remote::new(settings, Arc::new(should_stop)).map_err(Error::from).and_then(|remote| {
                 let (name, files) = if let Some(place) = input.strip_prefix("hf://") {
                     on_the_hub(&remote, input, place)?
-                } else if let Some(place) = input.strip_prefix(S3_SCHEME) {
-                    (input.to_owned(), in_a_bucket(&remote, input, place)?)
+                } else if let Some(place) = in_store.or_else(|| input.strip_prefix(S3_SCHEME)) {
+                    let mut files = in_a_bucket(&remote, input, place)?;
+                    if let Some(scheme) = scheme.filter(|_| in_store.is_some()) {
+                        files.iter_mut().for_each(|file| file.show_by(&scheme));
+                    }
+                    (input.to_owned(), files)
                 } else {
                     (shown_address(input), remote.describe(&expand_braces(input)?)?)
                 };

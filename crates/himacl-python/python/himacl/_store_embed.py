@@ -6,12 +6,15 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._store import Place, StoreError, place_of
 from ._store_nodes import check_nodes, room_in
 from ._store_output import MARK, SUMMARY, Output, mark_of
 from ._store_run import make
+
+if TYPE_CHECKING:
+    from .ray import EmbedCommand
 
 # What `himacl embed` keeps of its own, and its settings: they come with the results.
 _BEGUN = (".himacl.toml", "config.toml")
@@ -21,7 +24,7 @@ _ARRAYS = re.compile(r"img_emb/img_emb_\d+\.npy|text_emb/text_emb_\d+\.npy|metad
 
 def embed(
     ray: Any,
-    command: list[str],
+    command: EmbedCommand,
     output: str | os.PathLike[str],
     *,
     settings: dict[str, Any],
@@ -34,7 +37,7 @@ def embed(
     scratch_dir: str | None,
 ) -> dict[str, Any]:
     """Embeds by ``command``, ``himacl embed`` with all but the output."""
-    from .ray import RETRIES, each_shard, run_command
+    from .ray import RETRIES, each_shard
 
     out = place_of(output, storage_options)
     found = Output.open(out, "embed", resume=resume, force=force)
@@ -49,7 +52,7 @@ def embed(
             for name in _BEGUN:
                 _bring(out, folder, name)
         else:
-            run_command([*command, "-o", str(folder), "--shards", "0..0"])
+            command.run("-o", str(folder), "--shards", "0..0")
             check_nodes(ray, out, scratch_dir, cpus_per_task, memory_per_task, 0)
             found.clear(_is_own)
             found.write_json(MARK, mark)
@@ -63,7 +66,7 @@ def embed(
             max_retries=RETRIES,
             retry_exceptions=[StoreError],
         )
-        def shard_of(command: list[str], out: Place, number: int) -> bool:
+        def shard_of(command: EmbedCommand, out: Place, number: int) -> bool:
             return _shard(command, out, number, scratch_dir)
 
         each_shard(ray, lambda number, name: shard_of.options(name=name).remote(command, out, number), cpus_per_task)
@@ -77,7 +80,7 @@ def embed(
             else:
                 continue
             brought[name] = (folder / name).stat().st_ino
-        run_command([*command, "-o", str(folder), "--resume"])
+        command.run("-o", str(folder), "--resume")
         names = [str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file()]
         made = [name for name in names if _is_own(name) and brought.get(name) != (folder / name).stat().st_ino]
         for name in sorted(made, key=lambda name: (name == SUMMARY, bool(_STATS.fullmatch(name)))):
@@ -85,7 +88,7 @@ def embed(
         return _summary(out)
 
 
-def _shard(command: list[str], out: Place, number: int, scratch: str | None) -> bool:
+def _shard(command: EmbedCommand, out: Place, number: int, scratch: str | None) -> bool:
     """Makes one shard, unless it is in the store; whether the dataset has it."""
     from .ray import made_apart
 

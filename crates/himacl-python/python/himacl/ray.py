@@ -20,11 +20,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ._errors import Error, InputError
 from ._store import is_address
+from ._store_gateway import Source
+from ._store_nodes import room_in
 from .external import Job
 
 __all__ = ["embed", "pair", "run"]
@@ -34,7 +37,7 @@ _log = logging.getLogger("himacl.ray")
 RETRIES = 10
 # Tasks in flight for each that the cluster's processors can run at a time: a few wait where they will run, the rest here.
 _IN_FLIGHT = 2
-# Addresses of datasets that `himacl embed` reads.
+# Addresses of datasets that `himacl embed` reads by itself.
 _READ_BY_EMBED = ("https", "http", "s3", "hf")
 
 
@@ -199,15 +202,16 @@ def embed(
     The files are those of ``himacl embed``, byte for byte, except for the summary. Further options are that command's with underscores:
     ``local="models/minilm"``, ``shard_size=50_000``, ``modality="text"``. Each task loads the encoder, so shards should not be too small.
 
-    ``output`` may be an address, as in :func:`pair`; ``input`` what ``himacl embed`` reads: paths, ``https://``, ``s3://`` (with the keys in
-    the environment), ``hf://``.
+    ``output`` may be an address, as in :func:`pair`. ``input`` is what ``himacl embed`` reads: paths, ``https://``, ``s3://`` (with the keys in
+    the environment), ``hf://``; or a file or pattern at an address of another protocol that fsspec has a package for
+    (``gs://bucket/data/*.tar``), with ``storage_options`` as for the output. Of its files two lie on a task's disk at a time, in
+    ``scratch_dir``.
     """
     ray = _ray()
     given = {"encoder": encoder, **options}
-    command = [sys.executable, "-m", "himacl", "embed", "--input", os.fspath(input)]
-    command += [*_flags(given), "--threads", str(cpus_per_task), "--progress", "none"]
-    if is_address(input) and os.fspath(input).partition("://")[0] not in _READ_BY_EMBED:
-        raise InputError(f"the input `{os.fspath(input)}` is read by `himacl embed`, expected {'://, '.join(_READ_BY_EMBED)}:// or a path")
+    flags = [*_flags(given), "--threads", str(cpus_per_task), "--progress", "none"]
+    scratch = None if scratch_dir is None else os.path.abspath(scratch_dir)
+    command = EmbedCommand.of(os.fspath(input), flags, storage_options, scratch)
     if not ray.is_initialized():
         ray.init(address=address, logging_level=logging.WARNING)
     if is_address(output):
@@ -224,12 +228,13 @@ def embed(
             resume=resume,
             force=force,
             storage_options=storage_options,
-            scratch_dir=None if scratch_dir is None else os.path.abspath(scratch_dir),
+            scratch_dir=scratch,
         )
-    _refuse_store_options(storage_options, scratch_dir)
+    if command.source is None:
+        _refuse_store_options(storage_options, scratch_dir)
     folder = Path(output).absolute()
     if not (resume and (folder / ".himacl.toml").is_file()):
-        run_command([*command, "-o", str(folder), "--shards", "0..0", *(["--force"] if force else [])])
+        command.run("-o", str(folder), "--shards", "0..0", *(["--force"] if force else []))
 
     @ray.remote(  # type: ignore[untyped-decorator,unused-ignore]
         num_cpus=cpus_per_task, num_gpus=gpus_per_task, memory=memory_per_task, max_retries=RETRIES
@@ -239,8 +244,37 @@ def embed(
 
     each_shard(ray, lambda number, name: shard_of.options(name=name).remote(number), cpus_per_task)
     # What is there is looked at, and whatever is missing is made here.
-    run_command([*command, "-o", str(folder), "--resume"])
+    command.run("-o", str(folder), "--resume")
     return _summary(folder)
+
+
+@dataclass(frozen=True)
+class EmbedCommand:
+    """``himacl embed`` with all but the output."""
+
+    command: list[str]
+    source: Source | None
+    scratch: str | None
+
+    @classmethod
+    def of(cls, input: str, flags: list[str], options: dict[str, Any] | None, scratch: str | None) -> EmbedCommand:
+        """The command that reads an input, by itself or by way of fsspec."""
+        protocol, _, path = input.partition("://") if is_address(input) else ("", "", input)
+        source = None
+        if protocol in ("file", "local"):
+            input = path
+        elif protocol and protocol not in _READ_BY_EMBED:
+            source = Source.of(input, options)
+            input = source.input
+        return cls([sys.executable, "-m", "himacl", "embed", "--input", input, *flags], source, scratch)
+
+    def run(self, *more: str) -> None:
+        """Runs it."""
+        if self.source is None:
+            run_command([*self.command, *more])
+            return
+        with room_in(self.scratch) as room, self.source.served(room) as variables:
+            run_command([*self.command, *more], variables)
 
 
 def each_shard(ray: Any, submit: Callable[[int, str], Any], cpus_per_task: int) -> None:
@@ -261,7 +295,7 @@ def each_shard(ray: Any, submit: Callable[[int, str], Any], cpus_per_task: int) 
                 raise error.as_instanceof_cause() from None
 
 
-def _shard(command: list[str], folder: Path, number: int) -> bool:
+def _shard(command: EmbedCommand, folder: Path, number: int) -> bool:
     """Makes one shard, unless it is there; whether the dataset has it."""
     mark = Path("stats") / f"{number}.json"
     if (folder / mark).is_file():
@@ -275,9 +309,9 @@ def _shard(command: list[str], folder: Path, number: int) -> bool:
         return mark in made
 
 
-def made_apart(command: list[str], apart: Path, number: int) -> list[Path]:
+def made_apart(command: EmbedCommand, apart: Path, number: int) -> list[Path]:
     """Makes one shard in a folder apart; the names of its files, the done mark last."""
-    run_command([*command, "-o", str(apart), "--shards", f"{number}..{number + 1}"])
+    command.run("-o", str(apart), "--shards", f"{number}..{number + 1}")
     mark = Path("stats") / f"{number}.json"
     made = [path.relative_to(apart) for path in apart.glob("*/*") if path.is_file()]
     return sorted(made, key=lambda name: (name == mark, name))
@@ -295,9 +329,10 @@ def _flags(options: dict[str, Any]) -> list[str]:
     return flags
 
 
-def run_command(command: list[str]) -> None:
-    """Runs a command line of this package."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+def run_command(command: list[str], variables: dict[str, str] | None = None) -> None:
+    """Runs a command line of this package, with some more variables in its environment."""
+    environment = {**os.environ, **(variables or {})}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     said = done.stderr.strip()
     if done.returncode == 2:
         raise InputError(said.removeprefix("error: "))

@@ -10,9 +10,12 @@ use super::super::text::without_user;
 /// | `AWS_SESSION_TOKEN` | the third part of credentials that expire | none |
 /// | `AWS_REGION`, `AWS_DEFAULT_REGION` | the region of the bucket | `us-east-1` |
 /// | `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL` | another store than Amazon's | Amazon's |
+/// | `HIMACL_STORE_SCHEME` | another scheme, such as `gs`, whose addresses that store answers for | `s3` alone |
 /// | `AWS_SKIP_SIGNATURE` | `true`: requests are not signed, whatever credentials there are | off |
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Settings {
+    /// Another scheme, such as `gs`, of addresses that the endpoint answers for.
+    pub scheme: Option<String>,
     /// Address of the store without a trailing slash; Amazon's where there is none.
     pub endpoint: Option<String>,
     /// The region that requests go to and are signed for.
@@ -34,7 +37,7 @@ pub struct S3Keys {
 
 impl Default for S3Settings {
     fn default() -> Self {
-        Self { endpoint: None, region: "us-east-1".to_owned(), keys: None }
+        Self { scheme: None, endpoint: None, region: "us-east-1".to_owned(), keys: None }
     }
 }
 
@@ -61,6 +64,7 @@ impl S3Settings {
             session: text("AWS_SESSION_TOKEN"),
         });
         Self {
+            scheme: text("HIMACL_STORE_SCHEME"),
             endpoint: first(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]).map(|address| without_user(&address)),
             region: first(["AWS_REGION", "AWS_DEFAULT_REGION"]).unwrap_or(Self::default().region),
             keys,
