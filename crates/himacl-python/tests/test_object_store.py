@@ -140,10 +140,13 @@ def test_nodes_that_share_nothing_but_the_store(
     driver = threading.Thread(target=lambda: summary.update(pair(store)))
     driver.start()
     # A worker is killed in the middle of a task, and later the store fails once.
-    wait_for(lambda: any(f"{WORK}/solve/" in path for _, path, *_ in store.calls()), driver.is_alive)
-    workers = {int(pid) for kind, path, _, pid, _ in store.calls() if kind == "get" and f"{WORK}/route/" in path} - {os.getpid()}
-    assert workers
-    for worker in workers:
+
+    def workers() -> set[int]:
+        reads = (int(pid) for kind, path, _, pid, _ in store.calls() if kind == "get" and f"{WORK}/route/" in path)
+        return set(reads) - {os.getpid()}
+
+    wait_for(lambda: bool(workers()), driver.is_alive)
+    for worker in workers():
         os.kill(worker, signal.SIGKILL)
     wait_for(lambda: (store.objects / WORK / "solve.json").exists(), driver.is_alive)
     (store.root / "busy").touch()

@@ -1,12 +1,11 @@
 //! Labels of exact sizes: prices of clusters by dual ascent, then the few rows left over by least loss. Reads its rows in chunks.
 
 use crate::error::Error;
+use crate::plan::ASCENT_ROWS;
 use hiref_core::rng::order_key;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BinaryHeap};
 
-/// Rows whose candidates are kept in memory for the ascent.
-pub(crate) const SAMPLED: usize = 1 << 18;
 /// Temperatures of the ascent, in units of the mean distance between a row's two best scores.
 const TEMPERATURES: [f64; 6] = [2.0, 1.0, 0.5, 0.25, 0.12, 0.06];
 /// Most steps at one temperature, and the largest relative error of a size at which the next one is due: where clusters lie along a line,
@@ -80,7 +79,8 @@ pub(crate) fn balance(
     if sizes.len() == 1 {
         return Ok(balanced);
     }
-    let keep = if rows <= SAMPLED { u64::MAX } else { (u64::MAX as f64 * (SAMPLED as f64 / rows as f64)) as u64 };
+    let keep =
+        if rows <= ASCENT_ROWS { u64::MAX } else { (u64::MAX as f64 * (ASCENT_ROWS as f64 / rows as f64)) as u64 };
     let mut sample = Candidates::new(0);
     source(&mut |start, candidates| {
         sample.width = candidates.width;

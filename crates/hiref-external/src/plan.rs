@@ -1,6 +1,5 @@
 //! What a run consists of: sizes of blocks, pieces and samples, chosen once from the memory allowed. Tasks depend on nothing else.
 
-use crate::balance::SAMPLED;
 use crate::error::Error;
 use crate::vectors::Element;
 use himacl_data::files::{read_json, write_json};
@@ -39,6 +38,8 @@ const PART_ROWS: usize = 1 << 20;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Clusters have numbers of 16 bits; and a file for each block would be too many long before.
 const MOST_BLOCKS: usize = 1 << 15;
+/// Rows of a side whose candidates are kept in memory while prices of clusters are found.
+pub(crate) const ASCENT_ROWS: usize = 1 << 18;
 /// Share of a block that sizes may exceed what was planned by: quantiles come from samples.
 const SPREAD: f64 = 1.2;
 
@@ -372,7 +373,7 @@ impl Plan {
         let is_divided = self.solve_blocks > 1;
         let sample = if is_divided { self.sample_rows[1] as f64 * entry * 8000.0 * inner } else { 0.0 };
         // The ascent looks at some rows of each side, again and again.
-        let ascent = n.min(SAMPLED as f64) + m.min(SAMPLED as f64);
+        let ascent = n.min(ASCENT_ROWS as f64) + m.min(ASCENT_ROWS as f64);
         let balance = if is_divided { 10_500.0 * ascent } else { 0.0 };
         // Scans, scores and routes.
         let passes = (n + m) * (self.solve_blocks as f64 * product + 35.0 * d);
