@@ -30,7 +30,10 @@ const CRATE: [&str; 21] = [
 /// Those of the larger folders.
 const FOLDERS: [(&str, &[&str]); 5] = [
     ("assignment", &["dense", "sparse"]),
-    ("pricing", &["candidates", "tree", "tiles", "bytes", "search", "pricer", "align", "damping", "rounds"]),
+    (
+        "pricing",
+        &["candidates", "tree", "tiles", "bytes", "search", "pricer", "align", "damping", "unlisted", "rounds"],
+    ),
     (
         "refine",
         &[

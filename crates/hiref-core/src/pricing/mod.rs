@@ -10,6 +10,7 @@ mod rounds;
 mod search;
 mod tiles;
 mod tree;
+mod unlisted;
 
 pub(crate) use align::{align, shifts};
 pub(crate) use candidates::{Least, Pricing, lowered};

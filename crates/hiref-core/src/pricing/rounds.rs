@@ -2,6 +2,7 @@
 
 use super::damping::best_share;
 use super::pricer::{CANDIDATES, Pricer};
+use super::unlisted::candidates_of_unlisted;
 use crate::assignment::sparse::{CandidateEdges, rounding, solve_sparse};
 use rayon::prelude::*;
 
@@ -160,7 +161,13 @@ impl<'a> PricedRounds<'a> {
             return Some(Round { mean_cost, optimal });
         }
         let kept = if self.keeps_all { usize::MAX } else { pricing.width };
-        let edges = self.edges.with((&pricing.columns, &pricing.costs), (&self.y_of_x[..n], &own), (kept, &self.g));
+        let more = if n == supports.num_y() {
+            candidates_of_unlisted(self.pricer, &pricing, &self.y_of_x, should_stop)?
+        } else {
+            Vec::new()
+        };
+        let new = (&pricing.columns[..], &pricing.costs[..], &more[..]);
+        let edges = self.edges.with(new, (&self.y_of_x[..n], &own), (kept, &self.g));
         let (mut y_of_x, mut g) = (self.y_of_x.clone(), self.g.clone());
         self.reached += solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?;
         self.damp(&mut g, should_stop)?;

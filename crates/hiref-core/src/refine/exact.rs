@@ -1,6 +1,7 @@
 //! The end of a solve where the problem allows it: an exact solve of everything.
 
 use super::pairing::Pairing;
+use super::params::Rounds;
 use super::samples;
 use super::session::Session;
 use crate::pricing::{DualBound, PricedRounds, align};
@@ -20,10 +21,11 @@ pub(crate) struct ExactOutcome {
 /// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough or the work allowed is done.
 pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairing, ExactOutcome) {
     let (effort, control, len) = (session.effort(), session.control, pairing.y_of_x.len());
-    let is_small = len <= effort.exact_limit;
-    let (gap, most) = if is_small { (effort.gap, usize::MAX) } else { (effort.gap_of_many, effort.rounds) };
+    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
+    let plan = session.rounds();
+    let most = if plan == Rounds::UntilClose { usize::MAX } else { 1 };
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };
-    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork(), most) else {
+    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork(), plan) else {
         outcome.stopped = Some(control.reason());
         return (pairing.fork(), outcome);
     };
@@ -57,21 +59,23 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     (Pairing { y_of_x, g, block: vec![0; len], shadow: pairing.shadow.clone() }, outcome)
 }
 
-/// Rounds that are worth a hierarchy of samples, at least; before fewer, some samples do.
-const ROUNDS_WORTH_PRICES: usize = 2;
-/// One pair of so many is in those, and so many pairs at least.
-const PAIRS_FOR_EACH_SAMPLED: usize = 8;
-const SAMPLED_PAIRS: usize = 4096;
+/// One pair of so many is in the samples before one round, and in small ones so many pairs at least.
+const PAIRS_FOR_EACH_SAMPLED: usize = 4;
+const PAIRS_FOR_EACH_IN_SMALL_SAMPLES: usize = 8;
+const PAIRS_IN_SMALL_SAMPLES: usize = 4096;
 
-/// A pairing whose prices are as consistent throughout as so many rounds are worth; `None` if asked to stop.
-fn priced(session: &Session<'_>, mut pairing: Pairing, rounds: usize) -> Option<Pairing> {
-    let control = session.control;
+/// A pairing whose prices are as consistent throughout as the rounds are worth; `None` if asked to stop.
+fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<Pairing> {
+    let (control, len) = (session.control, pairing.y_of_x.len());
     if samples::suits(session, &pairing) {
-        if rounds >= ROUNDS_WORTH_PRICES {
-            return samples::price_by_samples(session, pairing, control);
-        }
-        let pairs = SAMPLED_PAIRS.max(pairing.y_of_x.len() / PAIRS_FOR_EACH_SAMPLED);
-        pairing.g = samples::prices_by_few(session, &pairing, pairs, control)?;
+        pairing.g = match plan {
+            Rounds::UntilClose => return samples::price_by_samples(session, pairing, control),
+            Rounds::One => samples::prices_by_one(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?,
+            Rounds::OneRough => {
+                let pairs = PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES);
+                samples::prices_by_few(session, &pairing, pairs, control)?
+            }
+        };
         pairing.block.fill(0);
         return Some(pairing);
     }

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 pub enum Quality {
     /// Splits, leaves and a few sweeps; in 128 dimensions or more, up to some 50,000 to 85,000 points a side, one round over all pairs after them.
     Fast,
-    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 230,000 to 290,000 of more than
-    /// four dimensions (fewer the more dimensions); of larger sets sweeps stop once little is left to gain.
+    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 260,000 to 470,000 of more than
+    /// four dimensions (fewer the more dimensions); one round over all pairs follows the sweeps up to some 800,000 to 2,300,000; of larger sets
+    /// sweeps stop once little is left to gain.
     #[default]
     Balanced,
-    /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 900,000 to 1,100,000 of more than four dimensions;
+    /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 1,000,000 to 1,900,000 of more than four dimensions;
     /// of larger sets sweeps stop once next to nothing is left to gain.
     Best,
 }
@@ -36,10 +37,6 @@ pub(crate) struct Effort {
     pub(crate) limit_by_tree: usize,
     /// So do larger ones whose rounds are expected to take no longer than so many entries of blocks do for each point.
     pub(crate) entries: usize,
-    /// And which have at least so many coordinates.
-    pub(crate) fewest_dimensions: usize,
-    /// Theirs are so many rounds at most.
-    pub(crate) rounds: usize,
     /// Those rounds end once the certified gap is this small.
     pub(crate) gap: f64,
     /// The same for larger problems.
@@ -73,8 +70,6 @@ impl Quality {
                 exact_limit: 0,
                 limit_by_tree: 0,
                 entries: 1 << 13,
-                fewest_dimensions: MANY_DIMENSIONS,
-                rounds: 1,
                 gap: 1e-2,
                 gap_of_many: 1e-2,
                 reach: 16,
@@ -87,10 +82,8 @@ impl Quality {
                 max_sweeps: 32,
                 enough: usize::MAX,
                 exact_limit: 1 << 14,
-                limit_by_tree: 1 << 16,
+                limit_by_tree: 1 << 18,
                 entries: 1 << 17,
-                fewest_dimensions: 0,
-                rounds: usize::MAX,
                 gap: 1e-4,
                 gap_of_many: 2e-3,
                 reach: 512,
@@ -103,16 +96,25 @@ impl Quality {
                 max_sweeps: 1024,
                 enough: usize::MAX,
                 exact_limit: 1 << 16,
-                limit_by_tree: 0,
+                limit_by_tree: 1 << 18,
                 entries: 1 << 19,
-                fewest_dimensions: 0,
-                rounds: usize::MAX,
                 gap: 0.0,
                 gap_of_many: 0.0,
                 reach: 1 << 16,
             },
         }
     }
+}
+
+/// Rounds of pricing and sparse solves of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rounds {
+    /// Until the gap is small enough, with the best prices to start from.
+    UntilClose,
+    /// One, with prices from a quarter of the pairs.
+    One,
+    /// One, with prices from an eighth of the pairs in small samples.
+    OneRough,
 }
 
 /// Parameters of [`Hiref`](crate::Hiref).
@@ -164,34 +166,44 @@ impl Default for HirefParams {
 
 /// Passes over all pairs that an exact solve takes, or as much work: two for the prices, the rest for rounds.
 const PASSES: f64 = 5.0;
-/// Nanoseconds for each point and each partner it might have that searches for paths take, measured on two mixtures of 16 dimensions, n = 262,144: two
-/// thirds of the time there.
-const SEARCHED: f64 = 2.5;
-/// Passes of each round of those that have few, their prices included.
-const PASSES_OF_ROUND: f64 = 1.25;
+/// Nanoseconds for each point and each partner it might have that the rest of it takes, measured on mixtures of 16 and 64 dimensions, n = 262,144.
+const BESIDE_PASSES: f64 = 1.0;
+/// Passes that one round takes, with prices from a quarter of the pairs; and with prices from an eighth of them, in small samples.
+const PASSES_OF_ROUND: f64 = 1.75;
+const PASSES_OF_ROUGH_ROUND: f64 = 1.25;
 /// From so many coordinates on one round over all pairs is worth far more than as many seconds of sweeps: a block of pairs that lie close to each
 /// other holds few of those that should be exchanged. Measured (`fast`, cost above the optimum without and with it): text embeddings of 384
 /// coordinates, n = 58,829, 15.6% and about 1.4%; two mixtures of 16 coordinates, n = 65,536, 2.6% and 0.5%, but in six times the time.
 const MANY_DIMENSIONS: usize = 128;
 
 impl HirefParams {
-    /// Whether a solve of such a problem may end with an exact solve of everything, or with rounds of one: up to a fixed size and, for n = m, as
-    /// long as its rounds are expected to take no longer than the quality allows. What they and the sweeps take is counted in operations, so that results do
-    /// not depend on the machine's speed.
+    /// Whether a solve of such a problem may end with rounds of pricing and sparse solves of everything: up to a fixed size and, for n = m, as
+    /// long as they are expected to take no longer than the quality allows. What they and the sweeps take is counted in operations, so that
+    /// results do not depend on the machine's speed.
     pub fn may_end_exactly(&self, n: usize, m: usize, d: usize) -> bool {
+        self.rounds(n, m, d).is_some()
+    }
+
+    /// The rounds that a solve of such a problem may end with.
+    pub(crate) fn rounds(&self, n: usize, m: usize, d: usize) -> Option<Rounds> {
         let effort = self.effort();
         if n.max(m) <= effort.exact_limit || self.exact_limit.is_some() {
-            return n.max(m) <= effort.exact_limit;
+            return (n.max(m) <= effort.exact_limit).then_some(Rounds::UntilClose);
         }
         // Nanoseconds for each point, measured with AVX-512: a pass over all pairs as bytes, and entries of blocks.
         let of_pass = m as f64 * (d as f64 + 40.0) / 200.0;
         let of_entries = effort.entries as f64 * (8.0 + d as f64 / 25.0);
-        let of_rounds = if effort.rounds > 1 {
-            PASSES * of_pass + SEARCHED * m as f64
+        let affordable = |passes: f64| passes * of_pass <= of_entries;
+        let all_affordable = PASSES * of_pass + BESIDE_PASSES * m as f64 <= of_entries;
+        if n != m {
+            None
+        } else if self.quality == Quality::Fast {
+            (d >= MANY_DIMENSIONS && affordable(PASSES_OF_ROUGH_ROUND)).then_some(Rounds::OneRough)
+        } else if all_affordable {
+            Some(Rounds::UntilClose)
         } else {
-            PASSES_OF_ROUND * effort.rounds as f64 * of_pass
-        };
-        n == m && d >= effort.fewest_dimensions && of_rounds <= of_entries
+            affordable(PASSES_OF_ROUND).then_some(Rounds::One)
+        }
     }
 
     /// The work to spend, by quality, with what was set by hand in its place.
@@ -214,12 +226,19 @@ mod tests {
 
     #[test]
     fn the_exact_end_follows_quality_and_work() {
-        let ends = |quality, n, m, d| HirefParams { quality, ..HirefParams::default() }.may_end_exactly(n, m, d);
-        assert!(ends(Quality::Balanced, 200_000, 200_000, 384) && !ends(Quality::Balanced, 300_000, 300_000, 384));
-        assert!(ends(Quality::Balanced, 262_144, 262_144, 64) && !ends(Quality::Balanced, 60_000, 60_001, 16));
-        assert!(ends(Quality::Best, 400_000, 400_000, 384) && !ends(Quality::Best, 2_000_000, 2_000_000, 384));
-        assert!(ends(Quality::Fast, 60_000, 60_000, 384) && !ends(Quality::Fast, 100_000, 100_000, 384));
-        assert!(!ends(Quality::Fast, 2, 2, 1) && !ends(Quality::Fast, 10_000, 10_000, 64));
+        let rounds = |quality, n, m, d| HirefParams { quality, ..HirefParams::default() }.rounds(n, m, d);
+        let (close, one, rough) = (Some(Rounds::UntilClose), Some(Rounds::One), Some(Rounds::OneRough));
+        assert_eq!(rounds(Quality::Balanced, 200_000, 200_000, 384), close);
+        assert_eq!(rounds(Quality::Balanced, 300_000, 300_000, 384), one);
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 1_000_000, 384), None);
+        assert_eq!(rounds(Quality::Balanced, 262_144, 262_144, 64), close);
+        assert_eq!(rounds(Quality::Balanced, 1 << 20, 1 << 20, 64), one);
+        assert_eq!(rounds(Quality::Balanced, 16_000, 16_001, 16), close);
+        assert_eq!(rounds(Quality::Balanced, 60_000, 60_001, 16), None);
+        assert_eq!(rounds(Quality::Best, 1 << 20, 1 << 20, 64), close);
+        assert_eq!(rounds(Quality::Fast, 60_000, 60_000, 384), rough);
+        assert_eq!(rounds(Quality::Fast, 100_000, 100_000, 384), None);
+        assert!(rounds(Quality::Fast, 2, 2, 1).is_none() && rounds(Quality::Fast, 10_000, 10_000, 64).is_none());
         let by_hand = HirefParams { exact_limit: Some(100), ..HirefParams::default() };
         assert!(by_hand.may_end_exactly(100, 90, 5) && !by_hand.may_end_exactly(101, 101, 5));
     }

@@ -16,10 +16,9 @@ use rayon::prelude::*;
 const SMALLEST: usize = 2048;
 /// Samples that make a larger one.
 const PARTS: usize = 4;
-/// Rounds of pricing and sparse solves that improve a sample made of others. Measured on one mixture on both sides, 64 dimensions: after the first
-/// round of everything the cost is .55% above the optimum with one here, n = 16,384, .04% with two; n = 65,536, .19% with two, .03% with three and
-/// with four, and a gap of .2% is proved after 62, 44 and 45 processor seconds.
-const ROUNDS: usize = 3;
+/// Rounds of pricing and sparse solves that improve a sample made of others. Measured on 65,536 points, `balanced`: after one here, two rounds of everything
+/// more are needed (one mixture, 16 dimensions, 29 processor seconds instead of 22); three gain nothing over two.
+const ROUNDS: usize = 2;
 
 /// Samples that price all y points, where few do: their mean is better than one sample of as many pairs.
 const FEW: usize = 4;
@@ -52,7 +51,7 @@ impl Observer for Quiet<'_> {
 /// prices with it. O(n m d) for the whole, a quarter of that for each step below.
 pub(crate) fn price_by_samples(session: &Session<'_>, mut pairing: Pairing, control: Control<'_>) -> Option<Pairing> {
     let x_order = shuffled(session);
-    solve_samples(session.supports, &mut pairing, &x_order, 1, control)?;
+    solve_samples(session.supports, &mut pairing, &x_order, (1, 0), control)?;
     pairing.block.fill(0);
     Some(pairing)
 }
@@ -71,13 +70,38 @@ pub(crate) fn prices_by_few(
     pairs: usize,
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
-    let (supports, len) = (session.supports, pairing.y_of_x.len());
-    let (n, d) = (supports.num_x(), supports.dimension());
     let mut x_order = shuffled(session);
     x_order.truncate(pairs);
     let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
     let mut solved = pairing.fork();
-    let offsets = solve_samples(supports, &mut solved, &x_order, count, control)?;
+    let offsets = solve_samples(session.supports, &mut solved, &x_order, (count, 0), control)?;
+    mean_prices(session.supports, &solved, &x_order, &offsets, control)
+}
+
+/// The prices of all y points, `(m,)`, by one sample of so many pairs, made of ever larger ones and improved as those are; for n = m. `None` if asked
+/// to stop. O(pairs m d).
+pub(crate) fn prices_by_one(
+    session: &Session<'_>,
+    pairing: &Pairing,
+    pairs: usize,
+    control: Control<'_>,
+) -> Option<Vec<f64>> {
+    let mut x_order = shuffled(session);
+    x_order.truncate(pairs);
+    let mut solved = pairing.fork();
+    let offsets = solve_samples(session.supports, &mut solved, &x_order, (1, ROUNDS), control)?;
+    mean_prices(session.supports, &solved, &x_order, &offsets, control)
+}
+
+/// What the samples `offsets[k]..offsets[k + 1]` of `x_order` make of the prices of all y points, on average.
+fn mean_prices(
+    supports: Supports<'_>,
+    solved: &Pairing,
+    x_order: &[u32],
+    offsets: &[usize],
+    control: Control<'_>,
+) -> Option<Vec<f64>> {
+    let (n, d, len) = (supports.num_x(), supports.dimension(), solved.y_of_x.len());
     let (mut g, mut used) = (vec![0.0; len], 0.0);
     for range in offsets.windows(2) {
         let members = &x_order[range[0]..range[1]];
@@ -115,12 +139,12 @@ fn shuffled(session: &Session<'_>) -> Vec<u32> {
 }
 
 /// Improves the pairs of `count` equal samples, ranges of `x_order`, and prices them; those of more than 2,048 pairs by ever larger parts of
-/// them, up to what prices the whole. Gives the ranges.
+/// them, up to what prices the whole. The last ones are improved by `last_rounds`. Gives the ranges.
 fn solve_samples(
     supports: Supports<'_>,
     pairing: &mut Pairing,
     x_order: &[u32],
-    count: usize,
+    (count, last_rounds): (usize, usize),
     control: Control<'_>,
 ) -> Option<Vec<usize>> {
     let len = x_order.len();
@@ -138,7 +162,7 @@ fn solve_samples(
     solved.apply(pairing, supports.num_x());
     for level in (0..levels).rev() {
         let larger = equal_offsets(len, count * PARTS.pow(level));
-        let rounds = if level == 0 { 0 } else { ROUNDS };
+        let rounds = if level == 0 { last_rounds } else { ROUNDS };
         let joined: Vec<Option<Sample>> = larger
             .par_windows(2)
             .zip(samples.par_windows(PARTS + 1).step_by(PARTS))

@@ -2,7 +2,7 @@
 
 use super::blocks::{BlockSolver, OnDevice};
 use super::checkpoint::{State, encode, fingerprint};
-use super::params::{Effort, HirefParams};
+use super::params::{Effort, HirefParams, Rounds};
 use super::stage::Record;
 use crate::control::Control;
 use crate::cost::CostKind;
@@ -35,6 +35,12 @@ impl<'a> Session<'a> {
         let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
         let small = m <= self.effort().exact_limit;
         small || self.may_end_by_tree() || (self.has_sampled_prices() && self.params.may_end_exactly(n, m, d))
+    }
+
+    /// The rounds that it ends with, if it does.
+    pub(crate) fn rounds(&self) -> Rounds {
+        let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
+        self.params.rounds(n, m, d).filter(|_| !self.may_end_by_tree()).unwrap_or(Rounds::UntilClose)
     }
 
     /// Whether it does so in few dimensions, beyond the fixed size: where sweeps leave much to gain.

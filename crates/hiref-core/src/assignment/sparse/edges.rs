@@ -1,5 +1,8 @@
 //! The columns among which each row may choose.
 
+/// A row, one of its candidate columns, and the cost.
+pub(crate) type Edge = (u32, u32, f64);
+
 /// Candidate columns of each row with their costs, as compressed rows.
 #[derive(Debug)]
 pub(crate) struct CandidateEdges {
@@ -61,16 +64,17 @@ impl CandidateEdges {
         Self { offsets, columns: rows, costs }
     }
 
-    /// The same with more columns of each row and their costs, `(n, k)`, and with its partner, `(n,)`. Of the columns that were there, `kept`
-    /// stay, those of least `c_ij - g_j`.
+    /// The same with more columns of each row and their costs, `(n, k)`, further ones of some rows (row, column and cost, ordered by row), and with
+    /// its partner, `(n,)`. Of the columns that were there, `kept` stay, those of least `c_ij - g_j`.
     pub(crate) fn with(
         &self,
-        (columns, costs): (&[u32], &[f64]),
+        (columns, costs, further): (&[u32], &[f64], &[Edge]),
         (partner, partner_cost): (&[u32], &[f64]),
         (kept, g): (usize, &[f64]),
     ) -> Self {
         let width = columns.len() / self.num_rows();
-        let capacity = self.num_rows() * (width + 1) + self.len().min(self.num_rows().saturating_mul(kept));
+        let capacity =
+            self.num_rows() * (width + 1) + further.len() + self.len().min(self.num_rows().saturating_mul(kept));
         let mut next = Self {
             offsets: Vec::with_capacity(self.offsets.len()),
             columns: Vec::with_capacity(capacity),
@@ -78,11 +82,14 @@ impl CandidateEdges {
         };
         next.offsets.push(0);
         let mut old: Vec<(f64, u32, f64)> = Vec::new();
+        let mut further = further.iter().peekable();
         for row in 0..self.num_rows() {
             let start = next.columns.len();
             let new = row * width..(row + 1) * width;
             let added = columns[new.clone()].iter().copied().zip(costs[new].iter().copied());
-            for (column, cost) in added.chain([(partner[row], partner_cost[row])]) {
+            let of_row = std::iter::from_fn(|| further.next_if(|&&(of, ..)| of as usize == row));
+            let further_added = of_row.map(|&(_, column, cost)| (column, cost));
+            for (column, cost) in added.chain(further_added).chain([(partner[row], partner_cost[row])]) {
                 if !next.columns[start..].contains(&column) {
                     next.columns.push(column);
                     next.costs.push(cost);

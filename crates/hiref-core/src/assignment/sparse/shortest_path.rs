@@ -1,5 +1,7 @@
 //! Shortest augmenting paths over candidate edges, from prices and a pairing that are nearly optimal.
 
+use super::assignment::Assignment;
+use super::auction::auction;
 use super::edges::CandidateEdges;
 use super::frontier::{FREE, Frontier};
 
@@ -8,8 +10,6 @@ use super::frontier::{FREE, Frontier};
 /// 1,969 rows are free after 4 passes and 140 after 64, which take 1.4 s; their paths take 16 s and 4.
 const BIDDING_ROUNDS: std::ops::RangeInclusive<usize> = 4..=128;
 const STILL_FREE: f64 = 0.98;
-/// Displacements in a row that one such pass follows.
-const LONGEST_CHAIN: usize = 64;
 const ROWS_BETWEEN_QUESTIONS: usize = 64;
 /// Or so many columns reached.
 const REACHED_BETWEEN_QUESTIONS: usize = 1 << 18;
@@ -28,18 +28,23 @@ pub(crate) fn solve_sparse(
     g: &mut [f64],
     should_stop: &dyn Fn() -> bool,
 ) -> Option<usize> {
-    let mut search = Search::new(edges, y_of_x, g);
-    search.free_loose_rows();
+    let mut assignment = Assignment::new(edges, y_of_x, g);
+    if edges.num_rows() == assignment.g.len() {
+        auction(&mut assignment, should_stop)?;
+    }
+    let mut free = assignment.free_loose_rows(0.0);
     for round in 1..=*BIDDING_ROUNDS.end() {
-        let before = search.free_rows.len();
-        search.bid();
-        let after = search.free_rows.len();
+        let before = free.len();
+        (free, _) = assignment.bid(free, 0.0);
+        let after = free.len();
         if after == 0 || (round >= *BIDDING_ROUNDS.start() && after as f64 > STILL_FREE * before as f64) {
             break;
         }
     }
+    let frontier = Frontier::new(assignment.g.len());
+    let mut search = Search { assignment, frontier, tree: Vec::new() };
     let (mut reached, mut asked_at) = (0, 0);
-    for (count, row) in std::mem::take(&mut search.free_rows).into_iter().enumerate() {
+    for (count, row) in free.into_iter().enumerate() {
         if count % ROWS_BETWEEN_QUESTIONS == 0 || reached - asked_at > REACHED_BETWEEN_QUESTIONS {
             asked_at = reached;
             if should_stop() {
@@ -51,131 +56,42 @@ pub(crate) fn solve_sparse(
     Some(reached)
 }
 
-/// How far two reduced costs, given as cost and price, may differ by rounding alone: prices carry that of the sums along paths, which is no
-/// reason to look again.
-pub(crate) fn rounding(a: (f64, f64), b: (f64, f64)) -> f64 {
-    256.0 * f64::EPSILON * (a.0.abs() + a.1.abs() + b.0.abs() + b.1.abs())
-}
-
 struct Search<'a> {
-    edges: &'a CandidateEdges,
-    column_of_row: &'a mut [u32],
-    g: &'a mut [f64],
-    num_rows: u32,
-    row_of_column: Vec<u32>,
-    free_rows: Vec<u32>,
+    assignment: Assignment<'a>,
     frontier: Frontier,
     /// Columns reached by the present search, with their distances.
     tree: Vec<(u32, f64)>,
 }
 
-impl<'a> Search<'a> {
-    fn new(edges: &'a CandidateEdges, column_of_row: &'a mut [u32], g: &'a mut [f64]) -> Self {
-        let len = g.len();
-        let mut row_of_column = vec![FREE; len];
-        for (row, &column) in column_of_row.iter().enumerate() {
-            row_of_column[column as usize] = row as u32;
-        }
-        Self {
-            edges,
-            column_of_row,
-            g,
-            num_rows: edges.num_rows() as u32,
-            row_of_column,
-            free_rows: Vec::new(),
-            frontier: Frontier::new(len),
-            tree: Vec::new(),
-        }
-    }
-
-    /// Lets go of every partner that is not the best candidate.
-    fn free_loose_rows(&mut self) {
-        let edges = self.edges;
-        for row in 0..self.num_rows {
-            let partner = self.column_of_row[row as usize];
-            let priced = |(column, cost): (u32, f64)| (cost, self.g[column as usize]);
-            let least =
-                edges.of(row).map(priced).fold((f64::INFINITY, 0.0), |a, b| if b.0 - b.1 < a.0 - a.1 { b } else { a });
-            let own = (self.cost(row, partner), self.g[partner as usize]);
-            if own.0 - own.1 > least.0 - least.1 + rounding(own, least) {
-                self.row_of_column[partner as usize] = FREE;
-                self.column_of_row[row as usize] = FREE;
-                self.free_rows.push(row);
-            }
-        }
-    }
-
-    /// Lets each free row bid for its best column, at the price that makes the second best as good.
-    fn bid(&mut self) {
-        let rows = std::mem::take(&mut self.free_rows);
-        for mut row in rows {
-            // A chain of displacements ends when a row lowers no price, or finds a free column.
-            for _ in 0..LONGEST_CHAIN {
-                let (mut least, mut best, mut next) = (f64::INFINITY, FREE, f64::INFINITY);
-                for (column, cost) in self.edges.of(row) {
-                    let reduced = cost - self.g[column as usize];
-                    if reduced < least {
-                        if column != best {
-                            next = least;
-                        }
-                        (least, best) = (reduced, column);
-                    } else if reduced < next && column != best {
-                        next = reduced;
-                    }
-                }
-                let displaced = self.row_of_column[best as usize];
-                // Nothing is won from a stand-in: all of those share one price.
-                let stand_in = displaced != FREE && displaced >= self.num_rows;
-                let lowers = next.is_finite() && next > least;
-                if stand_in || (displaced != FREE && !lowers) {
-                    break;
-                }
-                if lowers && displaced != FREE {
-                    self.g[best as usize] -= next - least;
-                }
-                self.row_of_column[best as usize] = row;
-                self.column_of_row[row as usize] = best;
-                if displaced == FREE {
-                    row = FREE;
-                    break;
-                }
-                self.column_of_row[displaced as usize] = FREE;
-                row = displaced;
-            }
-            if row != FREE {
-                self.free_rows.push(row);
-            }
-        }
-    }
-
+impl Search<'_> {
     /// Assigns one more row along a shortest path; returns the columns reached.
     fn augment(&mut self, free_row: u32) -> usize {
         let mut row = free_row;
         let mut offset = 0.0;
         let mut stand_in_reached = false;
-        let reduced = self.edges.of(row).map(|(column, cost)| cost - self.g[column as usize]);
+        let reduced = self.assignment.edges.of(row).map(|(column, cost)| cost - self.assignment.g[column as usize]);
         let mut base = reduced.fold(f64::INFINITY, f64::min);
         let (sink, reached) = loop {
-            if row < self.num_rows {
-                let edges = self.edges;
+            if row < self.assignment.num_rows() {
+                let edges = self.assignment.edges;
                 for (column, cost) in edges.of(row) {
-                    let through = offset + (cost - self.g[column as usize] - base);
-                    let free = self.row_of_column[column as usize] == FREE;
+                    let through = offset + (cost - self.assignment.g[column as usize] - base);
+                    let free = self.assignment.row_of_column[column as usize] == FREE;
                     self.frontier.relax(column, through, row, free);
                 }
             } else if !stand_in_reached {
                 // All stand-ins are alike: what one reaches, the first has reached.
                 stand_in_reached = true;
-                for column in 0..self.g.len() as u32 {
-                    let through = offset + (-self.g[column as usize] - base);
-                    let free = self.row_of_column[column as usize] == FREE;
+                for column in 0..self.assignment.g.len() as u32 {
+                    let through = offset + (-self.assignment.g[column as usize] - base);
+                    let free = self.assignment.row_of_column[column as usize] == FREE;
                     self.frontier.relax(column, through, row, free);
                 }
             }
             let Some((column, distance)) = self.frontier.next() else {
                 unreachable!("the present partners are candidates, so a free column is always within reach");
             };
-            let owner = self.row_of_column[column as usize];
+            let owner = self.assignment.row_of_column[column as usize];
             if owner == FREE {
                 break (column, distance);
             }
@@ -183,22 +99,22 @@ impl<'a> Search<'a> {
             self.frontier.close(column);
             row = owner;
             offset = distance;
-            base = if row < self.num_rows {
+            base = if row < self.assignment.num_rows() {
                 // The row is tight at its partner.
-                self.cost(row, column) - self.g[column as usize]
+                self.assignment.cost(row, column) - self.assignment.g[column as usize]
             } else {
-                -self.g[column as usize]
+                -self.assignment.g[column as usize]
             };
         };
         for &(column, distance) in &self.tree {
-            self.g[column as usize] -= (reached - distance).max(0.0);
+            self.assignment.g[column as usize] -= (reached - distance).max(0.0);
         }
         let count = self.tree.len();
         let mut column = sink;
         loop {
             let row = self.frontier.predecessor(column);
-            self.row_of_column[column as usize] = row;
-            let next = std::mem::replace(&mut self.column_of_row[row as usize], column);
+            self.assignment.row_of_column[column as usize] = row;
+            let next = std::mem::replace(&mut self.assignment.column_of_row[row as usize], column);
             if row == free_row {
                 break;
             }
@@ -208,9 +124,62 @@ impl<'a> Search<'a> {
         self.tree.clear();
         count
     }
+}
 
-    /// The least cost of an edge.
-    fn cost(&self, row: u32, column: u32) -> f64 {
-        self.edges.of(row).filter(|&(c, _)| c == column).map(|(_, cost)| cost).fold(f64::INFINITY, f64::min)
+#[cfg(test)]
+mod tests {
+    use super::super::assignment::rounding;
+    use super::*;
+    use crate::rng::stream;
+    use rand::Rng;
+    use rand::seq::SliceRandom;
+
+    /// Each row has its partner and some random columns; whole numbers are often tied.
+    fn random_problem(seed: u64, n: u32, others: u32, whole: bool) -> (CandidateEdges, Vec<u32>) {
+        let mut rng = stream(seed, &[1]);
+        let mut y_of_x: Vec<u32> = (0..n).collect();
+        y_of_x.shuffle(&mut rng);
+        let rows: Vec<Vec<(u32, f64)>> = y_of_x
+            .iter()
+            .map(|&partner| {
+                let mut columns: Vec<u32> = (0..others).map(|_| rng.random_range(0..n)).collect();
+                columns.push(partner);
+                columns.sort_unstable();
+                columns.dedup();
+                let cost = |column: u32| (column, if whole { f64::from(rng.random_range(0..5)) } else { rng.random() });
+                columns.into_iter().map(cost).collect()
+            })
+            .collect();
+        (CandidateEdges::of_rows(rows.into_iter().map(Vec::into_iter)), y_of_x)
+    }
+
+    #[test]
+    fn every_row_is_tight_at_a_partner_of_its_own() {
+        for seed in 0..60 {
+            let (n, others) = ([1, 2, 7, 60, 400][seed as usize % 5], [1, 2, 6][seed as usize % 3]);
+            let (edges, mut y_of_x) = random_problem(seed, n, others, seed % 2 == 0);
+            let mut rng = stream(seed, &[2]);
+            let size = [0.0, 1.0, 100.0][seed as usize / 5 % 3];
+            let mut g: Vec<f64> = (0..n).map(|_| size * rng.random::<f64>()).collect();
+            solve_sparse(&edges, &mut y_of_x, &mut g, &|| false).unwrap();
+            let mut owners = y_of_x.clone();
+            owners.sort_unstable();
+            assert!(owners.into_iter().eq(0..n), "seed {seed}");
+            for row in 0..n {
+                let partner = y_of_x[row as usize];
+                let own = edges.of(row).find(|&(column, _)| column == partner).unwrap().1;
+                for (column, cost) in edges.of(row) {
+                    let (own, other) = ((own, g[partner as usize]), (cost, g[column as usize]));
+                    // Partners and prices with this property are optimal, both.
+                    assert!(own.0 - own.1 <= other.0 - other.1 + 1e3 * rounding(own, other), "seed {seed}, row {row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_stops_when_asked_to() {
+        let (edges, mut y_of_x) = random_problem(3, 400, 6, false);
+        assert!(solve_sparse(&edges, &mut y_of_x, &mut vec![0.0; 400], &|| true).is_none());
     }
 }

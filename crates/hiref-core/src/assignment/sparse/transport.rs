@@ -1,10 +1,10 @@
 //! Rows that take one column each, columns that take several rows: shortest augmenting paths over candidate edges, from any prices and any part
 //! of an assignment.
 
+use super::assignment::rounding;
 use super::edges::CandidateEdges;
 use super::frontier::{FREE, Frontier};
 use super::rows::RowLists;
-use super::shortest_path::rounding;
 use std::collections::VecDeque;
 
 /// Passes in which free rows take their best column from its owner, before paths are searched.
