@@ -13,6 +13,8 @@ pub enum Phase {
     Leaves,
     /// Polish sweeps; progress counts pairs, over the sweeps planned so far.
     Polish,
+    /// Prices from samples, ahead of the exact solve of everything and part of its time; progress counts pairs looked at.
+    Prices,
     /// The exact solve of everything; progress counts rounds, over those planned so far.
     Exact,
     /// The certificate; progress counts passes over all pairs.
@@ -34,6 +36,7 @@ impl Phase {
             Self::Split => "split",
             Self::Leaves => "leaves",
             Self::Polish => "polish",
+            Self::Prices => "prices",
             Self::Exact => "exact",
             Self::Certify => "certify",
             Self::Iterations => "iterations",
@@ -47,7 +50,7 @@ impl Phase {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Split | Self::Batches => "points",
-            Self::Leaves | Self::Polish | Self::Rounding => "pairs",
+            Self::Leaves | Self::Polish | Self::Prices | Self::Rounding => "pairs",
             Self::Exact | Self::Align => "rounds",
             Self::Certify => "passes",
             Self::Iterations => "iterations",
@@ -237,7 +240,7 @@ impl PhaseSeconds {
             Phase::Split => &mut self.split,
             Phase::Leaves => &mut self.leaves,
             Phase::Polish => &mut self.polish,
-            Phase::Exact => &mut self.exact,
+            Phase::Prices | Phase::Exact => &mut self.exact,
             Phase::Certify => &mut self.certify,
             Phase::Iterations | Phase::Batches | Phase::Rounding | Phase::Align => {
                 unreachable!("a phase of other solvers")

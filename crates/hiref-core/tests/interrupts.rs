@@ -110,7 +110,7 @@ impl Observer for StopIn {
 fn stopping_in_each_phase_of_a_larger_problem() {
     let instance = problems::mixture(6000, 6000, 6, 1);
     let problem = problem(&instance, CostKind::Euclidean);
-    for phase in [Phase::Split, Phase::Leaves, Phase::Polish, Phase::Exact] {
+    for phase in [Phase::Split, Phase::Leaves, Phase::Polish, Phase::Prices, Phase::Exact] {
         let observer = StopIn { phase, begun: AtomicBool::new(false), events: Mutex::default() };
         let result = HirefParams::default().check().unwrap().solve(&problem, None, &observer);
         match (phase, result) {

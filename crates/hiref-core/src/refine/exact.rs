@@ -68,14 +68,24 @@ const PAIRS_IN_SMALL_SAMPLES: usize = 4096;
 fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<Pairing> {
     let (control, len) = (session.control, pairing.y_of_x.len());
     if samples::suits(session, &pairing) {
+        let started = Instant::now();
+        let finished = || {
+            let seconds = started.elapsed().as_secs_f64();
+            control.tell(&Event::PhaseFinished { phase: Phase::Prices, seconds });
+        };
         pairing.g = match plan {
-            Rounds::UntilClose => return samples::price_by_samples(session, pairing, control),
+            Rounds::UntilClose => {
+                let priced = samples::price_by_samples(session, pairing, control)?;
+                finished();
+                return Some(priced);
+            }
             Rounds::One => samples::prices_by_one(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?,
             Rounds::OneRough => {
                 let pairs = PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES);
                 samples::prices_by_few(session, &pairing, pairs, control)?
             }
         };
+        finished();
         pairing.block.fill(0);
         return Some(pairing);
     }

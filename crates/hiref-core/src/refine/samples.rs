@@ -88,9 +88,13 @@ pub(crate) fn prices_by_one(
 ) -> Option<Vec<f64>> {
     let mut x_order = shuffled(session);
     x_order.truncate(pairs);
+    let looked_at = x_order.len() as u64 * pairing.y_of_x.len() as u64;
+    control.begin(Phase::Prices, looked_at);
     let mut solved = pairing.fork();
     let offsets = solve_samples(session.supports, &mut solved, &x_order, (1, ROUNDS), control)?;
-    mean_prices(session.supports, &solved, &x_order, &offsets, control)
+    let prices = mean_prices(session.supports, &solved, &x_order, &offsets, control)?;
+    control.advance(Phase::Prices, looked_at);
+    Some(prices)
 }
 
 /// What the samples `offsets[k]..offsets[k + 1]` of `x_order` make of the prices of all y points, on average.
@@ -160,15 +164,25 @@ fn solve_samples(
         return None;
     }
     solved.apply(pairing, supports.num_x());
+    let rounds_at = |level: u32| if level == 0 { last_rounds } else { ROUNDS };
+    // Each sample is looked at once to price it by its parts, and once in each round.
+    let looked_at = |range: &[usize], level: u32| ((range[1] - range[0]).pow(2) * (1 + rounds_at(level))) as u64;
     for level in (0..levels).rev() {
         let larger = equal_offsets(len, count * PARTS.pow(level));
-        let rounds = if level == 0 { last_rounds } else { ROUNDS };
+        control.begin(Phase::Prices, larger.windows(2).map(|range| looked_at(range, level)).sum());
+    }
+    for level in (0..levels).rev() {
+        let larger = equal_offsets(len, count * PARTS.pow(level));
+        let rounds = rounds_at(level);
         let joined: Vec<Option<Sample>> = larger
             .par_windows(2)
             .zip(samples.par_windows(PARTS + 1).step_by(PARTS))
             .map(|(range, cuts)| {
                 let cuts: Vec<usize> = cuts.iter().map(|cut| cut - range[0]).collect();
-                Sample::join(supports, pairing, &x_order[range[0]..range[1]], &cuts, control)?.improve(rounds, control)
+                let sample = Sample::join(supports, pairing, &x_order[range[0]..range[1]], &cuts, control)?;
+                let sample = sample.improve(rounds, control);
+                control.advance(Phase::Prices, looked_at(range, level));
+                sample
             })
             .collect();
         for (sample, range) in joined.into_iter().zip(larger.windows(2)) {
