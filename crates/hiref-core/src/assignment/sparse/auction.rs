@@ -13,17 +13,17 @@ const MOST_BIDS: usize = 256;
 /// dearer than the best candidate by more than epsilon. `None` if asked to stop.
 ///
 /// Without epsilon rows whose two best candidates are the same two columns bid no further, and each of them needs a shortest path, through
-/// whole clusters at times: two mixtures of 16 dimensions, 262,144 rows, 64 million columns reached in 50 s, where the auction takes 1 s and leaves
-/// paths of some 100,000 columns. For as many rows as columns: a column that nobody has would keep too low a price.
+/// whole clusters at times: two mixtures of 16 dimensions, 262,144 rows, 50 s of paths, where the auction takes 4 and leaves paths of 0.3 million
+/// columns in all. For as many rows as columns: a column that nobody has would keep too low a price.
 ///
-/// References: \\[B88\\]. O(edges) for each pass.
+/// References: \[B88\]. O(edges) for each pass.
 pub(super) fn auction(assignment: &mut Assignment<'_>, should_stop: &dyn Fn() -> bool) -> Option<()> {
     let rows = assignment.num_rows();
     let (mut slack, mut noise) = (0.0, 0.0);
     for row in 0..rows {
-        let looseness: Looseness = assignment.looseness(row);
-        slack += looseness.slack / f64::from(rows);
-        noise += looseness.rounding / f64::from(rows);
+        let own: Looseness = assignment.looseness(row);
+        slack += own.slack / f64::from(rows);
+        noise += own.rounding / f64::from(rows);
     }
     let mut epsilon = FIRST * slack;
     for _ in 0..SCALES {
