@@ -117,9 +117,9 @@ impl Story {
         if summary.get("exact").and_then(Value::as_bool) == Some(true) {
             self.lead.push("The pairing is optimal, up to rounding.".to_owned());
         } else if let Some(gap) = number(summary, "relative_gap") {
-            let estimate = estimate.and_then(|estimate| number(estimate, "high"));
+            let estimate = estimate.and_then(|estimate| number(estimate, "value"));
             let estimated =
-                estimate.map_or(String::new(), |high| format!(", and estimated to be at most {:.2}%", 100.0 * high));
+                estimate.map_or(String::new(), |value| format!(", and estimated to be about {:.2}%", 100.0 * value));
             self.lead.push(format!("It is proved to be at most {:.4}% from the optimum{estimated}.", 100.0 * gap));
         } else if let Some(high) = estimate.and_then(|estimate| number(estimate, "high")) {
             self.lead.push(format!("It is estimated to be at most {:.2}% from the optimum.", 100.0 * high));
@@ -366,8 +366,8 @@ mod tests {
         assert!(told(r#""exact": true"#).0.contains("7 pairs of 7 x and 9 y points of 3 coordinates"));
         assert!(told(r#""exact": true"#).0.ends_with("optimal, up to rounding."));
         assert!(told(r#""relative_gap": 0.01"#).0.contains("at most 1.0000%"));
-        let both = told(r#""relative_gap": 0.1, "gap_estimate": {"high": 0.02}"#).0;
-        assert!(both.contains("at most 10.0000% from the optimum, and estimated to be at most 2.00%"), "{both}");
+        let both = told(r#""relative_gap": 0.1, "gap_estimate": {"value": 0.02, "high": 0.1}"#).0;
+        assert!(both.contains("at most 10.0000% from the optimum, and estimated to be about 2.00%."), "{both}");
         assert!(told(r#""gap_estimate": {"high": 0.02}"#).0.contains("estimated to be at most 2.00%"));
         assert_eq!(told(r#""gap_estimate": null"#).1.len(), 1);
     }

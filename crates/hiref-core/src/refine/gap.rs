@@ -47,7 +47,9 @@ pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: 
     let n = supports.num_x();
     let should_stop = || control.should_stop();
     let swept = session.record.sweeps.iter().map(|sweep| sweep.block_size).sum();
-    let rows = session.params.gap_rows.unwrap_or_else(|| rows_after(swept)).min(n);
+    // A round over everything takes far longer than as many rows as that.
+    let rows_by_work = if pairing.is_consistent() { *ROWS.end() } else { rows_after(swept) };
+    let rows = session.params.gap_rows.unwrap_or(rows_by_work).min(n);
     control.begin(Phase::Certify, 2);
     let pairs = pairs_after(swept, session.supports.dimension());
     let g = prices(session, pairing, mean_cost, pairs, control)?;

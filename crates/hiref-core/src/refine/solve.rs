@@ -73,8 +73,10 @@ impl Session<'_> {
         let gap = dual_bound.map_or(f64::INFINITY, |bound| relative_gap(mean_cost, bound));
         let proved = certificate.is_some() || gap <= self.effort().gap_of_many;
         let gap_estimate = if proved { None } else { self.estimate_gap(mean_cost, &mut improved) };
-        // It is by other prices than the proof, which may be the better ones.
-        let gap_estimate = gap_estimate.filter(|estimate| estimate.high < gap || dual_bound.is_none());
+        // It is by other prices than the proof, which may be the better ones; and what is proved holds for it, too.
+        let gap_estimate = gap_estimate
+            .filter(|estimate| estimate.value < gap || dual_bound.is_none())
+            .map(|estimate| GapEstimate { high: estimate.high.min(gap), ..estimate });
         self.device_failure()?;
         let Improved { pairing: Pairing { g, block, .. }, termination, exact, rounds, .. } = improved;
         let Record { levels, sweeps, seconds, .. } = self.record;
