@@ -97,13 +97,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         address = urlsplit(self.path)
-        _, secret, bucket, *key = address.path.split("/", 3)
-        if not secrets.compare_digest(secret, self.secret):
+        secret, _, path = address.path.removeprefix("/").partition("/")
+        if not secrets.compare_digest(secret.encode(), self.secret.encode()):
             self._refuse(404, "NoSuchBucket", "")
             return
-        name = unquote("/".join([bucket, *key]))
+        name, query = unquote(path), parse_qs(address.query)
         try:
-            self._list(bucket, parse_qs(address.query)["prefix"][0]) if "list-type=2" in address.query else self._object(name)
+            self._list(name.partition("/")[0], query.get("prefix", [""])[0]) if "list-type" in query else self._object(name)
         except (BrokenPipeError, ConnectionResetError):
             # Nobody wants the rest.
             self.close_connection = True

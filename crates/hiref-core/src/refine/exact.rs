@@ -69,25 +69,21 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
     let (control, len) = (session.control, pairing.y_of_x.len());
     if samples::suits(session, &pairing) {
         let started = Instant::now();
-        let finished = || {
-            let seconds = started.elapsed().as_secs_f64();
-            control.tell(&Event::PhaseFinished { phase: Phase::Prices, seconds });
-        };
-        pairing.g = match plan {
-            Rounds::UntilClose => {
-                let priced = samples::price_by_samples(session, pairing, control)?;
-                finished();
-                return Some(priced);
+        let of_few = PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES);
+        let priced = match plan {
+            Rounds::UntilClose => samples::price_by_samples(session, pairing, control)?,
+            Rounds::One => {
+                let g = samples::prices_by_one(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?;
+                pairing.with_prices(g)
             }
-            Rounds::One => samples::prices_by_one(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?,
             Rounds::OneRough => {
-                let pairs = PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES);
-                samples::prices_by_few(session, &pairing, pairs, control)?
+                let g = samples::prices_by_few(session, &pairing, of_few, control)?;
+                pairing.with_prices(g)
             }
         };
-        finished();
-        pairing.block.fill(0);
-        return Some(pairing);
+        let seconds = started.elapsed().as_secs_f64();
+        control.tell(&Event::PhaseFinished { phase: Phase::Prices, seconds });
+        return Some(priced);
     }
     if pairing.y_of_x.len() == session.supports.num_x() && !session.sweeps_leave_prices() {
         let Pairing { y_of_x, g, block, .. } = &mut pairing;

@@ -83,6 +83,12 @@ impl Pairing {
         self.g.iter().any(|&g| g != 0.0)
     }
 
+    /// The same pairs under prices that are consistent throughout.
+    pub(crate) fn with_prices(self, g: Vec<f64>) -> Self {
+        let block = vec![0; g.len()];
+        Self { g, block, ..self }
+    }
+
     /// Whether its prices are consistent throughout: all of one exact solve.
     pub(crate) fn is_consistent(&self) -> bool {
         self.is_priced() && self.block.iter().all(|&block| block == self.block[0])

@@ -70,12 +70,9 @@ pub(crate) fn prices_by_few(
     pairs: usize,
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
-    let mut x_order = shuffled(session);
-    x_order.truncate(pairs);
+    let x_order = drawn(session, pairs);
     let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
-    let mut solved = pairing.fork();
-    let offsets = solve_samples(session.supports, &mut solved, &x_order, (count, 0), control)?;
-    mean_prices(session.supports, &solved, &x_order, &offsets, control)
+    mean_prices(session.supports, pairing.fork(), &x_order, (count, 0), control)
 }
 
 /// The prices of all y points, `(m,)`, by one sample of so many pairs, made of ever larger ones and improved as those are; for n = m. `None` if asked
@@ -86,25 +83,23 @@ pub(crate) fn prices_by_one(
     pairs: usize,
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
-    let mut x_order = shuffled(session);
-    x_order.truncate(pairs);
+    let x_order = drawn(session, pairs);
     let looked_at = x_order.len() as u64 * pairing.y_of_x.len() as u64;
     control.begin(Phase::Prices, looked_at);
-    let mut solved = pairing.fork();
-    let offsets = solve_samples(session.supports, &mut solved, &x_order, (1, ROUNDS), control)?;
-    let prices = mean_prices(session.supports, &solved, &x_order, &offsets, control)?;
+    let prices = mean_prices(session.supports, pairing.fork(), &x_order, (1, ROUNDS), control)?;
     control.advance(Phase::Prices, looked_at);
     Some(prices)
 }
 
-/// What the samples `offsets[k]..offsets[k + 1]` of `x_order` make of the prices of all y points, on average.
+/// What so many samples of `x_order` make of the prices of all y points, on average; the rest as in [`solve_samples`].
 fn mean_prices(
     supports: Supports<'_>,
-    solved: &Pairing,
+    mut solved: Pairing,
     x_order: &[u32],
-    offsets: &[usize],
+    samples: (usize, usize),
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
+    let offsets = solve_samples(supports, &mut solved, x_order, samples, control)?;
     let (n, d, len) = (supports.num_x(), supports.dimension(), solved.y_of_x.len());
     let (mut g, mut used) = (vec![0.0; len], 0.0);
     for range in offsets.windows(2) {
@@ -133,6 +128,13 @@ fn mean_prices(
     }
     g.iter_mut().for_each(|g| *g /= f64::max(used, 1.0));
     Some(g)
+}
+
+/// So many x indices in random order.
+fn drawn(session: &Session<'_>, pairs: usize) -> Vec<u32> {
+    let mut x_order = shuffled(session);
+    x_order.truncate(pairs);
+    x_order
 }
 
 /// All x indices, stand-ins included, in random order.

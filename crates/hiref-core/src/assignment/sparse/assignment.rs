@@ -1,6 +1,6 @@
 //! Partners and prices, and bids for them.
 
-use super::edges::CandidateEdges;
+use super::edges::{Best, CandidateEdges};
 use super::frontier::FREE;
 
 /// Displacements in a row that one pass of bids follows.
@@ -37,18 +37,11 @@ impl<'a> Assignment<'a> {
         self.edges.num_rows() as u32
     }
 
-    /// The least cost of an edge.
-    pub(super) fn cost(&self, row: u32, column: u32) -> f64 {
-        self.edges.of(row).filter(|&(c, _)| c == column).map(|(_, cost)| cost).fold(f64::INFINITY, f64::min)
-    }
-
     /// Of a row that has a partner.
     pub(super) fn looseness(&self, row: u32) -> Looseness {
         let partner = self.column_of_row[row as usize];
-        let priced = |(column, cost): (u32, f64)| (cost, self.g[column as usize]);
-        let lesser = |a: (f64, f64), b: (f64, f64)| if b.0 - b.1 < a.0 - a.1 { b } else { a };
-        let least = self.edges.of(row).map(priced).fold((f64::INFINITY, 0.0), lesser);
-        let own = (self.cost(row, partner), self.g[partner as usize]);
+        let least = self.edges.least(row, self.g);
+        let own = (self.edges.cost(row, partner), self.g[partner as usize]);
         Looseness { slack: (own.0 - own.1) - (least.0 - least.1), rounding: rounding(own, least) }
     }
 
@@ -78,19 +71,8 @@ impl<'a> Assignment<'a> {
         for mut row in rows {
             // A chain of displacements ends when a row lowers no price, or finds a free column.
             for _ in 0..LONGEST_CHAIN {
-                let (mut least, mut best, mut next) = (f64::INFINITY, FREE, f64::INFINITY);
-                for (column, cost) in self.edges.of(row) {
-                    let reduced = cost - self.g[column as usize];
-                    if reduced < least {
-                        if column != best {
-                            next = least;
-                        }
-                        (least, best) = (reduced, column);
-                    } else if reduced < next && column != best {
-                        next = reduced;
-                    }
-                }
-                let displaced = self.row_of_column[best as usize];
+                let Some(Best { column, least, next }) = self.edges.best(row, self.g) else { break };
+                let displaced = self.row_of_column[column as usize];
                 // Nothing is won from a stand-in: all of those share one price.
                 let stand_in = displaced != FREE && displaced >= num_rows;
                 let step = epsilon + if next.is_finite() { next - least } else { 0.0 };
@@ -99,10 +81,10 @@ impl<'a> Assignment<'a> {
                 }
                 bids += 1;
                 if displaced != FREE {
-                    self.g[best as usize] -= step;
+                    self.g[column as usize] -= step;
                 }
-                self.row_of_column[best as usize] = row;
-                self.column_of_row[row as usize] = best;
+                self.row_of_column[column as usize] = row;
+                self.column_of_row[row as usize] = column;
                 if displaced == FREE {
                     row = FREE;
                     break;

@@ -1,7 +1,17 @@
 //! The columns among which each row may choose.
 
+use super::frontier::FREE;
+
 /// A row, one of its candidate columns, and the cost.
 pub(crate) type Edge = (u32, u32, f64);
+
+/// The column of least reduced cost of a row.
+pub(super) struct Best {
+    pub(super) column: u32,
+    pub(super) least: f64,
+    /// The least of the other columns; infinite where there are none.
+    pub(super) next: f64,
+}
 
 /// Candidate columns of each row with their costs, as compressed rows.
 #[derive(Debug)]
@@ -43,6 +53,33 @@ impl CandidateEdges {
     pub(crate) fn of(&self, row: u32) -> impl Iterator<Item = (u32, f64)> + '_ {
         let range = self.offsets[row as usize]..self.offsets[row as usize + 1];
         self.columns[range.clone()].iter().copied().zip(self.costs[range].iter().copied())
+    }
+
+    /// The least cost of an edge between the two; infinite where there is none.
+    pub(super) fn cost(&self, row: u32, column: u32) -> f64 {
+        self.of(row).filter(|&(c, _)| c == column).map(|(_, cost)| cost).fold(f64::INFINITY, f64::min)
+    }
+
+    /// The least reduced cost of a row under prices g, as cost and price.
+    pub(super) fn least(&self, row: u32, g: &[f64]) -> (f64, f64) {
+        let priced = |(column, cost): (u32, f64)| (cost, g[column as usize]);
+        let less = |a: (f64, f64), b: (f64, f64)| if b.0 - b.1 < a.0 - a.1 { b } else { a };
+        self.of(row).map(priced).fold((f64::INFINITY, 0.0), less)
+    }
+
+    /// The column of least reduced cost of a row under prices g, if it has any.
+    pub(super) fn best(&self, row: u32, g: &[f64]) -> Option<Best> {
+        let mut best = Best { column: FREE, least: f64::INFINITY, next: f64::INFINITY };
+        for (column, cost) in self.of(row) {
+            let reduced = cost - g[column as usize];
+            if reduced < best.least {
+                let next = if column == best.column { best.next } else { best.least };
+                best = Best { column, least: reduced, next };
+            } else if reduced < best.next && column != best.column {
+                best.next = reduced;
+            }
+        }
+        (best.column != FREE).then_some(best)
     }
 
     /// The rows among whose candidates each column is, with the costs.

@@ -20,7 +20,8 @@ const REACHED_BETWEEN_QUESTIONS: usize = 1 << 18;
 ///
 /// Rows past those of `edges` stand for "no partner": they cost nothing with any column, so theirs must all have the largest price.
 /// Columns without a partner are free to take, and must have the largest price too.
-/// Rows whose partner is as good as their best up to [`rounding`] keep it. Returns the columns reached by all searches, the measure of the
+/// Where every row's partner is as good as its best up to rounding, nothing changes. For as many rows as columns an auction comes first. Returns the
+/// columns reached by all searches, the measure of the
 /// work done; `None`, with everything left in between, if `should_stop` said so. O(reached · edges per row · log).
 pub(crate) fn solve_sparse(
     edges: &CandidateEdges,
@@ -101,7 +102,7 @@ impl Search<'_> {
             offset = distance;
             base = if row < self.assignment.num_rows() {
                 // The row is tight at its partner.
-                self.assignment.cost(row, column) - self.assignment.g[column as usize]
+                self.assignment.edges.cost(row, column) - self.assignment.g[column as usize]
             } else {
                 -self.assignment.g[column as usize]
             };

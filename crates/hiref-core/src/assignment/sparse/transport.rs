@@ -2,7 +2,7 @@
 //! of an assignment.
 
 use super::assignment::rounding;
-use super::edges::CandidateEdges;
+use super::edges::{Best, CandidateEdges};
 use super::frontier::{FREE, Frontier};
 use super::rows::RowLists;
 use std::collections::VecDeque;
@@ -115,15 +115,7 @@ impl<'a> Search<'a> {
 
     /// The cost of the least dear edge between the two, and the column's price.
     fn priced(&self, row: u32, column: u32) -> (f64, f64) {
-        let costs = self.edges.of(row).filter(|&(c, _)| c == column).map(|(_, cost)| cost);
-        (costs.fold(f64::INFINITY, f64::min), self.g[column as usize])
-    }
-
-    /// The least reduced cost of a row, as cost and price.
-    fn least(&self, row: u32) -> (f64, f64) {
-        let priced = |(column, cost): (u32, f64)| (cost, self.g[column as usize]);
-        let less = |a: (f64, f64), b: (f64, f64)| if b.0 - b.1 < a.0 - a.1 { b } else { a };
-        self.edges.of(row).map(priced).fold((f64::INFINITY, 0.0), less)
+        (self.edges.cost(row, column), self.g[column as usize])
     }
 
     /// Lets go of every column that is not the best candidate of its row, or has too many rows.
@@ -131,7 +123,8 @@ impl<'a> Search<'a> {
         for row in 0..self.edges.num_rows() as u32 {
             let column = self.assigned.column(row);
             if column != FREE {
-                let (own, least) = (self.priced(row, column), self.least(row));
+                let own = self.priced(row, column);
+                let least = self.edges.least(row, self.g);
                 let fits = self.assigned.count(column) <= self.capacity[column as usize];
                 if fits && own.0 - own.1 <= least.0 - least.1 + rounding(own, least) {
                     continue;
@@ -148,21 +141,7 @@ impl<'a> Search<'a> {
         let rows = std::mem::take(&mut self.free_rows);
         for mut row in rows {
             for _ in 0..LONGEST_CHAIN {
-                let (mut least, mut best, mut next) = (f64::INFINITY, FREE, f64::INFINITY);
-                for (column, cost) in self.edges.of(row) {
-                    let reduced = cost - self.g[column as usize];
-                    if reduced < least {
-                        if column != best {
-                            next = least;
-                        }
-                        (least, best) = (reduced, column);
-                    } else if reduced < next && column != best {
-                        next = reduced;
-                    }
-                }
-                if best == FREE {
-                    break;
-                }
+                let Some(Best { column: best, least, next }) = self.edges.best(row, self.g) else { break };
                 if self.has_room(best) {
                     self.assigned.put(row, best);
                     row = FREE;
@@ -195,7 +174,7 @@ impl<'a> Search<'a> {
 
     /// Gives one more row a column along a shortest path; returns the columns reached.
     fn place(&mut self, free_row: u32) -> Result<usize, Unassigned> {
-        let base = self.least(free_row);
+        let base = self.edges.least(free_row, self.g);
         self.relax(free_row, 0.0, base.0 - base.1);
         let (sink, reached) = loop {
             let Some((column, distance)) = self.frontier.next() else { return Err(self.violation(free_row)) };
