@@ -7,6 +7,7 @@ use himacl::hub::HubError;
 use himacl::readers::ReadError;
 use himacl::train::{EncoderTrainingError, RecipeError};
 use himacl::{EncodeError, Error};
+use std::io::ErrorKind;
 use std::path::Path;
 
 const HINT: &str = "\nhint: ";
@@ -62,6 +63,9 @@ fn hint(error: &Error) -> Option<String> {
             "give one side's items several partners: --x-capacity or --y-capacity"
         }
         Error::Solver(hiref_core::Error::Device(_)) => "`--device cpu` works without it",
+        Error::Recipe(RecipeError::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            "the repository has recipes in models/recipes, with paths from its root: run them there, or name a recipe of your own"
+        }
         Error::Recipe(RecipeError::Override { .. }) => "for example --set train.epochs=3",
         Error::EncoderTraining(EncoderTrainingError::NoWeights { side }) => {
             return Some(format!("name it: --set data.{side}_encoder=DIR"));
@@ -180,6 +184,8 @@ mod tests {
         assert_eq!(text.matches(HINT).count(), 1);
         let away = DataError::io("read", Path::new("https://host/x.npy"))(std::io::ErrorKind::NotFound.into());
         assert!(with_flags(&away.into()).ends_with("and `himacl pair --ray`: fetch the file first"));
+        let missing = RecipeError::Read { path: "my.toml".into(), source: ErrorKind::NotFound.into() };
+        assert!(with_flags(&missing.into()).contains("hint: the repository has recipes in models/recipes"));
         let other = Error::from(DataError::UnknownFormat("x".into()));
         assert_eq!(with_flags(&other), other.to_string());
         let column = ReadError::Column { path: "t.csv".into(), what: "caption", available: vec!["a".to_owned()] };
