@@ -2,8 +2,9 @@
 
 mod support;
 
-use hiref_core::{CostKind, HirefParams};
-use support::{fixture, solve};
+use hiref_core::{CostKind, HirefParams, Quality};
+use hiref_testkit::{assert_relative, exact_assignment, problems};
+use support::{fixture, reference, solve};
 
 struct Golden {
     name: String,
@@ -40,4 +41,22 @@ fn balanced_is_within_one_percent() {
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// More points than one sample of the pairs has, so that the prices at the start are those of several, some of whose y points stay unmatched.
+#[test]
+fn rounds_end_at_the_optimum() {
+    let cases = [
+        (CostKind::SquaredEuclidean, problems::mixture(2_300, 2_900, 7, 1)),
+        (CostKind::Cosine, problems::embeddings(2_300, 2_310, 24, 2)),
+        (CostKind::NegativeInnerProduct, problems::embeddings(2_500, 2_200, 24, 3)),
+        (CostKind::Euclidean, problems::mixture(2_300, 4_000, 2, 4)),
+        (CostKind::SquaredEuclidean, problems::all_equal(2_100, 2_200, 5)),
+    ];
+    for (cost, instance) in cases {
+        let optimum = exact_assignment(&instance.x, &instance.y, instance.dimension, reference(cost)).mean_cost;
+        let output = solve(&instance, cost, HirefParams { quality: Quality::Best, ..HirefParams::default() });
+        assert!(output.exact, "{} {cost}: {:?}", instance.name, output.rounds);
+        assert_relative(output.mean_cost, optimum, 1e-9, &format!("{} {cost}", instance.name));
+    }
 }

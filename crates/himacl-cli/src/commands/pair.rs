@@ -166,8 +166,8 @@ enum Quality {
     /// Splits, leaves and a few sweeps; in 128 dimensions or more, up to some 50,000 to 85,000 points a side, one round over all pairs after them:
     /// text embeddings of 58,829 points end 1.3% above the optimum.
     Fast,
-    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 260,000 to 470,000 of more than
-    /// four dimensions (fewer the more dimensions); one round over all pairs follows the sweeps up to some 800,000 to 2,300,000; of larger sets
+    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 290,000 to 590,000 of more than
+    /// four dimensions (fewer the more dimensions); one round over all pairs follows the sweeps up to some 860,000 to 2,900,000; of larger sets
     /// sweeps stop once little is left to gain.
     #[default]
     Balanced,

@@ -3,7 +3,7 @@
 use super::damping::best_share;
 use super::pricer::{CANDIDATES, Pricer};
 use super::unlisted::candidates_of_unlisted;
-use crate::assignment::sparse::{CandidateEdges, rounding, solve_sparse};
+use crate::assignment::sparse::{CandidateEdges, Unassigned, assign, rounding, solve_sparse};
 use rayon::prelude::*;
 
 /// A gap from which a pass over all pairs may lead to the tolerance, where a tree makes it a small part of the work.
@@ -97,11 +97,10 @@ impl<'a> PricedRounds<'a> {
     pub(crate) fn new(pricer: Pricer<'a>, y_of_x: Vec<u32>, mut g: Vec<f64>) -> Self {
         let n = pricer.supports.num_x();
         if n < y_of_x.len() {
-            // What stays unmatched does so because no price is larger.
+            // What stays unmatched does so because no price is larger: none is above 0, and those are 0.
             let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            for &j in &y_of_x[n..] {
-                g[j as usize] = highest;
-            }
+            g.iter_mut().for_each(|g| *g -= highest);
+            y_of_x[n..].iter().for_each(|&j| g[j as usize] = 0.0);
         }
         Self {
             pricer,
@@ -169,7 +168,11 @@ impl<'a> PricedRounds<'a> {
         let new = (&pricing.columns[..], &pricing.costs[..], &more[..]);
         let edges = self.edges.with(new, (&self.y_of_x[..n], &own), (kept, &self.g));
         let (mut y_of_x, mut g) = (self.y_of_x.clone(), self.g.clone());
-        self.reached += solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?;
+        self.reached += if n == supports.num_y() {
+            solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?
+        } else {
+            solve_some(&edges, &mut y_of_x, &mut g, should_stop)?
+        };
         self.damp(&mut g, should_stop)?;
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);
         Some(Round { mean_cost, optimal })
@@ -202,6 +205,32 @@ impl<'a> PricedRounds<'a> {
         self.offer(raised);
         Some(())
     }
+}
+
+/// As [`solve_sparse`] for fewer rows than columns; the stand-ins, last in `y_of_x`, take the columns that are left.
+fn solve_some(
+    edges: &CandidateEdges,
+    y_of_x: &mut [u32],
+    g: &mut [f64],
+    should_stop: &dyn Fn() -> bool,
+) -> Option<usize> {
+    let (rows, stand_ins) = y_of_x.split_at_mut(edges.num_rows());
+    let reached = match assign(edges, &vec![1; g.len()], rows, g, should_stop) {
+        Ok(reached) => reached,
+        Err(Unassigned::Stopped) => return None,
+        Err(Unassigned::TooFewColumns { .. }) => unreachable!("the present partners are candidates"),
+    };
+    let mut taken = vec![false; g.len()];
+    rows.iter().for_each(|&column| taken[column as usize] = true);
+    let keep = |column: u32| !taken[column as usize];
+    // A stand-in keeps its column, if that is still left.
+    let mut kept = taken.clone();
+    stand_ins.iter().filter(|&&column| keep(column)).for_each(|&column| kept[column as usize] = true);
+    let mut left = (0..g.len() as u32).filter(|&column| !kept[column as usize]);
+    for column in stand_ins.iter_mut().filter(|column| !keep(**column)) {
+        *column = left.next().expect("as many columns are left as there are stand-ins");
+    }
+    Some(reached)
 }
 
 /// `(cost - bound) / |cost|`, at least 0; 0 for what no number can tell from a closed gap.

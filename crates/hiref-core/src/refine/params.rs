@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum Quality {
     /// Splits, leaves and a few sweeps; in 128 dimensions or more, up to some 50,000 to 85,000 points a side, one round over all pairs after them.
     Fast,
-    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 260,000 to 470,000 of more than
-    /// four dimensions (fewer the more dimensions); one round over all pairs follows the sweeps up to some 800,000 to 2,300,000; of larger sets
+    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 290,000 to 590,000 of more than
+    /// four dimensions (fewer the more dimensions); one round over all pairs follows the sweeps up to some 860,000 to 2,900,000; of larger sets
     /// sweeps stop once little is left to gain.
     #[default]
     Balanced,
@@ -83,7 +83,7 @@ impl Quality {
                 enough: usize::MAX,
                 exact_limit: 1 << 14,
                 limit_by_tree: 1 << 18,
-                entries: 1 << 17,
+                entries: 5 << 15,
                 gap: 1e-4,
                 gap_of_many: 2e-3,
                 reach: 512,
@@ -195,9 +195,7 @@ impl HirefParams {
         let of_entries = effort.entries as f64 * (8.0 + d as f64 / 25.0);
         let affordable = |passes: f64| passes * of_pass <= of_entries;
         let all_affordable = PASSES * of_pass + BESIDE_PASSES * m as f64 <= of_entries;
-        if n != m {
-            None
-        } else if self.quality == Quality::Fast {
+        if self.quality == Quality::Fast {
             (d >= MANY_DIMENSIONS && affordable(PASSES_OF_ROUGH_ROUND)).then_some(Rounds::OneRough)
         } else if all_affordable {
             Some(Rounds::UntilClose)

@@ -100,34 +100,66 @@ fn mean_prices(
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
     let offsets = solve_samples(supports, &mut solved, x_order, samples, control)?;
-    let (n, d, len) = (supports.num_x(), supports.dimension(), solved.y_of_x.len());
-    let (mut g, mut used) = (vec![0.0; len], 0.0);
+    let (y_of_x, g) = (&solved.y_of_x, &solved.g);
+    let mut mean = MeanPrices::new(supports);
     for range in offsets.windows(2) {
-        let members = &x_order[range[0]..range[1]];
+        let (points, stand_ins) = points_first(supports, &x_order[range[0]..range[1]]);
+        let pairs = |i: &[u32]| i.iter().map(|&i| (i, y_of_x[i as usize], g[y_of_x[i as usize] as usize])).collect();
+        let (points, stand_ins): (Vec<Priced>, Vec<Priced>) = (pairs(&points), pairs(&stand_ins));
+        mean.add(&points, &stand_ins, control)?;
+    }
+    Some(mean.take())
+}
+
+/// An x index, its y point, and the price of that.
+type Priced = (u32, u32, f64);
+
+/// The mean of what several samples of the pairs make of the prices of all y points.
+struct MeanPrices<'a> {
+    supports: Supports<'a>,
+    /// `(m,)`
+    sum: Vec<f64>,
+    samples: f64,
+}
+
+impl<'a> MeanPrices<'a> {
+    fn new(supports: Supports<'a>) -> Self {
+        Self { supports, sum: vec![0.0; supports.num_y()], samples: 0.0 }
+    }
+
+    /// Adds what one sample makes of them, told its pairs and its unmatched y points. `None` if asked to stop.
+    fn add(&mut self, points: &[Priced], unmatched: &[Priced], control: Control<'_>) -> Option<()> {
         // Of few x points among many y points a sample may have none.
-        if !members.iter().any(|&i| supports.is_point(i)) {
-            continue;
+        if points.is_empty() {
+            return Some(());
         }
-        used += 1.0;
-        let price = |&i: &u32| solved.g[solved.y_of_x[i as usize] as usize];
-        let is_point = |i: &&u32| supports.is_point(**i);
-        let unmatched = members.iter().filter(|i| !is_point(i)).map(price).fold(f64::NEG_INFINITY, f64::max);
-        let level = if unmatched.is_finite() { unmatched } else { members.iter().map(price).fold(unmatched, f64::max) };
-        let members: Vec<u32> = members.iter().filter(is_point).copied().collect();
-        let own = |&i: &u32| supports.between(i, solved.y_of_x[i as usize]) - price(&i) + level;
-        let f: Vec<f64> = members.par_iter().map(own).collect();
-        let mut partners = vec![u32::MAX; len];
-        members.iter().enumerate().for_each(|(at, &i)| partners[solved.y_of_x[i as usize] as usize] = at as u32);
+        let supports = self.supports;
+        let highest = |some: &[Priced]| some.iter().map(|&(.., price)| price).fold(f64::NEG_INFINITY, f64::max);
+        let level = highest(if unmatched.is_empty() { points } else { unmatched });
+        let f: Vec<f64> = points.par_iter().map(|&(i, j, price)| supports.between(i, j) - price + level).collect();
+        let mut partners = vec![u32::MAX; self.sum.len()];
+        points.iter().enumerate().for_each(|(at, &(_, j, _))| partners[j as usize] = at as u32);
+        let members: Vec<u32> = points.iter().map(|&(i, ..)| i).collect();
         let x = supports.x.gather(&members);
-        let some = Supports { x: Rows::of(&x, d), ..supports };
+        let some = Supports { x: Rows::of(&x, supports.dimension()), ..supports };
         let prices = Pricer::new(some.turned(), None).least(&partners, &f, &|| control.should_stop())?;
         // Prices are defined up to a constant, unless some y points stay unmatched.
-        let level = if n == len { prices.iter().sum::<f64>() / len as f64 } else { 0.0 };
-        let highest = if n == len { f64::INFINITY } else { 0.0 };
-        g.iter_mut().zip(prices).for_each(|(g, price)| *g += (price - level).min(highest));
+        let all = supports.num_x() == supports.num_y();
+        let level = if all { prices.iter().sum::<f64>() / prices.len() as f64 } else { 0.0 };
+        let highest = if all { f64::INFINITY } else { 0.0 };
+        self.sum.iter_mut().zip(prices).for_each(|(sum, price)| *sum += (price - level).min(highest));
+        self.samples += 1.0;
+        Some(())
     }
-    g.iter_mut().for_each(|g| *g /= f64::max(used, 1.0));
-    Some(g)
+
+    fn take(self) -> Vec<f64> {
+        self.sum.into_iter().map(|sum| sum / f64::max(self.samples, 1.0)).collect()
+    }
+}
+
+/// x indices, those of points before those of stand-ins; either as they were.
+fn points_first(supports: Supports<'_>, x_order: &[u32]) -> (Vec<u32>, Vec<u32>) {
+    x_order.iter().partition(|&&i| supports.is_point(i))
 }
 
 /// So many x indices in random order.
@@ -187,22 +219,24 @@ fn solve_samples(
                 sample
             })
             .collect();
-        for (sample, range) in joined.into_iter().zip(larger.windows(2)) {
-            sample?.apply(&x_order[range[0]..range[1]], pairing);
+        for sample in joined {
+            sample?.apply(pairing);
         }
         samples = larger;
     }
     Some(samples)
 }
 
-/// A sample of the pairs as a problem of its own; places in it stand for points.
+/// A sample of the pairs as a problem of its own; places in it stand for points. Its stand-ins come last, as in any problem.
 struct Sample<'a> {
-    /// The points, `(s, d)` each.
+    whole: Supports<'a>,
+    /// `(s,)`: the x indices.
+    x_order: Vec<u32>,
+    /// `(s,)`: their y points.
+    y_order: Vec<u32>,
+    /// The points of x, without stand-ins, and of y; rows of d.
     x: Vec<f32>,
     y: Vec<f32>,
-    whole: Supports<'a>,
-    /// `(s,)`: the y points.
-    y_order: Vec<u32>,
     /// `(s,)`
     y_of_x: Vec<u32>,
     /// `(s,)`
@@ -218,24 +252,26 @@ impl<'a> Sample<'a> {
         cuts: &[usize],
         control: Control<'_>,
     ) -> Option<Self> {
-        let y_order: Vec<u32> = x_order.iter().map(|&i| pairing.y_of_x[i as usize]).collect();
-        let (x, y) = (whole.x.gather(x_order), whole.y.gather(&y_order));
-        let len = x_order.len();
-        let mut sample = Self { x, y, whole, y_order, y_of_x: (0..len as u32).collect(), g: vec![0.0; len] };
-        let (d, supports) = (whole.dimension(), sample.supports());
-        let own = |at: usize| supports.between(at as u32, at as u32) - pairing.g[sample.y_order[at] as usize];
-        let f: Vec<f64> = (0..len).into_par_iter().map(own).collect();
-        let mut g = vec![0.0; len];
-        for part in cuts.windows(2) {
-            let part = part[0]..part[1];
-            let members = Supports { x: Rows::of(&sample.x[part.start * d..part.end * d], d), ..supports };
-            let mut partners = vec![u32::MAX; len];
-            part.clone().for_each(|at| partners[at] = (at - part.start) as u32);
-            let prices = Pricer::new(members.turned(), None).least(&partners, &f[part], &|| control.should_stop())?;
-            // Prices are defined up to a constant.
-            let level = prices.iter().sum::<f64>() / len as f64;
-            g.iter_mut().zip(prices).for_each(|(g, price)| *g += (price - level) / PARTS as f64);
+        let (points, stand_ins) = points_first(whole, x_order);
+        let is_point = |range: &[usize]| x_order[range[0]..range[1]].iter().filter(|&&i| whole.is_point(i)).count();
+        let points_of: Vec<usize> = cuts.windows(2).map(is_point).collect();
+        let y_of = |i: &u32| pairing.y_of_x[*i as usize];
+        let x = whole.x.gather(&points);
+        let x_order = [points, stand_ins].concat();
+        let y_order: Vec<u32> = x_order.iter().map(y_of).collect();
+        let (y, len) = (whole.y.gather(&y_order), x_order.len());
+        let mut sample = Self { whole, x_order, y_order, x, y, y_of_x: (0..len as u32).collect(), g: vec![0.0; len] };
+        let priced = |at: usize| (at as u32, at as u32, pairing.g[sample.y_order[at] as usize]);
+        let mut mean = MeanPrices::new(sample.supports());
+        let (mut point, mut stand_in) = (0, points_of.iter().sum::<usize>());
+        for (cut, &points) in cuts.windows(2).zip(&points_of) {
+            let others = cut[1] - cut[0] - points;
+            let points: Vec<Priced> = (point..point + points).map(priced).collect();
+            let unmatched: Vec<Priced> = (stand_in..stand_in + others).map(priced).collect();
+            mean.add(&points, &unmatched, control)?;
+            (point, stand_in) = (point + points.len(), stand_in + others);
         }
+        let g = mean.take();
         sample.g = g;
         Some(sample)
     }
@@ -246,7 +282,7 @@ impl<'a> Sample<'a> {
     }
 
     fn improve(mut self, rounds: usize, control: Control<'_>) -> Option<Self> {
-        if rounds > 0 {
+        if rounds > 0 && !self.x.is_empty() {
             let pricer = Pricer::new(self.supports(), None);
             let mut improved = PricedRounds::new(pricer, self.y_of_x.clone(), self.g.clone());
             for _ in 0..rounds {
@@ -260,8 +296,8 @@ impl<'a> Sample<'a> {
         Some(self)
     }
 
-    fn apply(self, x_order: &[u32], pairing: &mut Pairing) {
-        for (&i, &at) in x_order.iter().zip(&self.y_of_x) {
+    fn apply(self, pairing: &mut Pairing) {
+        for (&i, &at) in self.x_order.iter().zip(&self.y_of_x) {
             let y = self.y_order[at as usize];
             (pairing.y_of_x[i as usize], pairing.g[y as usize]) = (y, self.g[at as usize]);
         }

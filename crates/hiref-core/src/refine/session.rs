@@ -60,7 +60,8 @@ impl<'a> Session<'a> {
 
     /// Whether an exact solve of everything finds its prices from samples of the pairs: on the host, for points alone, by tiles.
     pub(crate) fn has_sampled_prices(&self) -> bool {
-        self.supports.num_x() == self.supports.num_y() && self.device.is_none() && !self.pricer().by_tree()
+        let equal = self.supports.num_x() == self.supports.num_y();
+        self.device.is_none() && !(equal && self.pricer().by_tree())
     }
 
     /// What finds reduced costs.
