@@ -6,8 +6,8 @@ use crate::error::Error;
 use crate::geometry::{InnerProductGeometry, Supports};
 use crate::problem::Problem;
 use crate::refine::{
-    Certificate, Checkpoint, HirefOutput, HirefParams, OnDevice, Record, Session, Stage, WarmStart, pair_directly,
-    suits_direct_search,
+    Certificate, Checkpoint, HirefOutput, HirefParams, OnDevice, Record, Repeated, Session, Stage, WarmStart,
+    pair_directly, suits_direct_search,
 };
 use crate::report::{Observer, Phase};
 use candle_core::Device;
@@ -151,7 +151,8 @@ impl Hiref {
         }
         let accelerator = if direct { None } else { self.accelerator(problem, supports, &geometry)? };
         let device = accelerator.as_ref().map(|accelerator| accelerator as &dyn OnDevice);
-        Session { params, problem, supports, geometry: &geometry, device, control, record }.solve(stage)
+        let repeated = if direct || device.is_some() { None } else { Repeated::of(supports) };
+        Session { params, problem, supports, geometry: &geometry, repeated, device, control, record }.solve(stage)
     }
 
     /// The device that the solve runs on, if it is not the CPU alone.

@@ -3,8 +3,8 @@
 mod support;
 
 use hiref_core::{Certificate, CostKind, HirefParams, Quality};
-use hiref_testkit::{Instance, exact_assignment, problems};
-use support::{fixture, reference, solve};
+use hiref_testkit::{Instance, assert_relative, exact_assignment, problems};
+use support::{fixture, reference, solve, solve_from};
 
 /// Checks the potentials against every pair, and the bound against their sum.
 fn check_potentials(instance: &Instance, cost: CostKind, certificate: &Certificate) {
@@ -127,6 +127,50 @@ fn bounds_hold_on_stored_sets_with_known_optima() {
                     assert!(certificate.relative_gap <= 1e-3, "{name} {cost}: gap {}", certificate.relative_gap);
                 }
             }
+        }
+    }
+}
+
+/// As many points at few places, in turn; the places are those of a mixture.
+fn at_places(count: usize, places: usize, d: usize, seed: u64) -> Vec<f32> {
+    let of_places = problems::mixture(places, 1, d, seed).x;
+    let place = |i: usize| (i * 7919 + i / places) % places;
+    (0..count).flat_map(|i| of_places[place(i) * d..][..d].to_vec()).collect()
+}
+
+#[test]
+fn points_that_occur_many_times_are_paired_optimally() {
+    let d = 6;
+    for (n, m, of_x, of_y) in [
+        (400, 400, 400, 20),
+        (400, 400, 15, 400),
+        (400, 400, 60, 90),
+        (300, 450, 300, 40),
+        (450, 300, 30, 280),
+        (420, 410, 1, 2),
+    ] {
+        let (x, y) = (at_places(n, of_x, d, 1), at_places(m, of_y, d, 2));
+        let instance = Instance::unknown(&format!("{n} x {m} points at {of_x} and {of_y} places"), x, y, d);
+        for cost in CostKind::ALL {
+            let optimum = exact_assignment(&instance.x, &instance.y, d, reference(cost)).mean_cost;
+            let params = HirefParams {
+                exact_limit: Some(1000),
+                leaf_size: 32,
+                certify: true,
+                quality: Quality::Best,
+                ..HirefParams::default()
+            };
+            let output = solve(&instance, cost, params.clone());
+            let what = format!("{} {cost}", instance.name);
+            assert!(output.exact && output.rounds.len() <= 12, "{what}: {} rounds", output.rounds.len());
+            assert_relative(output.mean_cost, optimum, 1e-9, &what);
+            check_potentials(&instance, cost, output.certificate.as_ref().unwrap());
+            assert!(output.certificate.as_ref().unwrap().relative_gap <= 1e-9, "{what}");
+            // From the prices of the first solve nothing is left to do.
+            let warm = output.warm_start();
+            let again = solve_from(&instance, cost, params, Some(&warm), &());
+            assert!(again.exact && again.rounds.len() <= 2, "{what}, again: {:?}", again.rounds);
+            assert_relative(again.mean_cost, optimum, 1e-9, &what);
         }
     }
 }

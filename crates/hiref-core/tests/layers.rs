@@ -42,6 +42,7 @@ const FOLDERS: [(&str, &[&str]); 5] = [
             "ranks",
             "partition",
             "pairing",
+            "repeated",
             "warm_start",
             "output",
             "stage",

@@ -19,15 +19,15 @@ const COLUMNS: usize = 512;
 ///
 /// A sparse solve knows few columns of a row, so its prices may fall far below what all pairs allow, and then prove nothing. But the bound is concave
 /// along the line from the former prices to them, and a sample of rows tells where it is largest: the smoothing of column generation \[W97\].
-/// For n = m. O(rows · m · d).
+/// For n = m, or y points that take several x points, if capacities are told. O(rows · m · d).
 pub(super) fn best_share(
     supports: Supports<'_>,
     (f, g): (&[f64], &[f64]),
-    new: &[f64],
+    (new, capacity): (&[f64], Option<&[u32]>),
     draw: u64,
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<f64> {
-    let gains = gains(supports, (f, g), new, draw, should_stop)?;
+    let gains = gains(supports, (f, g), (new, capacity), draw, should_stop)?;
     let best = gains.into_iter().fold((1.0, 0.0), |best, gain| if gain.1 > best.1 { gain } else { best });
     Some(best.0)
 }
@@ -36,7 +36,7 @@ pub(super) fn best_share(
 fn gains(
     supports: Supports<'_>,
     (f, g): (&[f64], &[f64]),
-    new: &[f64],
+    (new, capacity): (&[f64], Option<&[u32]>),
     draw: u64,
     should_stop: &(dyn Fn() -> bool + Sync),
 ) -> Option<[(f64, f64); SHARES.len()]> {
@@ -68,7 +68,8 @@ fn gains(
     if should_stop() {
         return None;
     }
-    let step = new.iter().zip(g).map(|(new, g)| new - g).sum::<f64>() / m as f64;
+    let taken = |j: usize| capacity.map_or(1.0, |capacity| f64::from(capacity[j]));
+    let step = new.iter().zip(g).enumerate().map(|(j, (new, g))| taken(j) * (new - g)).sum::<f64>() / n as f64;
     Some(std::array::from_fn(|k| {
         let share = f64::from(SHARES[k]);
         let floor = rows.iter().zip(&least).map(|(&i, least)| f64::from(least[k]) - tiles.level() - f[i as usize]);
@@ -140,7 +141,7 @@ mod tests {
             };
             let (f, before) = bound(&g);
             for new in [near, far, g.iter().map(|g| g + 2.0).collect()] {
-                let found = gains(supports, (&f, &g), &new, 1, &|| false).unwrap();
+                let found = gains(supports, (&f, &g), (&new, None), 1, &|| false).unwrap();
                 let mut best = (1.0, 1e-6);
                 for (share, gain) in found {
                     let between: Vec<f64> = g.iter().zip(&new).map(|(g, new)| g + share * (new - g)).collect();
@@ -151,11 +152,11 @@ mod tests {
                     }
                 }
                 assert!(
-                    best.1 < 1e-4 || best_share(supports, (&f, &g), &new, 1, &|| false) == Some(best.0),
+                    best.1 < 1e-4 || best_share(supports, (&f, &g), (&new, None), 1, &|| false) == Some(best.0),
                     "{cost}: {best:?}, {found:?}"
                 );
             }
-            assert_eq!(best_share(supports, (&f, &g), &g, 1, &|| true), None);
+            assert_eq!(best_share(supports, (&f, &g), (&g, None), 1, &|| true), None);
         }
     }
 }

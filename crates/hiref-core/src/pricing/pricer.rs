@@ -112,7 +112,7 @@ impl<'a> Pricer<'a> {
         f: &[f64],
         should_stop: &(dyn Fn() -> bool + Sync),
     ) -> Option<Vec<f64>> {
-        let mut x_of_y = vec![u32::MAX; y_of_x.len()];
+        let mut x_of_y = vec![u32::MAX; self.supports.num_y()];
         y_of_x.iter().enumerate().for_each(|(x, &y)| x_of_y[y as usize] = x as u32);
         self.turned().c_transform_x(&x_of_y, f, should_stop)
     }

@@ -24,7 +24,9 @@ const DAMPED_ROUNDS: usize = 8;
 pub(crate) struct PricedRounds<'a> {
     pricer: Pricer<'a>,
     edges: CandidateEdges,
-    /// `(m,)`, stand-ins last.
+    /// `(m,)`: how many x points each y point takes; one each if absent.
+    capacity: Option<Vec<u32>>,
+    /// `(m,)`, stand-ins last; `(n,)` with capacities.
     pub(crate) y_of_x: Vec<u32>,
     /// `(m,)`
     pub(crate) g: Vec<f64>,
@@ -51,9 +53,15 @@ pub(crate) struct DualBound {
 impl DualBound {
     /// `(Σ_i f_i + Σ_j g_j - (m - n) max g) / n`, rounded down: the stand-ins for "no partner" take the largest price.
     pub(crate) fn new(f: Vec<f64>, g: Vec<f64>) -> Self {
+        Self::with_capacity(f, g, None)
+    }
+
+    /// The same where y points take several x points each, if capacities are told: `(Σ_i f_i + Σ_j k_j g_j - (Σ_j k_j - n) max g) / n`.
+    fn with_capacity(f: Vec<f64>, g: Vec<f64>, capacity: Option<&[u32]>) -> Self {
         let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let of_column = |(j, g): (usize, &f64)| capacity.map_or(1.0, |k| f64::from(k[j])) * (g - highest);
         // Every term is counted from the largest price, so that their sum stays small: f + highest and g - highest.
-        let terms = || f.iter().map(|f| f + highest).chain(g.iter().map(|g| g - highest));
+        let terms = || f.iter().map(|f| f + highest).chain(g.iter().enumerate().map(of_column));
         let (mut sum, mut size) = (CompensatedSum::default(), 0.0_f64);
         for term in terms() {
             sum.add(term);
@@ -105,6 +113,31 @@ impl<'a> PricedRounds<'a> {
         Self {
             pricer,
             edges: CandidateEdges::empty(n),
+            capacity: None,
+            y_of_x,
+            g,
+            bound: None,
+            reached: 0,
+            keeps_all: false,
+            damped_rounds: 0,
+        }
+    }
+
+    /// Starts from n x points that y points take, up to `capacity` of them each, `(m,)`; and prices, `(m,)`.
+    pub(crate) fn with_capacity(pricer: Pricer<'a>, capacity: Vec<u32>, y_of_x: Vec<u32>, mut g: Vec<f64>) -> Self {
+        let n = y_of_x.len();
+        let mut room = capacity.clone();
+        y_of_x.iter().for_each(|&j| room[j as usize] -= 1);
+        if room.iter().any(|&room| room > 0) {
+            let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            g.iter_mut().for_each(|g| *g -= highest);
+            g.iter_mut().zip(&room).filter(|&(_, &room)| room > 0).for_each(|(g, _)| *g = 0.0);
+        }
+        let capacity = Some(capacity);
+        Self {
+            pricer,
+            edges: CandidateEdges::empty(n),
+            capacity,
             y_of_x,
             g,
             bound: None,
@@ -146,7 +179,7 @@ impl<'a> PricedRounds<'a> {
         let pricing = self.pricer.price(&self.y_of_x, &self.g, CANDIDATES, should_stop)?;
         let own: Vec<f64> = (0..n).into_par_iter().map(|i| supports.between(i as u32, self.y_of_x[i])).collect();
         let mean_cost = own.iter().sum::<f64>() / n as f64;
-        self.offer(DualBound::new(pricing.floor.clone(), self.g.clone()));
+        self.offer(DualBound::with_capacity(pricing.floor.clone(), self.g.clone(), self.capacity.as_deref()));
         if self.pricer.by_tree() && (tolerance..WORTH_A_PASS).contains(&self.relative_gap(mean_cost)) {
             self.raise(should_stop)?;
         }
@@ -160,7 +193,7 @@ impl<'a> PricedRounds<'a> {
             return Some(Round { mean_cost, optimal });
         }
         let kept = if self.keeps_all { usize::MAX } else { pricing.width };
-        let more = if n == supports.num_y() {
+        let more = if n == supports.num_y() && self.capacity.is_none() {
             candidates_of_unlisted(self.pricer, &pricing, &self.y_of_x, should_stop)?
         } else {
             Vec::new()
@@ -168,10 +201,10 @@ impl<'a> PricedRounds<'a> {
         let new = (&pricing.columns[..], &pricing.costs[..], &more[..]);
         let edges = self.edges.with(new, (&self.y_of_x[..n], &own), (kept, &self.g));
         let (mut y_of_x, mut g) = (self.y_of_x.clone(), self.g.clone());
-        self.reached += if n == supports.num_y() {
-            solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?
-        } else {
-            solve_some(&edges, &mut y_of_x, &mut g, should_stop)?
+        self.reached += match &self.capacity {
+            Some(capacity) => solve_with_capacity(&edges, capacity, &mut y_of_x, &mut g, should_stop)?,
+            None if n == supports.num_y() => solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?,
+            None => solve_some(&edges, &mut y_of_x, &mut g, should_stop)?,
         };
         self.damp(&mut g, should_stop)?;
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);
@@ -182,10 +215,12 @@ impl<'a> PricedRounds<'a> {
     fn damp(&mut self, new: &mut [f64], should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
         let supports = self.pricer.supports;
         // Where some y points stay unmatched, other ones take the largest price after each solve.
-        let is_damped = self.damped_rounds > 0 && supports.num_x() == supports.num_y();
+        let all_matched = supports.num_x() == supports.num_y() || self.capacity.is_some();
+        let is_damped = self.damped_rounds > 0 && all_matched;
         let Some(best) = self.bound.as_ref().filter(|_| is_damped) else { return Some(()) };
         self.damped_rounds -= 1;
-        let share = best_share(supports, (&best.f, &best.g), new, self.reached as u64, should_stop)?;
+        let capacity = self.capacity.as_deref();
+        let share = best_share(supports, (&best.f, &best.g), (new, capacity), self.reached as u64, should_stop)?;
         new.iter_mut().zip(&best.g).for_each(|(new, best)| *new = best + share * (*new - best));
         Some(())
     }
@@ -201,9 +236,25 @@ impl<'a> PricedRounds<'a> {
     /// (c_ij - f_i)`. Where prices are not unique, those of the sparse solves lie at an extreme and the bound gains much.
     fn raise(&mut self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
         let Some(best) = &self.bound else { return Some(()) };
-        let raised = DualBound::new(best.f.clone(), self.pricer.c_transform_y(&self.y_of_x, &best.f, should_stop)?);
+        let g = self.pricer.c_transform_y(&self.y_of_x, &best.f, should_stop)?;
+        let raised = DualBound::with_capacity(best.f.clone(), g, self.capacity.as_deref());
         self.offer(raised);
         Some(())
+    }
+}
+
+/// As [`solve_sparse`] for columns that take several rows.
+fn solve_with_capacity(
+    edges: &CandidateEdges,
+    capacity: &[u32],
+    column_of_row: &mut [u32],
+    g: &mut [f64],
+    should_stop: &dyn Fn() -> bool,
+) -> Option<usize> {
+    match assign(edges, capacity, column_of_row, g, should_stop) {
+        Ok(reached) => Some(reached),
+        Err(Unassigned::Stopped) => None,
+        Err(Unassigned::TooFewColumns { .. }) => unreachable!("the present partners are candidates"),
     }
 }
 
@@ -215,11 +266,7 @@ fn solve_some(
     should_stop: &dyn Fn() -> bool,
 ) -> Option<usize> {
     let (rows, stand_ins) = y_of_x.split_at_mut(edges.num_rows());
-    let reached = match assign(edges, &vec![1; g.len()], rows, g, should_stop) {
-        Ok(reached) => reached,
-        Err(Unassigned::Stopped) => return None,
-        Err(Unassigned::TooFewColumns { .. }) => unreachable!("the present partners are candidates"),
-    };
+    let reached = solve_with_capacity(edges, &vec![1; g.len()], rows, g, should_stop)?;
     let mut taken = vec![false; g.len()];
     rows.iter().for_each(|&column| taken[column as usize] = true);
     let keep = |column: u32| !taken[column as usize];

@@ -2,6 +2,7 @@
 
 use super::pairing::Pairing;
 use super::params::Rounds;
+use super::repeated::Repeated;
 use super::samples;
 use super::session::Session;
 use crate::pricing::{DualBound, PricedRounds, align};
@@ -20,16 +21,34 @@ pub(crate) struct ExactOutcome {
 
 /// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough or the work allowed is done.
 pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairing, ExactOutcome) {
-    let (effort, control, len) = (session.effort(), session.control, pairing.y_of_x.len());
-    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
+    let control = session.control;
+    let stopped = || ExactOutcome { reports: Vec::new(), stopped: Some(control.reason()), optimal: false, bound: None };
     let plan = session.rounds();
+    if let Some(repeated) = &session.repeated {
+        let Some(g) = prices_of_distinct(session, repeated, pairing) else { return (pairing.fork(), stopped()) };
+        let values = repeated.values(session.supports);
+        let rounds = repeated.rounds(session.supports, &values, pairing, g);
+        let (rounds, mut outcome) = improve(session, rounds.damped(), plan);
+        let (pairing, bound) = repeated.finish(rounds, pairing);
+        outcome.bound = bound;
+        return (pairing, outcome);
+    }
+    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork(), plan) else {
+        return (pairing.fork(), stopped());
+    };
+    let (rounds, mut outcome) = improve(session, PricedRounds::new(session.pricer(), y_of_x, g).damped(), plan);
+    let PricedRounds { y_of_x, g, bound, .. } = rounds;
+    outcome.bound = bound;
+    let block = vec![0; g.len()];
+    (Pairing { y_of_x, g, block, shadow: pairing.shadow.clone() }, outcome)
+}
+
+/// Makes rounds, as many as are planned.
+fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds) -> (PricedRounds<'a>, ExactOutcome) {
+    let (effort, control, len) = (session.effort(), session.control, session.supports.num_y());
+    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
     let most = if plan == Rounds::UntilClose { usize::MAX } else { 1 };
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };
-    let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork(), plan) else {
-        outcome.stopped = Some(control.reason());
-        return (pairing.fork(), outcome);
-    };
-    let mut rounds = PricedRounds::new(session.pricer(), y_of_x, g).damped();
     loop {
         let started = Instant::now();
         control.begin(Phase::Exact, 1);
@@ -54,9 +73,7 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
             break;
         }
     }
-    let PricedRounds { y_of_x, g, bound, .. } = rounds;
-    outcome.bound = bound;
-    (Pairing { y_of_x, g, block: vec![0; len], shadow: pairing.shadow.clone() }, outcome)
+    (rounds, outcome)
 }
 
 /// One pair of so many is in the samples before one round, and in small ones so many pairs at least.
@@ -64,12 +81,26 @@ const PAIRS_FOR_EACH_SAMPLED: usize = 4;
 const PAIRS_FOR_EACH_IN_SMALL_SAMPLES: usize = 8;
 const PAIRS_IN_SMALL_SAMPLES: usize = 4096;
 
+/// Prices of the distinct points: those of the pairing where they are consistent, else of small samples; `None` if asked to stop.
+fn prices_of_distinct(session: &Session<'_>, repeated: &Repeated, pairing: &Pairing) -> Option<Vec<f64>> {
+    if pairing.is_consistent() {
+        return Some(repeated.prices(session.supports, pairing));
+    }
+    let pairs = pairs_in_small_samples(pairing.y_of_x.len());
+    let (rows, turned) = (repeated.rows_of(session.supports), repeated.turn(pairing));
+    let prices = samples::prices_of_few(session, rows, &turned, pairs, session.control)?;
+    Some(repeated.of_distinct(&prices))
+}
+
+fn pairs_in_small_samples(len: usize) -> usize {
+    PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES)
+}
+
 /// A pairing whose prices are as consistent throughout as the rounds are worth; `None` if asked to stop.
 fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<Pairing> {
     let (control, len) = (session.control, pairing.y_of_x.len());
     if samples::suits(session, &pairing) {
         let started = Instant::now();
-        let of_few = PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES);
         let priced = match plan {
             Rounds::UntilClose => samples::price_by_samples(session, pairing, control)?,
             Rounds::One => {
@@ -77,7 +108,7 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
                 pairing.with_prices(g)
             }
             Rounds::OneRough => {
-                let g = samples::prices_by_few(session, &pairing, of_few, control)?;
+                let g = samples::prices_by_few(session, &pairing, pairs_in_small_samples(len), control)?;
                 pairing.with_prices(g)
             }
         };

@@ -177,28 +177,29 @@ const PASSES_OF_ROUGH_ROUND: f64 = 1.25;
 const MANY_DIMENSIONS: usize = 128;
 
 impl HirefParams {
-    /// Whether a solve of such a problem may end with rounds of pricing and sparse solves of everything: up to a fixed size and, for n = m, as
-    /// long as they are expected to take no longer than the quality allows. What they and the sweeps take is counted in operations, so that
-    /// results do not depend on the machine's speed.
+    /// Whether a solve of such a problem may end with rounds of pricing and sparse solves of everything: up to a fixed size, and as long as they are
+    /// expected to take no longer than the quality allows. What they and the sweeps take is counted in operations, so that results do not
+    /// depend on the machine's speed.
     pub fn may_end_exactly(&self, n: usize, m: usize, d: usize) -> bool {
-        self.rounds(n, m, d).is_some()
+        self.rounds((n, m), d, None).is_some()
     }
 
-    /// The rounds that a solve of such a problem may end with.
-    pub(crate) fn rounds(&self, n: usize, m: usize, d: usize) -> Option<Rounds> {
+    /// The rounds that a solve of such a problem may end with; `distinct` are the columns where points repeat.
+    pub(crate) fn rounds(&self, (n, m): (usize, usize), d: usize, distinct: Option<usize>) -> Option<Rounds> {
         let effort = self.effort();
         if n.max(m) <= effort.exact_limit || self.exact_limit.is_some() {
             return (n.max(m) <= effort.exact_limit).then_some(Rounds::UntilClose);
         }
         // Nanoseconds for each point, measured with AVX-512: a pass over all pairs as bytes, and entries of blocks.
-        let of_pass = m as f64 * (d as f64 + 40.0) / 200.0;
+        let columns = distinct.unwrap_or(n.max(m)) as f64;
+        let of_pass = columns * (d as f64 + 40.0) / 200.0;
         let of_entries = effort.entries as f64 * (8.0 + d as f64 / 25.0);
         let affordable = |passes: f64| passes * of_pass <= of_entries;
-        let all_affordable = PASSES * of_pass + BESIDE_PASSES * m as f64 <= of_entries;
-        if self.quality == Quality::Fast {
-            (d >= MANY_DIMENSIONS && affordable(PASSES_OF_ROUGH_ROUND)).then_some(Rounds::OneRough)
-        } else if all_affordable {
+        let all_affordable = PASSES * of_pass + BESIDE_PASSES * columns <= of_entries;
+        if all_affordable && (self.quality != Quality::Fast || distinct.is_some()) {
             Some(Rounds::UntilClose)
+        } else if self.quality == Quality::Fast {
+            (d >= MANY_DIMENSIONS && affordable(PASSES_OF_ROUGH_ROUND)).then_some(Rounds::OneRough)
         } else {
             affordable(PASSES_OF_ROUND).then_some(Rounds::One)
         }
@@ -224,19 +225,23 @@ mod tests {
 
     #[test]
     fn the_exact_end_follows_quality_and_work() {
-        let rounds = |quality, n, m, d| HirefParams { quality, ..HirefParams::default() }.rounds(n, m, d);
+        let rounds =
+            |quality, n, d, distinct| HirefParams { quality, ..HirefParams::default() }.rounds((n, n), d, distinct);
         let (close, one, rough) = (Some(Rounds::UntilClose), Some(Rounds::One), Some(Rounds::OneRough));
-        assert_eq!(rounds(Quality::Balanced, 200_000, 200_000, 384), close);
-        assert_eq!(rounds(Quality::Balanced, 300_000, 300_000, 384), one);
-        assert_eq!(rounds(Quality::Balanced, 1_000_000, 1_000_000, 384), None);
-        assert_eq!(rounds(Quality::Balanced, 262_144, 262_144, 64), close);
-        assert_eq!(rounds(Quality::Balanced, 1 << 20, 1 << 20, 64), one);
-        assert_eq!(rounds(Quality::Balanced, 16_000, 16_001, 16), close);
-        assert_eq!(rounds(Quality::Balanced, 60_000, 60_001, 16), None);
-        assert_eq!(rounds(Quality::Best, 1 << 20, 1 << 20, 64), close);
-        assert_eq!(rounds(Quality::Fast, 60_000, 60_000, 384), rough);
-        assert_eq!(rounds(Quality::Fast, 100_000, 100_000, 384), None);
-        assert!(rounds(Quality::Fast, 2, 2, 1).is_none() && rounds(Quality::Fast, 10_000, 10_000, 64).is_none());
+        assert_eq!(rounds(Quality::Balanced, 300_000, 384, None), close);
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 384, None), one);
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 768, None), None);
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 768, Some(300_000)), one);
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 768, Some(100_000)), close);
+        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), one);
+        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), close);
+        assert_eq!(rounds(Quality::Fast, 60_000, 384, None), rough);
+        assert_eq!(rounds(Quality::Fast, 100_000, 384, None), None);
+        assert_eq!(rounds(Quality::Fast, 100_000, 384, Some(1_000)), close);
+        assert_eq!(rounds(Quality::Fast, 10_000, 64, Some(1_000)), close);
+        assert!(rounds(Quality::Fast, 2, 1, None).is_none() && rounds(Quality::Fast, 10_000, 64, None).is_none());
+        let unequal = HirefParams::default().rounds((200_000, 300_000), 384, None);
+        assert_eq!(unequal, close);
         let by_hand = HirefParams { exact_limit: Some(100), ..HirefParams::default() };
         assert!(by_hand.may_end_exactly(100, 90, 5) && !by_hand.may_end_exactly(101, 101, 5));
     }

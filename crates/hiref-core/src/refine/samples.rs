@@ -39,13 +39,13 @@ impl Observer for Quiet<'_> {
     }
 }
 
-/// Improves a pairing of n = m points, and gives it prices that are consistent throughout; `None` if asked to stop.
+/// Improves a pairing, and gives it prices that are consistent throughout; `None` if asked to stop.
 ///
 /// The pairs are divided at random into samples of at most 2,048, each of which is a small problem of the same kind as the whole, solved
 /// exactly. Its potentials f price all y points: `g_j = min_i (c_ij - f_i)` over the x points of the sample. Since the dual bound is
 /// concave in the prices, their mean over several samples is no worse than the samples are on average. So four samples make a larger
 /// one, which starts from the mean and is improved by rounds of pricing and sparse solves; and so on up to the whole, whose rounds are
-/// the caller's.
+/// the caller's. Where n < m, unmatched y points are in the samples as often as in the whole: their prices are zero, and no others are larger.
 ///
 /// Samples of pairs, not of points: what a sample of the points has too many of on one side, a cluster say, is left to chance, and its
 /// prices with it. O(n m d) for the whole, a quarter of that for each step below.
@@ -70,13 +70,24 @@ pub(crate) fn prices_by_few(
     pairs: usize,
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
-    let x_order = drawn(session, pairs);
-    let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
-    mean_prices(session.supports, pairing.fork(), &x_order, (count, 0), control)
+    prices_of_few(session, session.supports, pairing, pairs, control)
 }
 
-/// The prices of all y points, `(m,)`, by one sample of so many pairs, made of ever larger ones and improved as those are; for n = m. `None` if asked
-/// to stop. O(pairs m d).
+/// As [`prices_by_few`], for supports of a session that are perhaps turned.
+pub(crate) fn prices_of_few(
+    session: &Session<'_>,
+    supports: Supports<'_>,
+    pairing: &Pairing,
+    pairs: usize,
+    control: Control<'_>,
+) -> Option<Vec<f64>> {
+    let x_order = drawn(session, pairs);
+    let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
+    mean_prices(supports, pairing.fork(), &x_order, (count, 0), control)
+}
+
+/// The prices of all y points, `(m,)`, by one sample of so many pairs, made of ever larger ones and improved as those are. `None` if asked to
+/// stop. O(pairs m d).
 pub(crate) fn prices_by_one(
     session: &Session<'_>,
     pairing: &Pairing,

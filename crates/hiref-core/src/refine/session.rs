@@ -3,6 +3,7 @@
 use super::blocks::{BlockSolver, OnDevice};
 use super::checkpoint::{State, encode, fingerprint};
 use super::params::{Effort, HirefParams, Rounds};
+use super::repeated::Repeated;
 use super::stage::Record;
 use crate::control::Control;
 use crate::cost::CostKind;
@@ -18,6 +19,8 @@ pub(crate) struct Session<'a> {
     pub(crate) problem: &'a Problem<'a>,
     pub(crate) supports: Supports<'a>,
     pub(crate) geometry: &'a InnerProductGeometry<'a>,
+    /// Where points repeat so often that an exact end is over the distinct ones.
+    pub(crate) repeated: Option<Repeated>,
     pub(crate) device: Option<&'a dyn OnDevice>,
     pub(crate) control: Control<'a>,
     pub(crate) record: Record,
@@ -32,15 +35,18 @@ impl<'a> Session<'a> {
     /// Whether the solve ends with an exact solve of everything. Beyond a fixed size only where prices start out nearly right: elsewhere
     /// rounds are many.
     pub(crate) fn ends_exactly(&self) -> bool {
-        let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
-        let small = m <= self.effort().exact_limit;
-        small || self.may_end_by_tree() || (self.has_sampled_prices() && self.params.may_end_exactly(n, m, d))
+        let small = self.supports.num_y() <= self.effort().exact_limit;
+        small || self.may_end_by_tree() || (self.has_sampled_prices() && self.affordable_rounds().is_some())
     }
 
     /// The rounds that it ends with, if it does.
     pub(crate) fn rounds(&self) -> Rounds {
+        self.affordable_rounds().filter(|_| !self.may_end_by_tree()).unwrap_or(Rounds::UntilClose)
+    }
+
+    fn affordable_rounds(&self) -> Option<Rounds> {
         let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
-        self.params.rounds(n, m, d).filter(|_| !self.may_end_by_tree()).unwrap_or(Rounds::UntilClose)
+        self.params.rounds((n, m), d, self.repeated.as_ref().map(Repeated::num_columns))
     }
 
     /// Whether it does so in few dimensions, beyond the fixed size: where sweeps leave much to gain.
@@ -58,10 +64,12 @@ impl<'a> Session<'a> {
         equal && cost == CostKind::SquaredEuclidean && restrictions.is_none() && self.pricer().by_tree()
     }
 
-    /// Whether an exact solve of everything finds its prices from samples of the pairs: on the host, for points alone, by tiles.
+    /// Whether an exact solve of everything finds its prices from samples of the pairs: on the host, but where n = m in few dimensions, whose sweeps
+    /// start from prices of coarse groups.
     pub(crate) fn has_sampled_prices(&self) -> bool {
         let equal = self.supports.num_x() == self.supports.num_y();
-        self.device.is_none() && !(equal && self.pricer().by_tree())
+        let from_groups = equal && self.pricer().by_tree() && self.repeated.is_none();
+        self.device.is_none() && !from_groups
     }
 
     /// What finds reduced costs.
