@@ -36,7 +36,9 @@ fn five_thousand_points() {
     for cost in CostKind::ALL {
         same_bits(&problems::mixture(5003, 5003, 8, 1), cost, &few_sweeps(1));
     }
-    same_bits(&problems::mixture(4000, 5003, 8, 1), CostKind::SquaredEuclidean, &few_sweeps(1));
+    for instance in [problems::mixture(4000, 5003, 8, 1), problems::duplicates(800, 6, 8, 1)] {
+        same_bits(&instance, CostKind::SquaredEuclidean, &few_sweeps(1));
+    }
 }
 
 #[test]

@@ -78,7 +78,11 @@ fn stopping_before_every_unit_of_work_of_a_small_problem() {
 #[test]
 fn stopping_before_and_in_the_last_exact_solve() {
     let params = HirefParams { max_sweeps: Some(4), ..ending_exact(1) };
-    stop_everywhere(&problems::mixture(200, 200, 2, 1), &params, 1);
+    for instance in
+        [problems::mixture(200, 200, 2, 1), problems::mixture(150, 200, 6, 1), problems::duplicates(40, 5, 6, 1)]
+    {
+        stop_everywhere(&instance, &params, 1);
+    }
 }
 
 #[test]
