@@ -104,7 +104,7 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
         let priced = match plan {
             Rounds::UntilClose => samples::price_by_samples(session, pairing, control)?,
             Rounds::One => {
-                let g = samples::prices_by_one(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?;
+                let g = samples::prices_by_large_samples(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?;
                 pairing.with_prices(g)
             }
             Rounds::OneRough => {

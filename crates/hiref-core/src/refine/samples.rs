@@ -86,9 +86,12 @@ pub(crate) fn prices_of_few(
     mean_prices(supports, pairing.fork(), &x_order, (count, 0), control)
 }
 
-/// The prices of all y points, `(m,)`, by one sample of so many pairs, made of ever larger ones and improved as those are. `None` if asked to
-/// stop. O(pairs m d).
-pub(crate) fn prices_by_one(
+/// The prices of all y points, `(m,)`, by large samples of so many pairs in all, each made of ever larger ones and improved as those are. `None` if
+/// asked to stop. O(pairs m d).
+///
+/// Measured with prices from a quarter of the pairs, cost above the optimum after one round: text embeddings of 256 coordinates, n = 58,829, by one sample
+/// .30%, by four .21%, by eight .36%; n = 50,000, m = 58,829 .61% and .19%.
+pub(crate) fn prices_by_large_samples(
     session: &Session<'_>,
     pairing: &Pairing,
     pairs: usize,
@@ -97,7 +100,7 @@ pub(crate) fn prices_by_one(
     let x_order = drawn(session, pairs);
     let looked_at = x_order.len() as u64 * pairing.y_of_x.len() as u64;
     control.begin(Phase::Prices, looked_at);
-    let prices = mean_prices(session.supports, pairing.fork(), &x_order, (1, ROUNDS), control)?;
+    let prices = mean_prices(session.supports, pairing.fork(), &x_order, (FEW.min(x_order.len()), ROUNDS), control)?;
     control.advance(Phase::Prices, looked_at);
     Some(prices)
 }
