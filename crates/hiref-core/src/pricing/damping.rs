@@ -19,7 +19,7 @@ const COLUMNS: usize = 512;
 ///
 /// A sparse solve knows few columns of a row, so its prices may fall far below what all pairs allow, and then prove nothing. But the bound is concave
 /// along the line from the former prices to them, and a sample of rows tells where it is largest: the smoothing of column generation \[W97\].
-/// For n = m, or y points that take several x points, if capacities are told. O(rows · m · d).
+/// Where some y points stay without a partner, what the bound gains by their price being the largest is left out. O(rows · m · d).
 pub(super) fn best_share(
     supports: Supports<'_>,
     (f, g): (&[f64], &[f64]),

@@ -183,12 +183,13 @@ impl<'a> PricedRounds<'a> {
         if self.pricer.by_tree() && (tolerance..WORTH_A_PASS).contains(&self.relative_gap(mean_cost)) {
             self.raise(should_stop)?;
         }
-        let optimal = (0..n).all(|i| {
-            let (partner, first) = (self.y_of_x[i] as usize, i * pricing.width);
-            let best = pricing.columns[first] as usize;
-            let (own, least) = ((own[i], self.g[partner]), (pricing.costs[first], self.g[best]));
-            own.0 - own.1 <= least.0 - least.1 + rounding(own, least)
-        });
+        let optimal = self.leftovers_are_free()
+            && (0..n).all(|i| {
+                let (partner, first) = (self.y_of_x[i] as usize, i * pricing.width);
+                let best = pricing.columns[first] as usize;
+                let (own, least) = ((own[i], self.g[partner]), (pricing.costs[first], self.g[best]));
+                own.0 - own.1 <= least.0 - least.1 + rounding(own, least)
+            });
         if optimal || self.relative_gap(mean_cost) <= tolerance {
             return Some(Round { mean_cost, optimal });
         }
@@ -211,12 +212,25 @@ impl<'a> PricedRounds<'a> {
         Some(Round { mean_cost, optimal })
     }
 
+    /// Whether no y point that could take more has a lower price than another: it would be too dear for the x points.
+    fn leftovers_are_free(&self) -> bool {
+        let n = self.pricer.supports.num_x();
+        let highest = self.g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let is_free = |j: usize| self.g[j] == highest;
+        match &self.capacity {
+            None => self.y_of_x[n..].iter().all(|&j| is_free(j as usize)),
+            Some(capacity) => {
+                let mut room = capacity.clone();
+                self.y_of_x.iter().for_each(|&j| room[j as usize] -= 1);
+                (0..room.len()).all(|j| room[j] == 0 || is_free(j))
+            }
+        }
+    }
+
     /// Draws new prices back towards those of the best bound, as far as a sample of rows tells to; `None` if asked to stop.
     fn damp(&mut self, new: &mut [f64], should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
         let supports = self.pricer.supports;
-        // Where some y points stay unmatched, other ones take the largest price after each solve.
-        let all_matched = supports.num_x() == supports.num_y() || self.capacity.is_some();
-        let is_damped = self.damped_rounds > 0 && all_matched;
+        let is_damped = self.damped_rounds > 0;
         let Some(best) = self.bound.as_ref().filter(|_| is_damped) else { return Some(()) };
         self.damped_rounds -= 1;
         let capacity = self.capacity.as_deref();

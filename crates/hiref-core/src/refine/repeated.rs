@@ -64,23 +64,18 @@ impl Repeated {
         self.columns.first.iter().map(|&first| if self.turned { of_x(first) } else { of_y(first) }).collect()
     }
 
-    /// The pairing that rounds have led to, which keeps the partners of `before` where it can, and the bound.
+    /// The pairing that rounds have led to, which keeps the partners of `before` where it can, and the bound. Without a bound nothing has changed.
     pub(crate) fn finish(&self, rounds: PricedRounds<'_>, before: &Pairing) -> (Pairing, Option<DualBound>) {
         let PricedRounds { y_of_x: column_of_row, g, bound, .. } = rounds;
+        let Some(DualBound { value, f, g: of_bound }) = bound else { return (before.fork(), None) };
         let of_point = &self.columns.of_point;
-        let of_all = |prices: &[f64]| of_point.iter().map(|&column| prices[column as usize]).collect::<Vec<f64>>();
-        let pairing = self.turn(before);
-        let y_of_x = self.partners(&column_of_row, &pairing.y_of_x);
-        let bound = bound.map(|DualBound { value, f, g }| DualBound { value, f, g: of_all(&g) });
-        let g = of_all(&g);
-        let turn = |DualBound { value, f, g }| {
-            if self.turned { DualBound { value, f: g, g: f } } else { DualBound { value, f, g } }
-        };
-        let bound = bound.map(turn);
-        // Of the x points' prices those of the bound are there.
-        let g = bound.as_ref().filter(|_| self.turned).map_or(g, |bound| bound.g.clone());
+        let of_all = |prices: Vec<f64>| of_point.iter().map(|&column| prices[column as usize]).collect::<Vec<f64>>();
+        let y_of_x = self.partners(&column_of_row, &self.turn(before).y_of_x);
+        // The y points are rows where sides are turned: theirs are the prices of the bound.
+        let (f, g_of_bound, g) =
+            if self.turned { (of_all(of_bound), f.clone(), f) } else { (f, of_all(of_bound), of_all(g)) };
         let priced = Pairing { y_of_x, shadow: before.shadow.clone(), block: vec![0; g.len()], g };
-        (self.turn(&priced), bound)
+        (self.turn(&priced), Some(DualBound { value, f, g: g_of_bound }))
     }
 
     /// One copy for each row, and what is left for the stand-ins, `(m,)`.
