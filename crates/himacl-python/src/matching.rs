@@ -16,7 +16,7 @@ type Integers<'py> = PyReadonlyArray1<'py, i64>;
 
 /// What a matching may look like: the two prices and numbers, the capacities of both sides (one number for all, or one each), pairs that may not be,
 /// and the categories of both sides.
-type Kind<'py> = (
+pub(crate) type Kind<'py> = (
     Option<f64>,
     Option<usize>,
     Integers<'py>,
@@ -34,7 +34,7 @@ fn whole(values: &Integers<'_>, what: &str) -> PyResult<Vec<u32>> {
     found.map_err(|failure| failure.raise(values.py()))
 }
 
-fn params(kind: &Kind<'_>) -> PyResult<MatchingParams> {
+pub(crate) fn params(kind: &Kind<'_>) -> PyResult<MatchingParams> {
     let (unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden, groups) = kind;
     let capacity = |values: &Integers<'_>, what: &str| {
         let whole = whole(values, what)?;

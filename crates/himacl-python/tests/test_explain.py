@@ -45,6 +45,72 @@ def test_potentials_are_found_where_there_are_none(sides):
     assert with_them["margin"] >= -1e-6 and without["margin"] >= -1e-6
 
 
+def squared(x, y):
+    return ((x[:, None] - y[None]) ** 2).sum(2)
+
+
+def test_all_partners_of_an_item(sides):
+    x, y, _ = sides
+    matching = himacl.pair(x, y[:20], y_capacity=3, certify=True)
+    explainer = himacl.Explainer(x, y[:20], matching)
+    for item in (0, 11):
+        found = explainer.explain_all(y=item)
+        partners = [pair[0] for pair in matching.pairs.tolist() if pair[1] == item]
+        assert len(partners) == 3 and [pair["x"] for pair in found] == partners
+        assert explainer.explain(y=item)["x"] == partners[0]
+        for pair in found:
+            assert sorted([pair["x"], *pair["other_partners_of_y"]]) == partners
+            assert pair["cost"] == pytest.approx(squared(x, y)[pair["x"], item], rel=1e-5)
+            assert pair["margin"] >= -1e-6
+
+
+@pytest.mark.parametrize("certify", [True, False])
+@pytest.mark.parametrize("asked", [{"unmatched_cost": 1.0}, {"num_pairs": 30}])
+def test_what_a_single_item_might_have_had(sides, asked, certify):
+    x, y, _ = sides
+    matching = himacl.pair(x, y, **asked, certify=certify)
+    explainer = himacl.Explainer(x, y, matching)
+    costs = squared(x, y)
+    singles = np.flatnonzero(matching.y_of_x < 0)
+    assert 0 < len(singles) < 60
+    item = int(singles[0])
+    assert explainer.explain(x=item) is None and explainer.explain_all(x=item) == []
+    found = explainer.single(x=item, k=3)
+    assert (found["side"], found["item"], found["nearest"]["item"]) == ("x", item, costs[item].argmin())
+    assert len(found["runners_up"]) == 3 and found["margin"] >= -1e-6
+    # A partner for it, whoever that is, makes the whole dearer by the margin at least.
+    price = matching.summary["unmatched_cost"]
+    for partner in found["runners_up"]:
+        rest = [np.delete(np.arange(60), item), np.delete(np.arange(60), partner["item"])]
+        others = himacl.pair_costs(costs[np.ix_(*rest)].astype(np.float64), unmatched_cost=price).objective
+        forced = others + costs[item, partner["item"]]
+        whole = himacl.pair_costs(costs.astype(np.float64), unmatched_cost=price).objective
+        assert forced - whole >= found["margin"] - 1e-4
+    paired = int(np.flatnonzero(matching.y_of_x >= 0)[0])
+    assert explainer.single(x=paired) is None
+
+
+def test_categories_and_forbidden_pairs_bind_what_might_have_been(sides):
+    x, y, _ = sides
+    kinds = np.arange(60) % 3
+    never = [[7, int(himacl.pair(x, y, groups=(kinds, kinds)).y_of_x[7])]]
+    matching = himacl.pair(x, y, groups=(kinds, kinds), forbidden=never)
+    found = himacl.Explainer(x, y, matching).explain(x=7, k=60)
+    partners = [found["y"]] + [rival["item"] for rival in found["runners_up_of_x"]]
+    assert never[0][1] not in partners and {int(kinds[item]) for item in partners} == {int(kinds[7])}
+
+
+def test_the_cost_is_that_of_the_pairing(sides):
+    x, y, _ = sides
+    pairing = himacl.pair(x, y, cost="cosine", certify=True)
+    found = himacl.Explainer(x, y, pairing).explain(x=0)
+    assert found["cost"] == pytest.approx(1 - (x[0] @ y[found["y"]]) / np.linalg.norm(x[0]) / np.linalg.norm(y[found["y"]]), abs=1e-5)
+    with pytest.raises(himacl.InputError, match="the pairing was made for cosine"):
+        himacl.Explainer(x, y, pairing, cost="sqeuclidean")
+    with pytest.raises(himacl.InputError, match="one of given costs"):
+        himacl.Explainer(x, y, himacl.pair_costs(squared(x, y)))
+
+
 def test_no_partner_and_wrong_rows(sides):
     x, y, _ = sides
     pairing = himacl.pair(x[:50], y)

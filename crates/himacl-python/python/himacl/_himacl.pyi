@@ -81,6 +81,7 @@ class Explainer:
         x: _Rows,
         y: _Rows,
         y_of_x: _Integers,
+        matching: tuple[_Integers, _Kind] | None,
         cost: str,
         potentials: tuple[list[float], list[float]] | None,
         texts: list[str | None],
@@ -88,7 +89,8 @@ class Explainer:
         threads: int | None,
         on_event: _Listener,
     ) -> Explainer: ...
-    def explain(self, row: int, of_y: bool, count: int, threads: int | None) -> str | None: ...
+    def explain(self, row: int, of_y: bool, count: int, threads: int | None) -> str: ...
+    def single(self, row: int, of_y: bool, count: int, threads: int | None) -> str | None: ...
 
 @final
 class Encoder:

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -20,6 +20,8 @@ from ._progress import Progress, listener
 
 if TYPE_CHECKING:
     from scipy.sparse import coo_array
+
+    from ._matching import Kind
 
 Cost = Literal["sqeuclidean", "euclidean", "cosine", "neg-dot"]
 Quality = Literal["fast", "balanced", "best"]
@@ -63,6 +65,7 @@ class Pairing:
     summary: dict[str, Any] = field(repr=False)
     _warm_start: bytes | None = field(default=None, repr=False)
     _pairs: NDArray[np.int64] | None = field(default=None, repr=False)
+    _kind: Kind | None = field(default=None, repr=False)
 
     @property
     def pairs(self) -> NDArray[np.int64]:
@@ -342,7 +345,7 @@ def pair(
         kind, names = kind_of(*terms)
         found = _himacl.match_points(*rows, str(cost), json.dumps(limits), kind, _threads(threads), listener(progress))
         more = {"cost": cost, "seed": seed, "quality": quality, "d": rows[0].shape[1], "priced": unmatched_cost is not None}
-        return pairing_of(found, more, names)
+        return replace(pairing_of(found, more, names), _kind=kind)
     judged = {"certify": False, "estimate_gap": True} if certify == "sampled" else {"certify": bool(certify)}
     params = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, **judged, **settings}
     found = _himacl.pair(

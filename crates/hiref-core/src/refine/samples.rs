@@ -90,7 +90,7 @@ pub(crate) fn prices_of_few(
 /// asked to stop. O(pairs m d).
 ///
 /// Measured with prices from a quarter of the pairs, cost above the optimum after one round: text embeddings of 256 coordinates, n = 58,829, by one sample
-/// .30%, by four .21%, by eight .36%; n = 50,000, m = 58,829 .61% and .19%.
+/// .30%, by four .21%, by eight .37%; n = 50,000, m = 58,829 .62% and .19%.
 pub(crate) fn prices_by_large_samples(
     session: &Session<'_>,
     pairing: &Pairing,
