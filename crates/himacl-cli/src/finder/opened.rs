@@ -117,7 +117,7 @@ impl Finder {
         Ok(Self { args: args.clone(), recipe, model, sides, context: context.clone() })
     }
 
-    /// Adds an index to each side of more than `rows` items, and says how good it is.
+    /// Adds an index to each side of more than `rows` items, if it is faster than an exact search, and says how good it is.
     ///
     /// # Errors
     /// A failed tensor operation.
@@ -128,14 +128,15 @@ impl Finder {
             }
             let queries = self.sides[1 - side].gallery.rows().clone();
             let gallery = self.sides[side].gallery.clone().indexed(&queries, IndexParams::default())?;
-            if let Some(index) = gallery.index() {
-                let (lists, probes) = index.lists();
-                self.context.printer.info(&format!(
-                    "index of the {name}: {probes} of {lists} lists for each query, recall@10 {:.4}",
-                    index.recall()
-                ));
+            let Some(index) = gallery.index() else { continue };
+            let (lists, probes) = index.lists();
+            let found = format!("{probes} of {lists} lists for each query, recall@10 {:.4}", index.recall());
+            if index.is_faster() {
+                self.context.printer.info(&format!("index of the {name}: {found}"));
+                self.sides[side].gallery = gallery;
+            } else {
+                self.context.printer.info(&format!("the {name} are searched exactly: an index is no faster ({found})"));
             }
-            self.sides[side].gallery = gallery;
         }
         Ok(())
     }

@@ -97,6 +97,14 @@ impl Index {
         (self.starts.len() - 1, self.probes)
     }
 
+    /// Whether a query looks at so few lists that the index is faster than all rows by tiles. Real embeddings may have no clear topics: of 58,829
+    /// text embeddings by static vectors, 242 lists, one in six holds .92 of the ten best and is 2.7 times as fast, one in three holds .96 and is
+    /// 1.5 times as fast, and for .99 it takes six in ten, slower than all.
+    pub fn is_faster(&self) -> bool {
+        let (lists, probes) = self.lists();
+        probes * 3 <= lists
+    }
+
     /// The share of the ten best that was found, on queries that nothing was chosen by.
     pub fn recall(&self) -> f64 {
         self.recall
@@ -236,8 +244,20 @@ mod tests {
         let index = gallery.index().unwrap();
         let (lists, probes) = index.lists();
         assert!(lists == 89 && probes < lists / 3, "{probes} of {lists} lists");
+        assert!(index.is_faster());
         let found = recall(&exact, &gallery.search(&queries, 10).unwrap());
         assert!(found > 0.96 && (found - index.recall()).abs() < 0.02, "{found}, measured {}", index.recall());
+    }
+
+    #[test]
+    fn rows_without_topics_are_better_searched_exactly() {
+        let mut generator = rng::stream(5, &[]);
+        let mut draw = |n: usize| {
+            let values: Vec<f32> = (0..n * 64).map(|_| StandardNormal.sample(&mut generator)).collect();
+            crate::map::unit_rows(&Tensor::from_vec(values, (n, 64), &Device::Cpu).unwrap()).unwrap()
+        };
+        let gallery = Gallery::new(&draw(3000)).unwrap().indexed(&draw(200), IndexParams::default()).unwrap();
+        assert!(!gallery.index().unwrap().is_faster(), "{:?}", gallery.index().unwrap().lists());
     }
 
     #[test]
