@@ -102,49 +102,39 @@ pub(crate) struct Round {
 
 impl<'a> PricedRounds<'a> {
     /// Starts from a pairing of n x points and m - n stand-ins, `(m,)`, and prices, `(m,)`.
-    pub(crate) fn new(pricer: Pricer<'a>, y_of_x: Vec<u32>, mut g: Vec<f64>) -> Self {
-        let n = pricer.supports.num_x();
-        if n < y_of_x.len() {
-            // What stays unmatched does so because no price is larger: none is above 0, and those are 0.
-            let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            g.iter_mut().for_each(|g| *g -= highest);
-            y_of_x[n..].iter().for_each(|&j| g[j as usize] = 0.0);
-        }
-        Self {
-            pricer,
-            edges: CandidateEdges::empty(n),
-            capacity: None,
-            y_of_x,
-            g,
-            bound: None,
-            reached: 0,
-            keeps_all: false,
-            damped_rounds: 0,
-        }
+    pub(crate) fn new(pricer: Pricer<'a>, y_of_x: Vec<u32>, g: Vec<f64>) -> Self {
+        Self::start(pricer, None, y_of_x, g)
     }
 
     /// Starts from n x points that y points take, up to `capacity` of them each, `(m,)`; and prices, `(m,)`.
-    pub(crate) fn with_capacity(pricer: Pricer<'a>, capacity: Vec<u32>, y_of_x: Vec<u32>, mut g: Vec<f64>) -> Self {
-        let n = y_of_x.len();
+    pub(crate) fn with_capacity(pricer: Pricer<'a>, capacity: Vec<u32>, y_of_x: Vec<u32>, g: Vec<f64>) -> Self {
+        Self::start(pricer, Some(capacity), y_of_x, g)
+    }
+
+    fn start(pricer: Pricer<'a>, capacity: Option<Vec<u32>>, y_of_x: Vec<u32>, g: Vec<f64>) -> Self {
+        let edges = CandidateEdges::empty(pricer.supports.num_x());
+        let (bound, reached, keeps_all, damped_rounds) = (None, 0, false, 0);
+        let mut rounds = Self { pricer, edges, capacity, y_of_x, g, bound, reached, keeps_all, damped_rounds };
+        let leftovers = rounds.leftovers();
+        if !leftovers.is_empty() {
+            // What stays unmatched does so because no price is larger: none is above 0, and those are 0.
+            let highest = rounds.highest();
+            rounds.g.iter_mut().for_each(|g| *g -= highest);
+            leftovers.into_iter().for_each(|j| rounds.g[j as usize] = 0.0);
+        }
+        rounds
+    }
+
+    fn highest(&self) -> f64 {
+        self.g.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// The y points that could take more x points.
+    fn leftovers(&self) -> Vec<u32> {
+        let Some(capacity) = &self.capacity else { return self.y_of_x[self.pricer.supports.num_x()..].to_vec() };
         let mut room = capacity.clone();
-        y_of_x.iter().for_each(|&j| room[j as usize] -= 1);
-        if room.iter().any(|&room| room > 0) {
-            let highest = g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            g.iter_mut().for_each(|g| *g -= highest);
-            g.iter_mut().zip(&room).filter(|&(_, &room)| room > 0).for_each(|(g, _)| *g = 0.0);
-        }
-        let capacity = Some(capacity);
-        Self {
-            pricer,
-            edges: CandidateEdges::empty(n),
-            capacity,
-            y_of_x,
-            g,
-            bound: None,
-            reached: 0,
-            keeps_all: false,
-            damped_rounds: 0,
-        }
+        self.y_of_x.iter().for_each(|&j| room[j as usize] -= 1);
+        (0..room.len() as u32).filter(|&j| room[j as usize] > 0).collect()
     }
 
     /// The same, keeping the candidates of all rounds: in few rounds over few points their prices end closer to consistent ones.
@@ -214,17 +204,8 @@ impl<'a> PricedRounds<'a> {
 
     /// Whether no y point that could take more has a lower price than another: it would be too dear for the x points.
     fn leftovers_are_free(&self) -> bool {
-        let n = self.pricer.supports.num_x();
-        let highest = self.g.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let is_free = |j: usize| self.g[j] == highest;
-        match &self.capacity {
-            None => self.y_of_x[n..].iter().all(|&j| is_free(j as usize)),
-            Some(capacity) => {
-                let mut room = capacity.clone();
-                self.y_of_x.iter().for_each(|&j| room[j as usize] -= 1);
-                (0..room.len()).all(|j| room[j] == 0 || is_free(j))
-            }
-        }
+        let highest = self.highest();
+        self.leftovers().into_iter().all(|j| self.g[j as usize] == highest)
     }
 
     /// Draws new prices back towards those of the best bound, as far as a sample of rows tells to; `None` if asked to stop.
