@@ -9,7 +9,7 @@ const LONGEST_CHAIN: usize = 64;
 /// An assignment in the making.
 pub(super) struct Assignment<'a> {
     pub(super) edges: &'a CandidateEdges,
-    /// `(m,)`; rows past those of `edges` are stand-ins, which cost nothing with any column.
+    /// `(n,)`
     pub(super) column_of_row: &'a mut [u32],
     /// `(m,)`
     pub(super) row_of_column: Vec<u32>,
@@ -66,17 +66,14 @@ impl<'a> Assignment<'a> {
     /// Lets each free row bid for its best column, at the price that makes the second best as good and less by `epsilon`. Gives the rows
     /// that are free then, and how many bids there were.
     pub(super) fn bid(&mut self, rows: Vec<u32>, epsilon: f64) -> (Vec<u32>, usize) {
-        let num_rows = self.num_rows();
         let (mut left, mut bids) = (Vec::new(), 0);
         for mut row in rows {
             // A chain of displacements ends when a row lowers no price, or finds a free column.
             for _ in 0..LONGEST_CHAIN {
                 let Some(Best { column, least, next }) = self.edges.best(row, self.g) else { break };
                 let displaced = self.row_of_column[column as usize];
-                // Nothing is won from a stand-in: all of those share one price.
-                let stand_in = displaced != FREE && displaced >= num_rows;
                 let step = epsilon + if next.is_finite() { next - least } else { 0.0 };
-                if stand_in || (displaced != FREE && step <= 0.0) {
+                if displaced != FREE && step <= 0.0 {
                     break;
                 }
                 bids += 1;

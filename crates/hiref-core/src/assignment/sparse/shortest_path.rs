@@ -15,14 +15,12 @@ const ROWS_BETWEEN_QUESTIONS: usize = 64;
 const REACHED_BETWEEN_QUESTIONS: usize = 1 << 18;
 
 /// Finds the assignment of least cost over candidate edges, among which each row's present partner must be; updates
-/// `y_of_x` and the column prices `g`, `(m,)`. Afterwards every row is tight: `c_ij - g_j` is least, among its candidates, at
+/// `y_of_x`, `(n,)`, and the column prices `g`, `(m,)`. Afterwards every row is tight: `c_ij - g_j` is least, among its candidates, at
 /// its partner.
 ///
-/// Rows past those of `edges` stand for "no partner": they cost nothing with any column, so theirs must all have the largest price.
-/// Columns without a partner are free to take, and must have the largest price too.
-/// Where every row's partner is as good as its best up to rounding, nothing changes. For as many rows as columns an auction comes first. Returns the
-/// columns reached by all searches, the measure of the
-/// work done; `None`, with everything left in between, if `should_stop` said so. O(reached · edges per row · log).
+/// Columns without a partner are free to take, and must have the largest price. Where every row's partner is as good as its best up to rounding,
+/// nothing changes. For as many rows as columns an auction comes first. Returns the columns reached by all searches, the measure of the work done;
+/// `None`, with everything left in between, if `should_stop` said so. O(reached · edges per row · log).
 pub(crate) fn solve_sparse(
     edges: &CandidateEdges,
     y_of_x: &mut [u32],
@@ -69,25 +67,14 @@ impl Search<'_> {
     fn augment(&mut self, free_row: u32) -> usize {
         let mut row = free_row;
         let mut offset = 0.0;
-        let mut stand_in_reached = false;
         let reduced = self.assignment.edges.of(row).map(|(column, cost)| cost - self.assignment.g[column as usize]);
         let mut base = reduced.fold(f64::INFINITY, f64::min);
         let (sink, reached) = loop {
-            if row < self.assignment.num_rows() {
-                let edges = self.assignment.edges;
-                for (column, cost) in edges.of(row) {
-                    let through = offset + (cost - self.assignment.g[column as usize] - base);
-                    let free = self.assignment.row_of_column[column as usize] == FREE;
-                    self.frontier.relax(column, through, row, free);
-                }
-            } else if !stand_in_reached {
-                // All stand-ins are alike: what one reaches, the first has reached.
-                stand_in_reached = true;
-                for column in 0..self.assignment.g.len() as u32 {
-                    let through = offset + (-self.assignment.g[column as usize] - base);
-                    let free = self.assignment.row_of_column[column as usize] == FREE;
-                    self.frontier.relax(column, through, row, free);
-                }
+            let edges = self.assignment.edges;
+            for (column, cost) in edges.of(row) {
+                let through = offset + (cost - self.assignment.g[column as usize] - base);
+                let free = self.assignment.row_of_column[column as usize] == FREE;
+                self.frontier.relax(column, through, row, free);
             }
             let Some((column, distance)) = self.frontier.next() else {
                 unreachable!("the present partners are candidates, so a free column is always within reach");
@@ -100,12 +87,8 @@ impl Search<'_> {
             self.frontier.close(column);
             row = owner;
             offset = distance;
-            base = if row < self.assignment.num_rows() {
-                // The row is tight at its partner.
-                self.assignment.edges.cost(row, column) - self.assignment.g[column as usize]
-            } else {
-                -self.assignment.g[column as usize]
-            };
+            // The row is tight at its partner.
+            base = self.assignment.edges.cost(row, column) - self.assignment.g[column as usize];
         };
         for &(column, distance) in &self.tree {
             self.assignment.g[column as usize] -= (reached - distance).max(0.0);
