@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,43 @@ class Store:
     def calls(self) -> list[list[str]]:
         log = self.root / "calls"
         return [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+
+    def hold(self, name: str) -> Hold:
+        """From now on an object of this name is not taken: who puts it waits."""
+        (self.root / "held").write_text(name)
+        return Hold(self, name, len(self.calls()))
+
+
+@dataclass
+class Hold:
+    """An object that the store does not take for now, so that the one who puts it can be killed there, however fast the machine."""
+
+    store: Store
+    name: str
+    since: int
+
+    def holders(self) -> set[int]:
+        """The processes that have come to it."""
+        return {int(pid) for kind, path, _, pid, _ in self.store.calls()[self.since :] if kind == "put" and path.endswith(self.name)}
+
+    def reached(self) -> bool:
+        return bool(self.holders())
+
+    def end(self) -> None:
+        """Takes such objects again, once those who came to it are gone."""
+        deadline = time.monotonic() + 60
+        while any(is_alive(pid) for pid in self.holders()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        (self.store.root / "held").unlink()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -185,9 +223,11 @@ def test_a_lost_driver_loses_nothing(store: Store, expected: dict[str, bytes], c
     places = [f"shelf://bucket/{name}" for name in ("x", "y.safetensors", "out")]
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}:{os.environ.get('PYTHONPATH', '')}"}
     command = [sys.executable, "-c", DRIVER, *places, str(store.root), cluster.address]
+    hold = store.hold("sweep-001.json")
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as driver:
-        wait_for((store.objects / WORK / "solve.json").exists, lambda: driver.poll() is None)
+        wait_for(hold.reached, lambda: driver.poll() is None)
         driver.kill()
+    hold.end()
     assert not (store.objects / "out" / "summary.json").exists()
     done = set(store.names(WORK))
     assert {"plan.json", "scan.json", "solve.json"} <= done
@@ -292,12 +332,13 @@ def test_the_command_line_takes_addresses(store: Store, expected: dict[str, byte
     for name in ("summary.json", "permutation.npy", "pairs/part-00000.parquet"):
         (store.objects / "out" / name).unlink()
     command = [sys.executable, "-m", "himacl", *fixed, *memory, "--block-rows", "400", "--external-sweeps", "3", "--certify", "sampled:100"]
+    hold = store.hold("sweep-001.json")
     with subprocess.Popen([*command, "--resume"], env=environment, stderr=subprocess.DEVNULL) as killed:
-        wait_for((store.objects / WORK / "solve.json").exists, lambda: killed.poll() is None)
+        wait_for(hold.reached, lambda: killed.poll() is None)
         killed.kill()
-    time.sleep(3)
+    hold.end()
     done = set(store.names(WORK))
-    assert "solve.json" in done and "summary.json" not in store.names("out")
+    assert "solve.json" in done and "sweep-001.json" not in done and "summary.json" not in store.names("out")
     assert run("--resume", *memory)[0] == 0
     assert store.results("out") == expected
 
