@@ -527,6 +527,29 @@ fn towers_that_are_not_known_are_refused_by_name() {
     }
 }
 
+/// By its repository alone: sizes by `config.json`, pictures by the processor's own form of `preprocessor_config.json`.
+#[test]
+fn jina_clip_is_described_by_its_own_files() {
+    let folder = Folder::new("jina-clip");
+    let spec = registry::for_repo("jinaai/jina-clip-v2", "main", Family::JinaClip);
+    let load = || Encoder::load(&spec, folder.0.path(), &Device::Cpu, DType::F32).map_err(Box::new);
+    let error = load().err().unwrap().to_string();
+    assert!(error.contains("preprocessor_config.json"), "{error}");
+    let config: Value = serde_json::from_str(&fs::read_to_string(folder.path("config.json")).unwrap()).unwrap();
+    let (half, size) = ([0.5; 3], &config["vision_config"]["image_size"]);
+    let mut processor = json!({
+        "image_processor_type": "JinaCLIPImageProcessor", "size": size, "resize_mode": "shortest", "fill_color": 0,
+        "interpolation": "bicubic", "mean": half, "std": half,
+    });
+    folder.write("preprocessor_config.json", &processor);
+    let encoder = load().unwrap();
+    assert!(encoder.image.is_some() && encoder.text.is_some());
+    processor["resize_mode"] = json!("longest");
+    folder.write("preprocessor_config.json", &processor);
+    let error = load().err().unwrap().to_string();
+    assert!(error.contains("`resize_mode` is `longest`, expected shortest or squash"), "{error}");
+}
+
 /// jina-clip's code has more switches than its second version uses, and its adapters are in the weights alone.
 #[test]
 fn what_jina_clip_does_not_use_is_refused_by_name() {

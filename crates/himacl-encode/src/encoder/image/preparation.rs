@@ -32,6 +32,9 @@ pub(super) fn of_folder(folder: &Path) -> Result<Option<ImageSpec>, EncoderError
 
 fn transformers(config: &Config) -> Result<ImageSpec, EncoderError> {
     let class = config.text("image_processor_type", config.text("feature_extractor_type", ""));
+    if class == "JinaCLIPImageProcessor" {
+        return by_mode(config, whole(config, "size")?);
+    }
     let is = |key: &str| config.get(key).and_then(Value::as_bool);
     if is("do_resize") == Some(false) {
         return Err(config.wrong("`do_resize` is false, expected pictures of one size"));
@@ -99,14 +102,18 @@ fn square(config: &Config, key: &str) -> Result<u32, EncoderError> {
 
 fn open_clip(config: &Config) -> Result<ImageSpec, EncoderError> {
     let (vision, prepared) = (config.at("model_cfg").at("vision_cfg"), config.at("preprocess_cfg"));
-    let side = whole(&vision, "image_size")?;
+    by_mode(&prepared, whole(&vision, "image_size")?)
+}
+
+/// As `open_clip` describes it, and the processor of jina-clip, which has taken it over.
+fn by_mode(prepared: &Config, side: u32) -> Result<ImageSpec, EncoderError> {
     let fit = match prepared.text("resize_mode", "shortest") {
         "shortest" => Fit::Shortest,
         "squash" => Fit::Stretch,
-        other => return Err(config.wrong(format!("`resize_mode` is `{other}`, expected shortest or squash"))),
+        other => return Err(prepared.wrong(format!("`resize_mode` is `{other}`, expected shortest or squash"))),
     };
-    let interpolation = interpolation(&prepared, "bicubic")?;
-    let (mean, std) = (channels(&prepared, "mean")?, channels(&prepared, "std")?);
+    let interpolation = interpolation(prepared, "bicubic")?;
+    let (mean, std) = (channels(prepared, "mean")?, channels(prepared, "std")?);
     let (patches, background) = (None, Background::White);
     Ok(ImageSpec { resize: side, crop: side, patches, fit, interpolation, background, mean, std })
 }
@@ -189,6 +196,9 @@ mod tests {
     const DINO3: &str = r#"{"do_center_crop": null, "do_normalize": true, "do_rescale": true, "do_resize": true,
         "image_mean": [0.485, 0.456, 0.406], "image_processor_type": "DINOv3ViTImageProcessorFast",
         "image_std": [0.229, 0.224, 0.225], "resample": 2, "size": {"height": 224, "width": 224}}"#;
+    const JINA: &str = r#"{"fill_color": 0, "image_processor_type": "JinaCLIPImageProcessor", "interpolation": "bicubic",
+        "mean": [0.48145466, 0.4578275, 0.40821073], "resize_mode": "shortest", "size": 512,
+        "std": [0.26862954, 0.26130258, 0.27577711]}"#;
     const PERCEPTION: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 224}}, "preprocess_cfg":
         {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "interpolation": "bilinear", "resize_mode": "squash"}}"#;
     const OPEN_CLIP: &str = r#"{"model_cfg": {"vision_cfg": {"image_size": 224}}, "preprocess_cfg":
@@ -211,6 +221,7 @@ mod tests {
             ("preprocessor_config.json", SIGLIP, "siglip-base-patch16-224"),
             ("preprocessor_config.json", NAFLEX, "siglip2-base-patch16-naflex"),
             ("preprocessor_config.json", DINO3, "dinov3-vitb16"),
+            ("preprocessor_config.json", JINA, "jina-clip-v2"),
             ("open_clip_config.json", PERCEPTION, "perception-encoder-b-16"),
             ("open_clip_config.json", OPEN_CLIP, "clip-vit-b-32"),
             ("open_clip_config.json", MOBILE_CLIP, "mobileclip-s1"),
