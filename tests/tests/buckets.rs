@@ -197,7 +197,8 @@ fn buckets_are_written_on_a_cluster_alone() {
         assert!(output.status.code() == Some(2) && said.iter().all(|said| error.contains(said)), "{error}");
     };
     let cluster = ["hint: --ray takes addresses", "himacl.ray.pair"];
-    refused(&["--x", "s3://bucket/x.npy", "-o", &out], &[&["--x is", "`s3://bucket/x.npy`"][..], &cluster].concat());
+    let other = ["--x is", "`gs://bucket/x.npy`", "hint: --ray takes addresses of other stores"];
+    refused(&["--x", "gs://bucket/x.npy", "-o", &out], &other);
     refused(&["--x", &input, "-o", "s3://bucket/out"], &[&["--output is"][..], &cluster].concat());
     refused(
         &["--x", &input, "-o", &out, "--work-dir", "gs://b/w"],

@@ -22,12 +22,58 @@ impl StdError for LibraryError {
     }
 }
 
+/// An error of files that were fetched, told by their addresses.
+#[derive(Debug)]
+pub struct FetchedError {
+    told: String,
+    error: Box<Error>,
+}
+
+impl FetchedError {
+    pub(crate) fn new(told: String, error: Error) -> Self {
+        Self { told, error: Box::new(error) }
+    }
+}
+
+impl fmt::Display for FetchedError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.told)
+    }
+}
+
+impl StdError for FetchedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.error.source()
+    }
+}
+
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The library could not do it.
     #[error(transparent)]
     Library(LibraryError),
+    /// Files that were fetched are not what is needed.
+    #[error(transparent)]
+    Fetched(FetchedError),
+    /// The disk has not enough room for what is to be fetched.
+    #[error(
+        "no space for what is to be fetched in `{}`: {:.1} MiB are free, {:.1} MiB are still to come\nhint: {}",
+        path.display(),
+        mib(*free),
+        mib(*needed),
+        if *is_cache { "HF_HUB_CACHE names the folder of the Hub's cache" } else { "--work-dir names a folder on another disk" }
+    )]
+    NoRoomToFetch {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes free there.
+        free: u64,
+        /// Bytes needed.
+        needed: u64,
+        /// Whether it is the Hub's cache.
+        is_cache: bool,
+    },
     /// The work would need more memory than allowed.
     #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
     Memory {
@@ -49,15 +95,23 @@ pub enum Error {
     Store(String),
     /// An address where none is read.
     #[error(
-        "{flag} is an address, `{}`: without a cluster, sets are paired on file systems alone\n\
-         hint: --ray takes addresses, and himacl.ray.pair in Python does; or fetch the files first",
-        address.display()
+        "{flag} is an address, `{}`: without a cluster {}",
+        address.display(),
+        if *is_side {
+            "sets are read from s3://, https:// and hf://datasets/ alone\n\
+             hint: --ray takes addresses of other stores, and himacl.ray.pair in Python does; or fetch the files first"
+        } else {
+            "--x and --y alone may be one\n\
+             hint: --ray takes addresses, and himacl.ray.pair in Python does; or name a path on the disk"
+        }
     )]
     Address {
         /// The flag.
         flag: &'static str,
         /// The address.
         address: PathBuf,
+        /// Whether it is --x or --y, which may be addresses that are read.
+        is_side: bool,
     },
     /// A flag that goes with addresses alone.
     #[error("{0} goes with addresses alone, such as `s3://bucket/x`")]
@@ -349,6 +403,10 @@ impl Error {
 fn names(all: &[String]) -> String {
     let quoted: Vec<String> = all.iter().map(|name| format!("`{name}`")).collect();
     if quoted.is_empty() { "nothing".to_owned() } else { quoted.join(", ") }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn gib(bytes: u64) -> f64 {

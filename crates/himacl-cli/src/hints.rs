@@ -127,7 +127,7 @@ fn of_data(error: &DataError) -> Option<&'static str> {
         }
         DataError::OutputFileExists(_) => Some("choose another one, or pass --force to overwrite it"),
         DataError::Io { path, .. } if path.to_string_lossy().contains("://") => {
-            Some("`himacl embed` reads addresses, as --input, and `himacl pair --ray`: fetch the file first")
+            Some("`himacl embed` reads addresses, as --input, and `himacl pair`, as --x and --y: fetch the file first")
         }
         DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),
         _ => None,
@@ -150,7 +150,7 @@ fn of_encode(error: &EncodeError) -> Option<String> {
         }
         EncodeError::Read(ReadError::Unreachable(_)) => {
             "check the address and the network; --resume goes on with the file that a run broke off in; or fetch the files first, \
-             and name them with --input"
+             and name them on the disk"
         }
         EncodeError::Read(ReadError::TextOnly(_)) => "pass --modality text, or name a table, folder or shards",
         EncodeError::Read(ReadError::Column { what: "picture", .. }) => {
@@ -183,7 +183,7 @@ mod tests {
         );
         assert_eq!(text.matches(HINT).count(), 1);
         let away = DataError::io("read", Path::new("https://host/x.npy"))(std::io::ErrorKind::NotFound.into());
-        assert!(with_flags(&away.into()).ends_with("and `himacl pair --ray`: fetch the file first"));
+        assert!(with_flags(&away.into()).ends_with("as --x and --y: fetch the file first"));
         let missing = RecipeError::Read { path: "my.toml".into(), source: ErrorKind::NotFound.into() };
         assert!(with_flags(&missing.into()).contains("hint: the repository has recipes in models/recipes"));
         let other = Error::from(DataError::UnknownFormat("x".into()));

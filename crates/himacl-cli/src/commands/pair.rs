@@ -6,6 +6,7 @@ mod comparison;
 mod comparison_run;
 mod config;
 mod external;
+mod inputs;
 mod matching_run;
 mod names;
 mod results;
@@ -25,6 +26,7 @@ use himacl::data::files::remove_if_present;
 use himacl::data::output::OutputDir;
 use himacl::data::{Embeddings, center, normalize_rows, read_npy_u32};
 use hiref_core::{Checkpoint, CostKind, Hiref, Permutation, Problem, Side, Termination, WarmStart};
+use inputs::Inputs;
 use names::{CHECKPOINT, PERMUTATION, WARM_START};
 use results::Files;
 use serde::{Deserialize, Serialize};
@@ -41,6 +43,9 @@ const EXAMPLES: &str = "\
 Examples:
   Pair two sets of the same space:
     himacl pair --x images.npy --y captions.npy --output pairs
+  Pair sets in a bucket, at an address and on the Hub:
+    himacl pair --x s3://bucket/laion/img_emb --y https://host/captions.npy -o pairs
+    himacl pair --x 'hf://datasets/org/name/data/train-*.parquet' --x-key embedding --y captions.npy -o pairs
   Pair the images and captions of a clip-retrieval folder, each side centred, with the metadata of both in pairs.parquet:
     himacl pair --x laion/img_emb --y laion/text_emb --center --normalize --quality best -o pairs
   Improve an earlier result for ten more minutes:
@@ -74,7 +79,10 @@ Examples:
 ///
 /// X and Y are .npy files (floats or integers), arrays of .npz, tensors of .safetensors, columns of lists of .parquet files,
 /// folders of .npy or .parquet files (in the order of the numbers in their names), or clip-retrieval folders (shards
-/// in `img_emb/` or `text_emb/`). The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
+/// in `img_emb/` or `text_emb/`). They may be elsewhere: files at `https://` addresses, files and folders in buckets
+/// (`s3://BUCKET/folder`) and in datasets of the Hub (`hf://datasets/ORG/NAME/folder`, `NAME@REVISION`), several
+/// files by a pattern. Such files are fetched first, into the output folder or --work-dir, and go when the result is
+/// complete; those of the Hub stay in its cache. The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
 /// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
 ///
 /// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
@@ -83,12 +91,12 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PairArgs {
-    /// The source set.
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["cost_matrix", "candidates"])]
+    /// The source set: a path, or an address (`s3://`, `https://`, `hf://datasets/`).
+    #[arg(long, value_name = "PATH|ADDRESS", required_unless_present_any = ["cost_matrix", "candidates"])]
     x: Option<PathBuf>,
 
-    /// The target set.
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["cost_matrix", "candidates"])]
+    /// The target set, likewise.
+    #[arg(long, value_name = "PATH|ADDRESS", required_unless_present_any = ["cost_matrix", "candidates"])]
     y: Option<PathBuf>,
 
     /// The array, tensor or column to take from X, where it has several, or `img_emb` or `text_emb` of a folder.
@@ -259,13 +267,74 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         let costs = args.matching.given().unwrap_or(Path::new(""));
         return matching_run::run_given(args, costs, context);
     };
-    let printer = &context.printer;
     let mut recorder = context.recorder();
 
     // All that can be refused is refused before work starts or anything is written.
     let mut output = OutputDir::open(&args.output.output, "pair", args.output.existing())?;
     let named: Vec<PathBuf> = args.matching.files().into_iter().map(|(_, path)| path).collect();
     output.refuse_inputs([x_path, y_path].into_iter().chain(&args.warm_start).chain(&named).map(PathBuf::as_path))?;
+    together::check_together(args)?;
+    // What was fetched goes before the folder that it may be in.
+    let mut inputs = Inputs::find(args, [x_path, y_path], &output)?;
+    check_flags(args, &inputs, context)?;
+    let status = if inputs.are_elsewhere() && finished_before(args, &inputs, &output, context)? {
+        finish(args, config::was_from_files(&output)?, &output, context)?
+    } else if recorder.time("fetch", || inputs.fetch(context))? {
+        pair_sides(args, &mut inputs, &mut output, recorder, context).map_err(|error| inputs.named(error))?
+    } else {
+        context.printer.result(external::INTERRUPTED);
+        ExitStatus::Partial
+    };
+    if status == ExitStatus::Done {
+        inputs.done();
+        drop(inputs);
+        output.finish()?;
+    }
+    Ok(status)
+}
+
+/// Refuses what can be refused without knowing how large the sides are.
+fn check_flags(args: &PairArgs, inputs: &Inputs, context: &Context) -> Result<(), Error> {
+    if inputs.are_elsewhere() {
+        PairConfig::new(args, inputs.names()?, context, [1, 1])?.hiref.check()?;
+        external::suits(args, 0)?;
+    }
+    Ok(())
+}
+
+/// Whether a finished run is to be resumed, as far as that can be told before anything is fetched.
+fn finished_before(args: &PairArgs, inputs: &Inputs, output: &OutputDir, context: &Context) -> Result<bool, Error> {
+    let sizes = if args.output.resume { config::finished_sizes(output)? } else { None };
+    let Some([n, m]) = sizes else { return Ok(false) };
+    let mut config = PairConfig::new(args, inputs.names()?, context, [n.min(m), n.max(m)])?;
+    config.from_files = config::was_from_files(output)?;
+    let keys = [&args.x_key, &args.y_key];
+    let paths = inputs.paths();
+    let opened = |side: usize| inputs::files_of(&paths[side], keys[side].as_deref());
+    let plan = config.plan(inputs.fingerprints(config.depth(), &opened)?)?;
+    Ok(output.goes_on(&plan, &config::is_free)?)
+}
+
+/// Says of a finished run that it is one, and removes what is needed no more.
+fn finish(args: &PairArgs, from_files: bool, output: &OutputDir, context: &Context) -> Result<ExitStatus, Error> {
+    remove_if_present(&output.file(CHECKPOINT))?;
+    if from_files {
+        external::remove_work(args, output)?;
+    }
+    context.printer.result(&format!("`{}` is finished already", output.path().display()));
+    Ok(ExitStatus::Done)
+}
+
+/// Pairs the sides, which are on the disk now.
+fn pair_sides(
+    args: &PairArgs,
+    inputs: &mut Inputs,
+    output: &mut OutputDir,
+    mut recorder: Recorder,
+    context: &Context,
+) -> Result<ExitStatus, Error> {
+    let paths = inputs.paths();
+    let [x_path, y_path] = &paths;
     let x = Embeddings::open(x_path, args.x_key.as_deref())?;
     let y = Embeddings::open(y_path, args.y_key.as_deref())?;
     if x.dimension() != y.dimension() {
@@ -275,8 +344,7 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     // Metadata are read when the pairs are written: what is wrong with them must not come to light then.
     [&x, &y].into_iter().try_for_each(Embeddings::check_metadata)?;
     let (n, m, d) = (x.num_rows(), y.num_rows(), x.dimension());
-    together::check_together(args)?;
-    let mut config = PairConfig::new(args, [x_path, y_path], context, [n.min(m), n.max(m)])?;
+    let mut config = PairConfig::new(args, inputs.names()?, context, [n.min(m), n.max(m)])?;
     let matching = if args.matching.any() { Some(args.matching.resolve([n, m], Some([&x, &y]))?) } else { None };
     let marginals = args.matching.marginals([n, m])?;
     let solver = config.hiref.clone().check()?.on_device(&context.device);
@@ -285,7 +353,8 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     }
     let estimate = config.memory_estimate(n, m, d, x.element().size().max(y.element().size()));
     config.from_files = external::suits(args, estimate)?;
-    let settings = if config.from_files { Some(external::settings(args, &config, output.path())?) } else { None };
+    let settings =
+        if config.from_files { Some(external::settings(args, &config, &paths, output.path())?) } else { None };
     match &settings {
         Some(settings) => {
             crate::keep_no_free_memory();
@@ -293,31 +362,20 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         }
         None => check_memory(args.max_memory, estimate, context)?,
     }
-    let plan = recorder.time("fingerprint", || config.plan([&x, &y]))?;
+    let files = |side: usize| Ok([&x, &y][side].files());
+    let plan = recorder.time("fingerprint", || config.plan(inputs.fingerprints(config.depth(), &files)?))?;
     let goes_on = output.goes_on(&plan, &config::is_free)?;
-    let checkpoint = match if goes_on { config.resume_state(&output)? } else { Resume::StartOver } {
-        Resume::Finished => {
-            remove_if_present(&output.file(CHECKPOINT))?;
-            if config.from_files {
-                external::remove_work(args, &output)?;
-            }
-            let folder = output.path().display().to_string();
-            output.finish()?;
-            printer.result(&format!("`{folder}` is finished already"));
-            return Ok(ExitStatus::Done);
-        }
+    let checkpoint = match if goes_on { config.resume_state(output)? } else { Resume::StartOver } {
+        Resume::Finished => return finish(args, config.from_files, output, context),
         Resume::GoOn(checkpoint) => Some(checkpoint),
         Resume::StartOver => None,
     };
     if let Some(settings) = settings {
-        let prepared = external::prepare(args, &settings, &output, goes_on, context)?;
+        let prepared = external::prepare(args, &settings, output, goes_on, context)?;
         output.begin(&plan)?;
-        write_config(&output, &config)?;
-        let status = external::run(args, &config, prepared, &output, recorder, context)?;
-        if status == ExitStatus::Done {
-            output.finish()?;
-        }
-        return Ok(status);
+        inputs.begun();
+        write_config(output, &config)?;
+        return external::run(args, &config, prepared, output, recorder, context);
     }
     let uids = config.selection.uids([&x, &y])?;
     let warm_start = args.warm_start.as_ref().map(|path| read_warm_start(path, n, m)).transpose()?;
@@ -331,9 +389,10 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
     })?;
     let problem = if let Some(marginals) = marginals { problem.with_marginals(marginals)? } else { problem };
     output.begin(&plan)?;
-    write_config(&output, &config)?;
+    inputs.begun();
+    write_config(output, &config)?;
 
-    printer.info(&format!(
+    context.printer.info(&format!(
         "pairing {n} x with {m} y points of {d} coordinates, cost {}, on {} with {} threads",
         args.cost,
         context.device_name(),
@@ -343,16 +402,12 @@ pub(crate) fn run(args: &PairArgs, context: &Context) -> Result<ExitStatus, Erro
         // An earlier run's state must not be taken for this one's.
         remove_if_present(&output.file(CHECKPOINT))?;
     }
-    let files = Files { config: &config, problem: &problem, output: &output, sides: [&x, &y], uids };
-    let status = match (&config.comparison, &matching) {
-        (Some(comparison), _) => comparison_run::run(comparison, &files, recorder, context)?,
-        (None, Some(matching)) => matching_run::run(&solver, matching, &files, recorder, context)?,
-        (None, None) => one_to_one(&solver, checkpoint, warm_start.as_ref(), &files, recorder, context)?,
-    };
-    if status == ExitStatus::Done {
-        output.finish()?;
+    let files = Files { config: &config, problem: &problem, output, sides: [&x, &y], uids };
+    match (&config.comparison, &matching) {
+        (Some(comparison), _) => comparison_run::run(comparison, &files, recorder, context),
+        (None, Some(matching)) => matching_run::run(&solver, matching, &files, recorder, context),
+        (None, None) => one_to_one(&solver, checkpoint, warm_start.as_ref(), &files, recorder, context),
     }
-    Ok(status)
 }
 
 /// Pairs one to one, from where an earlier run stopped if there was one, and writes the results.

@@ -25,6 +25,9 @@ use std::path::{Path, PathBuf};
 /// The lock's file.
 const LOCK: &str = ".himacl-lock";
 
+/// The folder of a run's inputs that were fetched; what is in it belongs to no result, and comes again where it is missing.
+pub const FETCHED: &str = ".himacl-fetched";
+
 /// What to do with output that already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Existing {
@@ -156,6 +159,21 @@ impl OutputDir {
         }
     }
 
+    /// Where the run is to be resumed and the folder holds an earlier one: refuses an input, by its name and fingerprint, that is not
+    /// what that one read. [`Self::goes_on`] checks all of them; of this one it is known before the plan is.
+    ///
+    /// # Errors
+    /// [`Error::ResumeInput`].
+    pub fn check_input(&self, name: &str, fingerprint: &str) -> Result<(), Error> {
+        let earlier = self.earlier.as_ref().filter(|_| self.existing == Existing::Resume);
+        match earlier.and_then(|earlier| earlier.inputs.get(name)) {
+            Some(found) if found != fingerprint => {
+                Err(Error::ResumeInput { path: self.path.clone(), input: name.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Begins the run of `plan`, or goes on with it: an earlier result is set aside first where it is to be replaced, then
     /// the folder gets the mark.
     ///
@@ -232,7 +250,6 @@ impl Drop for OutputDir {
     }
 }
 
-/// Whether a folder is empty or has something of this program in it.
 /// Refuses an address: `s3://bucket/out` would be folders of these names.
 fn refuse_address(path: &Path) -> Result<(), Error> {
     let text = path.to_string_lossy();
@@ -243,6 +260,7 @@ fn refuse_address(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a folder is empty or has something of this program in it.
 fn holds_ours(folder: &Path) -> Result<bool, Error> {
     let mut is_empty = true;
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
@@ -255,10 +273,11 @@ fn holds_ours(folder: &Path) -> Result<bool, Error> {
     Ok(is_empty)
 }
 
-/// Whether a folder that is locked holds nothing else.
+/// Whether a folder that is locked holds nothing else, but for inputs that came before a run was begun.
 fn holds_nothing(folder: &Path) -> Result<bool, Error> {
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-        if entry.map_err(Error::io("list", folder))?.file_name() != LOCK {
+        let name = entry.map_err(Error::io("list", folder))?.file_name();
+        if name != LOCK && name != FETCHED {
             return Ok(false);
         }
     }

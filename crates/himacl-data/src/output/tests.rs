@@ -252,3 +252,33 @@ fn a_run_that_made_nothing_but_folders_leaves_nothing() {
     drop(output);
     assert_eq!(contents(&path), BTreeMap::from([(PathBuf::from("parts/mine"), "mine".to_owned())]));
 }
+
+#[test]
+fn inputs_that_came_before_a_run_are_in_nobodys_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    let fetched = path.join(FETCHED).join("x.npy");
+    fs::create_dir_all(fetched.parent().unwrap()).unwrap();
+    write_text(&fetched, "7").unwrap();
+    for existing in [Existing::Refuse, Existing::Resume, Existing::Overwrite] {
+        drop(open(&path, existing).unwrap());
+        assert!(fetched.is_file(), "{existing:?}");
+    }
+    write_text(&path.join("mine"), "7").unwrap();
+    assert!(matches!(open(&path, Existing::Refuse), Err(Error::OutputExists(_))));
+    assert!(matches!(open(&path, Existing::Resume), Err(Error::OutputNotOurs { .. })));
+}
+
+#[test]
+fn another_input_is_told_before_the_plan_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("out");
+    run(&path, Existing::Refuse, 1, 1);
+    let resumed = open(&path, Existing::Resume).unwrap();
+    resumed.check_input("x", "sha256:7").unwrap();
+    resumed.check_input("y", "sha256:8").unwrap();
+    let error = resumed.check_input("x", "sha256:8").unwrap_err();
+    assert!(matches!(&error, Error::ResumeInput { input, .. } if input == "x"), "{error}");
+    drop(resumed);
+    open(&path, Existing::Overwrite).unwrap().check_input("x", "sha256:8").unwrap();
+}

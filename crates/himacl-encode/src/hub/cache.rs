@@ -14,8 +14,17 @@ pub(super) struct RepoCache {
 }
 
 impl RepoCache {
-    /// The folder of `repo`, `ORG/NAME`, in `cache`; makes nothing.
+    /// The folder of the models of `repo`, `ORG/NAME`, in `cache`; makes nothing.
     pub(super) fn new(cache: &Path, repo: &str) -> Result<Self, HubError> {
+        Self::of_kind("models", cache, repo)
+    }
+
+    /// The same of a repository of datasets.
+    pub(super) fn of_dataset(cache: &Path, repo: &str) -> Result<Self, HubError> {
+        Self::of_kind("datasets", cache, repo)
+    }
+
+    fn of_kind(kind: &str, cache: &Path, repo: &str) -> Result<Self, HubError> {
         let is_name = |part: &str| {
             !part.is_empty()
                 && !part.starts_with('.')
@@ -25,7 +34,7 @@ impl RepoCache {
         if parts.len() > 2 || !parts.iter().all(|part| is_name(part)) {
             return Err(HubError::RepoName(repo.to_owned()));
         }
-        let name = format!("models--{}", parts.join("--"));
+        let name = format!("{kind}--{}", parts.join("--"));
         Ok(Self { root: cache.join(&name), locks: cache.join(".locks").join(name) })
     }
 
@@ -130,7 +139,7 @@ pub(super) fn check_name(name: &str) -> Result<(), HubError> {
     if name.is_empty() || !inside || name.contains('\\') { Err(HubError::Name(name.to_owned())) } else { Ok(()) }
 }
 
-fn make_parent(path: &Path) -> Result<(), Error> {
+pub(super) fn make_parent(path: &Path) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("make folder", folder))
 }
@@ -146,6 +155,8 @@ mod tests {
         }
         let cache = RepoCache::new(Path::new("/c"), "org/na.me-1_x").unwrap();
         assert_eq!(cache.snapshot("0"), Path::new("/c/models--org--na.me-1_x/snapshots/0"));
+        let cache = RepoCache::of_dataset(Path::new("/c"), "org/name").unwrap();
+        assert_eq!(cache.snapshot("0"), Path::new("/c/datasets--org--name/snapshots/0"));
         for wrong in ["../x", "/etc/passwd", "a/../../b", "", "a\\..\\b"] {
             assert!(check_name(wrong).is_err(), "{wrong}");
         }

@@ -12,6 +12,7 @@ mod client;
 mod encoder_files;
 mod event;
 mod http;
+mod kept;
 mod parts;
 mod remote;
 mod s3;

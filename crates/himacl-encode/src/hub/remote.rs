@@ -13,7 +13,7 @@ use crate::error::{Error, HubError};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -34,10 +34,37 @@ pub struct RemoteFile {
     /// What the server has in place of a version of the file: its `ETag` or the time of its last change.
     pub(super) tag: Option<String>,
     /// SHA-256 of the content, or Git's sum.
-    sum: Option<String>,
+    pub(super) sum: Option<String>,
+    /// Where it is in a repository of the Hub.
+    pub(super) in_repo: Option<InRepo>,
+}
+
+/// The place of a file in a repository of datasets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct InRepo {
+    pub(super) repo: String,
+    pub(super) commit: String,
+    pub(super) path: String,
 }
 
 impl RemoteFile {
+    /// Its length, where the server tells.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// How its content comes.
+    pub(super) fn transfer(&self) -> Transfer<'_> {
+        Transfer {
+            repo: "",
+            file: self.shown.to_str().unwrap_or_default(),
+            url: &self.url,
+            size: self.size,
+            etag: self.sum.as_deref().unwrap_or_default(),
+            tag: self.tag.as_deref(),
+        }
+    }
+
     /// Shows an object of a store by an address of another scheme.
     pub(crate) fn show_by(&mut self, scheme: &str) {
         let shown = self.shown.to_string_lossy();
@@ -147,7 +174,8 @@ impl Remote {
             }
             let tag = if linked.is_some() { None } else { tag(&answer.headers) };
             let size = size.or_else(|| header(&answer.headers, "content-length")?.parse().ok());
-            Ok(RemoteFile { shown: PathBuf::from(shown(url)), url: url.to_owned(), size, tag, sum: linked })
+            let (shown, url) = (PathBuf::from(shown(url)), url.to_owned());
+            Ok(RemoteFile { shown, url, size, tag, sum: linked, in_repo: None })
         })
     }
 
@@ -183,7 +211,8 @@ impl Remote {
                 let (sum, size) = lfs.map_or((oid, size), |lfs| (lfs.oid, lfs.size));
                 let shown = PathBuf::from(format!("hf://datasets/{repo}@{commit}/{path}"));
                 let url = format!("{endpoint}/datasets/{repo}/resolve/{commit}/{}", escape(&path));
-                files.push((path, RemoteFile { shown, url, size: Some(size), tag: None, sum: Some(sum) }));
+                let in_repo = Some(InRepo { repo: repo.to_owned(), commit: commit.to_owned(), path: path.clone() });
+                files.push((path, RemoteFile { shown, url, size: Some(size), tag: None, sum: Some(sum), in_repo }));
             }
             match next_page(&headers) {
                 // The token goes along: the list must stay where it began.
@@ -219,7 +248,8 @@ impl Remote {
                 let url = format!("{}{bucket}/{}", SCHEME, escape(&object.key));
                 let (shown, tag) =
                     (PathBuf::from(shown(&url)), Some(plain(&object.etag)).filter(|tag| !tag.is_empty()));
-                files.push((object.key, RemoteFile { shown, url, size: Some(object.size), tag, sum: None }));
+                let size = Some(object.size);
+                files.push((object.key, RemoteFile { shown, url, size, tag, sum: None, in_repo: None }));
             }
             match list.next {
                 Some(next) => page = format!("continuation-token={}&", escape_all(&next)),
@@ -235,20 +265,11 @@ impl Remote {
     /// # Errors
     /// [`HubError::Changed`], [`HubError::Checksum`], and others that name the address; [`himacl_data::Error::Io`].
     pub fn fetch(&self, file: &RemoteFile, is_unwanted: &dyn Fn() -> bool) -> Result<File, Error> {
-        let shown = file.shown.to_string_lossy();
-        let place = tempfile::tempfile().map_err(Error::io("make a temporary file for", Path::new(&*shown)))?;
-        let transfer = Transfer {
-            repo: "",
-            file: &shown,
-            url: &file.url,
-            size: file.size,
-            etag: file.sum.as_deref().unwrap_or_default(),
-            tag: file.tag.as_deref(),
-        };
+        let place = tempfile::tempfile().map_err(Error::io("make a temporary file for", &file.shown))?;
         let should_stop = || is_unwanted() || (self.should_stop)();
         let watch = Watch { observe: &|_| (), should_stop: &should_stop };
-        tracing::info!("fetching {shown}");
-        transfer.fill_file(self.hub.http(), place, &file.shown, watch)
+        tracing::info!("fetching {}", file.shown.display());
+        file.transfer().fill_file(self.hub.http(), place, &file.shown, watch)
     }
 
     fn online(&self, address: &str) -> Result<(), HubError> {

@@ -1,10 +1,13 @@
 //! `himacl pair --ray` with addresses of object stores: `himacl.ray.pair` of the Python package does all of it, the output's marks included.
+//! Without a cluster --x and --y alone may be addresses.
 
 use super::external::{self, driver};
 use super::{Certify, PairArgs};
 use crate::error::Error;
 use crate::interrupt;
 use crate::{Context, ExitStatus};
+use himacl::hub::HubSettings;
+use himacl::readers::is_readable;
 use hiref_core::{CostKind, Quality};
 use hiref_external::Gap;
 use serde::{Deserialize, Serialize};
@@ -54,25 +57,41 @@ struct Summary {
     gap_estimate: Option<Gap>,
 }
 
-/// Pairs on Ray if one of the places is an address.
+/// Pairs on Ray if one of the places is an address and a cluster is named.
 ///
 /// # Errors
-/// Addresses without Ray; what cannot be had with them; the driver's.
+/// Addresses in places where none is read; what cannot be had with them; the driver's.
 pub(super) fn run(args: &PairArgs, context: &Context) -> Option<Result<ExitStatus, Error>> {
-    let places = [
-        ("--x", args.x.as_ref()),
-        ("--y", args.y.as_ref()),
+    let places = [args.x.as_ref(), args.y.as_ref(), Some(&args.output.output), args.external.work_dir.as_ref()];
+    let found = places.into_iter().flatten().find(|path| is_address(path));
+    match (found, &args.external.ray) {
+        (Some(place), Some(cluster)) => Some(on_ray(args, place, cluster, context)),
+        (None, _) if args.external.scratch_dir.is_some() => Some(Err(Error::NoAddress("--scratch-dir"))),
+        (None, Some(_)) => None,
+        (_, None) => refused(args).map(Err),
+    }
+}
+
+fn is_address(path: &Path) -> bool {
+    path.to_string_lossy().contains("://")
+}
+
+/// The first address that nobody reads without a cluster.
+fn refused(args: &PairArgs) -> Option<Error> {
+    let settings = HubSettings::from_env();
+    let is_read = |path: &Path| path.to_str().is_some_and(|address| is_readable(address, &settings));
+    let sides = [("--x", &args.x), ("--y", &args.y)];
+    let sides = sides.into_iter().filter_map(|(flag, path)| Some((flag, path.clone().filter(|path| !is_read(path))?)));
+    let others = [
         ("--output", Some(&args.output.output)),
         ("--work-dir", args.external.work_dir.as_ref()),
+        ("--warm-start", args.warm_start.as_ref()),
     ];
-    let is_address = |path: &Path| path.to_string_lossy().contains("://");
-    let found = places.into_iter().find_map(|(flag, path)| Some((flag, path.filter(|path| is_address(path))?)));
-    match (found, &args.external.ray) {
-        (Some((_, place)), Some(cluster)) => Some(on_ray(args, place, cluster, context)),
-        (Some((flag, place)), None) => Some(Err(Error::Address { flag, address: place.clone() })),
-        (None, _) if args.external.scratch_dir.is_some() => Some(Err(Error::NoAddress("--scratch-dir"))),
-        (None, _) => None,
-    }
+    let others = others.into_iter().filter_map(|(flag, path)| Some((flag, path?.clone())));
+    let others = others.chain(args.matching.files()).map(|found| (found, false));
+    let mut all = sides.map(|found| (found, true)).chain(others);
+    let ((flag, address), is_side) = all.find(|((_, path), _)| is_address(path))?;
+    Some(Error::Address { flag, address, is_side })
 }
 
 fn on_ray(args: &PairArgs, place: &Path, cluster: &str, context: &Context) -> Result<ExitStatus, Error> {

@@ -2,15 +2,16 @@
 
 use super::comparison::{self, Comparison};
 use super::external::{self, ExternalArgs};
+use super::inputs;
 use super::names::{CHECKPOINT, FILES, PERMUTATION, WARM_START};
 use super::selection::Selection;
 use super::{Certify, PairArgs, Solver};
 use crate::Context;
 use crate::error::Error;
 use crate::matching::MatchingArgs;
-use himacl::data::files::read_json;
+use himacl::data::files::{read_json, read_toml};
 use himacl::data::output::{Depth, OutputDir, Plan, fingerprint};
-use himacl::data::{Embeddings, sealed_facts};
+use himacl::data::sealed_facts;
 use hiref_core::{Checkpoint, CostKind, HirefParams, Quality, Termination};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -87,11 +88,18 @@ pub(super) enum Resume {
 #[derive(Deserialize)]
 struct Ending {
     termination: Termination,
+    n: usize,
+    m: usize,
 }
 
 impl PairConfig {
-    /// Resolves the arguments; `sides` is min(n, m) and max(n, m).
-    pub(super) fn new(args: &PairArgs, paths: [&Path; 2], context: &Context, sides: [usize; 2]) -> Result<Self, Error> {
+    /// Resolves the arguments; `names` are what the sides are called, `sides` is min(n, m) and max(n, m).
+    pub(super) fn new(
+        args: &PairArgs,
+        [x, y]: [PathBuf; 2],
+        context: &Context,
+        sides: [usize; 2],
+    ) -> Result<Self, Error> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(Error::io("resolve", path));
         let certify = args.certify.unwrap_or(Certify::Sampled(None));
         let mut hiref = HirefParams {
@@ -109,8 +117,8 @@ impl PairConfig {
         }
         Ok(Self {
             command: "pair".to_owned(),
-            x: absolute(paths[0])?,
-            y: absolute(paths[1])?,
+            x,
+            y,
             x_key: args.x_key.clone(),
             y_key: args.y_key.clone(),
             cost: args.cost,
@@ -161,25 +169,31 @@ impl PairConfig {
         base + if self.solver == Solver::Exact { matrices } else { blocks * (matrices + BYTES_PER_THREAD) }
     }
 
-    /// What the run makes, and of what. Of inputs larger than memory samples will do.
+    /// How much of inputs a fingerprint looks at: of those larger than memory samples will do.
+    pub(super) fn depth(&self) -> Depth {
+        if self.from_files { Depth::Sampled } else { Depth::Whole }
+    }
+
+    /// What the run makes, and of what; `sides` are the fingerprints of x and y.
     ///
     /// # Errors
-    /// Inputs that cannot be read.
-    pub(super) fn plan(&self, [x, y]: [&Embeddings; 2]) -> Result<Plan, Error> {
-        let mut inputs = vec![("--x", x.files()), ("--y", y.files())];
+    /// Other inputs that cannot be read.
+    pub(super) fn plan(&self, sides: [String; 2]) -> Result<Plan, Error> {
+        let mut inputs = Vec::new();
         if let Some(path) = &self.warm_start {
             let of_folder = [WARM_START, PERMUTATION].map(|name| path.join(name));
             let file = of_folder.into_iter().find(|file| file.is_file()).unwrap_or_else(|| path.clone());
             inputs.push(("--warm-start", vec![file]));
         }
         inputs.extend(self.matching.iter().flat_map(MatchingArgs::files).map(|(flag, path)| (flag, vec![path])));
-        let depth = if self.from_files { Depth::Sampled } else { Depth::Whole };
+        let depth = self.depth();
         let print = |(name, files): (&str, Vec<PathBuf>)| Ok((name.to_owned(), fingerprint(&files, None, depth)?));
+        let sides = inputs::FLAGS.into_iter().zip(sides).map(|(flag, print)| Ok((flag.to_owned(), print)));
         Ok(Plan {
             command: self.command.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             files: FILES.map(ToOwned::to_owned).into_iter().chain(external::files()).collect(),
-            inputs: inputs.into_iter().map(print).collect::<Result<_, Error>>()?,
+            inputs: sides.chain(inputs.into_iter().map(print)).collect::<Result<_, Error>>()?,
             settings: toml::Table::try_from(self)?,
         })
     }
@@ -208,10 +222,25 @@ impl PairConfig {
 
 /// Whether a run in this folder came to its end.
 pub(super) fn finished(output: &OutputDir) -> Result<bool, Error> {
+    Ok(finished_sizes(output)?.is_some())
+}
+
+/// How many rows both sides had of a run in this folder that came to its end.
+pub(super) fn finished_sizes(output: &OutputDir) -> Result<Option<[usize; 2]>, Error> {
     let path = output.file("summary.json");
     if !path.is_file() {
-        return Ok(false);
+        return Ok(None);
     }
-    let ending: Ending = read_json(&path)?;
-    Ok(!matches!(ending.termination, Termination::Interrupted | Termination::TimeLimit))
+    let Ending { termination, n, m } = read_json(&path)?;
+    Ok((!matches!(termination, Termination::Interrupted | Termination::TimeLimit)).then_some([n, m]))
+}
+
+/// Whether a run in this folder pairs from files to files.
+pub(super) fn was_from_files(output: &OutputDir) -> Result<bool, Error> {
+    #[derive(Deserialize)]
+    struct Way {
+        #[serde(default)]
+        from_files: bool,
+    }
+    Ok(read_toml::<Way>(&output.file("config.toml"))?.from_files)
 }

@@ -9,7 +9,7 @@ use crate::matching::MatchingArgs;
 use crate::report::{self, Recorder, RunReport, available_memory};
 use crate::{Context, ExitStatus, Printer, ProgressTask};
 use clap::Args;
-use himacl::data::output::OutputDir;
+use himacl::data::output::{FETCHED, OutputDir};
 use hiref_core::{CostKind, Quality, Termination};
 use hiref_external::local::{self, Watch, check_disk};
 use hiref_external::{Gap, Input, Job, Outcome, Plan, Settings, Step, StepReport};
@@ -38,7 +38,7 @@ pub(super) struct ExternalArgs {
     #[arg(long)]
     external: bool,
 
-    /// Folder for temporary files, as large as twice both sides [default: `work` in the output folder].
+    /// Folder for temporary files, as large as twice both sides, and for inputs that are fetched [default: in the output folder].
     #[arg(long, value_name = "DIR")]
     pub(super) work_dir: Option<PathBuf>,
 
@@ -155,8 +155,16 @@ fn bytes(gib: f64) -> u64 {
 }
 
 /// The run's settings, as its plan is made from them.
-pub(super) fn settings(args: &PairArgs, config: &PairConfig, output: &Path) -> Result<Settings, Error> {
-    let input = |path: &Path, key: &Option<String>| Input { path: path.to_path_buf(), key: key.clone() };
+pub(super) fn settings(
+    args: &PairArgs,
+    config: &PairConfig,
+    [x, y]: &[PathBuf; 2],
+    output: &Path,
+) -> Result<Settings, Error> {
+    let input = |path: &Path, key: &Option<String>| {
+        let path = std::path::absolute(path).map_err(Error::io("resolve", path))?;
+        Ok::<_, Error>(Input { path, key: key.clone() })
+    };
     let memory = match args.max_memory {
         Some(gib) => bytes(gib),
         None => (available_memory().unwrap_or(4 << 30) as f64 * SHARE) as u64,
@@ -167,8 +175,8 @@ pub(super) fn settings(args: &PairArgs, config: &PairConfig, output: &Path) -> R
         _ => None,
     };
     Ok(Settings {
-        x: input(&config.x, &config.x_key),
-        y: input(&config.y, &config.y_key),
+        x: input(x, &config.x_key)?,
+        y: input(y, &config.y_key)?,
         output: std::path::absolute(output).map_err(Error::io("resolve", output))?,
         cost: config.cost,
         quality: config.hiref.quality,
@@ -196,12 +204,22 @@ pub(super) fn plan(settings: &Settings) -> Result<Plan, Error> {
 
 /// The folder for temporary files: the output folder's own, or one that bears the output folder's name on another disk.
 fn work_folder(args: &ExternalArgs, output: &OutputDir) -> Result<PathBuf, Error> {
+    folder(args, output, WORK, "himacl-work")
+}
+
+/// The folder for inputs that are fetched, in the same way.
+pub(super) fn folder_for_fetched(args: &ExternalArgs, output: &OutputDir) -> Result<PathBuf, Error> {
+    folder(args, output, FETCHED, "himacl-fetched")
+}
+
+fn folder(args: &ExternalArgs, output: &OutputDir, inside: &str, outside: &str) -> Result<PathBuf, Error> {
     let path = std::path::absolute(output.path()).map_err(Error::io("resolve", output.path()))?;
-    let Some(work) = &args.work_dir else { return Ok(path.join(WORK)) };
+    let Some(work) = &args.work_dir else { return Ok(path.join(inside)) };
+    let work = std::path::absolute(work).map_err(Error::io("resolve", work))?;
     // Parts of the path, so that runs with different outputs never share a folder.
     let name: String =
         path.to_string_lossy().chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect::<String>();
-    Ok(work.join(format!("himacl-work{name}")))
+    Ok(work.join(format!("{outside}{name}")))
 }
 
 /// What is known before anything is written.
