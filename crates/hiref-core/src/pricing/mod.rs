@@ -14,5 +14,5 @@ mod unlisted;
 
 pub(crate) use align::{align, shifts};
 pub(crate) use candidates::{Least, Pricing, lowered};
-pub(crate) use pricer::{DevicePricer, Pricer};
+pub(crate) use pricer::{DevicePricer, Pricer, nanoseconds_of_row};
 pub(crate) use rounds::{DualBound, PricedRounds, as_share, relative_gap};

@@ -1,7 +1,7 @@
 //! Exact assignment of whole supports by rounds of pricing and sparse solves.
 
 use super::damping::best_share;
-use super::pricer::{CANDIDATES, Pricer};
+use super::pricer::Pricer;
 use super::unlisted::candidates_of_unlisted;
 use crate::assignment::sparse::{CandidateEdges, Unassigned, assign, rounding, solve_sparse};
 use rayon::prelude::*;
@@ -166,7 +166,7 @@ impl<'a> PricedRounds<'a> {
     pub(crate) fn round(&mut self, tolerance: f64, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Round> {
         let supports = self.pricer.supports;
         let n = supports.num_x();
-        let pricing = self.pricer.price(&self.y_of_x, &self.g, CANDIDATES, should_stop)?;
+        let pricing = self.pricer.price(&self.y_of_x, &self.g, self.pricer.candidates(), should_stop)?;
         let own: Vec<f64> = (0..n).into_par_iter().map(|i| supports.between(i as u32, self.y_of_x[i])).collect();
         let mean_cost = own.iter().sum::<f64>() / n as f64;
         self.offer(DualBound::with_capacity(pricing.floor.clone(), self.g.clone(), self.capacity.as_deref()));

@@ -76,7 +76,7 @@ fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds
     (rounds, outcome)
 }
 
-/// One pair of so many is in the samples before one round, and in small ones so many pairs at least.
+/// One pair of so many is in the samples before rounds; in small ones another share, and so many at least.
 const PAIRS_FOR_EACH_SAMPLED: usize = 4;
 const PAIRS_FOR_EACH_IN_SMALL_SAMPLES: usize = 8;
 const PAIRS_IN_SMALL_SAMPLES: usize = 4096;
@@ -102,8 +102,11 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
     if samples::suits(session, &pairing) {
         let started = Instant::now();
         let priced = match plan {
-            Rounds::UntilClose => samples::price_by_samples(session, pairing, control)?,
-            Rounds::One => {
+            // How many points of each cluster stay single is told badly by a part of them.
+            Rounds::UntilClose if len > session.supports.num_x() => {
+                samples::price_by_samples(session, pairing, control)?
+            }
+            Rounds::UntilClose | Rounds::One => {
                 let g = samples::prices_by_large_samples(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?;
                 pairing.with_prices(g)
             }

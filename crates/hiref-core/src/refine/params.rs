@@ -1,5 +1,6 @@
 //! What a user can set.
 
+use crate::pricing::nanoseconds_of_row;
 use serde::{Deserialize, Serialize};
 
 /// How much work to spend.
@@ -8,12 +9,13 @@ use serde::{Deserialize, Serialize};
 pub enum Quality {
     /// Splits, leaves and a few sweeps; in 128 dimensions or more, up to some 50,000 to 85,000 points a side, one round over all pairs after them.
     Fast,
-    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 290,000 to 590,000 of more than
-    /// four dimensions (fewer the more dimensions); one round over all pairs follows the sweeps up to some 860,000 to 2,900,000; of larger sets
-    /// sweeps stop once little is left to gain.
+    /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 420,000 to 750,000 of more than
+    /// four dimensions (fewer the more dimensions; 290,000 to 590,000 where sizes differ); one round over all pairs follows the sweeps up to some
+    /// 1,100,000 to 4,000,000; of larger sets sweeps stop once little is left to gain.
     #[default]
     Balanced,
-    /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 1,000,000 to 1,900,000 of more than four dimensions;
+    /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 1,300,000 to 2,300,000 of more than four
+    /// dimensions;
     /// of larger sets sweeps stop once next to nothing is left to gain.
     Best,
 }
@@ -109,9 +111,9 @@ impl Quality {
 /// Rounds of pricing and sparse solves of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rounds {
-    /// Until the gap is small enough, with the best prices to start from.
+    /// Until the gap is small enough, with prices from a quarter of the pairs.
     UntilClose,
-    /// One, with prices from a quarter of the pairs.
+    /// One, with the same prices.
     One,
     /// One, with prices from an eighth of the pairs in small samples.
     OneRough,
@@ -164,12 +166,14 @@ impl Default for HirefParams {
     }
 }
 
-/// Passes over all pairs that an exact solve takes, or as much work: two for the prices, the rest for rounds.
-const PASSES: f64 = 5.0;
+/// Passes over all pairs that an exact solve takes, or as much work: a third of one for the prices, the rest for rounds; where sizes differ, two for the
+/// prices.
+const PASSES: f64 = 3.5;
+const PASSES_OF_UNEQUAL: f64 = 5.0;
 /// Nanoseconds for each point and each partner it might have that the rest of it takes, measured on mixtures of 16 and 64 dimensions, n = 262,144.
 const BESIDE_PASSES: f64 = 1.0;
 /// Passes that one round takes, with prices from a quarter of the pairs; and with prices from an eighth of them, in small samples.
-const PASSES_OF_ROUND: f64 = 1.75;
+const PASSES_OF_ROUND: f64 = 1.35;
 const PASSES_OF_ROUGH_ROUND: f64 = 1.25;
 /// From so many coordinates on one round over all pairs is worth far more than as many seconds of sweeps: a block of pairs that lie close to each
 /// other holds few of those that should be exchanged. Measured (`fast`, cost above the optimum without and with it): text embeddings of 384
@@ -191,11 +195,12 @@ impl HirefParams {
             return (n.max(m) <= effort.exact_limit).then_some(Rounds::UntilClose);
         }
         // Nanoseconds for each point, measured with AVX-512: a pass over all pairs as bytes, and entries of blocks.
-        let columns = distinct.unwrap_or(n.max(m)) as f64;
-        let of_pass = columns * (d as f64 + 40.0) / 200.0;
+        let columns = distinct.unwrap_or(n.max(m));
+        let of_pass = nanoseconds_of_row(columns, d);
         let of_entries = effort.entries as f64 * (8.0 + d as f64 / 25.0);
         let affordable = |passes: f64| passes * of_pass <= of_entries;
-        let all_affordable = PASSES * of_pass + BESIDE_PASSES * columns <= of_entries;
+        let passes = if n == m { PASSES } else { PASSES_OF_UNEQUAL };
+        let all_affordable = passes * of_pass + BESIDE_PASSES * columns as f64 <= of_entries;
         if all_affordable && (self.quality != Quality::Fast || distinct.is_some()) {
             Some(Rounds::UntilClose)
         } else if self.quality == Quality::Fast {
@@ -230,9 +235,9 @@ mod tests {
         let (close, one, rough) = (Some(Rounds::UntilClose), Some(Rounds::One), Some(Rounds::OneRough));
         assert_eq!(rounds(Quality::Balanced, 300_000, 384, None), close);
         assert_eq!(rounds(Quality::Balanced, 1_000_000, 384, None), one);
-        assert_eq!(rounds(Quality::Balanced, 1_000_000, 768, None), None);
-        assert_eq!(rounds(Quality::Balanced, 1_000_000, 768, Some(300_000)), one);
-        assert_eq!(rounds(Quality::Balanced, 1_000_000, 768, Some(100_000)), close);
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, None), None);
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(600_000)), one);
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(300_000)), close);
         assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), one);
         assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), close);
         assert_eq!(rounds(Quality::Fast, 60_000, 384, None), rough);

@@ -39,28 +39,16 @@ impl Observer for Quiet<'_> {
     }
 }
 
-/// Improves a pairing, and gives it prices that are consistent throughout; `None` if asked to stop.
-///
-/// The pairs are divided at random into samples of at most 2,048, each of which is a small problem of the same kind as the whole, solved
-/// exactly. Its potentials f price all y points: `g_j = min_i (c_ij - f_i)` over the x points of the sample. Since the dual bound is
-/// concave in the prices, their mean over several samples is no worse than the samples are on average. So four samples make a larger
-/// one, which starts from the mean and is improved by rounds of pricing and sparse solves; and so on up to the whole, whose rounds are
-/// the caller's. Where n < m, unmatched y points are in the samples as often as in the whole: their prices are zero, and no others are larger.
-///
-/// Samples of pairs, not of points: what a sample of the points has too many of on one side, a cluster say, is left to chance, and its
-/// prices with it. O(n m d) for the whole, a quarter of that for each step below.
-pub(crate) fn price_by_samples(session: &Session<'_>, mut pairing: Pairing, control: Control<'_>) -> Option<Pairing> {
-    let x_order = shuffled(session);
-    solve_samples(session.supports, &mut pairing, &x_order, (1, 0), control)?;
-    pairing.block.fill(0);
-    Some(pairing)
-}
-
-/// The prices of all y points by samples of `pairs` pairs in all, `(m,)`, for pairings of any sizes n <= m; the pairing stays as it is. `None` if
+/// The prices of all y points by small samples of `pairs` pairs in all, `(m,)`, for pairings of any sizes n <= m; the pairing stays as it is. `None` if
 /// asked to stop.
 ///
-/// The mean of what a few samples of at most 2,048 pairs make of them, as in [`price_by_samples`]. Where n < m, unmatched y points are in the
-/// samples as often as in the whole: their prices are zero, and no others are larger. O(pairs m d).
+/// Each sample, of at most 2,048 pairs, is a small problem of the same kind as the whole, solved exactly. Its potentials f price all y points:
+/// `g_j = min_i (c_ij - f_i)` over the x points of the sample. Since the dual bound is concave in the prices, their mean over several samples is no
+/// worse than the samples are on average. Where n < m, unmatched y points are in the samples as often as in the whole: their prices are zero, and no
+/// others are larger. O(pairs m d).
+///
+/// Samples of pairs, not of points: what a sample of the points has too many of on one side, a cluster say, is left to chance, and its
+/// prices with it.
 ///
 /// Measured, `fast`, n = 65,536, the duality gap by 32,768 pairs (and by 4,096) as a share of the cost: one mixture on both sides, 64
 /// dimensions, 10% (15%) where the cost is 7.8% above the optimum; text embeddings, 384 dimensions, 19% (22%) for 13.5%.
@@ -86,11 +74,13 @@ pub(crate) fn prices_of_few(
     mean_prices(supports, pairing.fork(), &x_order, (count, 0), control)
 }
 
-/// The prices of all y points, `(m,)`, by large samples of so many pairs in all, each made of ever larger ones and improved as those are. `None` if
-/// asked to stop. O(pairs m d).
+/// The prices of all y points, `(m,)`, by four large samples of so many pairs in all; the pairing stays as it is. `None` if asked to stop. O(pairs m d).
 ///
-/// Measured with prices from a quarter of the pairs, cost above the optimum after one round: text embeddings of 256 coordinates, n = 58,829, by one sample
-/// .30%, by four .21%, by eight .37%; n = 50,000, m = 58,829 .62% and .19%.
+/// As in [`prices_by_few`], but four samples make a larger one, which starts from their mean and is improved by rounds of pricing and sparse solves; and so
+/// on up to the four.
+///
+/// Measured with prices from a quarter of the pairs, cost above the optimum after one round with eight candidates for each point: text embeddings of 256
+/// coordinates, n = 58,829, by one sample .30%, by four .21%, by eight .37%; n = 50,000, m = 58,829 .62% and .19%.
 pub(crate) fn prices_by_large_samples(
     session: &Session<'_>,
     pairing: &Pairing,
@@ -103,6 +93,16 @@ pub(crate) fn prices_by_large_samples(
     let prices = mean_prices(session.supports, pairing.fork(), &x_order, (FEW.min(x_order.len()), ROUNDS), control)?;
     control.advance(Phase::Prices, looked_at);
     Some(prices)
+}
+
+/// A pairing improved by samples that hold all of the pairs, and its prices; `None` if asked to stop. Twice as dear as a pass over all pairs.
+///
+/// As in [`prices_by_large_samples`], up to one sample: the whole, whose rounds are the caller's.
+pub(crate) fn price_by_samples(session: &Session<'_>, mut pairing: Pairing, control: Control<'_>) -> Option<Pairing> {
+    let x_order = shuffled(session);
+    solve_samples(session.supports, &mut pairing, &x_order, (1, 0), control)?;
+    pairing.block.fill(0);
+    Some(pairing)
 }
 
 /// What so many samples of `x_order` make of the prices of all y points, on average; the rest as in [`solve_samples`].
