@@ -28,7 +28,7 @@ class MongeMap(Mapper):
 
     Parameters
     ----------
-    kind : {'residual-mlp', 'linear', 'mlp', 'residual-transformer'}
+    kind : {'residual-mlp', 'linear', 'mlp', 'residual-transformer', 'convex-gradient'}
         The map.
     mode : {'anchors', 'unpaired', 'shared-space'}
         What is known of the two sides, as for :class:`Aligner`.
@@ -58,7 +58,7 @@ class MongeMap(Mapper):
 
     def __init__(
         self,
-        kind: Literal["residual-mlp", "linear", "mlp", "residual-transformer"] = "residual-mlp",
+        kind: Literal["residual-mlp", "linear", "mlp", "residual-transformer", "convex-gradient"] = "residual-mlp",
         *,
         mode: Mode = "anchors",
         objective: Literal["regression", "contrastive", "both"] = "regression",

@@ -110,8 +110,7 @@ impl ConvexGradient {
         let space = Space::of(&gaussian)?;
         let looked_at = [space.source(&x_held_out)?, space.target(&y_held_out)?];
         let mut search = Search::new(&space, [&space.source(&x)?, &space.target(&y)?], params)?;
-        let mut at_y =
-            search.map().solve(&looked_at[1], looked_at[1].clone(), None, LOOK_TOLERANCE, LOOK_ITERATIONS)?.x;
+        let mut at_y = search.map().solve(&looked_at[1], looked_at[1].clone(), LOOK_TOLERANCE, LOOK_ITERATIONS)?;
         let mut best: Option<(Gain, ConvexGradient)> = None;
         observer.on_event(&Event::PhaseStarted { phase: Phase::Iterations, total: params.steps as u64 });
         for step in 0..params.steps {
@@ -122,7 +121,7 @@ impl ConvexGradient {
             observer.on_event(&Event::Advanced { phase: Phase::Iterations, work: 1 });
             if (step + 1).is_multiple_of((params.steps / LOOKS).max(1)) || step + 1 == params.steps {
                 let map = search.map();
-                at_y = map.solve(&looked_at[1], at_y, None, LOOK_TOLERANCE, LOOK_ITERATIONS)?.x;
+                at_y = map.solve(&looked_at[1], at_y, LOOK_TOLERANCE, LOOK_ITERATIONS)?;
                 let gain = Gain::of(&map, &looked_at, &at_y)?;
                 if best.as_ref().is_none_or(|(least, _)| gain.mean > least.mean) {
                     best = Some((gain, map.copied()?));
@@ -280,7 +279,7 @@ impl Search {
             Self { parameters, moments, u: batches(u, params.batch_size)?, v, learning_rate, steps: params.steps };
         let map = search.map();
         for (v, at) in &mut search.v {
-            *at = map.solve(v, v.clone(), None, CONJUGATE_TOLERANCE, LOOK_ITERATIONS)?.x;
+            *at = map.solve(v, v.clone(), CONJUGATE_TOLERANCE, LOOK_ITERATIONS)?;
         }
         Ok(search)
     }
@@ -298,7 +297,7 @@ impl Search {
         let at = step % self.v.len();
         let (v, conjugate) = &mut self.v[at];
         let start = conjugate.clone();
-        *conjugate = map.solve(v, start, None, CONJUGATE_TOLERANCE, CONJUGATE_ITERATIONS)?.x;
+        *conjugate = map.solve(v, start, CONJUGATE_TOLERANCE, CONJUGATE_ITERATIONS)?;
         let u = &self.u[step % self.u.len()];
         let (ahead, back) = (gradients(&map, u)?, gradients(&map, conjugate)?);
         let rise = ((step + 1) as f64 / WARMUP as f64).min(1.0);

@@ -96,6 +96,9 @@ impl ConvexGradient {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         match Map::from_tensors(&decode(bytes)?)? {
             Map::ConvexGradient(map) => Ok(*map),
+            Map::AlignedConvexGradient(_) => {
+                bail!("the file holds a gradient that acts after a linear map, expected one that acts alone")
+            }
             other => bail!("the file holds a map of kind `{}`, expected `convex-gradient`", other.kind()),
         }
     }
@@ -124,42 +127,63 @@ impl ConvexGradient {
     /// # Errors
     /// Rows of another dimension than d; rows that are no images, because the map is not onto (a singular L).
     pub fn inverse(&self, y: &Tensor) -> Result<Tensor> {
-        let bound = self.hessian_bound()?;
-        let start = y.broadcast_sub(&self.bias)?.matmul(&bound)?;
-        let solved = self.solve(y, start, Some(&bound), INVERSE_TOLERANCE, INVERSE_ITERATIONS)?;
+        let metric = inverse_of_bound(&self.hessian_bound()?)?;
+        let start = y.broadcast_sub(&self.bias)?.matmul(&metric)?;
+        let quadratic = self.quadratic()?;
+        let gradient = |x: &Tensor| self.with_quadratic(&quadratic, x);
+        Descent { gradient: &gradient, inverse_metric: Some(&metric) }.to_the_end(y, start)
+    }
+
+    /// An upper bound of the Hessian of f, `(d, d)`: a logistic function has slope 1/4 at most.
+    fn hessian_bound(&self) -> Result<Tensor> {
+        let weighted = self.units.weight.broadcast_mul(&(self.log_sizes.exp()? * 0.25)?)?;
+        self.quadratic()? + weighted.matmul(&self.units.weight.t()?)?
+    }
+
+    /// From `x` towards `T(x) = y` in the metric of the coordinates.
+    pub(super) fn solve(&self, y: &Tensor, x: Tensor, tolerance: f64, iterations: usize) -> Result<Tensor> {
+        let quadratic = self.quadratic()?;
+        let gradient = |x: &Tensor| self.with_quadratic(&quadratic, x);
+        Ok(Descent { gradient: &gradient, inverse_metric: None }.towards(y, x, tolerance, iterations)?.x)
+    }
+}
+
+/// The inverse of an upper bound of a Hessian, `(d, d)`, with a small ridge.
+pub(super) fn inverse_of_bound(bound: &Tensor) -> Result<Tensor> {
+    let device = bound.device();
+    let mut bound = to_mat(bound)?;
+    let size = bound.nrows();
+    let mean = (0..size).map(|i| bound[(i, i)]).sum::<f64>() / size.max(1) as f64;
+    (0..size).for_each(|i| bound[(i, i)] += RIDGE * mean.max(f64::MIN_POSITIVE));
+    let inverse = solve_positive_definite(bound, Mat::identity(size, size)).map_err(candle_core::Error::wrap)?;
+    to_tensor(&inverse, device)
+}
+
+/// The way to where the gradient of a convex function is what it should be.
+pub(super) struct Descent<'a> {
+    pub(super) gradient: &'a dyn Fn(&Tensor) -> Result<Tensor>,
+    /// That of the coordinates where there is none; else the inverse of an upper bound of the Hessian.
+    pub(super) inverse_metric: Option<&'a Tensor>,
+}
+
+impl Descent<'_> {
+    /// From `x` to `T(x) = y`.
+    pub(super) fn to_the_end(&self, y: &Tensor, x: Tensor) -> Result<Tensor> {
+        let solved = self.towards(y, x, INVERSE_TOLERANCE, INVERSE_ITERATIONS)?;
         if solved.residual > 10.0 * INVERSE_TOLERANCE {
             bail!("no source has these images: {:.1e} of their spread is left", solved.residual);
         }
         Ok(solved.x)
     }
 
-    /// The inverse of an upper bound of the Hessian of f, `(d, d)`: a logistic function has slope 1/4 at most.
-    fn hessian_bound(&self) -> Result<Tensor> {
-        let weighted = self.units.weight.broadcast_mul(&(self.log_sizes.exp()? * 0.25)?)?;
-        let bound = (self.quadratic()? + weighted.matmul(&self.units.weight.t()?)?)?;
-        let mut bound = to_mat(&bound)?;
-        let size = bound.nrows();
-        let mean = (0..size).map(|i| bound[(i, i)]).sum::<f64>() / size.max(1) as f64;
-        (0..size).for_each(|i| bound[(i, i)] += RIDGE * mean.max(f64::MIN_POSITIVE));
-        let inverse = solve_positive_definite(bound, Mat::identity(size, size)).map_err(candle_core::Error::wrap)?;
-        to_tensor(&inverse, self.root.device())
-    }
-
-    /// From `x` towards `T(x) = y`, in the metric of `inverse_metric` or in that of the coordinates.
-    pub(super) fn solve(
-        &self,
-        y: &Tensor,
-        x: Tensor,
-        inverse_metric: Option<&Tensor>,
-        tolerance: f64,
-        iterations: usize,
-    ) -> Result<Solved> {
-        let quadratic = self.quadratic()?;
-        let in_metric = |rows: &Tensor| inverse_metric.map_or_else(|| Ok(rows.clone()), |metric| rows.matmul(metric));
-        let least = if inverse_metric.is_some() { 1.0 } else { SHORTEST };
+    /// From `x` towards `T(x) = y`.
+    fn towards(&self, y: &Tensor, x: Tensor, tolerance: f64, iterations: usize) -> Result<Solved> {
+        let metric = self.inverse_metric;
+        let in_metric = |rows: &Tensor| metric.map_or_else(|| Ok(rows.clone()), |metric| rows.matmul(metric));
+        let least = if metric.is_some() { 1.0 } else { SHORTEST };
         let spread = mean_square(&y.broadcast_sub(&y.mean_keepdim(0)?)?)?.max(f64::MIN_POSITIVE);
         let mut x = x;
-        let mut gradient = (self.with_quadratic(&quadratic, &x)? - y)?;
+        let mut gradient = ((self.gradient)(&x)? - y)?;
         let mut descent = in_metric(&gradient)?;
         let mut step = (Tensor::ones((x.dim(0)?, 1), x.dtype(), x.device())? * least.max(0.5))?;
         let mut residual = (mean_square(&gradient)? / spread).sqrt();
@@ -169,7 +193,7 @@ impl ConvexGradient {
             }
             let moved = descent.broadcast_mul(&step.neg()?)?;
             x = (x + &moved)?;
-            let next = (self.with_quadratic(&quadratic, &x)? - y)?;
+            let next = ((self.gradient)(&x)? - y)?;
             let next_descent = in_metric(&next)?;
             let (turned, other) = ((&next - &gradient)?, (&next_descent - &descent)?);
             let length = (&turned * other)?.sum_keepdim(D::Minus1)?;
@@ -183,15 +207,15 @@ impl ConvexGradient {
     }
 }
 
-/// The shortest and the longest step of [`ConvexGradient::solve`].
+/// The shortest and the longest step of [`Descent`].
 const SHORTEST: f64 = 0.05;
 const LONGEST: f64 = 20.0;
 
-/// What [`ConvexGradient::solve`] came to.
-pub(super) struct Solved {
-    pub(super) x: Tensor,
+/// What it came to.
+struct Solved {
+    x: Tensor,
     /// The root mean square of `T(x) - y`, relative to the spread of y.
-    pub(super) residual: f64,
+    residual: f64,
 }
 
 /// `ln(1 + eˣ)` without overflow.

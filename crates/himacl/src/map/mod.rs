@@ -1,6 +1,7 @@
 //! Maps T from one embedding space to the other: linear, a network, linear plus a residual network, or the gradient of a
-//! convex function.
+//! convex function, alone or after a linear map.
 
+mod aligned_convex_gradient;
 mod cca;
 mod convex_fit;
 mod convex_gradient;
@@ -13,6 +14,7 @@ mod residual_transformer;
 mod tensors;
 mod two_way;
 
+pub use aligned_convex_gradient::AlignedConvexGradient;
 pub use cca::CanonicalMap;
 pub use convex_fit::{ConvexFit, ConvexFitParams};
 pub use convex_gradient::ConvexGradient;
@@ -44,6 +46,8 @@ pub enum Map {
     ResidualMlp(ResidualMlp),
     /// `x W + b + N(x)` with a transformer N.
     ResidualTransformer(Box<ResidualTransformer>),
+    /// `∇f(x W + b)` with a convex function f.
+    AlignedConvexGradient(Box<AlignedConvexGradient>),
     /// The gradient of a convex function.
     ConvexGradient(Box<ConvexGradient>),
 }
@@ -56,7 +60,7 @@ impl Map {
             Self::Mlp(_) => "mlp",
             Self::ResidualMlp(_) => "residual-mlp",
             Self::ResidualTransformer(_) => "residual-transformer",
-            Self::ConvexGradient(_) => "convex-gradient",
+            Self::AlignedConvexGradient(_) | Self::ConvexGradient(_) => "convex-gradient",
         }
     }
 
@@ -70,6 +74,7 @@ impl Map {
             Self::Mlp(map) => map.apply(x),
             Self::ResidualMlp(map) => map.apply(x),
             Self::ResidualTransformer(map) => map.apply(x),
+            Self::AlignedConvexGradient(map) => map.apply(x),
             Self::ConvexGradient(map) => map.apply(x),
         }
     }
@@ -86,6 +91,7 @@ impl Map {
             Self::Mlp(map) => (None, Some((&map.hidden, &map.output))),
             Self::ResidualMlp(map) => (Some(&map.linear), Some((&map.hidden, &map.output))),
             Self::ResidualTransformer(map) => return map.tensors(),
+            Self::AlignedConvexGradient(map) => return map.tensors(),
             Self::ConvexGradient(map) => return map.tensors(),
         };
         if let Some(linear) = linear {
@@ -120,6 +126,10 @@ impl Map {
         if tensors.contains_key("root") {
             return Ok(Self::ConvexGradient(Box::new(ConvexGradient::from_tensors(tensors, layer("units")?)?)));
         }
+        if tensors.contains_key("convex.root") {
+            let map = AlignedConvexGradient::from_tensors(tensors, layer("linear")?, layer("convex.units")?)?;
+            return Ok(Self::AlignedConvexGradient(Box::new(map)));
+        }
         if tensors.contains_key("slots") {
             return Ok(Self::ResidualTransformer(Box::new(ResidualTransformer::from_tensors(tensors, &layer)?)));
         }
@@ -142,7 +152,7 @@ mod tests {
     use candle_core::{Device, Var};
     use std::collections::BTreeMap;
 
-    fn some_maps() -> [Map; 5] {
+    fn some_maps() -> [Map; 6] {
         let linear = LinearMap {
             weight: Tensor::new(&[[1f32, 2.0], [0.5, -1.0], [0.25, 0.0]], &Device::Cpu).unwrap(),
             bias: Tensor::new(&[0.1f32, -0.1], &Device::Cpu).unwrap(),
@@ -151,15 +161,22 @@ mod tests {
             Map::Linear(linear.clone()),
             Map::Mlp(Mlp::new((3, 2), 2, 4, 3, &Device::Cpu).unwrap()),
             Map::ResidualMlp(ResidualMlp::around(linear.clone(), 2, 4, 3).unwrap()),
-            Map::ResidualTransformer(Box::new(ResidualTransformer::around(linear, 2, 32, 3, 3).unwrap())),
+            Map::ResidualTransformer(Box::new(ResidualTransformer::around(linear.clone(), 2, 32, 3, 3).unwrap())),
+            Map::AlignedConvexGradient(Box::new(AlignedConvexGradient::around(linear, 4, 3).unwrap())),
             Map::ConvexGradient(Box::new(convex_gradient::tests::some(3, 4, 1))),
         ]
     }
 
     #[test]
     fn tensors_rebuild_the_map() {
-        let kinds =
-            [("linear", 2), ("mlp", 6), ("residual-mlp", 8), ("residual-transformer", 31), ("convex-gradient", 5)];
+        let kinds = [
+            ("linear", 2),
+            ("mlp", 6),
+            ("residual-mlp", 8),
+            ("residual-transformer", 31),
+            ("convex-gradient", 7),
+            ("convex-gradient", 5),
+        ];
         for (map, (kind, tensors)) in some_maps().iter().zip(kinds) {
             let again = Map::from_tensors(&map.tensors()).unwrap();
             assert_eq!((again.kind(), again.tensors().len()), (kind, tensors));

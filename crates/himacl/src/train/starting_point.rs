@@ -7,7 +7,9 @@ use super::recipe::{AlignmentMode, MapKind, Recipe};
 use super::split::Split;
 use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap};
 use crate::error::Error;
-use crate::map::{LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, decode, encode};
+use crate::map::{
+    AlignedConvexGradient, LinearMap, Map, Mlp, ResidualMlp, ResidualTransformer, Tensors, TwoWayMap, decode, encode,
+};
 use candle_core::{DType, Tensor, bail};
 use himacl_data::files::{write_atomic, write_text};
 use himacl_data::{seal, sealed_facts};
@@ -94,8 +96,8 @@ pub(super) fn alignment_of(
     Ok(Some(start))
 }
 
-/// The map that training starts from: the closed form, inside a residual network where the recipe wants one; or a plain
-/// network between the same spaces. A learnt cost starts with the targets where they are.
+/// The map that training starts from: the closed form, inside a residual network or before a convex gradient where the
+/// recipe wants one; or a plain network between the same spaces. A learnt cost starts with the targets where they are.
 pub(super) fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWayMap, Error> {
     let section = &recipe.map;
     let grow = |map: &Map, direction: u64| -> Result<Map, Error> {
@@ -113,6 +115,10 @@ pub(super) fn starting_map(recipe: &Recipe, aligned: &TwoWayMap) -> Result<TwoWa
                 let tokens = section.tokens;
                 let map = ResidualTransformer::around(linear.clone(), layers, width, tokens, seed)?;
                 Map::ResidualTransformer(Box::new(map))
+            }
+            MapKind::ConvexGradient => {
+                let map = AlignedConvexGradient::around(linear.clone(), width, seed)?;
+                Map::AlignedConvexGradient(Box::new(map))
             }
         })
     };

@@ -105,7 +105,18 @@ impl Rules<'_> {
         let one_way = !(map.learned_cost && map.inverse);
         self.rule(one_way, "map.inverse", map.inverse, "false where map.learned_cost = true")?;
         let fits = width <= 32 || width.is_multiple_of(32) || map.kind != MapKind::ResidualTransformer;
-        self.rule(fits, "map.width", width, "at most 32 or a multiple of 32, the width of a head of the transformer")
+        self.rule(fits, "map.width", width, "at most 32 or a multiple of 32, the width of a head of the transformer")?;
+        if map.kind == MapKind::ConvexGradient { self.convex_gradient(map) } else { Ok(()) }
+    }
+
+    /// What a resolved recipe holds because nobody chose it, the default, is no mistake.
+    fn convex_gradient(&self, map: &MapSection) -> Result<(), RecipeError> {
+        let default = MapSection::default();
+        let one_layer = map.layers == 1 || map.layers == default.layers;
+        let expected = "1, or left out, where map.kind is convex-gradient: its units, map.width of them, are one layer";
+        self.rule(one_layer, "map.layers", map.layers, expected)?;
+        let expected = "left out where map.kind is convex-gradient: only residual-transformer has tokens";
+        self.rule(map.tokens == default.tokens, "map.tokens", map.tokens, expected)
     }
 
     fn objective(&self, objective: &ObjectiveSection, map: &MapSection) -> Result<(), RecipeError> {

@@ -268,21 +268,23 @@ pub enum MapKind {
     Mlp,
     /// `x W + b + N(x)` with a transformer N.
     ResidualTransformer,
+    /// `∇f(x W + b)` with a convex function f of one layer of units.
+    ConvexGradient,
 }
 
 /// `[map]`: the map that is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MapSection {
-    /// linear, residual-mlp, mlp or residual-transformer.
+    /// linear, residual-mlp, mlp, residual-transformer or convex-gradient.
     pub kind: MapKind,
-    /// Hidden layers of the network, or blocks of the transformer.
+    /// Hidden layers of the network, or blocks of the transformer; a convex gradient has one layer.
     pub layers: usize,
-    /// Units of each hidden layer; of the transformer's tokens: at most 32, or a multiple of 32.
+    /// Units of each hidden layer, or of the convex function; of the transformer's tokens: at most 32, or a multiple of 32.
     pub width: usize,
     /// Tokens into which the transformer turns an item.
     pub tokens: usize,
-    /// Keep the linear path at its closed form and train the network only.
+    /// Keep the linear path at its closed form and train the network, or the convex function, only.
     pub freeze_linear: bool,
     /// Train a map back as well; scores are then the mean of both directions' cosines.
     pub inverse: bool,

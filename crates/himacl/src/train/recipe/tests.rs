@@ -53,6 +53,14 @@ fn wrong_types_and_ranges_name_their_key() {
     let error = message(MINIMAL, &["map.kind=residual-transformer", "map.width=40"]);
     assert!(error.contains("`map.width` is 40, expected at most 32 or a multiple of 32"), "{error}");
     assert!(read(MINIMAL, &["map.kind=mlp", "map.width=40"]).is_ok());
+    let error = message(MINIMAL, &["map.kind=convex-gradient", "map.layers=2"]);
+    assert!(error.contains("`map.layers` is 2, expected 1, or left out, where map.kind is convex-gradient"), "{error}");
+    let error = message(MINIMAL, &["map.kind=convex-gradient", "map.tokens=4"]);
+    assert!(error.contains("`map.tokens` is 4, expected left out"), "{error}");
+    assert!(read(MINIMAL, &["map.kind=convex-gradient", "map.layers=1", "objective.klot_weight=0.5"]).is_ok());
+    assert!(read(MINIMAL, &["map.kind=convex-gradient"]).is_ok());
+    let error = message(MINIMAL, &["map.kind=convex"]);
+    assert!(error.contains("convex-gradient"), "{error}");
     let error = message(MINIMAL, &["map.width=1000000000"]);
     assert!(error.contains("`map.width` is 1000000000, expected from 1 to 65536"), "{error}");
     let error = message(MINIMAL, &["map.validation_share=0.6"]);
