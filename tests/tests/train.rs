@@ -394,6 +394,27 @@ fn softened_targets_and_weights_are_part_of_a_checkpoint() {
     ]);
 }
 
+#[test]
+fn a_convex_gradient_is_trained_as_other_maps_are() {
+    let settings = ["--set", "map.kind=convex-gradient", "--set", "map.freeze_linear=true"];
+    resumes_after_damage(&settings);
+
+    let problem = Problem::new(240, RECIPE);
+    problem.succeed(&[&["train", "--config", "recipe.toml"], &settings[..]].concat());
+    let summary = problem.json("runs/recipe/summary.json");
+    assert!(figure(&summary, "image_to_text_R@1") > 0.8, "{summary:#}");
+    assert_eq!(problem.json("runs/recipe/map.json")["kind"], "convex-gradient");
+    let evaluated: Value = serde_json::from_str(&problem.succeed(&["eval", "--run", "runs/recipe"])).unwrap();
+    assert_eq!(figure(&evaluated, "foscttm"), figure(&summary, "foscttm"));
+    problem.succeed(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"]);
+    assert_eq!(Embeddings::open(&problem.path("mapped.npy"), None).unwrap().dimension(), 10);
+    problem.succeed(&["report", "--run", "runs/recipe"]);
+    // A linear map that is not trained is the aligned one, and is called that.
+    let frozen = ["--set", "map.kind=linear", "--set", "map.freeze_linear=true", "--set", "output.dir=frozen"];
+    let table = problem.succeed(&[&["train", "--config", "recipe.toml"], &frozen[..]].concat());
+    assert!(table.contains("the aligned map is the result: nothing is trained, since map.kind is linear"), "{table}");
+}
+
 /// Damages the newest checkpoint of a run that broke off, and wants the bits of a whole one.
 fn resumes_after_damage(settings: &[&str]) {
     let problem = Problem::new(240, RECIPE);

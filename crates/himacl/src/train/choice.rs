@@ -38,7 +38,7 @@ pub struct MapChoice {
     pub chosen: ChosenMap,
     /// Known pairs that were hidden from alignment and training to choose by, and put back afterwards.
     pub hidden_pairs: usize,
-    /// How both maps ranked them; without hidden pairs there is no choice, and the trained map is taken.
+    /// How both maps ranked them; without hidden pairs there is no choice, and the trained map is taken, if any is trained.
     pub ranks: Option<HiddenRanks>,
     /// Why none were hidden.
     pub not_chosen_because: Option<String>,
@@ -78,9 +78,9 @@ impl From<RankComparison> for HiddenRanks {
 }
 
 impl MapChoice {
-    /// The trained map, without a choice.
-    fn not_made(reason: String) -> Self {
-        Self { chosen: ChosenMap::Trained, hidden_pairs: 0, ranks: None, not_chosen_because: Some(reason) }
+    /// One of the maps, without a choice.
+    fn not_made(chosen: ChosenMap, reason: String) -> Self {
+        Self { chosen, hidden_pairs: 0, ranks: None, not_chosen_because: Some(reason) }
     }
 
     /// The simpler map, unless the other is better by more than one standard error.
@@ -111,7 +111,11 @@ impl Display for MapChoice {
             )
         } else {
             let reason = self.not_chosen_because.as_deref().unwrap_or("no pairs were hidden");
-            write!(f, "the {chosen} map is the result, without a choice: {reason}")
+            match self.chosen {
+                // There is no other map.
+                ChosenMap::Aligned => write!(f, "the aligned map is the result: {reason}"),
+                ChosenMap::Trained => write!(f, "the trained map is the result, without a choice: {reason}"),
+            }
         }
     }
 }
@@ -133,9 +137,12 @@ pub(super) fn choose(
     folder: &Path,
     watch: &dyn Watch,
 ) -> Result<Option<MapChoice>, Error> {
+    if let Some(reason) = nothing_is_trained(recipe) {
+        return Ok(Some(MapChoice::not_made(ChosenMap::Aligned, reason.to_owned())));
+    }
     let count = match number_to_hide(recipe, split.anchors.len()) {
         Ok(count) => count,
-        Err(reason) => return Ok(Some(MapChoice::not_made(reason))),
+        Err(reason) => return Ok(Some(MapChoice::not_made(ChosenMap::Trained, reason))),
     };
     let folder = folder.join(CHOICE);
     fs::create_dir_all(&folder).map_err(Error::io("make folder", &folder))?;
@@ -174,6 +181,20 @@ pub(super) fn choose(
     Ok(Some(choice))
 }
 
+/// Why training would leave the aligned map as it is, where it would.
+pub(super) fn nothing_is_trained(recipe: &Recipe) -> Option<&'static str> {
+    let (map, train) = (&recipe.map, &recipe.train);
+    // Encoders are no part of the map, a learnt cost compares elsewhere, a plain network does not start at the aligned map.
+    if train.encoders != EncoderTraining::Frozen || map.learned_cost || map.kind == MapKind::Mlp {
+        return None;
+    }
+    if train.epochs == 0 {
+        return Some("nothing is trained, since train.epochs is 0");
+    }
+    (map.kind == MapKind::Linear && map.freeze_linear)
+        .then_some("nothing is trained, since map.kind is linear and map.freeze_linear is true")
+}
+
 /// How many of the known pairs are to be hidden, or why none are.
 pub(super) fn number_to_hide(recipe: &Recipe, known: usize) -> Result<usize, String> {
     let share = recipe.map.validation_share;
@@ -190,10 +211,7 @@ pub(super) fn number_to_hide(recipe: &Recipe, known: usize) -> Result<usize, Str
         );
     }
     if recipe.train.epochs == 0 {
-        return Err("nothing is trained, since train.epochs is 0".to_owned());
-    }
-    if recipe.map.kind == MapKind::Linear && recipe.map.freeze_linear {
-        return Err("nothing is trained, since map.kind is linear and map.freeze_linear is true".to_owned());
+        return Err("train.epochs is 0, so it is the map at its start".to_owned());
     }
     if count < FEWEST_HIDDEN {
         return Err(format!(

@@ -1,8 +1,8 @@
 //! The aligned map stays where training adds nothing, the trained one is taken where it does, and what they are judged by
 //! is seen by neither.
 
-use super::choice::{CHOICE, ChosenMap, number_to_hide};
-use super::recipe::Recipe;
+use super::choice::{CHOICE, ChosenMap, nothing_is_trained, number_to_hide};
+use super::recipe::{MapKind, Recipe};
 use super::split::Split;
 use super::{Dataset, Model, Outcome, run};
 use candle_core::{Device, Tensor};
@@ -127,8 +127,7 @@ fn without_enough_pairs_nothing_is_hidden() {
     assert!(reason("map.validation_share = 0.0", 1000).contains("validation_share is 0"));
     assert!(reason("train.encoders = 'full'", 1000).contains("encoders are trained too"));
     assert!(reason("map.learned_cost = true", 1000).contains("learnt cost"));
-    assert!(reason("train.epochs = 0", 1000).contains("nothing is trained"));
-    assert!(reason("map = { kind = 'linear', freeze_linear = true }", 1000).contains("nothing is trained"));
+    assert!(reason("train.epochs = 0", 1000).contains("the map at its start"));
 
     let mut recipe = recipe();
     recipe.train.epochs = 1;
@@ -141,6 +140,39 @@ fn without_enough_pairs_nothing_is_hidden() {
             .contains("the trained map is the result, without a choice: 400 known pairs are too few")
     );
     assert!(!folder.path().join(CHOICE).exists());
+}
+
+/// Where nothing is trained the result is the aligned map, and is said to be.
+#[test]
+fn an_untrained_map_is_the_aligned_one() {
+    let untrained = |settings: &str| nothing_is_trained(&toml::from_str(settings).unwrap());
+    assert!(untrained("train.epochs = 0").unwrap().contains("train.epochs is 0"));
+    assert!(
+        untrained("map = { kind = 'linear', freeze_linear = true }").unwrap().contains("map.freeze_linear is true")
+    );
+    for trained in ["map.kind = 'linear'", "map.freeze_linear = true", "map.kind = 'mlp'\ntrain.epochs = 0"] {
+        assert_eq!(untrained(trained), None, "{trained}");
+    }
+
+    let mut recipe = recipe();
+    (recipe.map.kind, recipe.map.freeze_linear) = (MapKind::Linear, true);
+    let (found, kind, _) = outcome(&recipe, &noisy(data(400, rotated), 0.3));
+    assert_eq!((found.choice.chosen, kind), (ChosenMap::Aligned, "linear"));
+    let words = found.choice.to_string();
+    assert!(
+        words.starts_with("the aligned map is the result: nothing is trained, since map.kind is linear"),
+        "{words}"
+    );
+}
+
+#[test]
+fn bends_are_left_to_a_convex_gradient_too() {
+    // The gradient of a convex function, as T is to be: coordinates that grow faster than they are.
+    let bent = |x: &[f32]| x.iter().map(|&value| value.powi(3)).collect();
+    let mut recipe = recipe();
+    recipe.map.kind = MapKind::ConvexGradient;
+    let (found, kind, _) = outcome(&recipe, &data(ITEMS as u32, bent));
+    assert_eq!((found.choice.chosen, kind), (ChosenMap::Trained, "convex-gradient"), "{}", found.choice);
 }
 
 /// The map of the last checkpoint of the training before the choice.
