@@ -1,7 +1,8 @@
 //! The optimal transport map between two unpaired sets, by the dual problem over potentials with bends.
 
 use super::convex_gradient::{ConvexGradient, softplus};
-use super::decomposition::{orthogonal_factor, product};
+use super::decomposition::{orthogonal_factor, product, symmetric_eigen};
+use super::directions::least_normal;
 use super::gaussian::{Gaussian, power};
 use super::linear::{FitError, LinearMap, to_tensor};
 use candle_core::{DType, Device, Tensor, Var};
@@ -77,9 +78,9 @@ impl ConvexGradient {
     /// Among convex functions f the gradient of the one with the least `mean f(x) + mean f*(y)` is the optimal map (the
     /// dual problem; f* is the conjugate, `max_u u · y - f(u)`). No pairing of the samples enters, which in many dimensions
     /// is far from the optimal map: f has parameters enough for bends and few enough for the samples. It starts near the
-    /// Gaussian map ([`LinearMap::gaussian`]), half of whose matrix is handed to the units, in random orthogonal
-    /// directions, and follows the gradient of the dual value (Adam), the maximum of f* found anew at each step from where
-    /// it was.
+    /// Gaussian map ([`LinearMap::gaussian`]), up to half of whose matrix is handed to the units, in the directions in which
+    /// the targets are least normal, or in random orthogonal ones where there are too few to tell. From there it follows the
+    /// gradient of the dual value (Adam), the maximum of f* found anew at each step from where it was.
     ///
     /// One row in eight of either side is held out. Their dual value says after which steps the map is best, and whether
     /// it is better than the Gaussian map by two standard errors; otherwise the Gaussian map is the answer. The dual value
@@ -263,8 +264,8 @@ struct Search {
 impl Search {
     fn new(space: &Space, [u, v]: [&Tensor; 2], params: &ConvexFitParams) -> Result<Self, FitError> {
         let (d, device) = (space.covariance.nrows(), u.device());
-        let (weight, log_sizes) = first_units(&space.covariance, params, device)?;
-        let root = (Tensor::eye(d, DType::F32, device)? * (1.0 - SHARE_OF_UNITS).sqrt())?;
+        let found = least_normal(v, params.seed)?;
+        let Start { weight, log_sizes, root } = first_units(&space.covariance, found, params, device)?;
         // σ(0) = 1/2: the units together leave the mean where it is.
         let bias = (log_sizes.exp()?.unsqueeze(0)?.matmul(&weight.t()?)? * -0.5)?.squeeze(0)?;
         let thresholds = Tensor::zeros(log_sizes.dims(), DType::F32, device)?;
@@ -320,27 +321,57 @@ impl Search {
     }
 }
 
-/// Units in random orthogonal directions, `(d, k)`, and the logarithms of their sizes, `(k,)`, that together have on average
-/// the matrix `SHARE_OF_UNITS` times the identity.
-fn first_units(covariance: &Mat<f64>, params: &ConvexFitParams, device: &Device) -> Result<(Tensor, Tensor), FitError> {
+/// Units at first, and the root of what they leave of the identity.
+struct Start {
+    /// `(d, k)`.
+    weight: Tensor,
+    /// `(k,)`.
+    log_sizes: Tensor,
+    /// `(d, d)`.
+    root: Tensor,
+}
+
+/// Units whose mean matrix is a share of the identity, in random orthogonal directions; or nearly so, in `found` ones.
+fn first_units(
+    covariance: &Mat<f64>,
+    found: Option<Mat<f64>>,
+    params: &ConvexFitParams,
+    device: &Device,
+) -> Result<Start, FitError> {
     let d = covariance.nrows();
+    let copies = params.units.max(1);
     let mut generator = rng::stream(params.seed, &[FIT, 2]);
-    let (mut directions, mut log_sizes) = (Vec::new(), Vec::new());
-    for _ in 0..params.units.max(1) {
+    let mut of_units = Mat::<f64>::zeros(d, d);
+    let (mut rows, mut variances) = (Vec::new(), Vec::new());
+    let mut found = found.map(|found| unit_columns(&found));
+    for _ in 0..copies {
         let normal = Mat::from_fn(d, d, |_, _| StandardNormal.sample(&mut generator));
-        let rotation = orthogonal_factor(&normal)?;
-        let turned = product(covariance, &rotation);
-        for k in 0..d {
-            let variance: f64 = (0..d).map(|i| rotation[(i, k)] * turned[(i, k)]).sum();
-            // A direction in which nothing varies has nothing to bend.
-            let length = SPREAD / variance.max(1e-6).sqrt();
-            let size = SHARE_OF_UNITS / (params.units.max(1) as f64 * MEAN_SLOPE * length * length);
-            directions.push((0..d).map(|i| (length * rotation[(i, k)]) as f32).collect::<Vec<f32>>());
-            log_sizes.push(size.ln() as f32);
-        }
+        let directions = found.take().map_or_else(|| orthogonal_factor(&normal), Ok)?;
+        let turned = product(covariance, &directions);
+        variances.extend((0..d).map(|k| (0..d).map(|i| directions[(i, k)] * turned[(i, k)]).sum::<f64>()));
+        of_units += product(&directions, &directions.transpose().to_owned());
+        rows.extend((0..d).map(|k| (0..d).map(|i| directions[(i, k)]).collect::<Vec<f64>>()));
     }
-    let rows = Tensor::from_vec(directions.concat(), (log_sizes.len(), d), device)?;
-    Ok((rows.t()?.contiguous()?, Tensor::new(log_sizes, device)?))
+    // Directions that are not orthogonal have more of the identity in some than in others: none may have all of it.
+    let most = symmetric_eigen(&of_units)?.0.first().copied().unwrap_or(0.0);
+    let share = SHARE_OF_UNITS / most.max(copies as f64);
+    let left = Mat::from_fn(d, d, |i, j| f64::from(u8::from(i == j)) - share * of_units[(i, j)]);
+    let root = to_tensor(&power(&left, 0.5)?, device)?;
+    // A direction in which nothing varies has nothing to bend.
+    let lengths: Vec<f64> = variances.iter().map(|variance| SPREAD / variance.max(1e-6).sqrt()).collect();
+    let log_sizes = lengths.iter().map(|length| (share / (MEAN_SLOPE * length * length)).ln() as f32);
+    let log_sizes: Vec<f32> = log_sizes.collect();
+    let values =
+        rows.iter().zip(&lengths).flat_map(|(row, length)| row.iter().map(move |value| (length * value) as f32));
+    let weight = Tensor::from_vec(values.collect::<Vec<f32>>(), (rows.len(), d), device)?.t()?.contiguous()?;
+    Ok(Start { weight, log_sizes: Tensor::new(log_sizes, device)?, root })
+}
+
+/// The columns at unit length.
+fn unit_columns(matrix: &Mat<f64>) -> Mat<f64> {
+    let length = |k: usize| (0..matrix.nrows()).map(|i| matrix[(i, k)].powi(2)).sum::<f64>().sqrt();
+    let lengths: Vec<f64> = (0..matrix.ncols()).map(|k| length(k).max(f64::MIN_POSITIVE)).collect();
+    Mat::from_fn(matrix.nrows(), matrix.ncols(), |i, k| matrix[(i, k)] / lengths[k])
 }
 
 /// Batches of at most `size` rows, as equal as can be.

@@ -6,6 +6,7 @@ mod cca;
 mod convex_fit;
 mod convex_gradient;
 mod decomposition;
+mod directions;
 mod gaussian;
 mod linear;
 mod mlp;
