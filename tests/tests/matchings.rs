@@ -215,7 +215,7 @@ fn a_matrix_of_costs() {
     assert!(error.contains("cannot be used with"), "{error}");
     let error = refused(&scratch, &["--cost-matrix", &costs, "--quality", "best"]);
     assert!(error.contains("cannot be used with"), "{error}");
-    assert!(refused(&scratch, &[]).contains("--x <PATH>"));
+    assert!(refused(&scratch, &[]).contains("--x <PATH|ADDRESS>"));
 }
 
 #[test]
