@@ -76,10 +76,10 @@ fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds
     (rounds, outcome)
 }
 
-/// One pair of so many is in the samples before rounds; in small ones another share, and so many at least.
+/// One pair of so many is in the samples before rounds, in small ones another share; so many at least, if there are.
 const PAIRS_FOR_EACH_SAMPLED: usize = 4;
 const PAIRS_FOR_EACH_IN_SMALL_SAMPLES: usize = 8;
-const PAIRS_IN_SMALL_SAMPLES: usize = 4096;
+const FEWEST_PAIRS: usize = 4096;
 
 /// Prices of the distinct points: those of the pairing where they are consistent, else of small samples; `None` if asked to stop.
 fn prices_of_distinct(session: &Session<'_>, repeated: &Repeated, pairing: &Pairing) -> Option<Vec<f64>> {
@@ -93,7 +93,7 @@ fn prices_of_distinct(session: &Session<'_>, repeated: &Repeated, pairing: &Pair
 }
 
 fn pairs_in_small_samples(len: usize) -> usize {
-    PAIRS_IN_SMALL_SAMPLES.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES)
+    FEWEST_PAIRS.max(len / PAIRS_FOR_EACH_IN_SMALL_SAMPLES)
 }
 
 /// A pairing whose prices are as consistent throughout as the rounds are worth; `None` if asked to stop.
@@ -107,7 +107,8 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
                 samples::price_by_samples(session, pairing, control)?
             }
             Rounds::UntilClose | Rounds::One => {
-                let g = samples::prices_by_large_samples(session, &pairing, len / PAIRS_FOR_EACH_SAMPLED, control)?;
+                let pairs = FEWEST_PAIRS.max(len / PAIRS_FOR_EACH_SAMPLED);
+                let g = samples::prices_by_large_samples(session, &pairing, pairs, control)?;
                 pairing.with_prices(g)
             }
             Rounds::OneRough => {
