@@ -119,7 +119,7 @@ impl Block {
             return Ok(self.without_pairs());
         }
         let params = plan.params(seed);
-        let params = hiref_core::HirefParams { max_sweeps: Some(2 * plan.inner_sweeps), ..params };
+        let params = hiref_core::HirefParams { max_sweeps: Some(plan.first_sweeps), ..params };
         let problem = self.problem(plan)?;
         let solved = params.check()?.on_device(device).solve(&problem, None, &Quiet(stop))?;
         if stop() {
@@ -146,6 +146,9 @@ impl Block {
         let params = hiref_core::HirefParams {
             max_sweeps: Some(plan.inner_sweeps),
             polish_block_size: Some(plan.polish_block),
+            // On a device rounds start from poorer prices.
+            exact_limit: Some(if plan.ends_with_round && device.is_cpu() { usize::MAX } else { 0 }),
+            max_rounds: Some(1),
             ..plan.params(seed)
         };
         let identity = Permutation::new((0..n as u32).collect(), m)?;

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Changes whenever the files of an earlier version could not be gone on from.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The plan's file in the folder of temporary files.
 pub(crate) const PLAN: &str = "plan.json";
 /// Bytes that the program itself takes.
@@ -23,6 +23,16 @@ const BYTES_PER_FEATURE: usize = 7;
 /// Bytes of indices and sums that a solve and a sweep keep for each point, ours included.
 const BYTES_PER_SOLVED: usize = 130;
 const BYTES_PER_SWEPT: usize = 150;
+/// What a round over all pairs of the block takes besides: both sides in the order of the search, in f32 and as bytes; and candidates.
+const BYTES_PER_COORDINATE_OF_ROUND: usize = 6;
+const BYTES_PER_CANDIDATE_OF_ROUND: usize = 26;
+/// Candidates of a point in such a round: one more for so many products, from 8 to 64 (`hiref_core::HirefParams`).
+const PRODUCTS_PER_CANDIDATE: usize = 300_000;
+/// A round may take so many times what the sweeps do that it stands for; more than so many blocks are not made for it.
+const ROUND_FOR_SWEEPS: f64 = 2.0;
+const MOST_BLOCKS_WITH_ROUNDS: usize = 1024;
+/// Up to so many coordinates sweeps are made alone.
+const FEW_DIMENSIONS: usize = 4;
 /// Below so many pairs a block is not worth a task.
 const SMALLEST_BLOCK: usize = 1024;
 /// Rows of a piece, at most: many pieces keep many workers busy.
@@ -118,8 +128,12 @@ pub struct Plan {
     pub sweep_blocks: usize,
     /// Sweeps over everything, at most.
     pub max_sweeps: usize,
+    /// Sweeps inside a block after it is solved from nothing.
+    pub(crate) first_sweeps: usize,
     /// Sweeps inside a block, each time.
     pub(crate) inner_sweeps: usize,
+    /// Whether a sweep of a block ends with a round over all of its pairs.
+    pub(crate) ends_with_round: bool,
     /// Pairs of the blocks that are paired exactly.
     pub(crate) polish_block: usize,
     /// Sweeps end once they are expected to gain less than this share of the cost.
@@ -144,6 +158,32 @@ fn effort(quality: Quality) -> (usize, usize, f64, usize, usize) {
         Quality::Balanced => (8, 4, 0.002, 2048, 8192),
         Quality::Best => (48, 4, 0.0002, 4096, 8192),
     }
+}
+
+/// Bytes that a round over all pairs of a block takes for each of them.
+fn bytes_of_round(rows: usize, dimension: usize) -> u64 {
+    let candidates = (rows * (dimension + 40) / PRODUCTS_PER_CANDIDATE).clamp(8, 64);
+    (2 * BYTES_PER_COORDINATE_OF_ROUND * dimension + BYTES_PER_CANDIDATE_OF_ROUND * candidates) as u64
+}
+
+/// Nanoseconds that an entry of a block's costs takes in a sweep.
+fn nanoseconds_of_entry(dimension: usize) -> f64 {
+    2.0 * (8.0 + dimension as f64 / 25.0)
+}
+
+/// What sweeps take for each pair with so many entries in all; later ones find less to do.
+fn nanoseconds_of_sweeps(dimension: usize, entries: usize) -> f64 {
+    0.7 * nanoseconds_of_entry(dimension) * entries as f64
+}
+
+/// What a round over all pairs of a block takes for each of them: prices from a part of the pairs, products of bytes, and as much again for the solve.
+fn nanoseconds_of_round(rows: usize, dimension: usize) -> f64 {
+    2.35 * rows as f64 * (dimension as f64 + 40.0) / 200.0
+}
+
+/// Pairs of the largest block in which a round may stand for sweeps with so many entries a pair.
+fn rows_worth_a_round(dimension: usize, entries: usize) -> usize {
+    (ROUND_FOR_SWEEPS * nanoseconds_of_sweeps(dimension, entries) / nanoseconds_of_round(1, dimension)) as usize
 }
 
 impl Plan {
@@ -212,7 +252,16 @@ impl Plan {
         let room = settings.block_rows.map_or(budget, |rows| rows as u64 * solved);
         let fitting = |bytes: u64, spread: f64| ((budget as f64 / bytes as f64 / spread) as usize).max(1);
         let solve_rows = settings.block_rows.unwrap_or_else(|| fitting(solved, 1.05)).max(2);
-        let sweep_rows = settings.block_rows.unwrap_or_else(|| fitting(swept, SPREAD)).max(2);
+        let for_sweeps = fitting(swept, SPREAD);
+        let of_round = bytes_of_round(for_sweeps.min(m), dimension);
+        // A round looks at all pairs of a block: blocks are no larger than that is worth.
+        let worth = rows_worth_a_round(dimension, inner_sweeps * polish_block);
+        let for_round = settings.block_rows.unwrap_or_else(|| fitting(swept + of_round, SPREAD).min(worth));
+        let is_sensible = for_round >= SMALLEST_BLOCK.min(m) && m.div_ceil(for_round) <= MOST_BLOCKS_WITH_ROUNDS;
+        let ends_with_round = !fast && rows[0] == rows[1] && dimension > FEW_DIMENSIONS && is_sensible;
+        let (first_sweeps, inner_sweeps) = (2 * inner_sweeps, if ends_with_round { 1 } else { inner_sweeps });
+        let fitting_sweep = if ends_with_round { for_round } else { for_sweeps };
+        let sweep_rows = settings.block_rows.unwrap_or(fitting_sweep).max(2);
         let (solve_blocks, sweep_blocks) = (m.div_ceil(solve_rows), m.div_ceil(sweep_rows));
         if solve_blocks > MOST_BLOCKS {
             let (limit, threads) = (settings.memory, settings.threads);
@@ -243,7 +292,9 @@ impl Plan {
             solve_blocks,
             sweep_blocks,
             max_sweeps: if solve_blocks == 1 { 0 } else { settings.sweeps.unwrap_or(sweeps) },
+            first_sweeps,
             inner_sweeps,
+            ends_with_round,
             polish_block,
             tolerance,
             sample_rows: [of_smaller.clamp(1, rows[0]), sampled],
@@ -367,20 +418,23 @@ impl Plan {
     pub fn seconds(&self, threads: usize) -> f64 {
         let [n, m] = self.rows.map(|rows| rows as f64);
         let d = self.dimension as f64;
-        let inner = self.inner_sweeps as f64;
         // An entry of a block's costs in a sweep; an inner product with all that is made of it.
-        let (entry, product) = (2.0 * (8.0 + d / 25.0), (d + 40.0) / 18.0);
+        let (entry, product) = (nanoseconds_of_entry(self.dimension), (d + 40.0) / 18.0);
         let is_divided = self.solve_blocks > 1;
-        let sample = if is_divided { self.sample_rows[1] as f64 * entry * 8000.0 * inner } else { 0.0 };
+        let sample =
+            if is_divided { self.sample_rows[1] as f64 * entry * 4000.0 * self.first_sweeps as f64 } else { 0.0 };
         // The ascent looks at some rows of each side, again and again.
         let ascent = n.min(ASCENT_ROWS as f64) + m.min(ASCENT_ROWS as f64);
         let balance = if is_divided { 10_500.0 * ascent } else { 0.0 };
         // Scans, scores and routes.
         let passes = (n + m) * (self.solve_blocks as f64 * product + 35.0 * d);
         // Levels and leaves take as long as eight sweeps.
-        let solve = n * entry * 256.0 * (2.0 * inner + 8.0);
-        // Later sweeps find less to do; the rest is reading, cutting and writing.
-        let sweep = n * (entry * 0.7 * inner * self.polish_block as f64 + 95.0 * d);
+        let solve = n * entry * 256.0 * (self.first_sweeps as f64 + 8.0);
+        // The rest is reading, cutting and writing.
+        let block = self.rows[1].div_ceil(self.sweep_blocks);
+        let round = if self.ends_with_round { nanoseconds_of_round(block, self.dimension) } else { 0.0 };
+        let sweeps = nanoseconds_of_sweeps(self.dimension, self.inner_sweeps * self.polish_block);
+        let sweep = n * (sweeps + round + 95.0 * d);
         let looked_at = if self.gap_rows == 0 { 0.0 } else { (self.gap_rows + self.price_rows) as f64 };
         let gap = m * looked_at * product;
         let all = sample + balance + passes + solve + self.max_sweeps as f64 * sweep + gap;

@@ -288,7 +288,7 @@ def pair(
         ``None``: a tqdm bar on a terminal or in a notebook for calls over two seconds, if tqdm is there; ``False``:
         nothing; a function gets each event as a dictionary.
     **settings
-        ``max_rank``, ``leaf_size``, ``polish_block_size``, ``max_sweeps``, ``exact_limit``: see the solver's documentation.
+        ``max_rank``, ``leaf_size``, ``polish_block_size``, ``max_sweeps``, ``exact_limit``, ``max_rounds``: see the solver's documentation.
 
     Returns
     -------

@@ -47,7 +47,8 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
 fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds) -> (PricedRounds<'a>, ExactOutcome) {
     let (effort, control, len) = (session.effort(), session.control, session.supports.num_y());
     let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
-    let most = if plan == Rounds::UntilClose { usize::MAX } else { 1 };
+    let planned = if plan == Rounds::UntilClose { usize::MAX } else { 1 };
+    let most = planned.min(session.params.max_rounds.unwrap_or(usize::MAX));
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };
     loop {
         let started = Instant::now();

@@ -140,6 +140,8 @@ pub struct HirefParams {
     /// Problems of at most this many points a side end with an exact solve of everything, by rounds that price all pairs
     /// (O(n m d) time each, less in few dimensions) and solve over the best candidates; chosen from the quality and the work when absent.
     pub exact_limit: Option<usize>,
+    /// Largest number of those rounds; chosen from the quality and the work when absent. One ends within 0.1% of the optimum as a rule, and proves little.
+    pub max_rounds: Option<usize>,
     /// Prove how far the cost is from the optimum at most.
     pub certify: bool,
     /// Estimate how far the cost is from the optimum, where nothing is proved, from a sample of points.
@@ -159,6 +161,7 @@ impl Default for HirefParams {
             polish_block_size: None,
             max_sweeps: None,
             exact_limit: None,
+            max_rounds: None,
             certify: false,
             estimate_gap: false,
             gap_rows: None,
@@ -191,6 +194,9 @@ impl HirefParams {
     /// The rounds that a solve of such a problem may end with; `distinct` are the columns where points repeat.
     pub(crate) fn rounds(&self, (n, m): (usize, usize), d: usize, distinct: Option<usize>) -> Option<Rounds> {
         let effort = self.effort();
+        if self.max_rounds == Some(0) {
+            return None;
+        }
         if n.max(m) <= effort.exact_limit || self.exact_limit.is_some() {
             return (n.max(m) <= effort.exact_limit).then_some(Rounds::UntilClose);
         }
@@ -217,8 +223,12 @@ impl HirefParams {
             block_size: self.polish_block_size.unwrap_or(effort.block_size),
             largest_block: self.polish_block_size.unwrap_or(effort.largest_block),
             max_sweeps: self.max_sweeps.unwrap_or(effort.max_sweeps),
-            exact_limit: self.exact_limit.unwrap_or(effort.exact_limit),
-            limit_by_tree: if self.exact_limit.is_some() { 0 } else { effort.limit_by_tree },
+            exact_limit: if self.max_rounds == Some(0) { 0 } else { self.exact_limit.unwrap_or(effort.exact_limit) },
+            limit_by_tree: if self.exact_limit.is_some() || self.max_rounds == Some(0) {
+                0
+            } else {
+                effort.limit_by_tree
+            },
             ..effort
         }
     }
@@ -249,5 +259,7 @@ mod tests {
         assert_eq!(unequal, close);
         let by_hand = HirefParams { exact_limit: Some(100), ..HirefParams::default() };
         assert!(by_hand.may_end_exactly(100, 90, 5) && !by_hand.may_end_exactly(101, 101, 5));
+        let none = HirefParams { max_rounds: Some(0), ..by_hand };
+        assert!(!none.may_end_exactly(100, 90, 5));
     }
 }
