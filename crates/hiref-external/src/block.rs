@@ -146,9 +146,9 @@ impl Block {
         let params = hiref_core::HirefParams {
             max_sweeps: Some(plan.inner_sweeps),
             polish_block_size: Some(plan.polish_block),
+            exact_limit: Some(usize::MAX),
             // On a device rounds start from poorer prices.
-            exact_limit: Some(if plan.ends_with_round && device.is_cpu() { usize::MAX } else { 0 }),
-            max_rounds: Some(1),
+            max_rounds: Some(if device.is_cpu() { plan.rounds } else { 0 }),
             ..plan.params(seed)
         };
         let identity = Permutation::new((0..n as u32).collect(), m)?;

@@ -132,8 +132,8 @@ pub struct Plan {
     pub(crate) first_sweeps: usize,
     /// Sweeps inside a block, each time.
     pub(crate) inner_sweeps: usize,
-    /// Whether a sweep of a block ends with a round over all of its pairs.
-    pub(crate) ends_with_round: bool,
+    /// Rounds over all pairs of a block after its sweeps, each time.
+    pub(crate) rounds: usize,
     /// Pairs of the blocks that are paired exactly.
     pub(crate) polish_block: usize,
     /// Sweeps end once they are expected to gain less than this share of the cost.
@@ -294,7 +294,7 @@ impl Plan {
             max_sweeps: if solve_blocks == 1 { 0 } else { settings.sweeps.unwrap_or(sweeps) },
             first_sweeps,
             inner_sweeps,
-            ends_with_round,
+            rounds: usize::from(ends_with_round),
             polish_block,
             tolerance,
             sample_rows: [of_smaller.clamp(1, rows[0]), sampled],
@@ -432,9 +432,9 @@ impl Plan {
         let solve = n * entry * 256.0 * (self.first_sweeps as f64 + 8.0);
         // The rest is reading, cutting and writing.
         let block = self.rows[1].div_ceil(self.sweep_blocks);
-        let round = if self.ends_with_round { nanoseconds_of_round(block, self.dimension) } else { 0.0 };
+        let rounds = self.rounds as f64 * nanoseconds_of_round(block, self.dimension);
         let sweeps = nanoseconds_of_sweeps(self.dimension, self.inner_sweeps * self.polish_block);
-        let sweep = n * (sweeps + round + 95.0 * d);
+        let sweep = n * (sweeps + rounds + 95.0 * d);
         let looked_at = if self.gap_rows == 0 { 0.0 } else { (self.gap_rows + self.price_rows) as f64 };
         let gap = m * looked_at * product;
         let all = sample + balance + passes + solve + self.max_sweeps as f64 * sweep + gap;
