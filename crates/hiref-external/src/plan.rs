@@ -28,6 +28,9 @@ const BYTES_PER_COORDINATE_OF_ROUND: usize = 6;
 const BYTES_PER_CANDIDATE_OF_ROUND: usize = 26;
 /// Candidates of a point in such a round: one more for so many products, from 8 to 64 (`hiref_core::HirefParams`).
 const PRODUCTS_PER_CANDIDATE: usize = 300_000;
+/// A thread's matrices for the samples that price blocks of more than so many pairs, beyond those of the sweeps: of 2,048 pairs, not 1,024.
+const BYTES_OF_LARGE_SAMPLE: u64 = 12 * (2048 * 2048 - 1024 * 1024);
+const MOST_ROWS_WITH_SMALL_SAMPLES: usize = 1 << 14;
 /// A round may take so many times what the sweeps do that it stands for; more than so many blocks are not made for it.
 const ROUND_FOR_SWEEPS: f64 = 2.0;
 const MOST_BLOCKS_WITH_ROUNDS: usize = 1024;
@@ -256,7 +259,10 @@ impl Plan {
         let of_round = bytes_of_round(for_sweeps.min(m), dimension);
         // A round looks at all pairs of a block: blocks are no larger than that is worth.
         let worth = rows_worth_a_round(dimension, inner_sweeps * polish_block);
-        let for_round = settings.block_rows.unwrap_or_else(|| fitting(swept + of_round, SPREAD).min(worth));
+        let of_samples = settings.threads as u64 * BYTES_OF_LARGE_SAMPLE;
+        let beside_samples = (budget.saturating_sub(of_samples) as f64 / (swept + of_round) as f64 / SPREAD) as usize;
+        let fitting_round = fitting(swept + of_round, SPREAD).min(MOST_ROWS_WITH_SMALL_SAMPLES).max(beside_samples);
+        let for_round = settings.block_rows.unwrap_or(fitting_round.min(worth));
         let is_sensible = for_round >= SMALLEST_BLOCK.min(m) && m.div_ceil(for_round) <= MOST_BLOCKS_WITH_ROUNDS;
         let ends_with_round = !fast && rows[0] == rows[1] && dimension > FEW_DIMENSIONS && is_sensible;
         let (first_sweeps, inner_sweeps) = (2 * inner_sweeps, if ends_with_round { 1 } else { inner_sweeps });
