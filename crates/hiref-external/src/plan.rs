@@ -189,6 +189,45 @@ fn rows_worth_a_round(dimension: usize, entries: usize) -> usize {
     (ROUND_FOR_SWEEPS * nanoseconds_of_sweeps(dimension, entries) / nanoseconds_of_round(1, dimension)) as usize
 }
 
+/// Pairs of the blocks inside a block that are paired exactly.
+fn polish_block(quality: Quality) -> usize {
+    if quality == Quality::Fast { 256 } else { 1024 }
+}
+
+/// How many rows of so many bytes fit, where blocks may be larger than planned by `spread`.
+fn fitting(budget: u64, bytes: u64, spread: f64) -> usize {
+    ((budget as f64 / bytes as f64 / spread) as usize).max(1)
+}
+
+/// The blocks of a sweep, and what is done in each.
+struct SweepBlocks {
+    /// Pairs of one.
+    rows: usize,
+    inner_sweeps: usize,
+    rounds: usize,
+}
+
+impl SweepBlocks {
+    /// Chosen from what a pair takes in the sweeps alone and the bytes there are for all pairs of a block.
+    fn new(settings: &Settings, [n, m]: [usize; 2], dimension: usize, (swept, budget): (u64, u64)) -> Self {
+        let inner_sweeps = effort(settings.quality).1;
+        let for_sweeps = fitting(budget, swept, SPREAD);
+        let with_round = swept + bytes_of_round(for_sweeps.min(m), dimension);
+        let of_samples = settings.threads as u64 * BYTES_OF_LARGE_SAMPLE;
+        let beside_large_samples = fitting(budget.saturating_sub(of_samples), with_round, SPREAD);
+        let beside_small_samples = fitting(budget, with_round, SPREAD).min(MOST_ROWS_WITH_SMALL_SAMPLES);
+        // A round looks at all pairs of a block: blocks are no larger than that is worth.
+        let worth = rows_worth_a_round(dimension, inner_sweeps * polish_block(settings.quality));
+        let for_round = settings.block_rows.unwrap_or(beside_small_samples.max(beside_large_samples).min(worth));
+        let is_sensible = for_round >= SMALLEST_BLOCK.min(m) && m.div_ceil(for_round) <= MOST_BLOCKS_WITH_ROUNDS;
+        if settings.quality != Quality::Fast && n == m && dimension > FEW_DIMENSIONS && is_sensible {
+            Self { rows: for_round.max(2), inner_sweeps: 1, rounds: 1 }
+        } else {
+            Self { rows: settings.block_rows.unwrap_or(for_sweeps).max(2), inner_sweeps, rounds: 0 }
+        }
+    }
+}
+
 impl Plan {
     /// Plans a run.
     ///
@@ -233,8 +272,7 @@ impl Plan {
         let (sweeps, inner_sweeps, tolerance, gap_rows, price_rows) = effort(settings.quality);
         // Which rows stay without a partner is settled between blocks alone.
         let sweeps = if rows[0] == rows[1] { sweeps } else { UNEQUAL_SWEEPS * sweeps };
-        let fast = settings.quality == Quality::Fast;
-        let polish_block = if fast { 256 } else { 1024 };
+        let polish_block = polish_block(settings.quality);
         let m = rows[1];
         let width = element.size() * dimension;
         // Half precision of few coordinates is widened by the solver.
@@ -253,22 +291,10 @@ impl Plan {
         }
         // With blocks of a given size nothing depends on how the memory is divided.
         let room = settings.block_rows.map_or(budget, |rows| rows as u64 * solved);
-        let fitting = |bytes: u64, spread: f64| ((budget as f64 / bytes as f64 / spread) as usize).max(1);
+        let fitting = |bytes: u64, spread: f64| fitting(budget, bytes, spread);
         let solve_rows = settings.block_rows.unwrap_or_else(|| fitting(solved, 1.05)).max(2);
-        let for_sweeps = fitting(swept, SPREAD);
-        let of_round = bytes_of_round(for_sweeps.min(m), dimension);
-        // A round looks at all pairs of a block: blocks are no larger than that is worth.
-        let worth = rows_worth_a_round(dimension, inner_sweeps * polish_block);
-        let of_samples = settings.threads as u64 * BYTES_OF_LARGE_SAMPLE;
-        let beside_samples = (budget.saturating_sub(of_samples) as f64 / (swept + of_round) as f64 / SPREAD) as usize;
-        let fitting_round = fitting(swept + of_round, SPREAD).min(MOST_ROWS_WITH_SMALL_SAMPLES).max(beside_samples);
-        let for_round = settings.block_rows.unwrap_or(fitting_round.min(worth));
-        let is_sensible = for_round >= SMALLEST_BLOCK.min(m) && m.div_ceil(for_round) <= MOST_BLOCKS_WITH_ROUNDS;
-        let ends_with_round = !fast && rows[0] == rows[1] && dimension > FEW_DIMENSIONS && is_sensible;
-        let (first_sweeps, inner_sweeps) = (2 * inner_sweeps, if ends_with_round { 1 } else { inner_sweeps });
-        let fitting_sweep = if ends_with_round { for_round } else { for_sweeps };
-        let sweep_rows = settings.block_rows.unwrap_or(fitting_sweep).max(2);
-        let (solve_blocks, sweep_blocks) = (m.div_ceil(solve_rows), m.div_ceil(sweep_rows));
+        let blocks = SweepBlocks::new(settings, rows, dimension, (swept, budget));
+        let (solve_blocks, sweep_blocks) = (m.div_ceil(solve_rows), m.div_ceil(blocks.rows));
         if solve_blocks > MOST_BLOCKS {
             let (limit, threads) = (settings.memory, settings.threads);
             let needed = fixed + (m.div_ceil(MOST_BLOCKS) as f64 * 1.05) as u64 * solved;
@@ -298,9 +324,9 @@ impl Plan {
             solve_blocks,
             sweep_blocks,
             max_sweeps: if solve_blocks == 1 { 0 } else { settings.sweeps.unwrap_or(sweeps) },
-            first_sweeps,
-            inner_sweeps,
-            rounds: usize::from(ends_with_round),
+            first_sweeps: 2 * inner_sweeps,
+            inner_sweeps: blocks.inner_sweeps,
+            rounds: blocks.rounds,
             polish_block,
             tolerance,
             sample_rows: [of_smaller.clamp(1, rows[0]), sampled],
@@ -496,6 +522,21 @@ mod tests {
         assert!((6.2e12..7.3e12).contains(&(plan.disk_bytes() as f64)), "{}", plan.disk_bytes());
         let (side, last) = plan.piece(plan.all_pieces() - 1);
         assert_eq!((side, last.end), (1, 1_000_000_000));
+    }
+
+    #[test]
+    fn sweeps_end_with_a_round_where_it_is_worth_it() {
+        let (memory, rows) = (150 << 20, [1 << 20; 2]);
+        let rounds = |quality, rows, dimension, memory| plan_of(quality, rows, dimension, memory, 2).unwrap().rounds;
+        assert_eq!(rounds(Quality::Balanced, rows, 64, memory), 1);
+        assert_eq!(rounds(Quality::Best, rows, 64, memory), 1);
+        assert_eq!(rounds(Quality::Fast, rows, 64, memory), 0);
+        assert_eq!(rounds(Quality::Balanced, rows, 4, memory), 0, "few dimensions");
+        assert_eq!(rounds(Quality::Balanced, [1 << 20, (1 << 20) + 1], 64, memory), 0, "unequal sizes");
+        assert_eq!(rounds(Quality::Balanced, [1_000_000_000; 2], 768, 16 << 30), 0, "too many blocks");
+        let pairs = |memory| rows[0].div_ceil(plan(rows, 64, memory, 2).unwrap().sweep_blocks);
+        assert!(pairs(memory) <= MOST_ROWS_WITH_SMALL_SAMPLES, "large samples do not fit");
+        assert!(pairs(512 << 20) > MOST_ROWS_WITH_SMALL_SAMPLES && pairs(8 << 30) < 120_000);
     }
 
     /// Processor seconds of whole runs, from the table that the rates come from and from other runs of the same page.
