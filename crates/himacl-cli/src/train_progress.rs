@@ -1,11 +1,16 @@
 //! The progress of a training run, shown by the printer.
 
 use super::printer::{Printer, ProgressTask};
+use super::progress::SolveProgress;
 use crate::interrupt;
 use himacl::train::Watch;
 use hiref_core::{AlignmentRound, Event, Observer, Phase};
 use serde::Serialize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// Couplings of at least so many points are shown phase by phase; smaller ones are over in a few seconds.
+const LARGE_COUPLING: u64 = 1 << 15;
 
 /// Shows steps and losses, and passes a Ctrl-C on.
 #[derive(Debug)]
@@ -14,6 +19,8 @@ pub struct TrainProgress<'a> {
     title: String,
     task: Mutex<Option<(u64, ProgressTask)>>,
     align: Mutex<Option<ProgressTask>>,
+    coupling: SolveProgress<'a>,
+    is_large: AtomicBool,
 }
 
 /// A round of the alignment, as a line of `--progress json`.
@@ -29,7 +36,20 @@ impl<'a> TrainProgress<'a> {
     /// A watch over the run called `title`.
     pub fn new(printer: &'a Printer, title: &str) -> Self {
         printer.info(title);
-        Self { printer, title: title.to_owned(), task: Mutex::default(), align: Mutex::default() }
+        let (coupling, is_large) = (SolveProgress::new(printer), AtomicBool::new(false));
+        Self { printer, title: title.to_owned(), task: Mutex::default(), align: Mutex::default(), coupling, is_large }
+    }
+
+    /// Shows the phases of large couplings; those of others go to the log only.
+    fn on_coupling(&self, event: &Event) {
+        if let Event::PhaseStarted { phase: Phase::Split | Phase::Leaves | Phase::Polish, total } = event {
+            self.is_large.store(*total >= LARGE_COUPLING, Ordering::Relaxed);
+        }
+        if self.is_large.load(Ordering::Relaxed) {
+            self.coupling.on_event(event);
+        } else {
+            tracing::debug!(run = self.title, ?event, "coupling");
+        }
     }
 }
 
@@ -47,8 +67,7 @@ impl Observer for TrainProgress<'_> {
                 task.remark(&format!("{}, round {} of {}", round.stage, round.round, round.rounds));
                 self.printer.json(&JsonRound { event: "alignment_round", run: &self.title, round });
             }
-            // Couplings are short: their phases go to the log only.
-            _ => tracing::debug!(run = self.title, ?event, "coupling"),
+            _ => self.on_coupling(event),
         }
     }
 

@@ -28,9 +28,6 @@ const BYTES_PER_COORDINATE_OF_ROUND: usize = 6;
 const BYTES_PER_CANDIDATE_OF_ROUND: usize = 26;
 /// Candidates of a point in such a round: one more for so many products, from 8 to 64 (`hiref_core::HirefParams`).
 const PRODUCTS_PER_CANDIDATE: usize = 300_000;
-/// A thread's matrices for the samples that price blocks of more than so many pairs, beyond those of the sweeps: of 2,048 pairs, not 1,024.
-const BYTES_OF_LARGE_SAMPLE: u64 = 12 * (2048 * 2048 - 1024 * 1024);
-const MOST_ROWS_WITH_SMALL_SAMPLES: usize = 1 << 14;
 /// A round may take so many times what the sweeps do that it stands for; more than so many blocks are not made for it.
 const ROUND_FOR_SWEEPS: f64 = 2.0;
 const MOST_BLOCKS_WITH_ROUNDS: usize = 1024;
@@ -153,6 +150,8 @@ pub struct Plan {
 
 /// The most sweeps where sizes differ, in units of those where they do not; they end as soon as they gain little.
 const UNEQUAL_SWEEPS: usize = 4;
+/// The most sweeps of blocks with rounds, as a multiple of those without: they gain for longer.
+const SWEEPS_WITH_ROUNDS: f64 = 1.5;
 
 /// Work by quality: sweeps over everything, sweeps inside a block each time, tolerance, rows for the gap, pairs for its prices.
 fn effort(quality: Quality) -> (usize, usize, f64, usize, usize) {
@@ -213,12 +212,9 @@ impl SweepBlocks {
         let inner_sweeps = effort(settings.quality).1;
         let for_sweeps = fitting(budget, swept, SPREAD);
         let with_round = swept + bytes_of_round(for_sweeps.min(m), dimension);
-        let of_samples = settings.threads as u64 * BYTES_OF_LARGE_SAMPLE;
-        let beside_large_samples = fitting(budget.saturating_sub(of_samples), with_round, SPREAD);
-        let beside_small_samples = fitting(budget, with_round, SPREAD).min(MOST_ROWS_WITH_SMALL_SAMPLES);
         // A round looks at all pairs of a block: blocks are no larger than that is worth.
         let worth = rows_worth_a_round(dimension, inner_sweeps * polish_block(settings.quality));
-        let for_round = settings.block_rows.unwrap_or(beside_small_samples.max(beside_large_samples).min(worth));
+        let for_round = settings.block_rows.unwrap_or_else(|| fitting(budget, with_round, SPREAD).min(worth));
         let is_sensible = for_round >= SMALLEST_BLOCK.min(m) && m.div_ceil(for_round) <= MOST_BLOCKS_WITH_ROUNDS;
         if settings.quality != Quality::Fast && n == m && dimension > FEW_DIMENSIONS && is_sensible {
             Self { rows: for_round.max(2), inner_sweeps: 1, rounds: 1 }
@@ -270,8 +266,6 @@ impl Plan {
         element: Element,
     ) -> Result<Self, Error> {
         let (sweeps, inner_sweeps, tolerance, gap_rows, price_rows) = effort(settings.quality);
-        // Which rows stay without a partner is settled between blocks alone.
-        let sweeps = if rows[0] == rows[1] { sweeps } else { UNEQUAL_SWEEPS * sweeps };
         let polish_block = polish_block(settings.quality);
         let m = rows[1];
         let width = element.size() * dimension;
@@ -294,6 +288,12 @@ impl Plan {
         let fitting = |bytes: u64, spread: f64| fitting(budget, bytes, spread);
         let solve_rows = settings.block_rows.unwrap_or_else(|| fitting(solved, 1.05)).max(2);
         let blocks = SweepBlocks::new(settings, rows, dimension, (swept, budget));
+        let sweeps = match blocks.rounds {
+            // Which rows stay without a partner is settled between blocks alone.
+            0 if rows[0] < rows[1] => UNEQUAL_SWEEPS * sweeps,
+            0 => sweeps,
+            _ => (SWEEPS_WITH_ROUNDS * sweeps as f64) as usize,
+        };
         let (solve_blocks, sweep_blocks) = (m.div_ceil(solve_rows), m.div_ceil(blocks.rows));
         if solve_blocks > MOST_BLOCKS {
             let (limit, threads) = (settings.memory, settings.threads);
@@ -535,8 +535,8 @@ mod tests {
         assert_eq!(rounds(Quality::Balanced, [1 << 20, (1 << 20) + 1], 64, memory), 0, "unequal sizes");
         assert_eq!(rounds(Quality::Balanced, [1_000_000_000; 2], 768, 16 << 30), 0, "too many blocks");
         let pairs = |memory| rows[0].div_ceil(plan(rows, 64, memory, 2).unwrap().sweep_blocks);
-        assert!(pairs(memory) <= MOST_ROWS_WITH_SMALL_SAMPLES, "large samples do not fit");
-        assert!(pairs(512 << 20) > MOST_ROWS_WITH_SMALL_SAMPLES && pairs(8 << 30) < 120_000);
+        assert!((25_000..30_000).contains(&pairs(memory)), "{}", pairs(memory));
+        assert!((90_000..120_000).contains(&pairs(8 << 30)), "no larger than a round is worth");
     }
 
     /// Processor seconds of whole runs, from the table that the rates come from and from other runs of the same page.

@@ -12,8 +12,10 @@ use crate::rng::stream;
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-/// Pairs of the smallest samples, at most.
-const SMALLEST: usize = 2048;
+/// Pairs of a sample that prices all y points as it is, at most; and of one that is a part of larger ones. As parts, 2,048 pairs are no better than 1,024
+/// (n = 30,000, mixtures and text embeddings), and take four times the memory and up to 40% more of the whole time.
+const LARGEST_ALONE: usize = 2048;
+const LARGEST_PART: usize = 1024;
 /// Samples that make a larger one.
 const PARTS: usize = 4;
 /// Rounds of pricing and sparse solves that improve a sample made of others. Measured on 65,536 points, `balanced`: after one here, two rounds of everything
@@ -25,7 +27,7 @@ const FEW: usize = 4;
 
 /// Whether prices are to be found here: where there are none that are consistent.
 pub(crate) fn suits(session: &Session<'_>, pairing: &Pairing) -> bool {
-    session.has_sampled_prices() && session.supports.num_x() > SMALLEST && !pairing.is_consistent()
+    session.has_sampled_prices() && session.supports.num_x() > LARGEST_ALONE && !pairing.is_consistent()
 }
 
 /// Hears nothing, and says stop when another does: samples are no progress that is counted.
@@ -70,8 +72,11 @@ pub(crate) fn prices_of_few(
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
     let x_order = drawn(session, pairs);
-    let count = FEW.max(x_order.len().div_ceil(SMALLEST)).min(x_order.len());
-    mean_prices(supports, pairing.fork(), &x_order, (count, 0), control)
+    let count = FEW.max(x_order.len().div_ceil(LARGEST_ALONE)).min(x_order.len());
+    let offsets = equal_offsets(x_order.len(), count);
+    let mut solved = pairing.fork();
+    solve_each(supports, &mut solved, &x_order, &offsets, control)?;
+    mean_prices(supports, &solved, &x_order, &offsets, control)
 }
 
 /// The prices of all y points, `(m,)`, by four large samples of so many pairs in all; the pairing stays as it is. `None` if asked to stop. O(pairs m d).
@@ -90,7 +95,9 @@ pub(crate) fn prices_by_large_samples(
     let x_order = drawn(session, pairs);
     let looked_at = x_order.len() as u64 * pairing.y_of_x.len() as u64;
     control.begin(Phase::Prices, looked_at);
-    let prices = mean_prices(session.supports, pairing.fork(), &x_order, (FEW.min(x_order.len()), ROUNDS), control)?;
+    let (supports, mut solved) = (session.supports, pairing.fork());
+    let offsets = solve_samples(supports, &mut solved, &x_order, (FEW.min(x_order.len()), ROUNDS), control)?;
+    let prices = mean_prices(supports, &solved, &x_order, &offsets, control)?;
     control.advance(Phase::Prices, looked_at);
     Some(prices)
 }
@@ -105,15 +112,14 @@ pub(crate) fn price_by_samples(session: &Session<'_>, mut pairing: Pairing, cont
     Some(pairing)
 }
 
-/// What so many samples of `x_order` make of the prices of all y points, on average; the rest as in [`solve_samples`].
+/// What solved samples, ranges of `x_order`, make of the prices of all y points, on average.
 fn mean_prices(
     supports: Supports<'_>,
-    mut solved: Pairing,
+    solved: &Pairing,
     x_order: &[u32],
-    samples: (usize, usize),
+    offsets: &[usize],
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
-    let offsets = solve_samples(supports, &mut solved, x_order, samples, control)?;
     let (y_of_x, g) = (&solved.y_of_x, &solved.g);
     let mut mean = MeanPrices::new(supports);
     for range in offsets.windows(2) {
@@ -190,7 +196,25 @@ fn shuffled(session: &Session<'_>) -> Vec<u32> {
     x_order
 }
 
-/// Improves the pairs of `count` equal samples, ranges of `x_order`, and prices them; those of more than 2,048 pairs by ever larger parts of
+/// Solves small samples exactly, ranges of `x_order`, each on its own.
+fn solve_each(
+    supports: Supports<'_>,
+    pairing: &mut Pairing,
+    x_order: &[u32],
+    samples: &[usize],
+    control: Control<'_>,
+) -> Option<()> {
+    let quiet = Quiet(control);
+    let leaves = BlockSolver { supports, device: None, control: Control::start(&quiet, None), phase: Phase::Exact };
+    let solved = leaves.solve(pairing, x_order, samples, false);
+    if !solved.complete() {
+        return None;
+    }
+    solved.apply(pairing, supports.num_x());
+    Some(())
+}
+
+/// Improves the pairs of `count` equal samples, ranges of `x_order`, and prices them; those of more than 1,024 pairs by ever larger parts of
 /// them, up to what prices the whole. The last ones are improved by `last_rounds`. Gives the ranges.
 fn solve_samples(
     supports: Supports<'_>,
@@ -201,17 +225,11 @@ fn solve_samples(
 ) -> Option<Vec<usize>> {
     let len = x_order.len();
     let mut levels = 0;
-    while len.div_ceil(count * PARTS.pow(levels)) > SMALLEST {
+    while len.div_ceil(count * PARTS.pow(levels)) > LARGEST_PART {
         levels += 1;
     }
     let mut samples = equal_offsets(len, count * PARTS.pow(levels));
-    let quiet = Quiet(control);
-    let leaves = BlockSolver { supports, device: None, control: Control::start(&quiet, None), phase: Phase::Exact };
-    let solved = leaves.solve(pairing, x_order, &samples, false);
-    if !solved.complete() {
-        return None;
-    }
-    solved.apply(pairing, supports.num_x());
+    solve_each(supports, pairing, x_order, &samples, control)?;
     let rounds_at = |level: u32| if level == 0 { last_rounds } else { ROUNDS };
     // Each sample is looked at once to price it by its parts, and once in each round.
     let looked_at = |range: &[usize], level: u32| ((range[1] - range[0]).pow(2) * (1 + rounds_at(level))) as u64;
