@@ -81,6 +81,11 @@ impl Joint {
         }
     }
 
+    /// The same between some x and some y.
+    pub(crate) fn of_items(&self, x: &[u32], y: &[u32], reference: ReferenceItems) -> Result<Self> {
+        Self::new(&rows(&self.x, Some(x))?, &rows(&self.y, Some(y))?, reference)
+    }
+
     /// Mean of the `neighbours` best scores of each x, `(n,)`, and of each y, `(m,)`.
     pub(crate) fn neighbourhoods(&self, neighbours: usize) -> Result<(Vec<f32>, Vec<f32>)> {
         Ok((self.from_x.top_means(neighbours)?, self.from_y.top_means(neighbours)?))

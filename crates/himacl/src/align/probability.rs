@@ -69,13 +69,15 @@ pub fn pair_probability(
     // By which the pairs were chosen, more or less.
     let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
     let chosen_by = fitted_to(&pairs)?.joint(&select(&x, &i)?, &select(&y, &j)?)?;
-    let (mut observed, mut chance) = (vec![0.0; pairs.len()], Chance::default());
+    let (mut observed, mut chance) = (vec![0.0; pairs.len()], Chance::of(pairs.len()));
     for fitted in [0, 1] {
         let map = fitted_to(&pairs.iter().copied().skip(fitted).step_by(2).collect::<Vec<_>>())?;
-        let margins = Margins::new(&map, (&x, &y), &pairs, reference)?;
-        let judged = margins.of_pairs()?.into_iter().enumerate().skip(1 - fitted).step_by(2);
-        judged.for_each(|(at, margin)| observed[at] = margin);
-        margins.by_chance(fitted, (&chosen_by.0, &chosen_by.1), &mut chance)?;
+        let unseen: Vec<u32> = (0..pairs.len() as u32).skip(1 - fitted).step_by(2).collect();
+        let judged: Vec<(u32, u32)> = unseen.iter().map(|&at| pairs[at as usize]).collect();
+        let margins = Margins::new(&map, (&x, &y), &judged, reference)?;
+        unseen.iter().zip(margins.of_pairs()?).for_each(|(&at, margin)| observed[at as usize] = margin);
+        let chosen_by = (&select(&chosen_by.0, &unseen)?, &select(&chosen_by.1, &unseen)?);
+        margins.by_chance(CHANCE + fitted as u64, chosen_by, &mut chance)?;
     }
     let mut probability = vec![0.0; x.dim(0)?];
     for (&(i, _), value) in pairs.iter().zip(chance.probability(&observed)) {
@@ -84,7 +86,7 @@ pub fn pair_probability(
     Ok(Some(probability))
 }
 
-/// How a map that was fitted to some of the pairs judges all.
+/// How a map that was fitted to some of the pairs judges others.
 struct Margins {
     /// Joint coordinates of the pairs' items, `(p, e)`.
     x: Tensor,
@@ -129,13 +131,11 @@ impl Margins {
         Ok((0..scores.len()).map(|at| self.margin(scores[at], at, at)).collect())
     }
 
-    /// Adds those of x items of some pairs coupled with y items of others, all of them unseen by the map that was `fitted`
-    /// to pairs of one parity: of either half of the unseen pairs with the other half, and of a quarter with another.
-    fn by_chance(&self, fitted: usize, chosen_by: (&Tensor, &Tensor), chance: &mut Chance) -> Result<(), AlignError> {
-        let unseen: Vec<u32> = (0..self.x_means.len() as u32).skip(1 - fitted).step_by(2).collect();
-        let chosen = self.reference.of(unseen.len(), CHANCE + fitted as u64);
-        let chosen =
-            chosen.map_or_else(|| unseen.clone(), |chosen| chosen.iter().map(|&at| unseen[at as usize]).collect());
+    /// Adds those of x items of some pairs coupled with y items of others: of either half of the pairs with the other half, and
+    /// of a quarter with another. `stream` draws them where they are many.
+    fn by_chance(&self, stream: u64, chosen_by: (&Tensor, &Tensor), chance: &mut Chance) -> Result<(), AlignError> {
+        let count = self.x_means.len();
+        let chosen = self.reference.of(count, stream).unwrap_or_else(|| (0..count as u32).collect());
         let part = |from: usize, every: usize| chosen.iter().copied().skip(from).step_by(every).collect::<Vec<_>>();
         let many = [part(0, 2), part(1, 2)];
         for (of_x, of_y) in [(0, 1), (1, 0)] {
@@ -144,7 +144,7 @@ impl Margins {
         for (of_x, of_y) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
             chance.half_as_many.extend(self.of_coupled(chosen_by, &part(of_x, 4), &part(of_y, 4))?);
         }
-        chance.doublings = (self.x_means.len() as f64 / many[0].len() as f64).log2();
+        chance.doublings = (chance.pairs as f64 / many[0].len() as f64).log2();
         Ok(())
     }
 
@@ -176,6 +176,8 @@ impl Margins {
 /// Margins of items that are coupled with others than their partners.
 #[derive(Default)]
 struct Chance {
+    /// In all.
+    pairs: usize,
     /// Among a quarter of the pairs' items, or fewer.
     many: Vec<f64>,
     /// Among half of those: the more there are to choose from, the higher the margins.
@@ -185,6 +187,10 @@ struct Chance {
 }
 
 impl Chance {
+    fn of(pairs: usize) -> Self {
+        Self { pairs, ..Self::default() }
+    }
+
     /// For each of the observed margins the probability that its pair is right.
     ///
     /// Items of wrong pairs had all the other items of wrong pairs to choose from: margins are moved to what they would be

@@ -12,10 +12,14 @@ use crate::map::{LinearMap, Map, TwoWayMap, unit_rows};
 use candle_core::{Result, Tensor};
 use hiref_core::{AlignmentRound, Permutation, rng};
 use rand::Rng;
+use std::borrow::Cow;
 use std::time::Instant;
 
 /// Names the streams of the coordinates left out.
 const DROPOUT: u64 = 0x6472_6f70;
+
+/// Names the stream of the pairs that are looked at.
+const DRAWN_PAIRS: u64 = 24;
 
 /// A known pair weighs at least as much as so many targets that are means over candidates.
 const ANCHOR_WORTH: f64 = 3.0;
@@ -52,6 +56,7 @@ impl Views {
 }
 
 /// The items that no known pair names, by rising index.
+#[derive(Clone)]
 pub(crate) struct Free {
     pub(crate) x: Vec<u32>,
     pub(crate) y: Vec<u32>,
@@ -156,7 +161,6 @@ pub(crate) fn refine_from(
             _ => Joint::new(joint_x, &joint_y, reference),
         };
         let joint = scored(&joint_x)?;
-        let means = joint.neighbourhoods(params.neighbours)?;
         let share = params.first_share + (params.last_share - params.first_share) * progress;
         let believed = if params.couples() {
             let part = without_some(&joint_x, params.dropout * (1.0 - progress), (reference.seed, round))?;
@@ -164,15 +168,15 @@ pub(crate) fn refine_from(
                 Some(part) => coupler.couple(&scored(&part)?)?,
                 None => coupler.couple(&joint)?,
             };
-            Believed::surest(&joint, &coupling, &means, share)?
+            Believed::surest(joint, &coupling, &free, reference, (params.neighbours, share))?
         } else {
             coupler.check()?;
-            Believed::all(&joint)?
+            Believed::all(joint, &free, params.neighbours)?
         };
 
         let dimension = x.dim(1)?;
         (x, y) = sides.view(grown(params, round + 1, rounds))?;
-        map = refitted(params, (&x, &y), sides, &free, &believed, &joint, &means)?;
+        map = refitted(params, (&x, &y), sides, &believed)?;
 
         let Believed { partners, matched_score, .. } = believed;
         let stayed = last.iter().zip(&partners).filter(|(before, now)| before == now).count();
@@ -193,40 +197,70 @@ pub(crate) fn refine_from(
 }
 
 /// What a round makes of the scores of the free items.
-struct Believed {
-    /// Those x from which the map to y learns, by position among the free ones.
+struct Believed<'a> {
+    /// The items that are looked at: the free ones, of many pairs those of a draw.
+    free: Cow<'a, Free>,
+    joint: Joint,
+    /// The mean of the best scores of each x, and of each y.
+    means: (Vec<f32>, Vec<f32>),
+    /// Those x from which the map to y learns, by position among `free`.
     x: Vec<u32>,
     /// Those y from which the map back learns; where items are coupled, each the partner of the x at its place.
     y: Vec<u32>,
-    /// The partner of each x: the coupled one, or the nearest where nothing is coupled.
+    /// The partner of each free x: the coupled one, or the nearest where nothing is coupled.
     partners: Vec<u32>,
     /// Mean score of the x that have a partner.
     matched_score: f64,
 }
 
-impl Believed {
+impl<'a> Believed<'a> {
     /// The pairs of a coupling that stand out most.
-    fn surest(joint: &Joint, coupling: &Permutation, means: &(Vec<f32>, Vec<f32>), share: f64) -> Result<Self> {
-        let scores = pair_scores(joint, coupling)?;
-        let surest = surest(coupling, &confidence(&scores, coupling, &means.0, &means.1), share);
+    fn surest(
+        mut joint: Joint,
+        coupling: &Permutation,
+        free: &'a Free,
+        reference: ReferenceItems,
+        (neighbours, share): (usize, f64),
+    ) -> std::result::Result<Self, AlignError> {
+        let partners = coupling.y_of_x().to_vec();
+        let (mut free, mut coupling) = (Cow::Borrowed(free), Cow::Borrowed(coupling));
+        if let Some((x, y)) = drawn_pairs(&coupling, reference) {
+            joint = joint.of_items(&x, &y, reference)?;
+            let of = |side: &[u32], drawn: &[u32]| drawn.iter().map(|&at| side[at as usize]).collect();
+            free = Cow::Owned(Free { x: of(&free.x, &x), y: of(&free.y, &y) });
+            coupling = Cow::Owned(Permutation::identity(x.len()));
+        }
+        let means = joint.neighbourhoods(neighbours)?;
+        let scores = pair_scores(&joint, &coupling)?;
+        let surest = surest(&coupling, &confidence(&scores, &coupling, &means.0, &means.1), share);
         let (x, y) = surest.iter().map(|&(i, j)| (i as u32, j as u32)).unzip();
         let matched: f64 = coupling.pairs().map(|(i, _)| f64::from(scores[i])).sum();
         let matched_score = matched / coupling.num_pairs() as f64;
-        Ok(Self { x, y, partners: coupling.y_of_x().to_vec(), matched_score })
+        Ok(Self { free, joint, means, x, y, partners, matched_score })
     }
 
     /// All items, none with a partner of its own.
-    fn all(joint: &Joint) -> Result<Self> {
+    fn all(joint: Joint, free: &'a Free, neighbours: usize) -> Result<Self> {
         let nearest = joint.x_scores().map_rows(|_, row| {
             let larger = |best: (usize, f32), (at, &score)| if score > best.1 { (at, score) } else { best };
             row.iter().enumerate().fold((0, f32::NEG_INFINITY), larger)
         })?;
         let matched: f64 = nearest.iter().map(|&(_, score)| f64::from(score)).sum();
-        let (x, y) = joint.sides();
-        let every = |side: &Tensor| Ok::<_, candle_core::Error>((0..side.dim(0)? as u32).collect());
+        let every = |side: &[u32]| (0..side.len() as u32).collect();
         let partners = nearest.iter().map(|&(at, _)| joint.y_item(at as u32)).collect();
-        Ok(Self { x: every(x)?, y: every(y)?, partners, matched_score: matched / nearest.len() as f64 })
+        let (x, y, matched_score) = (every(&free.x), every(&free.y), matched / nearest.len() as f64);
+        let means = joint.neighbourhoods(neighbours)?;
+        Ok(Self { free: Cow::Borrowed(free), joint, means, x, y, partners, matched_score })
     }
+}
+
+/// The items of so many pairs of a coupling as neighbours are looked for among twice over, drawn at random, where there are
+/// more: as good a sample for a map, at a cost that does not grow with the pairs.
+fn drawn_pairs(coupling: &Permutation, reference: ReferenceItems) -> Option<(Vec<u32>, Vec<u32>)> {
+    let limit = reference.limit.saturating_mul(2);
+    let drawn = ReferenceItems { limit, ..reference }.of(coupling.num_pairs(), DRAWN_PAIRS)?;
+    let pairs: Vec<(u32, u32)> = coupling.pairs().map(|(i, j)| (i as u32, j as u32)).collect();
+    Some(drawn.into_iter().map(|at| pairs[at as usize]).unzip())
 }
 
 /// Ridge maps both ways between the views, from the known pairs and from what is believed of the free items.
@@ -234,11 +268,9 @@ fn refitted(
     params: &RefinementParams,
     (x, y): (&Tensor, &Tensor),
     &Sides { views, anchors, .. }: &Sides<'_>,
-    free: &Free,
-    believed: &Believed,
-    joint: &Joint,
-    (x_means, y_means): &(Vec<f32>, Vec<f32>),
+    believed: &Believed<'_>,
 ) -> std::result::Result<TwoWayMap, AlignError> {
+    let Believed { free, joint, means: (x_means, y_means), .. } = believed;
     let (free_x, free_y) = (select(x, &free.x)?, select(y, &free.y)?);
     let (inputs_x, inputs_y) = (select(&free_x, &believed.x)?, select(&free_y, &believed.y)?);
     let targets_y = softened(joint, y_means, params, &believed.x, &free_y, &inputs_y)?;

@@ -6,7 +6,7 @@ use crate::align::{ReferenceItems, SoftPartners, Softening, dual_slack, pair_con
 use crate::error::Error;
 use crate::map::TwoWayMap;
 use candle_core::Tensor;
-use hiref_core::{Observer, Permutation, Problem, Termination, WarmStart};
+use hiref_core::{Observer, Permutation, Problem, Termination, WarmStart, mean_cost};
 
 /// A coupling and its mean cost.
 #[derive(Debug, Clone)]
@@ -46,6 +46,22 @@ pub fn couple(
     let soft = likely_partners((&x, &y), section, seed)?;
     let coupling = Coupling { permutation: output.permutation, confidence, soft };
     Ok(Some(Coupled { coupling, mean_cost: output.mean_cost }))
+}
+
+/// A coupling as it is, with its mean cost under `map` and with likely partners.
+///
+/// # Errors
+/// A failed tensor operation.
+pub(super) fn keep(
+    map: &TwoWayMap,
+    (x, y): (&Tensor, &Tensor),
+    coupling: &Coupling,
+    (section, seed): (&CouplingSection, u64),
+) -> Result<Coupled, Error> {
+    let (x, y) = map.joint(x, y)?;
+    let mean_cost = mean_cost(&Problem::new(&x, &y, section.cost)?, &coupling.permutation);
+    let soft = likely_partners((&x, &y), section, seed)?;
+    Ok(Coupled { coupling: Coupling { soft, ..coupling.clone() }, mean_cost })
 }
 
 /// The likeliest partners of every item by joint coordinates, where targets are softened.

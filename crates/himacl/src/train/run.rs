@@ -6,7 +6,7 @@ use super::dataset::Dataset;
 use super::embedded::Embedded;
 use super::encoders::{Encoders, Tuning};
 use super::model::Model;
-use super::recipe::{AlignmentMode, Anchors, Recipe};
+use super::recipe::{AlignmentMode, Anchors, PairConfidence, Recipe};
 use super::split::Split;
 use super::starting_point::{
     ALIGNMENT_REPORT, ALIGNMENT_STATE, StartingPoint, alignment_of, one_way_or_both, starting_map,
@@ -19,7 +19,7 @@ use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Tensors, TwoWayMap, decode, encode, unit_rows};
 use candle_core::{Device, Tensor};
 use himacl_data::files::{read_json, read_toml, write_atomic};
-use hiref_core::{Permutation, UNMATCHED};
+use hiref_core::{CostKind, Permutation, UNMATCHED};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -187,8 +187,13 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         ChosenMap::Trained => train(&task, folder, &trained_figures, watch)?,
     };
     let Trained::Finished(map, embedded) = trained else { return Ok(None) };
-    let Some(last) = task.couple(&map, &embedded, Some(&alignment.coupling.permutation), watch)? else {
-        return Ok(None);
+    let is_kept = choice.chosen == ChosenMap::Aligned && is_found_by(&map, &alignment, recipe, folder)?;
+    let last = if is_kept {
+        task.keep(&map)?
+    } else {
+        let warm_start = Some(&alignment.coupling.permutation);
+        let Some(last) = task.couple(&map, &embedded, warm_start, watch)? else { return Ok(None) };
+        last
     };
     seconds.push(("train", started.elapsed().as_secs_f64()));
 
@@ -199,10 +204,13 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     metrics.extend(self_agreement(folder)?);
     let now = data.with(&embedded);
     let (source_now, target_now) = (select(&now.source, &split.source)?, select(&now.target, &split.target)?);
-    metrics.extend(pairing(&map, (&source_now, &target_now), &task.free, &split, Some(&last.coupling))?);
+    let found = pairing(&map, (&source_now, &target_now), &task.free, &split, Some(&last.coupling))?;
+    metrics.extend(found.clone());
     for (prefix, other) in maps_to_compare_with(recipe, &alignment, (&source, &target), &split)? {
         let mut figures = figures(&other, &held_out)?;
-        if prefix != ALL_PAIRS {
+        if is_kept && prefix == ALIGNMENT {
+            figures.extend(found.clone());
+        } else if prefix != ALL_PAIRS {
             let coupling = Some(&alignment.coupling).filter(|_| prefix == ALIGNMENT);
             figures.extend(pairing(&other, (&source, &target), &task.free, &split, coupling)?);
         }
@@ -231,6 +239,21 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     ];
     let counts = counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect();
     Ok(Some(Outcome { metrics, seconds, counts, choice }))
+}
+
+/// Whether the coupling of the alignment is the one that `map`, the aligned one, would be coupled by: by the same cost, the
+/// same ways, and the same axes.
+fn is_found_by(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, folder: &Path) -> Result<bool, Error> {
+    let section = &recipe.coupling;
+    if section.cost != CostKind::NegativeInnerProduct || section.confidence != PairConfidence::Margin {
+        return Ok(false);
+    }
+    if map.backward.is_some() != alignment.map.backward.is_some() || alignment.coupling.permutation.num_pairs() == 0 {
+        return Ok(false);
+    }
+    let report: AlignmentReport = read_json(&folder.join(ALIGNMENT_REPORT))?;
+    // An axis that was left out joins the map once the items are coupled.
+    Ok(report.unpaired.is_none_or(|unpaired| unpaired.left_out.is_none()))
 }
 
 /// The maps whose figures stand beside those of the trained one, by the prefix of their names.

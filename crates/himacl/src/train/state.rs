@@ -10,7 +10,7 @@ use super::metrics::MetricsLog;
 use super::optimizer::AdamW;
 use super::parameters::Parameters;
 use super::recipe::{CouplingSection, Recipe};
-use super::recoupling::{Coupled, couple, likely_partners};
+use super::recoupling::{Coupled, couple, keep, likely_partners};
 use super::training_pairs::{PairParams, Pairs};
 use crate::align::{ReferenceItems, pair_probability};
 use crate::error::Error;
@@ -118,6 +118,18 @@ impl Task<'_> {
         if let Some(coupled) = &mut coupled {
             self.doubt((&x, &y), &mut coupled.coupling)?;
         }
+        Ok(coupled)
+    }
+
+    /// The coupling that there is, for the map that it was found by.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub fn keep(&self, map: &TwoWayMap) -> Result<Coupled, Error> {
+        let (x, y) = self.free_items(&Embedded::default())?;
+        let (section, seed) = (&self.recipe.coupling, self.recipe.train.seed);
+        let mut coupled = keep(map, (&x, &y), self.coupling, (section, seed))?;
+        self.doubt((&x, &y), &mut coupled.coupling)?;
         Ok(coupled)
     }
 

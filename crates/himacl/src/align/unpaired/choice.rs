@@ -1,6 +1,6 @@
 //! Which search makes the next group of starts: in all axes, or without one of the first.
 
-use super::search::{Coordinates, Found, Problem, Search, is_sure};
+use super::search::{Coordinates, Found, Problem, Search};
 use crate::align::error::AlignError;
 use crate::align::report::{Agreement, CombinedReport, LeftOut, SearchReport, StartReport};
 use crate::side::DataSide;
@@ -30,14 +30,14 @@ pub(super) fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError>
         whole.until_sure(params.groups)?;
     }
     let mut searches = vec![whole];
-    if !searches[0].is_sure() {
+    if !searches[0].is_sure()? {
         in_other_axes(problem, &mut searches)?;
     }
     let reports = searches.iter().map(Search::report).collect();
     let starts = searches.iter().flat_map(Search::starts).collect();
     let mut search = searches.swap_remove(best_matched(&searches).unwrap_or(0));
     let (mut agreement, mut combined) = (search.agreement, None);
-    let all = if search.is_sure() { None } else { Some(search.combined()?) };
+    let all = if search.is_sure()? { None } else { Some(search.combined()?) };
     let mut found = search.groups.swap_remove(0);
     if let Some(all) = all {
         let with_group = all.agreement(&found)?;
@@ -47,7 +47,7 @@ pub(super) fn searched(problem: Problem<'_>) -> Result<Searched<'_>, AlignError>
             found = all;
         }
         // All together match better than any group, and the best group had been on the same way.
-        if kept && is_sure(problem.params, with_group) {
+        if kept && problem.is_sure(with_group)? {
             agreement = with_group;
         }
     }
@@ -89,7 +89,9 @@ fn in_other_axes<'a>(problem: Problem<'a>, searches: &mut Vec<Search<'a>>) -> Re
         let Some(next) = next else { continue };
         searches[next].make_group()?;
         alignments[next] = searches[next].centroid_alignment()?;
-        if best_matched(searches).is_some_and(|best| searches[best].is_sure()) {
+        if let Some(best) = best_matched(searches)
+            && searches[best].is_sure()?
+        {
             break;
         }
     }

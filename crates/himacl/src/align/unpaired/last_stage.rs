@@ -58,8 +58,11 @@ pub(super) fn last_stage(problem: &Problem<'_>, sides: &Sides<'_>, start: LastSt
     let refinement = &params.unpaired.refinement;
     let LastStage { found, coordinates, left_out, sure } = start;
     let searched = coordinates.sides();
+    let way = quick(&params.coupling);
     let looks_right = sure || {
-        let narrow = coupled(problem, &searched, refinement.first_dimension, &found.map)?;
+        let is_many = searched.x.dim(0)?.max(searched.y.dim(0)?) > params.coupling.exact_limit;
+        let way = if is_many { &way } else { &params.coupling };
+        let narrow = coupled(problem, &searched, refinement.first_dimension, &found.map, way)?;
         let free = searched.free()?;
         let items = (select(searched.x, &free.x)?, select(searched.y, &free.y)?);
         let probability = pair_probability(&items.0, &items.1, &narrow, params.reference())?.unwrap_or_default();
@@ -69,18 +72,17 @@ pub(super) fn last_stage(problem: &Problem<'_>, sides: &Sides<'_>, start: LastSt
     if !looks_right {
         let dimension = refinement.last_dimension.min(refinement.first_dimension * 3 / 2);
         let map = settled(problem, sides, dimension, &in_all_axes(&found.covariance, left_out)?)?;
-        let coupling = coupled(problem, sides, dimension, &map)?;
+        let coupling = coupled(problem, sides, dimension, &map, &params.coupling)?;
         return ended(problem, sides, map, dimension, coupling, Vec::new());
     }
     let anchor_share = worth_of_anchors(params.unpaired.anchor_worth, &searched, refinement.anchor_share)?;
     let refinement = RefinementParams { anchor_share, ..refinement.clone() };
-    let way = quick(&params.coupling);
     announce(problem.observer, refinement.rounds);
     let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
     let rounds = refinement.rounds;
     let refined = refine_from(&searched, &refinement, found.map, rounds, params.reference(), &mut coupler)?;
     let dimension = refinement.last_dimension;
-    let coupling = coupled(problem, &searched, dimension, &refined.map)?;
+    let coupling = coupled(problem, &searched, dimension, &refined.map, &params.coupling)?;
     let mut map = refined.map;
     if left_out.is_some() {
         // The axis misled the search alone: now that pairs are known, it takes part like any other.
@@ -107,16 +109,17 @@ fn ended(
     Ok(Ended { map, dimension, coupling, rounds, matched_cosine })
 }
 
-/// The pairing of the free items by a map between the first `dimension` axes, as good as the recipe asks for.
+/// The pairing of the free items by a map between the first `dimension` axes.
 fn coupled(
     problem: &Problem<'_>,
     sides: &Sides<'_>,
     dimension: usize,
     map: &TwoWayMap,
+    way: &CouplingParams,
 ) -> Result<Permutation, AlignError> {
     let view = sides.view(dimension)?;
     let joint = joint(map, (&view.0, &view.1), &sides.free()?, problem.params.reference())?;
-    WarmCoupler::new(&problem.params.coupling, problem.observer, "last coupling").couple(&joint)
+    WarmCoupler::new(way, problem.observer, "last coupling").couple(&joint)
 }
 
 /// A cross-covariance found without an axis, with zeros for it.

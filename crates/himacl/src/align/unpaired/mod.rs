@@ -23,7 +23,7 @@ use candle_core::Tensor;
 use choice::{Searched, searched};
 use hiref_core::Observer;
 use last_stage::{LastStage, last_stage};
-use search::{Problem, is_enough, is_sure};
+use search::{Problem, is_enough};
 
 impl Aligner {
     /// Finds a map between two spaces without any known pair; `anchors` may name some, and then join the search.
@@ -73,7 +73,7 @@ impl Aligner {
         let Searched { left_out, coordinates, found, agreement, searches, starts, combined } = searched(problem)?;
         let enough = is_enough(params, agreement);
         // What all starts came to together agrees with the best of them too easily to be sure.
-        let sure = combined.is_none() && is_sure(params, agreement);
+        let sure = combined.is_none() && problem.is_sure(agreement)?;
         let (x, y) = axes.whitened(refinement.last_dimension, refinement.whitening, source, target)?;
         let sides = Sides { x: &x, y: &y, views: None, anchors };
         let ended = last_stage(&problem, &sides, LastStage { found, coordinates, left_out, sure })?;

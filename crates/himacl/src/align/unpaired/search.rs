@@ -23,6 +23,10 @@ const SIDE_BY_SIDE: usize = 2;
 const ROUGH: Annealing = Annealing { rounds: 20, first_temperature: 0.5, last_temperature: 0.15 };
 /// Of the consensus of several starts.
 const FINE: Annealing = Annealing { rounds: 16, first_temperature: 0.4, last_temperature: 0.1 };
+/// A side of so many times the items of a draw has draws that hardly share any; the mean cosine at which two maps of such
+/// draws agree surely.
+const FRESH_DRAWS: usize = 8;
+const SURE_COSINE_OF_FRESH: f64 = 0.8;
 /// Temperature at which maps are compared.
 const JUDGED_AT: f64 = 0.15;
 
@@ -117,7 +121,7 @@ impl<'a> Search<'a> {
 
     /// Makes groups of starts until another one agrees surely with the best one, or there are `most`.
     pub(super) fn until_sure(&mut self, most: usize) -> Result<(), AlignError> {
-        while self.groups.len() < most && !self.is_sure() {
+        while self.groups.len() < most && !self.is_sure()? {
             self.make_group()?;
         }
         Ok(())
@@ -171,8 +175,8 @@ impl<'a> Search<'a> {
     }
 
     /// Whether another group agrees so far that further starts would say the same.
-    pub(super) fn is_sure(&self) -> bool {
-        is_sure(self.problem.params, self.agreement)
+    pub(super) fn is_sure(&self) -> candle_core::Result<bool> {
+        self.problem.is_sure(self.agreement)
     }
 
     /// What it came to.
@@ -268,7 +272,9 @@ impl<'a> Search<'a> {
         let drawn = (&drawn.0, &drawn.1);
         let covariance = anneal(drawn, &best, FINE, coordinates.known.as_ref(), told)?;
         let map = first_map::as_map(&covariance)?;
-        let probe = Probe::new(&map, (&coordinates.view.0, &coordinates.view.1), self.problem.params.reference())?;
+        // Among as many target items as the map has seen: with more to choose from, maps of the same worth agree less.
+        let rivals = ReferenceItems { limit: params.annealed_items, ..self.problem.params.reference() };
+        let probe = Probe::new(&map, (&coordinates.view.0, &coordinates.view.1), rivals)?;
         let score = rotation_score(drawn, &covariance, JUDGED_AT)?;
         Ok(Found { covariance, map, score, probe })
     }
@@ -304,7 +310,16 @@ pub(super) fn is_enough(params: &AlignParams, agreement: Agreement) -> bool {
         && agreement.same_partners >= params.unpaired.least_same_partners
 }
 
-/// Whether two maps agree so far that further starts would say the same.
-pub(super) fn is_sure(params: &AlignParams, agreement: Agreement) -> bool {
-    is_enough(params, agreement) && agreement.same_partners >= params.unpaired.sure_same_partners
+impl Problem<'_> {
+    /// Whether two maps agree so far that further starts would say the same.
+    ///
+    /// Where draws hardly share an item, maps differ by what chance made of each, and the nearest partners with them. But what
+    /// they have in common chance did not make: wrong maps have a cosine of .4 at most.
+    pub(super) fn is_sure(&self, agreement: Agreement) -> candle_core::Result<bool> {
+        let params = &self.params.unpaired;
+        let fewer = self.source.dim(0)?.min(self.target.dim(0)?);
+        let is_fresh = fewer >= FRESH_DRAWS * params.annealed_items;
+        let agrees = agreement.same_partners >= params.sure_same_partners;
+        Ok(is_enough(self.params, agreement) && (agrees || is_fresh && agreement.cosine >= SURE_COSINE_OF_FRESH))
+    }
 }
