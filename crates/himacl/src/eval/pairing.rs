@@ -92,8 +92,11 @@ fn judged(n: usize) -> Option<Vec<u32>> {
     Some(drawn)
 }
 
+/// The nearest item of each; none where there is nothing to choose from.
+type Nearest = Vec<Option<u32>>;
+
 /// The nearest y of each x item, or of each of some, and the nearest x of that.
-fn nearest_and_back(x: &Tensor, y: &Tensor, some: Option<&[u32]>) -> Result<(Vec<Option<u32>>, Vec<Option<u32>>)> {
+fn nearest_and_back(x: &Tensor, y: &Tensor, some: Option<&[u32]>) -> Result<(Nearest, Nearest)> {
     let Some(some) = some else {
         let scores = Scores::kept(x, y)?;
         let (of_x, of_y) = (nearest(&scores)?, nearest(&scores.transposed())?);
@@ -111,7 +114,7 @@ fn nearest_and_back(x: &Tensor, y: &Tensor, some: Option<&[u32]>) -> Result<(Vec
     Ok((of_x, back))
 }
 
-fn nearest(scores: &Scores) -> Result<Vec<Option<u32>>> {
+fn nearest(scores: &Scores) -> Result<Nearest> {
     scores.map_rows(|_, row| {
         let (mut nearest, mut best) = (None, f32::NEG_INFINITY);
         for (j, &value) in row.iter().enumerate() {
