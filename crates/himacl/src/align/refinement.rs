@@ -459,6 +459,30 @@ mod tests {
     }
 
     #[test]
+    fn of_many_pairs_some_are_looked_at() {
+        let reference = ReferenceItems { limit: 10, seed: 3 };
+        let turned = |n: u32| Permutation::new((0..n).rev().collect(), n as usize).unwrap();
+        assert!(drawn_pairs(&turned(20), reference).is_none());
+        let (x, y) = drawn_pairs(&turned(50), reference).unwrap();
+        assert!(x.len() == 20 && x.windows(2).all(|two| two[0] < two[1]));
+        assert!(x.iter().zip(&y).all(|(i, j)| i + j == 49), "pairs stay together");
+
+        // Scores that are right: what is believed is true, by the items' own numbers.
+        let side: Vec<f32> = (0..50).flat_map(|i| [(i as f32 * 0.06).cos(), (i as f32 * 0.06).sin()]).collect();
+        let x = Tensor::from_vec(side, (50, 2), &candle_core::Device::Cpu).unwrap();
+        let y = select(&x, &(0..50).rev().collect::<Vec<_>>()).unwrap();
+        let joint = Joint::new(&x, &y, reference).unwrap();
+        let free = Free { x: (100..150).collect(), y: (200..250).collect() };
+        let believed = Believed::surest(joint, &turned(50), &free, reference, (3, 0.5)).unwrap();
+        assert_eq!((believed.x.len(), believed.free.x.len(), believed.partners.len()), (10, 20, 50));
+        let item = |side: &[u32], at: &u32| side[*at as usize];
+        let pairs = believed.x.iter().zip(&believed.y);
+        let sums = pairs.map(|(i, j)| item(&believed.free.x, i) - 100 + item(&believed.free.y, j) - 200);
+        assert!(sums.into_iter().all(|sum| sum == 49));
+        assert!((believed.matched_score - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
     fn weights_share_one() {
         assert_eq!(weights(2, 3, 0.25), [0.125, 0.125, 0.25, 0.25, 0.25]);
     }

@@ -241,14 +241,22 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     Ok(Some(Outcome { metrics, seconds, counts, choice }))
 }
 
-/// Whether the coupling of the alignment is the one that `map`, the aligned one, would be coupled by: by the same cost, the
-/// same ways, and the same axes.
+/// Whether the coupling of the alignment is the one that coupling by `map`, the aligned one, would lead to: by the same cost,
+/// the same ways and the same axes, and judged alike.
 fn is_found_by(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, folder: &Path) -> Result<bool, Error> {
     let section = &recipe.coupling;
     if section.cost != CostKind::NegativeInnerProduct || section.confidence != PairConfidence::Margin {
         return Ok(false);
     }
     if map.backward.is_some() != alignment.map.backward.is_some() || alignment.coupling.permutation.num_pairs() == 0 {
+        return Ok(false);
+    }
+    // Confidence is judged with the neighbours of the alignment there.
+    let params = recipe.align_params();
+    let mut refinements = params.candidates.iter().map(|candidate| &candidate.refinement);
+    if params.unpaired.refinement.neighbours != section.neighbours
+        || refinements.any(|refinement| refinement.neighbours != section.neighbours)
+    {
         return Ok(false);
     }
     let report: AlignmentReport = read_json(&folder.join(ALIGNMENT_REPORT))?;
