@@ -312,14 +312,34 @@ pub(super) fn is_enough(params: &AlignParams, agreement: Agreement) -> bool {
 
 impl Problem<'_> {
     /// Whether two maps agree so far that further starts would say the same.
-    ///
-    /// Where draws hardly share an item, maps differ by what chance made of each, and the nearest partners with them. But what
-    /// they have in common chance did not make: wrong maps have a cosine of .4 at most.
     pub(super) fn is_sure(&self, agreement: Agreement) -> candle_core::Result<bool> {
-        let params = &self.params.unpaired;
         let fewer = self.source.dim(0)?.min(self.target.dim(0)?);
-        let is_fresh = fewer >= FRESH_DRAWS * params.annealed_items;
-        let agrees = agreement.same_partners >= params.sure_same_partners;
-        Ok(is_enough(self.params, agreement) && (agrees || is_fresh && agreement.cosine >= SURE_COSINE_OF_FRESH))
+        Ok(is_sure(self.params, agreement, fewer))
+    }
+}
+
+/// As [`Problem::is_sure`], of sides of which the smaller has so many items.
+///
+/// Where draws hardly share an item, maps differ by what chance made of each, and the nearest partners with them. But what
+/// they have in common chance did not make: wrong maps have a cosine of .4 at most.
+fn is_sure(params: &AlignParams, agreement: Agreement, fewer: usize) -> bool {
+    let UnpairedParams { annealed_items, sure_same_partners, .. } = params.unpaired;
+    let is_fresh = fewer >= FRESH_DRAWS * annealed_items;
+    let agrees = agreement.same_partners >= sure_same_partners;
+    is_enough(params, agreement) && (agrees || is_fresh && agreement.cosine >= SURE_COSINE_OF_FRESH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_of_draws_that_share_no_item_agree_by_their_images() {
+        let params = AlignParams::default();
+        let many = FRESH_DRAWS * params.unpaired.annealed_items;
+        let sure = |cosine, same_partners, items| is_sure(&params, Agreement { cosine, same_partners }, items);
+        assert!(sure(0.9, 0.36, many) && !sure(0.9, 0.36, many - 1), "many items only");
+        assert!(sure(0.7, 0.5, 4000) && sure(0.7, 0.5, many), "the same partners, at any size");
+        assert!(!sure(0.7, 0.36, many) && !sure(0.9, 0.01, many) && !sure(0.5, 0.9, 4000));
     }
 }
