@@ -220,3 +220,15 @@ fn each_quality_keeps_its_promise() {
     assert!(best <= balanced && balanced <= fast, "{best}, {balanced}, {fast}");
     assert!(balanced <= 1.01 * exact && best <= 1.002 * exact, "{balanced}, {best} above {exact}");
 }
+
+#[test]
+fn rounds_end_where_few_points_stay_unmatched() {
+    // A pass over all pairs raised prices above those of unmatched points, and the rounds went on for ever.
+    for (n, m, d, cost, seed) in [(75, 68, 4, CostKind::Euclidean, 114), (96, 101, 3, CostKind::Euclidean, 605)] {
+        let instance = problems::mixture(n, m, d, seed);
+        let output = solve(&instance, cost, HirefParams { max_rounds: Some(50), ..ending_exact(1) });
+        assert!(output.exact, "{n} x {m}: not optimal after {} rounds", output.rounds.len());
+        let optimum = exact_assignment(&instance.x, &instance.y, d, reference(cost)).mean_cost;
+        assert_relative(output.mean_cost, optimum, 1e-6, "the optimum");
+    }
+}

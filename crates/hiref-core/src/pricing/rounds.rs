@@ -98,6 +98,8 @@ pub(crate) struct Round {
     pub(crate) mean_cost: f64,
     /// Whether the pairing was found to be optimal, up to rounding.
     pub(crate) optimal: bool,
+    /// Whether the round left the pairing and the prices as they were: so would all further ones.
+    pub(crate) settled: bool,
 }
 
 impl<'a> PricedRounds<'a> {
@@ -181,7 +183,7 @@ impl<'a> PricedRounds<'a> {
                 own.0 - own.1 <= least.0 - least.1 + rounding(own, least)
             });
         if optimal || self.relative_gap(mean_cost) <= tolerance {
-            return Some(Round { mean_cost, optimal });
+            return Some(Round { mean_cost, optimal, settled: false });
         }
         let kept = if self.keeps_all { usize::MAX } else { pricing.width };
         let more = if n == supports.num_y() && self.capacity.is_none() {
@@ -198,8 +200,9 @@ impl<'a> PricedRounds<'a> {
             None => solve_some(&edges, &mut y_of_x, &mut g, should_stop)?,
         };
         self.damp(&mut g, should_stop)?;
+        let settled = y_of_x == self.y_of_x && g == self.g;
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);
-        Some(Round { mean_cost, optimal })
+        Some(Round { mean_cost, optimal, settled })
     }
 
     /// Whether no y point that could take more has a lower price than another: it would be too dear for the x points.
@@ -228,10 +231,14 @@ impl<'a> PricedRounds<'a> {
     }
 
     /// Raises the prices of the best bound as far as its other potentials allow, by one pass over all pairs: the c-transform `g_j = min_i
-    /// (c_ij - f_i)`. Where prices are not unique, those of the sparse solves lie at an extreme and the bound gains much.
+    /// (c_ij - f_i)`. Where prices are not unique, those of the sparse solves lie at an extreme and the bound gains much. Where some y points could
+    /// take more, no price rises above 0, that of theirs: the solves ask for it, and the bound would lose by it.
     fn raise(&mut self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
         let Some(best) = &self.bound else { return Some(()) };
-        let g = self.pricer.c_transform_y(&self.y_of_x, &best.f, should_stop)?;
+        let mut g = self.pricer.c_transform_y(&self.y_of_x, &best.f, should_stop)?;
+        if !self.leftovers().is_empty() {
+            g.iter_mut().for_each(|g| *g = g.min(0.0));
+        }
         let raised = DualBound::with_capacity(best.f.clone(), g, self.capacity.as_deref());
         self.offer(raised);
         Some(())

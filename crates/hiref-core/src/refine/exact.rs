@@ -70,7 +70,7 @@ fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds
         outcome.optimal = round.optimal;
         let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
         let done = outcome.reports.len() >= most || rounds.reached > effort.reach * len;
-        if round.optimal || close_enough || done {
+        if round.optimal || round.settled || close_enough || done {
             break;
         }
     }
