@@ -2,16 +2,16 @@
 
 use super::axes::{Axes, Coordinates, Spaces};
 use super::error::AlignError;
-use super::joint::Joint;
 use super::known_pairs::{FEWEST_ANCHORS, anchors_only, check_anchors};
 use super::output::{Alignment, Ending};
 use super::params::{AlignParams, Aligner, Candidate};
-use super::refinement::refine;
+use super::predicted::{coupled_by_pairs, predicted};
+use super::refinement::{joint, refine};
 use super::report::{AlignmentReport, SelectionReport};
 use super::selection::{Contest, FEWEST_HIDDEN, num_folds};
 use super::warm_coupling::{WarmCoupler, announce};
 use candle_core::Tensor;
-use hiref_core::{Observer, Permutation};
+use hiref_core::Observer;
 
 impl Aligner {
     /// Grows a map between two spaces from known pairs `anchors`, (source index, target index), and unpaired items.
@@ -62,23 +62,35 @@ impl Aligner {
         let rounds = if by_known_alone { 0 } else { refinement.rounds };
         announce(observer, rounds);
         let refined = refine(&sides, refinement, rounds, reference, &mut coupler)?;
-        let (map, dimension) = if by_known_alone {
+        let (mut map, dimension) = if by_known_alone {
             (refined.start, refinement.first_dimension)
         } else {
             (refined.map, refinement.last_dimension)
         };
+        let free = sides.free()?;
+        let coupling = if free.x.is_empty() || free.y.is_empty() {
+            None
+        } else {
+            let (x, y) = sides.view(dimension)?;
+            let coupling = coupler.couple(&joint(&map, (&x, &y), &free, reference)?)?;
+            let pairs = free.pairs(&coupling);
+            let couples = refinement.couples() && !by_known_alone;
+            let least = params.unpaired.least_predicted;
+            Some(if couples && predicted((&x, &y), refinement.penalty, &pairs, reference)? >= least {
+                let (coupling, fitted) = coupled_by_pairs(&sides, refinement, &pairs, reference, &mut coupler)?;
+                map = fitted;
+                coupling
+            } else {
+                coupling
+            })
+        };
 
         let preparations = spaces[candidate].preparations(dimension)?;
         let ending = Ending { preparations, sides: &sides, refinement, dimension, reference };
-        let couple = |joint: &Joint| -> Result<Option<Permutation>, AlignError> {
-            let (x, y) = joint.sides();
-            let nothing_left = x.dim(0)? == 0 || y.dim(0)? == 0;
-            Ok(if nothing_left { None } else { Some(coupler.couple(joint)?) })
-        };
         let baseline = anchors_only(source, target, anchors, params.baseline_penalty)?;
         let chosen = if by_known_alone { "anchors-only".to_owned() } else { params.candidates[candidate].name.clone() };
         let report = AlignmentReport { chosen, selection, rounds: refined.rounds, ..AlignmentReport::default() };
-        ending.alignment(map, couple, Some(baseline), report)
+        ending.alignment(map, coupling, Some(baseline), report)
     }
 
     /// Scores every candidate by hiding each fold of the known pairs in turn: what [`Aligner::anchors`] chooses by, but

@@ -20,6 +20,7 @@ mod known_pairs;
 mod margin;
 mod output;
 mod params;
+mod predicted;
 mod preparation;
 mod principal_axes;
 mod probability;

@@ -2,7 +2,7 @@
 
 use super::confidence::confidence_of;
 use super::error::AlignError;
-use super::joint::{Joint, ReferenceItems};
+use super::joint::ReferenceItems;
 use super::params::RefinementParams;
 use super::preparation::{Preparation, PreparedMap};
 use super::refinement::{Sides, joint};
@@ -43,18 +43,17 @@ pub(super) struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// The alignment by a map: what prepares both sides, the coupling that `couple` gives, and how far it is to be trusted.
+    /// The alignment by a map and a coupling of the free items: what prepares both sides, and how far the pairs are to be trusted.
     pub(super) fn alignment(
         self,
         map: TwoWayMap,
-        couple: impl FnOnce(&Joint) -> Result<Option<Permutation>, AlignError>,
+        coupling: Option<Permutation>,
         anchors_only: Option<PreparedMap>,
         report: AlignmentReport,
     ) -> Result<Alignment, AlignError> {
         let Self { preparations: (source, target), sides, refinement, dimension, reference } = self;
         let (x, y) = sides.view(dimension)?;
         let joint = joint(&map, (&x, &y), &sides.free()?, reference)?;
-        let coupling = couple(&joint)?;
         let confidence = match &coupling {
             Some(coupling) => confidence_of(&joint, coupling, refinement.neighbours)?,
             None => Vec::new(),

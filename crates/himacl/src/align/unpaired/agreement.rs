@@ -1,11 +1,9 @@
-//! What speaks for a pairing of which nothing is known: that it predicts itself, that independent starts agree.
+//! What speaks for a map that was found without pairs: that independent starts agree, that its pairs are alike.
 
 use crate::align::error::AlignError;
-use crate::align::joint::{Joint, ReferenceItems, rows};
-use crate::align::params::RefinementParams;
+use crate::align::joint::{Joint, ReferenceItems};
 use crate::align::refinement::{Sides, ridge_both_ways, select};
 use crate::align::report::Agreement;
-use crate::eval::Scores;
 use crate::map::{TwoWayMap, unit_rows};
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -73,45 +71,6 @@ pub(super) fn matched_cosine(view: (&Tensor, &Tensor), penalty: f64, pairs: &[(u
     };
     let scores: Vec<f64> = [(0, 1), (1, 0)].into_par_iter().map(score).collect::<Result<_, _>>()?;
     Ok(f64::midpoint(scores[0], scores[1]))
-}
-
-/// Share of the pairs that predict themselves: whose partners are the nearest under the maps fitted to the pairs of the
-/// other half of the items, in both directions on average. Near 1 where pairs are right, near 0 where the map is right but
-/// the items have no partners, or the wrong ones.
-pub(super) fn predicted(
-    view: (&Tensor, &Tensor),
-    refinement: &RefinementParams,
-    pairs: &[(u32, u32)],
-    reference: ReferenceItems,
-) -> Result<f64, AlignError> {
-    let half = |parity: usize| pairs.iter().copied().skip(parity).step_by(2).collect::<Vec<_>>();
-    let halves = [half(0), half(1)];
-    if halves[1].is_empty() {
-        return Ok(0.0);
-    }
-    let hits = |(fitted, judged): (usize, usize)| -> Result<f64, AlignError> {
-        let (i, j): (Vec<u32>, Vec<u32>) = halves[fitted].iter().copied().unzip();
-        let map = ridge_both_ways(&select(view.0, &i)?, &select(view.1, &j)?, None, refinement.penalty)?;
-        // Some of the judged pairs, among as many rivals as all searches for neighbours have.
-        let chosen = PROBES.of(halves[judged].len(), 22);
-        let judged: Vec<(u32, u32)> = match chosen {
-            None => halves[judged].clone(),
-            Some(chosen) => chosen.iter().map(|&at| halves[judged][at as usize]).collect(),
-        };
-        let (i, j): (Vec<u32>, Vec<u32>) = judged.into_iter().unzip();
-        let (joint_x, joint_y) = map.joint(view.0, view.1)?;
-        let one_way = |probes: &Tensor, partners: &Tensor, rivals: &Tensor| -> Result<f64, AlignError> {
-            let rivals = rows(rivals, reference.of(rivals.dim(0)?, 23).as_deref())?;
-            let own: Vec<f32> = (probes * partners)?.sum(1)?.to_vec1()?;
-            // One entry of a row may be the partner's own: rounding must not make it a rival.
-            let first =
-                Scores::new(probes, &rivals)?.map_rows(|at, row| row.iter().all(|&score| score <= own[at] + 1e-5))?;
-            Ok(first.iter().filter(|&&first| first).count() as f64 / first.len().max(1) as f64)
-        };
-        let (probes_x, probes_y) = (select(&joint_x, &i)?, select(&joint_y, &j)?);
-        Ok(f64::midpoint(one_way(&probes_x, &probes_y, &joint_y)?, one_way(&probes_y, &probes_x, &joint_x)?))
-    };
-    Ok(f64::midpoint(hits((0, 1))?, hits((1, 0))?))
 }
 
 /// The known pairs' share of the weight, cut down to what so few are worth beside `coupled` pairs.

@@ -5,10 +5,11 @@ use super::annealing::{Annealing, Known, Settling, settle};
 use super::first_map;
 use super::search::{Coordinates, Found, Problem};
 use crate::align::error::AlignError;
-use crate::align::joint::ReferenceItems;
+use crate::align::joint::{Joint, ReferenceItems};
 use crate::align::params::{CouplingParams, RefinementParams, UnpairedParams};
+use crate::align::predicted::{coupled_by_pairs, fitted_to, predicted};
 use crate::align::probability::pair_probability;
-use crate::align::refinement::{Sides, joint, refine_from, ridge_both_ways, select};
+use crate::align::refinement::{Sides, joint, refine_from, select};
 use crate::align::report::{LeftOut, RoundReport};
 use crate::align::warm_coupling::{WarmCoupler, announce};
 use crate::map::TwoWayMap;
@@ -37,6 +38,8 @@ pub(super) struct Ended {
     pub(super) rounds: Vec<RoundReport>,
     /// How well the pairs predict one another, in the dimensions of the last stage.
     pub(super) matched_cosine: f64,
+    /// Share of the pairs that follow from the others.
+    pub(super) predicted: f64,
 }
 
 /// What the last stage begins with.
@@ -73,40 +76,46 @@ pub(super) fn last_stage(problem: &Problem<'_>, sides: &Sides<'_>, start: LastSt
         let dimension = refinement.last_dimension.min(refinement.first_dimension * 3 / 2);
         let map = settled(problem, sides, dimension, &in_all_axes(&found.covariance, left_out)?)?;
         let coupling = coupled(problem, sides, dimension, &map, &params.coupling)?;
-        return ended(problem, sides, map, dimension, coupling, Vec::new());
+        return ended(problem, (sides, sides), map, dimension, coupling, Vec::new());
     }
     let anchor_share = worth_of_anchors(params.unpaired.anchor_worth, &searched, refinement.anchor_share)?;
     let refinement = RefinementParams { anchor_share, ..refinement.clone() };
     announce(problem.observer, refinement.rounds);
     let mut coupler = WarmCoupler::new(&way, problem.observer, "last stage");
     let rounds = refinement.rounds;
-    let refined = refine_from(&searched, &refinement, found.map, rounds, params.reference(), &mut coupler)?;
+    let (reference, least) = (params.reference(), params.unpaired.least_predicted);
+    let refined = refine_from(&searched, &refinement, found.map, rounds, reference, &mut coupler)?;
     let dimension = refinement.last_dimension;
-    let coupling = coupled(problem, &searched, dimension, &refined.map, &params.coupling)?;
-    let mut map = refined.map;
-    if left_out.is_some() {
-        // The axis misled the search alone: now that pairs are known, it takes part like any other.
-        let pairs = sides.free()?.pairs(&coupling);
-        let (i, j): (Vec<u32>, Vec<u32>) = pairs.iter().chain(problem.anchors).copied().unzip();
-        let (x, y) = sides.view(dimension)?;
-        map = ridge_both_ways(&select(&x, &i)?, &select(&y, &j)?, None, refinement.penalty)?;
+    let mut coupler = WarmCoupler::new(&params.coupling, problem.observer, "last coupling");
+    let coupling = coupler.couple(&joint_by(problem, &searched, dimension, &refined.map)?)?;
+    let ending = (&searched, sides);
+    let mut ended = ended(problem, ending, refined.map, dimension, coupling, refined.rounds)?;
+    // An axis that was left out misled the search alone: now that pairs are known, it takes part like any other.
+    let pairs = sides.free()?.pairs(&ended.coupling);
+    if ended.predicted >= least {
+        (ended.coupling, ended.map) = coupled_by_pairs(sides, &refinement, &pairs, reference, &mut coupler)?;
+    } else if left_out.is_some() {
+        ended.map = fitted_to(sides, &refinement, &pairs)?;
     }
-    ended(problem, &searched, map, dimension, coupling, refined.rounds)
+    Ok(ended)
 }
 
-/// With how well the pairs predict one another in the coordinates of `sides`.
+/// With how well the pairs predict one another, in the coordinates of the last stage and in all axes.
 fn ended(
     problem: &Problem<'_>,
-    sides: &Sides<'_>,
+    (searched, sides): (&Sides<'_>, &Sides<'_>),
     map: TwoWayMap,
     dimension: usize,
     coupling: Permutation,
     rounds: Vec<RoundReport>,
 ) -> Result<Ended, AlignError> {
     let refinement = &problem.params.unpaired.refinement;
-    let (x, y) = sides.view(refinement.last_dimension)?;
-    let matched_cosine = matched_cosine((&x, &y), refinement.penalty, &sides.free()?.pairs(&coupling))?;
-    Ok(Ended { map, dimension, coupling, rounds, matched_cosine })
+    let pairs = sides.free()?.pairs(&coupling);
+    let (x, y) = searched.view(refinement.last_dimension)?;
+    let matched_cosine = matched_cosine((&x, &y), refinement.penalty, &pairs)?;
+    let (x, y) = sides.view(dimension)?;
+    let predicted = predicted((&x, &y), refinement.penalty, &pairs, problem.params.reference())?;
+    Ok(Ended { map, dimension, coupling, rounds, matched_cosine, predicted })
 }
 
 /// The pairing of the free items by a map between the first `dimension` axes.
@@ -117,9 +126,14 @@ fn coupled(
     map: &TwoWayMap,
     way: &CouplingParams,
 ) -> Result<Permutation, AlignError> {
-    let view = sides.view(dimension)?;
-    let joint = joint(map, (&view.0, &view.1), &sides.free()?, problem.params.reference())?;
+    let joint = joint_by(problem, sides, dimension, map)?;
     WarmCoupler::new(way, problem.observer, "last coupling").couple(&joint)
+}
+
+/// The free items in the joint coordinates of a map between the first `dimension` axes.
+fn joint_by(problem: &Problem<'_>, sides: &Sides<'_>, dimension: usize, map: &TwoWayMap) -> Result<Joint, AlignError> {
+    let (x, y) = sides.view(dimension)?;
+    Ok(joint(map, (&x, &y), &sides.free()?, problem.params.reference())?)
 }
 
 /// A cross-covariance found without an axis, with zeros for it.

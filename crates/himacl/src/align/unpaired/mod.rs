@@ -18,7 +18,6 @@ use super::output::{Alignment, Ending};
 use super::params::Aligner;
 use super::refinement::Sides;
 use super::report::{AlignmentReport, UnpairedReport, Verdict};
-use agreement::predicted;
 use candle_core::Tensor;
 use choice::{Searched, searched};
 use hiref_core::Observer;
@@ -77,14 +76,11 @@ impl Aligner {
         let (x, y) = axes.whitened(refinement.last_dimension, refinement.whitening, source, target)?;
         let sides = Sides { x: &x, y: &y, views: None, anchors };
         let ended = last_stage(&problem, &sides, LastStage { found, coordinates, left_out, sure })?;
-        let pairs = sides.free()?.pairs(&ended.coupling);
-        let view = sides.view(ended.dimension)?;
-        let predicted = predicted((&view.0, &view.1), refinement, &pairs, params.reference())?;
         let unpaired = UnpairedReport {
             agreement,
-            predicted,
+            predicted: ended.predicted,
             shares_too_little: !enough,
-            verdict: match (enough, predicted >= params.unpaired.least_predicted) {
+            verdict: match (enough, ended.predicted >= params.unpaired.least_predicted) {
                 (false, _) => Verdict::Nothing,
                 (true, false) => Verdict::Map,
                 (true, true) => Verdict::Pairing,
@@ -110,7 +106,7 @@ impl Aligner {
             unpaired: Some(unpaired),
             ..AlignmentReport::default()
         };
-        ending.alignment(ended.map, |_| Ok(Some(ended.coupling)), baseline, report)
+        ending.alignment(ended.map, Some(ended.coupling), baseline, report)
     }
 }
 
