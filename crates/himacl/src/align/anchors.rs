@@ -20,10 +20,12 @@ impl Aligner {
     /// known pairs in a few dimensions. Each round then couples the free items one to one by the mean of both
     /// directions' cosines (an inner product of joint coordinates, so that the global solver does it at any size),
     /// believes the pairs that stand out most from their neighbourhoods, refits on them and on the known pairs, and
-    /// looks at more dimensions. Which setting is used, or none, is chosen by cross-validation over the known pairs.
+    /// looks at more dimensions. Which setting is used, or none, is chosen by cross-validation over the known pairs. Where
+    /// the pairs follow from one another at the end, they are trusted as the known ones are: coupled once more, each by
+    /// maps that have not seen it, and fitted to.
     ///
     /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for c candidates, f folds and r rounds
-    /// at most (c f + 1) r couplings of n with m items in up to 512 coordinates, none of candidates whose targets are means
+    /// at most (c f + 1) r + 2 couplings of n with m items in up to 512 coordinates, none of candidates whose targets are means
     /// alone but the last, and as many passes over (n + m) · `reference_items` scores. *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
     /// References: \[CSLS\] Conneau et al., "Word translation without parallel data", 2018; \[ALA18\] Artetxe, Labaka,

@@ -38,7 +38,7 @@ pub(super) struct Ended {
     pub(super) rounds: Vec<RoundReport>,
     /// How well the pairs predict one another, in the dimensions of the last stage.
     pub(super) matched_cosine: f64,
-    /// Share of the pairs that follow from the others.
+    /// Share of the pairs that follow from the others, in the coupling by the map of the rounds.
     pub(super) predicted: f64,
 }
 

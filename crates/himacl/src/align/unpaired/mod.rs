@@ -40,7 +40,7 @@ impl Aligner {
     ///
     /// *Shapes*: `source (n, d)`, `target (m, e)`, any float type. *Complexity*: for s starts s · `restarts` clusterings of
     /// up to `clustered_items` items, some 20 s passes over `sampled_items`² and 50 over `annealed_items`² scores, and
-    /// `refinement.rounds` + 1 couplings of n with m items.
+    /// `refinement.rounds` + 2 couplings of n with m items.
     /// *Determinism*: same bits for the same seed, whatever the number of threads.
     ///
     /// References: \[RS26\] "Shared Geometry as a Rosetta Stone", arXiv 2610.09411, 2026 (centroids matched by linear CKA,
