@@ -78,7 +78,7 @@ impl Aligner {
             let pairs = free.pairs(&coupling);
             let couples = refinement.couples() && !by_known_alone;
             let least = params.unpaired.least_predicted;
-            Some(if couples && predicted((&x, &y), refinement.penalty, &pairs, reference)? >= least {
+            Some(if couples && predicted(&sides, (dimension, refinement.penalty), &pairs, reference)? >= least {
                 let (coupling, fitted) = coupled_by_pairs(&sides, refinement, &pairs, reference, &mut coupler)?;
                 map = fitted;
                 coupling

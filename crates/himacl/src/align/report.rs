@@ -67,7 +67,7 @@ pub struct UnpairedReport {
     /// How far another group of starts agrees with the one that matches best, on a sample of the items.
     pub agreement: Agreement,
     /// Share of the pairs that predict themselves: whose partners are the nearest under the map that is fitted to the pairs
-    /// of the other half of the items.
+    /// of the other half of the items; in the coupling by the map of the rounds, before the last one.
     #[serde(default)]
     pub predicted: f64,
     /// Whether that is less than what was asked for: then the map is not to be trusted.

@@ -187,7 +187,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         ChosenMap::Trained => train(&task, folder, &trained_figures, watch)?,
     };
     let Trained::Finished(map, embedded) = trained else { return Ok(None) };
-    let is_kept = choice.chosen == ChosenMap::Aligned && is_found_by(&map, &alignment, recipe, folder)?;
+    let is_kept = choice.chosen == ChosenMap::Aligned && is_kept(&map, &alignment, recipe, folder)?;
     let last = if is_kept {
         task.keep(&map)?
     } else {
@@ -241,9 +241,9 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     Ok(Some(Outcome { metrics, seconds, counts, choice }))
 }
 
-/// Whether the coupling of the alignment is the one that coupling by `map`, the aligned one, would lead to: by the same cost,
-/// the same ways and the same axes, and judged alike.
-fn is_found_by(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, folder: &Path) -> Result<bool, Error> {
+/// Whether the coupling of the alignment is kept where `map`, the aligned one, is the result: it was made by the same cost and
+/// the same ways, judged alike, and by that map, in its axes, or by maps fitted to its pairs.
+fn is_kept(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, folder: &Path) -> Result<bool, Error> {
     let section = &recipe.coupling;
     if section.cost != CostKind::NegativeInnerProduct || section.confidence != PairConfidence::Margin {
         return Ok(false);
@@ -260,8 +260,9 @@ fn is_found_by(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, fold
         return Ok(false);
     }
     let report: AlignmentReport = read_json(&folder.join(ALIGNMENT_REPORT))?;
-    // An axis that was left out joins the map once the items are coupled.
-    Ok(report.unpaired.is_none_or(|unpaired| unpaired.left_out.is_none()))
+    // An axis that was left out joins the map once the items are coupled; trusted pairs were coupled in all axes.
+    let trusted = |predicted: f64| predicted >= params.unpaired.least_predicted;
+    Ok(report.unpaired.is_none_or(|unpaired| unpaired.left_out.is_none() || trusted(unpaired.predicted)))
 }
 
 /// The maps whose figures stand beside those of the trained one, by the prefix of their names.

@@ -199,8 +199,10 @@ impl<'a> PricedRounds<'a> {
             None if n == supports.num_y() => solve_sparse(&edges, &mut y_of_x, &mut g, should_stop)?,
             None => solve_some(&edges, &mut y_of_x, &mut g, should_stop)?,
         };
-        self.damp(&mut g, should_stop)?;
+        // Before new prices are drawn back: what a later round, with a longer step, would make of them is not known.
         let settled = y_of_x == self.y_of_x && g == self.g;
+        self.damp(&mut g, should_stop)?;
+        let settled = settled && g == self.g;
         (self.edges, self.y_of_x, self.g) = (edges, y_of_x, g);
         Some(Round { mean_cost, optimal, settled })
     }

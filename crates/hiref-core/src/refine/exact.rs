@@ -19,7 +19,7 @@ pub(crate) struct ExactOutcome {
     pub(crate) bound: Option<DualBound>,
 }
 
-/// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough or the work allowed is done.
+/// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough, the work allowed is done or a round changes nothing.
 pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairing, ExactOutcome) {
     let control = session.control;
     let stopped = || ExactOutcome { reports: Vec::new(), stopped: Some(control.reason()), optimal: false, bound: None };

@@ -38,7 +38,8 @@ pub struct UnpairedParams {
     pub least_same_partners: f64,
     /// The same share, from which on no further start is made.
     pub sure_same_partners: f64,
-    /// Share of the pairs that must predict themselves for the pairing to be trusted.
+    /// Share of the pairs that must predict themselves for the pairing to be trusted: in the verdict, and as targets of the map
+    /// as they are, also of an alignment by known pairs.
     pub least_predicted: f64,
     /// The last stage, which couples all items; the search looks at its `first_dimension` principal axes.
     pub refinement: RefinementParams,

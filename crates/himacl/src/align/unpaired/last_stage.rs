@@ -113,8 +113,7 @@ fn ended(
     let pairs = sides.free()?.pairs(&coupling);
     let (x, y) = searched.view(refinement.last_dimension)?;
     let matched_cosine = matched_cosine((&x, &y), refinement.penalty, &pairs)?;
-    let (x, y) = sides.view(dimension)?;
-    let predicted = predicted((&x, &y), refinement.penalty, &pairs, problem.params.reference())?;
+    let predicted = predicted(sides, (dimension, refinement.penalty), &pairs, problem.params.reference())?;
     Ok(Ended { map, dimension, coupling, rounds, matched_cosine, predicted })
 }
 
