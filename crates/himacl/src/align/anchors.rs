@@ -74,17 +74,15 @@ impl Aligner {
             None
         } else {
             let (x, y) = sides.view(dimension)?;
-            let coupling = coupler.couple(&joint(&map, (&x, &y), &free, reference)?)?;
-            let pairs = free.pairs(&coupling);
-            let couples = refinement.couples() && !by_known_alone;
-            let least = params.unpaired.least_predicted;
-            Some(if couples && predicted(&sides, (dimension, refinement.penalty), &pairs, reference)? >= least {
-                let (coupling, fitted) = coupled_by_pairs(&sides, refinement, &pairs, reference, &mut coupler)?;
-                map = fitted;
-                coupling
-            } else {
-                coupling
-            })
+            let mut coupling = coupler.couple(&joint(&map, (&x, &y), &free, reference)?)?;
+            if refinement.couples() && !by_known_alone {
+                let pairs = free.pairs(&coupling);
+                let predicted = predicted(&sides, (dimension, refinement.penalty), &pairs, reference)?;
+                if predicted >= params.unpaired.least_predicted {
+                    (coupling, map) = coupled_by_pairs(&sides, refinement, &pairs, reference, &mut coupler)?;
+                }
+            }
+            Some(coupling)
         };
 
         let preparations = spaces[candidate].preparations(dimension)?;

@@ -73,7 +73,8 @@ fn joint_by_others(
     Ok(Joint::new(&in_order(&joint_x, &part_of_x)?, &in_order(&joint_y, &part_of_y)?, reference)?)
 }
 
-/// One more coupling where pairs are trusted, by [`joint_by_others`], and the map that is fitted to it.
+/// One more coupling where pairs are trusted, by [`joint_by_others`], and the map that is fitted to it. `pairs` are (x index, y
+/// index) of free items; the coupling is of the free items by rising index. O(pairs (k + l)²) for each of 16 parts, and a coupling.
 pub(super) fn coupled_by_pairs(
     sides: &Sides<'_>,
     params: &RefinementParams,
@@ -88,7 +89,8 @@ pub(super) fn coupled_by_pairs(
 
 /// Share of the pairs that predict themselves: whose partners are the nearest, among the first `dimension` axes, under the maps
 /// fitted to the known pairs and to the pairs of the other half of the items, in both directions on average. Near 1 where
-/// pairs are right, near 0 where the map is right but the items have no partners, or the wrong ones.
+/// pairs are right, near 0 where the map is right but the items have no partners, or the wrong ones. O(pairs (k + l)²), and
+/// 4,096 rows of scores.
 pub(super) fn predicted(
     sides: &Sides<'_>,
     (dimension, penalty): (usize, f64),

@@ -187,7 +187,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
         ChosenMap::Trained => train(&task, folder, &trained_figures, watch)?,
     };
     let Trained::Finished(map, embedded) = trained else { return Ok(None) };
-    let is_kept = choice.chosen == ChosenMap::Aligned && is_kept(&map, &alignment, recipe, folder)?;
+    let is_kept = choice.chosen == ChosenMap::Aligned && is_coupling_kept(&map, &alignment, recipe, folder)?;
     let last = if is_kept {
         task.keep(&map)?
     } else {
@@ -243,7 +243,7 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
 
 /// Whether the coupling of the alignment is kept where `map`, the aligned one, is the result: it was made by the same cost and
 /// the same ways, judged alike, and by that map, in its axes, or by maps fitted to its pairs.
-fn is_kept(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, folder: &Path) -> Result<bool, Error> {
+fn is_coupling_kept(map: &TwoWayMap, alignment: &StartingPoint, recipe: &Recipe, folder: &Path) -> Result<bool, Error> {
     let section = &recipe.coupling;
     if section.cost != CostKind::NegativeInnerProduct || section.confidence != PairConfidence::Margin {
         return Ok(false);
