@@ -59,7 +59,8 @@ impl Observer for SolveProgress<'_> {
                 self.printer.json(&JsonEvent::Sweep(report));
             }
             Event::RoundFinished(report) => {
-                let remark = format!("mean cost {:.6}, at least {:.6}", report.mean_cost, report.dual_bound);
+                let bound = report.dual_bound.map(|bound| format!(", at least {bound:.6}")).unwrap_or_default();
+                let remark = format!("mean cost {:.6}{bound}", report.mean_cost);
                 self.with_task(Phase::Exact, |task| task.remark(&remark));
                 self.printer.json(&JsonEvent::Round(report));
             }

@@ -128,7 +128,7 @@ pub struct SweepReport {
     pub seconds: f64,
 }
 
-/// One round of the exact solve of everything.
+/// One round of pricing and a sparse solve of everything.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RoundReport {
@@ -136,8 +136,8 @@ pub struct RoundReport {
     pub round: usize,
     /// Mean cost at its start.
     pub mean_cost: f64,
-    /// Best lower bound on the optimal mean cost so far.
-    pub dual_bound: f64,
+    /// Best lower bound on the optimal mean cost so far; none after rounds that look at a part of the pairs.
+    pub dual_bound: Option<f64>,
     /// Candidate partners kept for each point, on average.
     pub candidates: f64,
     /// Wall time.

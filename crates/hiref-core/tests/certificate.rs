@@ -97,7 +97,7 @@ fn prices_from_samples_of_the_pairs_start_near_the_optimum() {
         let params = HirefParams { quality: Quality::Best, ..HirefParams::default() };
         let output = solve(&instance, CostKind::SquaredEuclidean, params);
         assert!(output.exact, "{}", instance.name);
-        let (first, rounds) = (output.rounds[0].dual_bound / output.mean_cost, output.rounds.len());
+        let (first, rounds) = (output.rounds[0].dual_bound.unwrap() / output.mean_cost, output.rounds.len());
         assert!(first > 0.9 && rounds <= 8, "{}: {rounds} rounds, the first bound {first} of the cost", instance.name);
     }
 }

@@ -32,7 +32,20 @@ const FOLDERS: [(&str, &[&str]); 5] = [
     ("assignment", &["dense", "sparse"]),
     (
         "pricing",
-        &["candidates", "tree", "tiles", "bytes", "search", "pricer", "align", "damping", "unlisted", "rounds"],
+        &[
+            "candidates",
+            "tree",
+            "tiles",
+            "bytes",
+            "search",
+            "clusters",
+            "probe",
+            "pricer",
+            "align",
+            "damping",
+            "unlisted",
+            "rounds",
+        ],
     ),
     (
         "refine",

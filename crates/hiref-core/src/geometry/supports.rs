@@ -58,6 +58,19 @@ impl<'a> Supports<'a> {
         self.restricted(i, j, self.cost.between(&self.x_row(i), &self.y_row(j)))
     }
 
+    /// The costs of an x point with some y points, in f64, restrictions left out.
+    pub(crate) fn costs(&self, i: u32, columns: &[u32]) -> Vec<f64> {
+        let x = self.x_row(i);
+        let mut costs = Vec::with_capacity(columns.len());
+        let (fours, rest) = columns.as_chunks::<4>();
+        for columns in fours {
+            let rows = columns.map(|j| self.y_row(j));
+            costs.extend(self.cost.between_several(&x, rows.each_ref().map(|row| &row[..])));
+        }
+        costs.extend(rest.iter().map(|&j| self.cost.between(&x, &self.y_row(j))));
+        costs
+    }
+
     /// What becomes of the cost of a pair.
     pub(crate) fn restricted(&self, i: u32, j: u32, cost: f64) -> f64 {
         self.restrictions.map_or(cost, |restrictions| restrictions.apply(i, j, cost))

@@ -208,7 +208,7 @@ impl<'a> Rounds<'a> {
             let report = RoundReport {
                 round: self.reports.len() + 1,
                 mean_cost: total.map_or(f64::INFINITY, |total| total / rows),
-                dual_bound: self.bound.as_ref().map_or(f64::NEG_INFINITY, |bound| bound.value / rows),
+                dual_bound: self.bound.as_ref().map(|bound| bound.value / rows),
                 candidates: self.edges.len() as f64 / rows,
                 seconds: started.elapsed().as_secs_f64(),
             };

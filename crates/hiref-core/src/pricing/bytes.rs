@@ -96,6 +96,34 @@ impl ByteBounds {
         products(&self.x, rows, &self.y, columns, product, stride);
     }
 
+    /// Products of bytes of some rows with columns; rows of the product are `stride` apart. `gathered` is memory that is used again.
+    pub(super) fn multiply_some(
+        &self,
+        rows: impl ExactSizeIterator<Item = usize>,
+        columns: Range<usize>,
+        (product, stride): (&mut [i32], usize),
+        gathered: &mut ByteRows,
+    ) {
+        let count = rows.len();
+        self.x.gather(rows, gathered);
+        products(gathered, 0..count, &self.y, columns, product, stride);
+    }
+
+    /// Products of bytes of a range of rows with all of `count` other columns, quantized alike; rows of the product are `stride` apart.
+    pub(super) fn multiply_with(
+        &self,
+        rows: Range<usize>,
+        (columns, count): (&ByteColumns, usize),
+        (product, stride): (&mut [i32], usize),
+    ) {
+        products(&self.x, rows, columns, 0..count, product, stride);
+    }
+
+    /// What the bytes of row i are multiples of, times what the cost takes inner products times.
+    pub(super) fn factor(&self, i: usize) -> f64 {
+        self.rows[i].inverse.recip()
+    }
+
     /// `w` of the columns of a tile, for a block of rows; in whole vectors.
     pub(super) fn looseness(&self, rows: Range<usize>, columns: Range<usize>, out: &mut Vec<f32>) {
         let most = self.rows[rows].iter().map(|row| row.looseness).fold(0.0, f64::max) as f32;
@@ -174,7 +202,7 @@ fn factor(cost: CostKind) -> f64 {
 }
 
 /// Bytes of all rows, and what is known of them.
-fn quantize(quantizer: &Quantizer, values: &[f32], d: usize) -> (Vec<i8>, Vec<QuantizedRow>) {
+pub(super) fn quantize(quantizer: &Quantizer, values: &[f32], d: usize) -> (Vec<i8>, Vec<QuantizedRow>) {
     let mut bytes = vec![0; values.len()];
     let chunks: Vec<Vec<QuantizedRow>> = bytes
         .par_chunks_mut(CHUNK * d)

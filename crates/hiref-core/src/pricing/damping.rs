@@ -7,35 +7,35 @@ use rand::seq::index::sample;
 use rayon::prelude::*;
 use std::ops::RangeInclusive;
 
-/// Shares of the way to new prices that are tried. With smaller ones the next round finds the columns that are there already.
-const SHARES: [f32; 6] = [1.0, 0.75, 0.625, 0.5, 0.375, 0.25];
+/// Shares of the way to new prices that are tried, and none of it, with which they are compared. With smaller ones the next round finds the columns that are
+/// there already.
+const SHARES: [f32; 7] = [1.0, 0.75, 0.625, 0.5, 0.375, 0.25, 0.0];
 /// One row of so many is looked at, and so many at least and at most: a small part of the time of a pass over all pairs.
 const ROWS_FOR_EACH: usize = 64;
 const ROWS: RangeInclusive<usize> = 256..=2048;
 /// y points of one unit of work.
 const COLUMNS: usize = 512;
 
-/// Which share of the way from the prices g of a bound (f, g) to new ones raises the bound most; all of it if none does. `None` if asked to stop.
+/// Which share of the way from prices g to new ones raises the bound by g most, and by how much; 0 and 0 if none does. `None` if asked to stop.
 ///
 /// A sparse solve knows few columns of a row, so its prices may fall far below what all pairs allow, and then prove nothing. But the bound is concave
 /// along the line from the former prices to them, and a sample of rows tells where it is largest: the smoothing of column generation \[W97\].
 /// Where some y points stay without a partner, what the bound gains by their price being the largest is left out. O(rows · m · d).
 pub(super) fn best_share(
     supports: Supports<'_>,
-    (f, g): (&[f64], &[f64]),
+    g: &[f64],
     (new, capacity): (&[f64], Option<&[u32]>),
     draw: u64,
     should_stop: &(dyn Fn() -> bool + Sync),
-) -> Option<f64> {
-    let gains = gains(supports, (f, g), (new, capacity), draw, should_stop)?;
-    let best = gains.into_iter().fold((1.0, 0.0), |best, gain| if gain.1 > best.1 { gain } else { best });
-    Some(best.0)
+) -> Option<(f64, f64)> {
+    let gains = gains(supports, g, (new, capacity), draw, should_stop)?;
+    Some(gains.into_iter().fold((0.0, 0.0), |best, gain| if gain.1 > best.1 { gain } else { best }))
 }
 
 /// What the bound on the mean cost gains by each share, as the sample tells.
 fn gains(
     supports: Supports<'_>,
-    (f, g): (&[f64], &[f64]),
+    g: &[f64],
     (new, capacity): (&[f64], Option<&[u32]>),
     draw: u64,
     should_stop: &(dyn Fn() -> bool + Sync),
@@ -72,7 +72,7 @@ fn gains(
     let step = new.iter().zip(g).enumerate().map(|(j, (new, g))| taken(j) * (new - g)).sum::<f64>() / n as f64;
     Some(std::array::from_fn(|k| {
         let share = f64::from(SHARES[k]);
-        let floor = rows.iter().zip(&least).map(|(&i, least)| f64::from(least[k]) - tiles.level() - f[i as usize]);
+        let floor = least.iter().map(|least| f64::from(least[k]) - f64::from(least[SHARES.len() - 1]));
         (share, share * step + floor.sum::<f64>() / count as f64)
     }))
 }
@@ -136,27 +136,27 @@ mod tests {
                     (0..n).map(|j| supports.between(i as u32, j as u32) - g[j]).fold(f64::INFINITY, f64::min)
                 };
                 let f: Vec<f64> = (0..n).map(least).collect();
-                let value = (f.iter().sum::<f64>() + g.iter().sum::<f64>()) / n as f64;
-                (f, value)
+                (f.iter().sum::<f64>() + g.iter().sum::<f64>()) / n as f64
             };
-            let (f, before) = bound(&g);
+            let before = bound(&g);
             for new in [near, far, g.iter().map(|g| g + 2.0).collect()] {
-                let found = gains(supports, (&f, &g), (&new, None), 1, &|| false).unwrap();
-                let mut best = (1.0, 1e-6);
+                let found = gains(supports, &g, (&new, None), 1, &|| false).unwrap();
+                let mut best = (0.0, 1e-6);
                 for (share, gain) in found {
                     let between: Vec<f64> = g.iter().zip(&new).map(|(g, new)| g + share * (new - g)).collect();
-                    let expected = bound(&between).1 - before;
+                    let expected = bound(&between) - before;
                     assert!((gain - expected).abs() < 2e-5, "{cost}, {share}: {gain} instead of {expected}");
                     if expected > best.1 {
                         best = (share, expected);
                     }
                 }
                 assert!(
-                    best.1 < 1e-4 || best_share(supports, (&f, &g), (&new, None), 1, &|| false) == Some(best.0),
+                    best.1 < 1e-4
+                        || best_share(supports, &g, (&new, None), 1, &|| false).is_some_and(|found| found.0 == best.0),
                     "{cost}: {best:?}, {found:?}"
                 );
             }
-            assert_eq!(best_share(supports, (&f, &g), (&g, None), 1, &|| true), None);
+            assert_eq!(best_share(supports, &g, (&g, None), 1, &|| true), None);
         }
     }
 }

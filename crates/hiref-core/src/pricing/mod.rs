@@ -4,8 +4,10 @@
 mod align;
 mod bytes;
 mod candidates;
+mod clusters;
 mod damping;
 mod pricer;
+mod probe;
 mod rounds;
 mod search;
 mod tiles;
@@ -14,5 +16,6 @@ mod unlisted;
 
 pub(crate) use align::{align, shifts};
 pub(crate) use candidates::{Least, Pricing, lowered};
-pub(crate) use pricer::{DevicePricer, Pricer, nanoseconds_of_row};
-pub(crate) use rounds::{DualBound, PricedRounds, as_share, relative_gap};
+pub(crate) use pricer::{DevicePricer, Pricer, TREE_DIMENSION, nanoseconds_of_row};
+pub(crate) use probe::Clustered;
+pub(crate) use rounds::{DualBound, PricedRounds, Probed, as_share, relative_gap};

@@ -5,9 +5,10 @@ use super::search;
 use super::tree::PriceTree;
 use crate::cost::CostKind;
 use crate::geometry::Supports;
+use crate::points::Rows;
 
 /// Up to this many coordinates a tree finds the least reduced costs faster than tiles do.
-const TREE_DIMENSION: usize = 4;
+pub(crate) const TREE_DIMENSION: usize = 4;
 /// Up to so many y points tiles find the least cost alone faster than a tree does, in any dimension.
 const TILES_FOR_LEAST: usize = 8192;
 /// Candidates that a c-transform lists for each row: good prices leave several columns nearly tied, and with as many listed, few rows need a
@@ -90,6 +91,24 @@ impl<'a> Pricer<'a> {
         } else {
             search::price(supports, y_of_x, g, width, should_stop)
         }
+    }
+
+    /// For some y points, `width` x points each of least `c_ij - f_i`, as rows in the order of `some`; the pairing is one to one.
+    pub(super) fn price_some_y(
+        &self,
+        y_of_x: &[u32],
+        some: &[u32],
+        f: &[f64],
+        width: usize,
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Pricing> {
+        let turned = self.supports.turned();
+        let mut x_of_y = vec![u32::MAX; turned.num_x()];
+        y_of_x.iter().enumerate().for_each(|(i, &j)| x_of_y[j as usize] = i as u32);
+        let partners: Vec<u32> = some.iter().map(|&j| x_of_y[j as usize]).collect();
+        let y = turned.x.gather(some);
+        let part = Supports { x: Rows::of(&y, turned.dimension()), ..turned };
+        Pricer::new(part, None).price(&partners, f, width, should_stop)
     }
 
     /// How many candidates a round lists for each x point: from 8 to 64, as many as make its solve about as dear as looking at all pairs, and as take no

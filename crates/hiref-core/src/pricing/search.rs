@@ -76,15 +76,15 @@ impl Ranges {
 /// Offers every column whose reduced cost may be below the row's threshold.
 ///
 /// A value of its own and no closure: the body of a large closure becomes a function without the vector instructions.
-struct Scan<'a> {
-    tiles: &'a Tiles,
-    bounds: &'a ByteBounds,
-    row: usize,
-    start: usize,
-    end: usize,
-    products: &'a [i32],
-    looseness: &'a [f32],
-    list: &'a mut Least,
+pub(super) struct Scan<'a> {
+    pub(super) tiles: &'a Tiles,
+    pub(super) bounds: &'a ByteBounds,
+    pub(super) row: usize,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) products: &'a [i32],
+    pub(super) looseness: &'a [f32],
+    pub(super) list: &'a mut Least,
 }
 
 impl pulp::NullaryFnOnce for Scan<'_> {
@@ -299,7 +299,9 @@ impl<'a> Search<'a> {
             let cost = supports.cost.between(&x, &supports.y_row(j));
             (cost - g[j as usize], j, cost)
         };
-        let mut exact: Vec<_> = list.entries().iter().map(|&(_, at)| reduced(self.y_order[at as usize])).collect();
+        let listed: Vec<u32> = list.entries().iter().map(|&(_, at)| self.y_order[at as usize]).collect();
+        let found = supports.costs(self.x_order[i], &listed);
+        let mut exact: Vec<_> = listed.iter().zip(found).map(|(&j, cost)| (cost - g[j as usize], j, cost)).collect();
         exact.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         // What is not listed was no less than the last one listed, up to rounding.
         let unlisted = if width == m { f64::INFINITY } else { self.tiles.floor(i, list.threshold()) };

@@ -1,10 +1,7 @@
 //! Candidates of the y points that hardly any x point lists.
 
 use super::candidates::Pricing;
-use super::pricer::Pricer;
 use crate::assignment::sparse::Edge;
-use crate::geometry::Supports;
-use crate::points::Rows;
 
 /// A y point that so many x points list has enough of them.
 const ENOUGH: u32 = 4;
@@ -12,7 +9,7 @@ const ENOUGH: u32 = 4;
 const WIDTH: usize = 4;
 
 /// Further candidates, ordered by x point: for each y point that fewer than four x points list, the four of least `c_ij - f_i`, where f are the least
-/// reduced costs. `None` if asked to stop.
+/// reduced costs; `price` finds those of some y points, by rising order, as rows. `None` if it does not.
 ///
 /// If k + 1 x points list the same k y points, one of them is left with its present partner, and the prices of all k fall until that one is as
 /// good: somewhere a y point is missing from a list, one that hardly anybody lists. Measured on one mixture of 64 dimensions, 65,536 points, a cost of
@@ -20,24 +17,17 @@ const WIDTH: usize = 4;
 /// round over generated embeddings of 128 dimensions, 3,000 points, ends .13 to .24% above the optimum, with enough at two .23 to .51%. O(their
 /// number · n · d), a tenth to a third of a pass over all pairs.
 pub(super) fn candidates_of_unlisted(
-    pricer: Pricer<'_>,
     pricing: &Pricing,
-    y_of_x: &[u32],
-    should_stop: &(dyn Fn() -> bool + Sync),
+    num_y: usize,
+    price: impl FnOnce(&[u32], usize) -> Option<Pricing>,
 ) -> Option<Vec<Edge>> {
-    let supports = pricer.supports.turned();
-    let mut listed = vec![0_u32; supports.num_x()];
+    let mut listed = vec![0_u32; num_y];
     pricing.columns.iter().for_each(|&j| listed[j as usize] += 1);
     let unlisted: Vec<u32> = (0..listed.len() as u32).filter(|&j| listed[j as usize] < ENOUGH).collect();
     if unlisted.is_empty() {
         return Some(Vec::new());
     }
-    let mut x_of_y = vec![u32::MAX; listed.len()];
-    y_of_x.iter().enumerate().for_each(|(i, &j)| x_of_y[j as usize] = i as u32);
-    let partners: Vec<u32> = unlisted.iter().map(|&j| x_of_y[j as usize]).collect();
-    let y = supports.x.gather(&unlisted);
-    let some = Supports { x: Rows::of(&y, supports.dimension()), ..supports };
-    let found = Pricer::new(some, None).price(&partners, &pricing.floor, WIDTH, should_stop)?;
+    let found = price(&unlisted, WIDTH)?;
     let lists = found.columns.chunks(found.width).zip(found.costs.chunks(found.width)).zip(&unlisted);
     let mut candidates: Vec<Edge> =
         lists.flat_map(|((rows, costs), &j)| rows.iter().zip(costs).map(move |(&i, &cost)| (i, j, cost))).collect();
@@ -49,7 +39,9 @@ pub(super) fn candidates_of_unlisted(
 mod tests {
     use super::*;
     use crate::cost::CostKind;
-    use crate::pricing::pricer::CANDIDATES;
+    use crate::geometry::Supports;
+    use crate::points::Rows;
+    use crate::pricing::pricer::{CANDIDATES, Pricer};
     use hiref_testkit::problems;
 
     #[test]
@@ -61,7 +53,8 @@ mod tests {
             let pricer = Pricer::new(supports, None);
             let y_of_x: Vec<u32> = (0..n as u32).collect();
             let pricing = pricer.price(&y_of_x, &vec![0.0; n], CANDIDATES, &|| false).unwrap();
-            let found = candidates_of_unlisted(pricer, &pricing, &y_of_x, &|| false).unwrap();
+            let some = |some: &[u32], width| pricer.price_some_y(&y_of_x, some, &pricing.floor, width, &|| false);
+            let found = candidates_of_unlisted(&pricing, n, some).unwrap();
             assert!(found.is_sorted_by_key(|&(i, j, _)| (i, j)));
             let mut given = 0;
             for j in 0..n as u32 {

@@ -1,11 +1,11 @@
-//! The end of a solve where the problem allows it: an exact solve of everything.
+//! The end of a solve where the problem allows it: rounds over everything, exact where there are enough of them.
 
 use super::pairing::Pairing;
 use super::params::Rounds;
 use super::repeated::Repeated;
 use super::samples;
 use super::session::Session;
-use crate::pricing::{DualBound, PricedRounds, align};
+use crate::pricing::{Clustered, DualBound, PricedRounds, Probed, align};
 use crate::report::{Event, Phase, RoundReport, Termination};
 use std::time::Instant;
 
@@ -19,7 +19,8 @@ pub(crate) struct ExactOutcome {
     pub(crate) bound: Option<DualBound>,
 }
 
-/// Rounds of pricing and sparse solves until the pairing is optimal, the gap small enough, the work allowed is done or a round changes nothing.
+/// Rounds of pricing and sparse solves, over clusters and then over all pairs, until the pairing is optimal, the gap small enough, the work allowed is done
+/// or a round changes nothing.
 pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairing, ExactOutcome) {
     let control = session.control;
     let stopped = || ExactOutcome { reports: Vec::new(), stopped: Some(control.reason()), optimal: false, bound: None };
@@ -43,44 +44,86 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     (Pairing { y_of_x, g, block, shadow: pairing.shadow.clone() }, outcome)
 }
 
+/// A gain of the bound by a round that looks into clusters, as a share of the cost, after which another is not worth its time.
+const LITTLE_GAIN: f64 = 0.01;
+
 /// Makes rounds, as many as are planned.
 fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds) -> (PricedRounds<'a>, ExactOutcome) {
-    let (effort, control, len) = (session.effort(), session.control, session.supports.num_y());
-    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
-    let planned = if plan == Rounds::UntilClose { usize::MAX } else { 1 };
-    let most = planned.min(session.params.max_rounds.unwrap_or(usize::MAX));
     let mut outcome = ExactOutcome { reports: Vec::new(), stopped: None, optimal: false, bound: None };
-    loop {
+    if probe(session, &mut rounds, plan.probing, &mut outcome)
+        .and_then(|()| price_all(session, &mut rounds, plan.over_all, &mut outcome))
+        .is_none()
+    {
+        outcome.stopped = Some(session.control.reason());
+    }
+    (rounds, outcome)
+}
+
+/// Rounds that look into clusters; `None` if asked to stop.
+fn probe(session: &Session<'_>, rounds: &mut PricedRounds<'_>, most: usize, outcome: &mut ExactOutcome) -> Option<()> {
+    let control = session.control;
+    let should_stop = || control.should_stop();
+    let mut clusters = None;
+    while outcome.reports.len() < most {
         let started = Instant::now();
         control.begin(Phase::Exact, 1);
-        let Some(round) = rounds.round(gap, &|| control.should_stop()) else {
-            outcome.stopped = Some(control.reason());
-            break;
-        };
+        if clusters.is_none() {
+            clusters = Some(Clustered::new(session.supports, &should_stop)?);
+        }
+        let Probed { mean_cost, gain } = rounds.probe(clusters.as_ref()?, &should_stop)?;
         control.advance(Phase::Exact, 1);
-        let report = RoundReport {
-            round: outcome.reports.len() + 1,
-            mean_cost: round.mean_cost,
-            dual_bound: rounds.bound.as_ref().map_or(f64::NEG_INFINITY, |bound| bound.value),
-            candidates: rounds.candidates_per_row(),
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        control.tell(&Event::RoundFinished(report.clone()));
-        outcome.reports.push(report);
-        outcome.optimal = round.optimal;
-        let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
-        let done = outcome.reports.len() >= most || rounds.reached > effort.reach * len;
-        if round.optimal || round.settled || close_enough || done {
+        outcome.report(session, rounds, mean_cost, started);
+        if gain <= LITTLE_GAIN * mean_cost.abs() {
             break;
         }
     }
-    (rounds, outcome)
+    Some(())
+}
+
+/// Rounds over all pairs; `None` if asked to stop.
+fn price_all(
+    session: &Session<'_>,
+    rounds: &mut PricedRounds<'_>,
+    most: usize,
+    outcome: &mut ExactOutcome,
+) -> Option<()> {
+    let (effort, control, len) = (session.effort(), session.control, session.supports.num_y());
+    let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
+    for _ in 0..most.min(session.params.max_rounds.unwrap_or(usize::MAX)) {
+        let started = Instant::now();
+        control.begin(Phase::Exact, 1);
+        let round = rounds.round(gap, &|| control.should_stop())?;
+        control.advance(Phase::Exact, 1);
+        outcome.report(session, rounds, round.mean_cost, started);
+        outcome.optimal = round.optimal;
+        let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
+        if round.optimal || round.settled || close_enough || rounds.reached > effort.reach * len {
+            break;
+        }
+    }
+    Some(())
+}
+
+impl ExactOutcome {
+    fn report(&mut self, session: &Session<'_>, rounds: &PricedRounds<'_>, mean_cost: f64, started: Instant) {
+        let report = RoundReport {
+            round: self.reports.len() + 1,
+            mean_cost,
+            dual_bound: rounds.bound.as_ref().map(|bound| bound.value),
+            candidates: rounds.candidates_per_row(),
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        session.control.tell(&Event::RoundFinished(report.clone()));
+        self.reports.push(report);
+    }
 }
 
 /// One pair of so many is in the samples before rounds, in small ones another share; so many at least, if there are.
 const PAIRS_FOR_EACH_SAMPLED: usize = 4;
 const PAIRS_FOR_EACH_IN_SMALL_SAMPLES: usize = 8;
 const FEWEST_PAIRS: usize = 4096;
+/// And at most, where rounds follow that look into clusters: their work is to be small beside that of one over all pairs.
+const MOST_PAIRS_BEFORE_PROBING: usize = 65_536;
 
 /// Prices of the distinct points: those of the pairing where they are consistent, else of small samples; `None` if asked to stop.
 fn prices_of_distinct(session: &Session<'_>, repeated: &Repeated, pairing: &Pairing) -> Option<Vec<f64>> {
@@ -102,20 +145,17 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
     let (control, len) = (session.control, pairing.y_of_x.len());
     if samples::suits(session, &pairing) {
         let started = Instant::now();
-        let priced = match plan {
+        let priced = if plan.rough_prices {
+            let g = samples::prices_by_few(session, &pairing, pairs_in_small_samples(len), control)?;
+            pairing.with_prices(g)
+        } else if plan.over_all > 1 && len > session.supports.num_x() {
             // How many points of each cluster stay single is told badly by a part of them.
-            Rounds::UntilClose if len > session.supports.num_x() => {
-                samples::price_by_samples(session, pairing, control)?
-            }
-            Rounds::UntilClose | Rounds::One => {
-                let pairs = FEWEST_PAIRS.max(len / PAIRS_FOR_EACH_SAMPLED);
-                let g = samples::prices_by_large_samples(session, &pairing, pairs, control)?;
-                pairing.with_prices(g)
-            }
-            Rounds::OneRough => {
-                let g = samples::prices_by_few(session, &pairing, pairs_in_small_samples(len), control)?;
-                pairing.with_prices(g)
-            }
+            samples::price_by_samples(session, pairing, control)?
+        } else {
+            let most = if plan.probing > 0 { MOST_PAIRS_BEFORE_PROBING } else { usize::MAX };
+            let pairs = FEWEST_PAIRS.max(len / PAIRS_FOR_EACH_SAMPLED).min(most);
+            let g = samples::prices_by_large_samples(session, &pairing, pairs, control)?;
+            pairing.with_prices(g)
         };
         let seconds = started.elapsed().as_secs_f64();
         control.tell(&Event::PhaseFinished { phase: Phase::Prices, seconds });

@@ -1,6 +1,6 @@
 //! What a user can set.
 
-use crate::pricing::nanoseconds_of_row;
+use crate::pricing::{TREE_DIMENSION, nanoseconds_of_row};
 use serde::{Deserialize, Serialize};
 
 /// How much work to spend.
@@ -110,13 +110,18 @@ impl Quality {
 
 /// Rounds of pricing and sparse solves of everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rounds {
-    /// Until the gap is small enough, with prices from a quarter of the pairs.
-    UntilClose,
-    /// One, with the same prices.
-    One,
-    /// One, with prices from an eighth of the pairs in small samples.
-    OneRough,
+pub(crate) struct Rounds {
+    /// Whether their first prices come from small samples of few pairs, and not from a quarter of them.
+    pub(crate) rough_prices: bool,
+    /// Rounds that look into promising clusters, at most: they come first.
+    pub(crate) probing: usize,
+    /// Rounds over all pairs, at most: none, one, or as many as it takes until the gap is small enough.
+    pub(crate) over_all: usize,
+}
+
+impl Rounds {
+    /// Rounds over all pairs until the gap is small enough.
+    pub(crate) const UNTIL_CLOSE: Self = Self { rough_prices: false, probing: 0, over_all: usize::MAX };
 }
 
 /// Parameters of [`Hiref`](crate::Hiref).
@@ -141,6 +146,7 @@ pub struct HirefParams {
     /// (O(n m d) time each, less in few dimensions) and solve over the best candidates; chosen from the quality and the work when absent.
     pub exact_limit: Option<usize>,
     /// Largest number of those rounds; chosen from the quality and the work when absent. One ends within 0.1% of the optimum as a rule, and proves little.
+    /// Rounds that look into promising clusters alone, ahead of these where there are many points, do not count; 0 leaves them out too.
     pub max_rounds: Option<usize>,
     /// Prove how far the cost is from the optimum at most.
     pub certify: bool,
@@ -178,6 +184,12 @@ const BESIDE_PASSES: f64 = 1.0;
 /// Passes that one round takes, with prices from a quarter of the pairs; and with prices from an eighth of them, in small samples.
 const PASSES_OF_ROUND: f64 = 1.35;
 const PASSES_OF_ROUGH_ROUND: f64 = 1.25;
+/// Nanoseconds of a pass over all pairs, for each point, from which on rounds that look into clusters save some; and what one of them takes, in passes and
+/// nanoseconds for each point, and the clusters in passes. Measured on embeddings of 384 dimensions, n = 58,829 and 131,072.
+const WORTH_PROBING: f64 = 3e5;
+const PASSES_OF_CLUSTERING: f64 = 0.016;
+const PASSES_OF_PROBING: f64 = 0.04;
+const BESIDE_PROBING: f64 = 1e5;
 /// From so many coordinates on one round over all pairs is worth far more than as many seconds of sweeps: a block of pairs that lie close to each
 /// other holds few of those that should be exchanged. Measured (`fast`, cost above the optimum without and with it): text embeddings of 384
 /// coordinates, n = 58,829, 15.6% and about 1.4%; two mixtures of 16 coordinates, n = 65,536, 2.6% and 0.5%, but in six times the time.
@@ -198,7 +210,7 @@ impl HirefParams {
             return None;
         }
         if n.max(m) <= effort.exact_limit || self.exact_limit.is_some() {
-            return (n.max(m) <= effort.exact_limit).then_some(Rounds::UntilClose);
+            return (n.max(m) <= effort.exact_limit).then_some(Rounds::UNTIL_CLOSE);
         }
         // Nanoseconds for each point, measured with AVX-512: a pass over all pairs as bytes, and entries of blocks.
         let columns = distinct.unwrap_or(n.max(m));
@@ -207,13 +219,29 @@ impl HirefParams {
         let affordable = |passes: f64| passes * of_pass <= of_entries;
         let passes = if n == m { PASSES } else { PASSES_OF_UNEQUAL };
         let all_affordable = passes * of_pass + BESIDE_PASSES * columns as f64 <= of_entries;
-        if all_affordable && (self.quality != Quality::Fast || distinct.is_some()) {
-            Some(Rounds::UntilClose)
-        } else if self.quality == Quality::Fast {
-            (d >= MANY_DIMENSIONS && affordable(PASSES_OF_ROUGH_ROUND)).then_some(Rounds::OneRough)
+        let is_fast = self.quality == Quality::Fast;
+        let over_all = if all_affordable && (!is_fast || distinct.is_some()) {
+            usize::MAX
+        } else if is_fast {
+            usize::from(d >= MANY_DIMENSIONS && affordable(PASSES_OF_ROUGH_ROUND))
         } else {
-            affordable(PASSES_OF_ROUND).then_some(Rounds::One)
-        }
+            usize::from(affordable(PASSES_OF_ROUND))
+        };
+        let may_probe = n == m && distinct.is_none() && !(is_fast && over_all > 0);
+        let probing = if may_probe { self.probing(of_pass, of_entries, d) } else { 0 };
+        let rough_prices = is_fast && over_all == 1;
+        (probing > 0 || over_all > 0).then_some(Rounds { rough_prices, probing, over_all })
+    }
+
+    /// How many rounds look into clusters, where a pass over all pairs and the entries of blocks take so many nanoseconds for each point.
+    fn probing(&self, of_pass: f64, of_entries: f64, d: usize) -> usize {
+        let (rounds, share, worth_it) = match self.quality {
+            Quality::Fast => (2, 3.0, d >= MANY_DIMENSIONS && of_pass > WORTH_PROBING / 3.0),
+            Quality::Balanced | Quality::Best => (4, 1.0, d > TREE_DIMENSION && of_pass > WORTH_PROBING),
+        };
+        let passes = PASSES_OF_CLUSTERING + rounds as f64 * PASSES_OF_PROBING;
+        let of_rounds = passes * of_pass + rounds as f64 * BESIDE_PROBING;
+        if worth_it && of_rounds <= share * of_entries { rounds } else { 0 }
     }
 
     /// The work to spend, by quality, with what was set by hand in its place.
@@ -242,21 +270,24 @@ mod tests {
     fn the_exact_end_follows_quality_and_work() {
         let rounds =
             |quality, n, d, distinct| HirefParams { quality, ..HirefParams::default() }.rounds((n, n), d, distinct);
-        let (close, one, rough) = (Some(Rounds::UntilClose), Some(Rounds::One), Some(Rounds::OneRough));
-        assert_eq!(rounds(Quality::Balanced, 300_000, 384, None), close);
-        assert_eq!(rounds(Quality::Balanced, 1_000_000, 384, None), one);
-        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, None), None);
-        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(600_000)), one);
-        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(300_000)), close);
-        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), one);
-        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), close);
+        let all = usize::MAX;
+        let rounds_of = |probing, over_all| Some(Rounds { rough_prices: false, probing, over_all });
+        let rough = Some(Rounds { rough_prices: true, probing: 0, over_all: 1 });
+        assert_eq!(rounds(Quality::Balanced, 300_000, 384, None), rounds_of(4, all));
+        assert_eq!(rounds(Quality::Balanced, 60_000, 384, None), rounds_of(0, all));
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 384, None), rounds_of(4, 1));
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, None), rounds_of(4, 0));
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(600_000)), rounds_of(0, 1));
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(300_000)), rounds_of(0, all));
+        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), rounds_of(4, 1));
+        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), rounds_of(4, all));
         assert_eq!(rounds(Quality::Fast, 60_000, 384, None), rough);
-        assert_eq!(rounds(Quality::Fast, 100_000, 384, None), None);
-        assert_eq!(rounds(Quality::Fast, 100_000, 384, Some(1_000)), close);
-        assert_eq!(rounds(Quality::Fast, 10_000, 64, Some(1_000)), close);
+        assert_eq!(rounds(Quality::Fast, 100_000, 384, None), rounds_of(2, 0));
+        assert_eq!(rounds(Quality::Fast, 100_000, 384, Some(1_000)), rounds_of(0, all));
+        assert_eq!(rounds(Quality::Fast, 10_000, 64, Some(1_000)), rounds_of(0, all));
         assert!(rounds(Quality::Fast, 2, 1, None).is_none() && rounds(Quality::Fast, 10_000, 64, None).is_none());
         let unequal = HirefParams::default().rounds((200_000, 300_000), 384, None);
-        assert_eq!(unequal, close);
+        assert_eq!(unequal, rounds_of(0, all));
         let by_hand = HirefParams { exact_limit: Some(100), ..HirefParams::default() };
         assert!(by_hand.may_end_exactly(100, 90, 5) && !by_hand.may_end_exactly(101, 101, 5));
         let none = HirefParams { max_rounds: Some(0), ..by_hand };

@@ -41,12 +41,15 @@ impl<'a> Session<'a> {
 
     /// The rounds that it ends with, if it does.
     pub(crate) fn rounds(&self) -> Rounds {
-        self.affordable_rounds().filter(|_| !self.may_end_by_tree()).unwrap_or(Rounds::UntilClose)
+        self.affordable_rounds().filter(|_| !self.may_end_by_tree()).unwrap_or(Rounds::UNTIL_CLOSE)
     }
 
     fn affordable_rounds(&self) -> Option<Rounds> {
         let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
-        self.params.rounds((n, m), d, self.repeated.as_ref().map(Repeated::num_columns))
+        let rounds = self.params.rounds((n, m), d, self.repeated.as_ref().map(Repeated::num_columns))?;
+        let may_probe = self.device.is_none() && self.supports.restrictions.is_none();
+        let rounds = if may_probe { rounds } else { Rounds { probing: 0, ..rounds } };
+        (rounds.probing > 0 || rounds.over_all > 0).then_some(rounds)
     }
 
     /// Whether it does so in few dimensions, beyond the fixed size: where sweeps leave much to gain.

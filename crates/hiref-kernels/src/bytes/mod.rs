@@ -19,7 +19,7 @@ const PANEL: usize = 16;
 const GROUP: usize = 4;
 
 /// Rows of signed bytes, `(n, d)`: the left side of products.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ByteRows {
     /// `(n, groups · 4)`: each byte plus 128, since the instructions multiply unsigned bytes by signed ones.
     values: Vec<u8>,
@@ -49,6 +49,17 @@ impl ByteRows {
             out.iter_mut().zip(row).for_each(|(out, byte)| *out = (i16::from(*byte) + 128) as u8);
         }
         Self { values, groups }
+    }
+
+    /// Some of the rows, one after the other, in place of those of `into`.
+    ///
+    /// # Panics
+    /// A row that is not there.
+    pub fn gather(&self, rows: impl IntoIterator<Item = usize>, into: &mut Self) {
+        let width = self.groups * GROUP;
+        into.groups = self.groups;
+        into.values.clear();
+        rows.into_iter().for_each(|row| into.values.extend_from_slice(&self.values[row * width..(row + 1) * width]));
     }
 }
 
@@ -214,6 +225,24 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn gathered_rows_are_those_of_the_whole() {
+        let dimension = 7;
+        let (x, y) = (bytes(12 * dimension, 3), bytes(16 * dimension, 4));
+        let (rows, columns) = (ByteRows::new(&x, dimension), ByteColumns::new(&y, dimension));
+        let (mut whole, mut some) = ([0; 12 * 16], [0; 3 * 16]);
+        products(&rows, 0..12, &columns, 0..16, &mut whole, 16);
+        // What was there before goes.
+        let mut gathered = ByteRows::new(&[5; 40], 4);
+        for chosen in [[11, 0, 5], [2, 2, 7]] {
+            rows.gather(chosen, &mut gathered);
+            products(&gathered, 0..3, &columns, 0..16, &mut some, 16);
+            for (row, products) in chosen.into_iter().zip(some.chunks_exact(16)) {
+                assert_eq!(products, &whole[row * 16..row * 16 + 16]);
             }
         }
     }
