@@ -60,7 +60,8 @@ impl CostKind {
     /// The costs between a point and several, `(N,)`: the same bits as one by one, in less time, since no sum waits for another.
     pub(crate) fn between_several<const N: usize>(self, x: &[f32], ys: [&[f32]; N]) -> [f64; N] {
         let ys = ys.map(|y| &y[..x.len()]);
-        let mut sums = [0.0_f64; N];
+        // As sums of floats begin.
+        let mut sums = [-0.0_f64; N];
         if matches!(self, Self::SquaredEuclidean | Self::Euclidean) {
             for (k, &a) in x.iter().enumerate() {
                 for (sum, y) in sums.iter_mut().zip(ys) {

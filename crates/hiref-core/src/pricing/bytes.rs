@@ -124,13 +124,17 @@ impl ByteBounds {
         self.rows[i].inverse.recip()
     }
 
-    /// `w` of the columns of a tile, for a block of rows; in whole vectors.
-    pub(super) fn looseness(&self, rows: Range<usize>, columns: Range<usize>, out: &mut Vec<f32>) {
-        let most = self.rows[rows].iter().map(|row| row.looseness).fold(0.0, f64::max) as f32;
+    /// The largest `ρ` of some rows.
+    pub(super) fn loosest(&self, rows: Range<usize>) -> f32 {
+        self.rows[rows].iter().map(|row| row.looseness).fold(0.0, f64::max) as f32
+    }
+
+    /// `w` of the columns of a tile, for rows of `ρ` at most `loosest`; in whole vectors.
+    pub(super) fn looseness(&self, loosest: f32, columns: Range<usize>, out: &mut Vec<f32>) {
         let padded = columns.start..columns.start + columns.len().next_multiple_of(LANES);
         let columns = self.sizes[padded.clone()].iter().zip(&self.errors[padded]);
         out.clear();
-        out.extend(columns.map(|(size, error)| (most * size + error) * (1.0 + ROUNDING as f32)));
+        out.extend(columns.map(|(size, error)| (loosest * size + error) * (1.0 + ROUNDING as f32)));
     }
 
     /// What bounds of row i must be below for a reduced cost below `threshold`.

@@ -8,7 +8,7 @@ use crate::geometry::Supports;
 use crate::points::Rows;
 
 /// Up to this many coordinates a tree finds the least reduced costs faster than tiles do.
-pub(crate) const TREE_DIMENSION: usize = 4;
+const TREE_DIMENSION: usize = 4;
 /// Up to so many y points tiles find the least cost alone faster than a tree does, in any dimension.
 const TILES_FOR_LEAST: usize = 8192;
 /// Candidates that a c-transform lists for each row: good prices leave several columns nearly tied, and with as many listed, few rows need a

@@ -240,6 +240,7 @@ impl<'a> Search<'a> {
             .map(|range| (bounds.iter().skip(range).step_by(stride).copied().fold(f64::INFINITY, f64::min), range))
             .collect();
         visits.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        let loosest = bytes.loosest(rows.clone());
         for (visit, (_, range)) in visits.into_iter().enumerate() {
             if visit % VISITS_BETWEEN_QUESTIONS == 0 && should_stop() {
                 return None;
@@ -250,7 +251,7 @@ impl<'a> Search<'a> {
             }
             let columns = range * COLUMNS..((range + 1) * COLUMNS).min(m);
             bytes.multiply(rows.clone(), columns.clone(), products, COLUMNS);
-            bytes.looseness(rows.clone(), columns.clone(), looseness);
+            bytes.looseness(loosest, columns.clone(), looseness);
             for (row, (list, products)) in lists.iter_mut().zip(products.chunks_exact(COLUMNS)).enumerate() {
                 if wanted(row, list) {
                     let (row, start, end) = (rows.start + row, columns.start, columns.end);
@@ -279,7 +280,7 @@ impl<'a> Search<'a> {
         for start in (0..m).step_by(COLUMNS) {
             let columns = start..(start + COLUMNS).min(m);
             bounds.multiply(i..i + 1, columns.clone(), &mut products, COLUMNS);
-            bounds.looseness(i..i + 1, columns.clone(), &mut looseness);
+            bounds.looseness(bounds.loosest(i..i + 1), columns.clone(), &mut looseness);
             let chunks = products.as_chunks::<LANES>().0.iter().zip(looseness.as_chunks::<LANES>().0);
             for (column, (products, looseness)) in (start..).step_by(LANES).zip(chunks) {
                 let found = limit.candidates(bounds, tiles, column, products, looseness);
@@ -382,7 +383,7 @@ mod tests {
             let (mut products, mut looseness) = (vec![0; n * m.next_multiple_of(LANES)], Vec::new());
             let stride = m.next_multiple_of(LANES);
             bounds.multiply(0..n, 0..m, &mut products, stride);
-            bounds.looseness(0..n, 0..m, &mut looseness);
+            bounds.looseness(bounds.loosest(0..n), 0..m, &mut looseness);
             let (mut below, mut passed) = (0, 0);
             for i in 0..n {
                 let reduced: Vec<f64> = (0..m).map(|j| supports.between(i as u32, j as u32) - g[j]).collect();

@@ -22,7 +22,9 @@ pub(super) fn candidates_of_unlisted(
     price: impl FnOnce(&[u32], usize) -> Option<Pricing>,
 ) -> Option<Vec<Edge>> {
     let mut listed = vec![0_u32; num_y];
-    pricing.columns.iter().for_each(|&j| listed[j as usize] += 1);
+    // Where a row lists fewer than it might, its last column stands for the rest.
+    let distinct = |row: &[u32]| row.chunk_by(|a, b| a == b).for_each(|same| listed[same[0] as usize] += 1);
+    pricing.columns.chunks_exact(pricing.width).for_each(distinct);
     let unlisted: Vec<u32> = (0..listed.len() as u32).filter(|&j| listed[j as usize] < ENOUGH).collect();
     if unlisted.is_empty() {
         return Some(Vec::new());

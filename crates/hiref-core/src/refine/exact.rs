@@ -89,7 +89,9 @@ fn price_all(
 ) -> Option<()> {
     let (effort, control, len) = (session.effort(), session.control, session.supports.num_y());
     let gap = if len <= effort.exact_limit { effort.gap } else { effort.gap_of_many };
-    for _ in 0..most.min(session.params.max_rounds.unwrap_or(usize::MAX)) {
+    let most = most.min(session.params.max_rounds.map_or(usize::MAX, |most| most.max(1)));
+    let reached = rounds.reached;
+    for _ in 0..most {
         let started = Instant::now();
         control.begin(Phase::Exact, 1);
         let round = rounds.round(gap, &|| control.should_stop())?;
@@ -97,7 +99,7 @@ fn price_all(
         outcome.report(session, rounds, round.mean_cost, started);
         outcome.optimal = round.optimal;
         let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
-        if round.optimal || round.settled || close_enough || rounds.reached > effort.reach * len {
+        if round.optimal || round.settled || close_enough || rounds.reached - reached > effort.reach * len {
             break;
         }
     }

@@ -55,7 +55,7 @@ pub struct HirefOutput {
     pub levels: Vec<LevelReport>,
     /// The polish sweeps.
     pub sweeps: Vec<SweepReport>,
-    /// The rounds of the exact solve, where the problem was small enough for one.
+    /// The rounds over clusters and over all pairs, where the problem was small enough for them.
     pub rounds: Vec<RoundReport>,
     /// No coupling has a mean cost below this, as the certificate or the rounds of the exact solve have proved, where there were any.
     pub dual_bound: Option<f64>,

@@ -1,22 +1,24 @@
 //! What a user can set.
 
-use crate::pricing::{TREE_DIMENSION, nanoseconds_of_row};
+use crate::pricing::nanoseconds_of_row;
 use serde::{Deserialize, Serialize};
 
 /// How much work to spend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Quality {
-    /// Splits, leaves and a few sweeps; in 128 dimensions or more, up to some 50,000 to 85,000 points a side, one round over all pairs after them.
+    /// Splits, leaves and a few sweeps; in 128 dimensions or more, up to some 50,000 to 85,000 points a side, one round over all pairs after them, and two over
+    /// promising clusters up to some 2,000,000.
     Fast,
     /// As a rule within 0.01% of the optimum up to 16,384 points a side, and proved to be within 0.2% up to some 420,000 to 750,000 of more than
     /// four dimensions (fewer the more dimensions; 290,000 to 590,000 where sizes differ); one round over all pairs follows the sweeps up to some
-    /// 1,100,000 to 4,000,000; of larger sets sweeps stop once little is left to gain.
+    /// 1,100,000 to 4,000,000; larger sets of equal sizes and 64 dimensions or more end with rounds over promising clusters, others once sweeps
+    /// leave little to gain.
     #[default]
     Balanced,
     /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 1,300,000 to 2,300,000 of more than four
     /// dimensions;
-    /// of larger sets sweeps stop once next to nothing is left to gain.
+    /// larger sets as with `balanced`, with more sweeps.
     Best,
 }
 
@@ -186,10 +188,12 @@ const PASSES_OF_ROUND: f64 = 1.35;
 const PASSES_OF_ROUGH_ROUND: f64 = 1.25;
 /// Nanoseconds of a pass over all pairs, for each point, from which on rounds that look into clusters save some; and what one of them takes, in passes and
 /// nanoseconds for each point, and the clusters in passes. Measured on embeddings of 384 dimensions, n = 58,829 and 131,072.
-const WORTH_PROBING: f64 = 3e5;
+const WORTH_PROBING: f64 = 4e5;
 const PASSES_OF_CLUSTERING: f64 = 0.016;
 const PASSES_OF_PROBING: f64 = 0.04;
 const BESIDE_PROBING: f64 = 1e5;
+/// From so many coordinates on there are rounds over clusters: in fewer the candidates would take far more memory than the points, and sweeps do well.
+const DIMENSIONS_OF_PROBING: usize = 64;
 /// From so many coordinates on one round over all pairs is worth far more than as many seconds of sweeps: a block of pairs that lie close to each
 /// other holds few of those that should be exchanged. Measured (`fast`, cost above the optimum without and with it): text embeddings of 384
 /// coordinates, n = 58,829, 15.6% and about 1.4%; two mixtures of 16 coordinates, n = 65,536, 2.6% and 0.5%, but in six times the time.
@@ -227,8 +231,9 @@ impl HirefParams {
         } else {
             usize::from(affordable(PASSES_OF_ROUND))
         };
-        let may_probe = n == m && distinct.is_none() && !(is_fast && over_all > 0);
-        let probing = if may_probe { self.probing(of_pass, of_entries, d) } else { 0 };
+        // In fewer dimensions one round over all pairs is better with the prices of a quarter of them.
+        let may_probe = over_all == 0 || (!is_fast && d >= MANY_DIMENSIONS);
+        let probing = if may_probe && n == m && distinct.is_none() { self.probing(of_pass, of_entries, d) } else { 0 };
         let rough_prices = is_fast && over_all == 1;
         (probing > 0 || over_all > 0).then_some(Rounds { rough_prices, probing, over_all })
     }
@@ -236,8 +241,8 @@ impl HirefParams {
     /// How many rounds look into clusters, where a pass over all pairs and the entries of blocks take so many nanoseconds for each point.
     fn probing(&self, of_pass: f64, of_entries: f64, d: usize) -> usize {
         let (rounds, share, worth_it) = match self.quality {
-            Quality::Fast => (2, 3.0, d >= MANY_DIMENSIONS && of_pass > WORTH_PROBING / 3.0),
-            Quality::Balanced | Quality::Best => (4, 1.0, d > TREE_DIMENSION && of_pass > WORTH_PROBING),
+            Quality::Fast => (2, 3.0, d >= MANY_DIMENSIONS),
+            Quality::Balanced | Quality::Best => (4, 1.0, d >= DIMENSIONS_OF_PROBING && of_pass > WORTH_PROBING),
         };
         let passes = PASSES_OF_CLUSTERING + rounds as f64 * PASSES_OF_PROBING;
         let of_rounds = passes * of_pass + rounds as f64 * BESIDE_PROBING;
@@ -279,8 +284,10 @@ mod tests {
         assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, None), rounds_of(4, 0));
         assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(600_000)), rounds_of(0, 1));
         assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(300_000)), rounds_of(0, all));
-        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), rounds_of(4, 1));
-        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), rounds_of(4, all));
+        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), rounds_of(0, 1));
+        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), rounds_of(0, all));
+        assert_eq!(rounds(Quality::Balanced, 1 << 22, 64, None), rounds_of(4, 0));
+        assert_eq!(rounds(Quality::Balanced, 1 << 24, 16, None), None);
         assert_eq!(rounds(Quality::Fast, 60_000, 384, None), rough);
         assert_eq!(rounds(Quality::Fast, 100_000, 384, None), rounds_of(2, 0));
         assert_eq!(rounds(Quality::Fast, 100_000, 384, Some(1_000)), rounds_of(0, all));
