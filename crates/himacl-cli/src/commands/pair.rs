@@ -182,7 +182,7 @@ enum Quality {
     Balanced,
     /// As a rule optimal up to 65,536 points a side; rounds towards the optimum are made up to some 1,300,000 to 2,300,000 of more than four
     /// dimensions;
-    /// larger sets as with `balanced`, with more sweeps.
+    /// larger sets as with balanced, with more sweeps.
     Best,
 }
 
