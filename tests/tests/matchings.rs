@@ -128,6 +128,16 @@ fn categories_are_paired_on_their_own() {
     assert_eq!((pairs.len(), &summary["exact"]), (5, &true.into()));
     assert_eq!(summary["groups_of_x_only"], serde_json::json!({"count": 1, "names": ["9"]}));
     assert_eq!(summary["groups_of_y_only"], serde_json::json!({"count": 1, "names": ["3"]}));
+    // Hashes that no signed number holds.
+    let hash = |label: i64| u64::MAX - label as u64;
+    let hashes = |name: &str, labels: [i64; 6]| {
+        let data: Vec<u8> = labels.into_iter().flat_map(|label| hash(label).to_le_bytes()).collect();
+        fs::write(scratch.path(name), npy_bytes("<u8", false, "(6,)", &data)).unwrap();
+        scratch.arg(name)
+    };
+    let (x_hashes, y_hashes) = (hashes("xh.npy", x_labels), hashes("yh.npy", y_labels));
+    let (hashed, _) = pair(&scratch, &["--x", &x, "--y", &y, "--x-groups", &x_hashes, "--y-groups", &y_hashes]);
+    assert_eq!(hashed, pairs);
     let error = refused(&scratch, &["--x", &x, "--y", &y, "--x-groups", "label", "--y-groups", "label"]);
     assert!(error.contains("have no column `label` of categories"), "{error}");
     let error = refused(&scratch, &["--x", &x, "--y", &y, "--x-groups", &x_groups]);
@@ -162,6 +172,13 @@ fn categories_are_columns_of_metadata() {
     let z = folder("z", &[0.0, 1.0, 2.0], Arc::new(Int64Array::from(vec![2, 1, 1])));
     let (pairs, _) = pair(&scratch, &[&["--x", &x, "--y", &z][..], &groups].concat());
     assert_eq!(pairs.iter().map(|pair| (pair.0, pair.1)).collect::<Vec<_>>(), [(2, 2)]);
+    // And so are those of a column that had missing values once.
+    let floats = folder("floats", &[0.0, 1.0, 2.0], Arc::new(Float64Array::from(vec![2.0, 1.0, 1.0])));
+    let (pairs, _) = pair(&scratch, &[&["--x", &x, "--y", &floats][..], &groups].concat());
+    assert_eq!(pairs.iter().map(|pair| (pair.0, pair.1)).collect::<Vec<_>>(), [(2, 2)]);
+    let other = folder("other", &[0.0, 1.0, 2.0], text(["c", "d", "e"]));
+    let error = refused(&scratch, &[&["--x", &x, "--y", &other][..], &groups].concat());
+    assert!(error.contains("no category in common") && error.contains("x has 1, a, b, y has c, d, e"), "{error}");
     let nulls = folder("nulls", &[0.0, 1.0, 2.0], Arc::new(Int64Array::from(vec![Some(1), None, Some(1)])));
     let error = refused(&scratch, &[&["--x", &x, "--y", &nulls][..], &groups].concat());
     assert!(error.contains("row 1 of the metadata of") && error.contains("has no `label`"), "{error}");

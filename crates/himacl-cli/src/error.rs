@@ -169,6 +169,18 @@ pub enum Error {
         /// The row.
         row: usize,
     },
+    /// No category is on both sides.
+    #[error(
+        "x and y have no category in common, so nothing can be paired: x has {}, y has {}\nhint: categories are the same where they are written alike: check the columns and their types",
+        x.join(", "),
+        y.join(", ")
+    )]
+    NoCommonCategory {
+        /// Some of the categories of x.
+        x: Vec<String>,
+        /// Some of those of y.
+        y: Vec<String>,
+    },
     /// A number of partners that is none.
     #[error("{flag} has `{got}`, expected whole numbers from 0, or a .npy file of such, one for each item")]
     Capacity {

@@ -2,11 +2,11 @@
 
 use crate::error::Error;
 use clap::Args;
-use himacl::data::{Embeddings, read_npy_floats, read_npy_integers, read_pairs};
+use himacl::data::{Embeddings, read_npy_floats, read_npy_integers, read_npy_labels, read_pairs};
 use hiref_core::matching::{Capacity, MatchingParams};
 use hiref_core::{Marginals, Side};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What a matching may look like, on the command line.
@@ -174,7 +174,7 @@ impl MatchingArgs {
             Ok::<_, Error>(pairs.into_iter().map(|(x, y)| [index(x), index(y)]).collect())
         })?;
         let (groups, group_names) = match (&self.x_groups, &self.y_groups, sides) {
-            (Some(x), Some(y), Some(sides)) => numbered(&[labels(x, sides[0])?, labels(y, sides[1])?]),
+            (Some(x), Some(y), Some(sides)) => numbered(&[labels(x, sides[0])?, labels(y, sides[1])?])?,
             _ => (None, Vec::new()),
         };
         let params = MatchingParams {
@@ -243,7 +243,7 @@ fn capacity(flag: &'static str, text: Option<&str>) -> Result<Capacity, Error> {
 /// The category of each row, by name.
 fn labels(text: &str, side: &Embeddings) -> Result<Vec<String>, Error> {
     if let Some(path) = npy_file(text) {
-        return Ok(read_npy_integers(&path)?.into_iter().map(|label| label.to_string()).collect());
+        return Ok(read_npy_labels(&path)?);
     }
     let path = || side.path().to_path_buf();
     let metadata = side.metadata()?;
@@ -258,10 +258,17 @@ fn labels(text: &str, side: &Embeddings) -> Result<Vec<String>, Error> {
     column.into_iter().enumerate().map(named).collect()
 }
 
-/// Categories of both sides as numbers, by name; and the names.
-fn numbered(labels: &[Vec<String>; 2]) -> (Option<[Vec<u32>; 2]>, Vec<String>) {
-    let mut numbers: BTreeMap<&str, u32> = labels.iter().flatten().map(|label| (label.as_str(), 0)).collect();
-    numbers.values_mut().zip(0..).for_each(|(number, next)| *number = next);
+/// Categories of both sides as numbers, by name; and the names. An error where none is on both sides: nothing could be paired.
+fn numbered(labels: &[Vec<String>; 2]) -> Result<Numbered, Error> {
+    let [of_x, of_y] = [0, 1].map(|side: usize| labels[side].iter().map(String::as_str).collect::<BTreeSet<&str>>());
+    if of_x.is_disjoint(&of_y) && !of_x.is_empty() && !of_y.is_empty() {
+        let some = |names: &BTreeSet<&str>| names.iter().take(NAMED_GROUPS).map(|&name| name.to_owned()).collect();
+        return Err(Error::NoCommonCategory { x: some(&of_x), y: some(&of_y) });
+    }
+    let numbers: BTreeMap<&str, u32> = of_x.union(&of_y).copied().zip(0..).collect();
     let groups = [0, 1].map(|side: usize| labels[side].iter().map(|label| numbers[label.as_str()]).collect());
-    (Some(groups), numbers.into_keys().map(str::to_owned).collect())
+    Ok((Some(groups), numbers.into_keys().map(str::to_owned).collect()))
 }
+
+/// The number of each row's category on either side, and the names.
+type Numbered = (Option<[Vec<u32>; 2]>, Vec<String>);

@@ -34,10 +34,32 @@ pub(crate) fn open(path: &Path, key: Option<&str>) -> Result<ClipFolder, Error> 
     if numbered.is_empty() {
         return Err(Error::Empty { path: folder, rows: 0, dimension: 0 });
     }
+    warn_of_others(&folder, &format!("{kind}_NUMBER.npy"), &numbered)?;
     let shards: Vec<StoredRows> = numbered.iter().map(|(_, file)| npy::open_matrix(file)).collect::<Result<_, _>>()?;
     let metadata = metadata_files(&root.join(METADATA), &numbered);
     let numbers = numbered.into_iter().map(|(number, _)| number).collect();
     Ok(ClipFolder { kind, numbers, shards, metadata })
+}
+
+/// Says which files of a folder look like embeddings, too, and are not read; `read` is what is.
+pub(crate) fn warn_of_others(folder: &Path, read: &str, chosen: &[(String, PathBuf)]) -> Result<(), Error> {
+    const ENDINGS: [&str; 9] =
+        [".npy", ".npz", ".safetensors", ".parquet", ".parq", ".npy.gz", ".arrow", ".feather", ".h5"];
+    let mut others = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
+        let path = entry.map_err(Error::io("list", folder))?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let looks_like = ENDINGS.iter().any(|ending| name.to_ascii_lowercase().ends_with(ending));
+        if looks_like && !name.starts_with('.') && chosen.iter().all(|(_, file)| *file != path) {
+            others.push(name);
+        }
+    }
+    if !others.is_empty() {
+        others.sort_by(|a, b| natural_order(a, b));
+        let others = listed(&others.iter().map(String::as_str).collect::<Vec<_>>());
+        tracing::warn!("of `{}` only {read} is read, and not {others}", folder.display());
+    }
+    Ok(())
 }
 
 /// The name of a shard, `img_emb/img_emb_{i}.npy`.

@@ -182,6 +182,14 @@ pub fn read_npy_integers(path: &Path) -> Result<Vec<i64>, Error> {
     Array::open(path)?.integers().map_err(|problem| Error::Npy { path: path.to_path_buf(), problem })
 }
 
+/// Reads one whole number for each item, `(n,)`, of any integer type, as text: hashes for example, which may be too large for an i64.
+///
+/// # Errors
+/// As [`read_npy_integers`].
+pub fn read_npy_labels(path: &Path) -> Result<Vec<String>, Error> {
+    Array::open(path)?.labels().map_err(|problem| Error::Npy { path: path.to_path_buf(), problem })
+}
+
 /// Reads one number for each item, `(n,)`, of any type: weights for example.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! A set of embeddings on disk, in any of the formats.
 
-use super::clip_folder::{self, ClipFolder};
+use super::clip_folder::{self, ClipFolder, warn_of_others};
 use super::metadata::{Metadata, count_rows};
 use super::parquet_column::ParquetColumn;
 use super::rows::{ElementType, NAMED_ROWS, NotFinite, StoredRows};
@@ -383,6 +383,8 @@ fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Ve
         let names: Vec<String> = names.iter().filter(has).cloned().collect();
         if !names.is_empty() {
             check_one_set(path, &names)?;
+            let chosen: Vec<(String, PathBuf)> = names.iter().map(|name| (name.clone(), path.join(name))).collect();
+            warn_of_others(path, &format!("*.{}", extensions[0]), &chosen)?;
             let open = |name: &String| open_file(&path.join(name), key).map(|(_, shard)| shard);
             let shards = names.iter().map(open).collect::<Result<Vec<_>, _>>()?;
             return Ok((Layout::Folder { names }, shards, Vec::new()));

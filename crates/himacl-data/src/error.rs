@@ -455,6 +455,9 @@ pub enum NpyProblem {
         /// What can be read.
         expected: &'static str,
     },
+    /// Another array begins behind the first.
+    #[error("the file holds more than one array\nhint: save each array to a file of its own, or all of them as .npz")]
+    SecondArray,
     /// The file ends too early.
     #[error("the file is truncated: {got} bytes, expected {expected}")]
     Truncated {

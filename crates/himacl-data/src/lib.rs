@@ -21,7 +21,9 @@ mod sealed;
 mod transform;
 mod write;
 
-pub use costs::{CandidatePairs, CostMatrix, CostValues, read_candidates, read_npy_floats, read_npy_integers};
+pub use costs::{
+    CandidatePairs, CostMatrix, CostValues, read_candidates, read_npy_floats, read_npy_integers, read_npy_labels,
+};
 pub use embeddings::{Embeddings, Layout};
 pub use error::{BadRow, Error, ErrorKind, NpyProblem};
 pub use files::natural_order;

@@ -13,6 +13,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// A whole number as one: a column of integers that had missing values once is one of floats.
+fn without_fraction(text: &mut String) {
+    if let Some(whole) = text.strip_suffix(".0") {
+        *text = if whole == "-0" { "0".to_owned() } else { whole.to_owned() };
+    }
+}
+
 /// The values of a column, one a row, `None` where one is missing.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ColumnValues {
@@ -106,11 +113,14 @@ impl Metadata {
     /// A column of text or numbers as text, one entry a row, `None` for a null: names of categories. `None` where there is no such column or it has no
     /// text.
     pub fn labels(&self, name: &str) -> Option<Vec<Option<String>>> {
-        let (index, _) = self.schema.column_with_name(name)?;
+        let (index, field) = self.schema.column_with_name(name)?;
         let mut entries = Vec::with_capacity(self.num_rows);
         for column in self.batches.iter().map(|batch| batch.column(index)) {
             let text = cast_with_options(column, &DataType::LargeUtf8, &CastOptions::default()).ok()?;
             entries.extend(text.as_string::<i64>().iter().map(|text| text.map(str::to_owned)));
+        }
+        if field.data_type().is_floating() {
+            entries.iter_mut().flatten().for_each(without_fraction);
         }
         Some(entries)
     }

@@ -165,6 +165,14 @@ impl Array {
         }
     }
 
+    /// Whole numbers of any width as text, the largest too.
+    pub(crate) fn labels(&self) -> Result<Vec<String>, NpyProblem> {
+        if self.header.descr == "<u8" {
+            return self.numbers(8, |bytes| u64::from_le_bytes(array(bytes)).to_string());
+        }
+        Ok(self.integers()?.into_iter().map(|value| value.to_string()).collect())
+    }
+
     /// Numbers of any type.
     pub(crate) fn floats(&self) -> Result<Vec<f64>, NpyProblem> {
         match self.header.descr.as_str() {
@@ -287,6 +295,10 @@ fn check_length(bytes: &[u8], header: &Header, element_size: usize) -> Result<()
     let expected = values.and_then(|size| size.checked_add(header.data_offset)).ok_or(NpyProblem::Header("shape"))?;
     if bytes.len() < expected {
         return Err(NpyProblem::Truncated { got: bytes.len() as u64, expected: expected as u64 });
+    }
+    // numpy.save appends to an open file; the first array alone would be read.
+    if bytes[expected..].starts_with(SIGNATURE) {
+        return Err(NpyProblem::SecondArray);
     }
     Ok(())
 }
@@ -485,6 +497,8 @@ mod tests {
         assert_eq!(problem(b"\x93NUMPY\x09\x00\x00\x00"), NpyProblem::Version(9, 0));
         let good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2), }";
         assert_eq!(problem(&file(good, &[0; 15])), NpyProblem::Truncated { got: 84, expected: 85 });
+        let twice = [file(good, &[0; 16]), file(good, &[0; 16])].concat();
+        assert_eq!(problem(&twice), NpyProblem::SecondArray);
         assert!(matches!(problem(&file(good, &[])[..40]), NpyProblem::Truncated { .. }));
         assert_eq!(problem(&file(&good.replace("descr", "type"), &[0; 16])), NpyProblem::Header("descr"));
         let huge = good.replace("(2, 2)", "(9223372036854775807, 9223372036854775807)");

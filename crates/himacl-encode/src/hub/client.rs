@@ -3,7 +3,7 @@
 use super::aside::aside;
 use super::cache::{RepoCache, check_name, is_commit};
 use super::check::{check_weights, is_weights};
-use super::encoder_files::{Files, Snapshot};
+use super::encoder_files::{Files, Snapshot, is_optional};
 use super::event::{Event, Watch};
 use super::http::{Failure, Http, header, refused};
 use super::settings::HubSettings;
@@ -133,10 +133,13 @@ impl Hub {
         // What has come may name more: modules, parts of weights.
         let folder = cache.snapshot(&commit);
         while let Some(file) = files.first_missing(&folder, &|name| cache.is_absent(&commit, name)) {
-            if !listed.contains(&file) {
+            if listed.contains(&file) {
+                self.file(repo, &commit, &file, watch)?;
+            } else if is_optional(&file) {
+                cache.mark_absent(&commit, &file)?;
+            } else {
                 return Err(HubError::NoFile { repo: repo.to_owned(), revision: commit.clone(), file }.into());
             }
-            self.file(repo, &commit, &file, watch)?;
         }
         cache.remember(revision, &commit)?;
         Ok(Snapshot { folder, commit: Some(commit) })

@@ -20,6 +20,10 @@ const TEXT_FILES: [&str; 5] = [
     "sentence_bert_config.json",
     "tokenizer_config.json",
 ];
+/// What decides so beside a Transformer in a folder below, where the repository has it.
+const OPTIONAL_BELOW: [&str; 2] = ["sentence_bert_config.json", "tokenizer_config.json"];
+/// What a folder of weights for other weights has.
+const ADAPTER: &str = "adapter_config.json";
 /// Either says how texts become tokens, the second one where the first is not.
 const TOKENIZER_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 /// Any of these says how pictures are prepared, or timm's config.json.
@@ -109,7 +113,7 @@ impl Files {
         }
         let missing = missing.map(str::to_owned).or_else(|| {
             let modules = if open.pooling || is_below { module_files(folder) } else { Vec::new() };
-            modules.into_iter().find(|name| lacks(name))
+            modules.into_iter().find(|name| lacks(name) && !(is_optional(name) && is_absent(name)))
         });
         if missing.is_some() || is_below || WEIGHTS.iter().any(|name| !lacks(name)) {
             return missing;
@@ -147,6 +151,9 @@ impl Files {
 /// [`HubError::NoLocalFile`], [`HubError::Weights`], [`himacl_data::Error::Io`].
 pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapshot, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    if folder.join(ADAPTER).is_file() {
+        return Err(HubError::Adapter { folder: folder.to_path_buf(), file: ADAPTER }.into());
+    }
     // What the user's own folder has not, the encoder has not; a static model of Sentence-Transformers has no configuration.
     let is_absent = |name: &str| name != "config.json" || has_table(folder);
     if let Some(file) = files.first_missing(folder, &is_absent) {
@@ -298,13 +305,20 @@ fn at(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
+/// Whether a file of a module decides an embedding only where the repository has it.
+pub(super) fn is_optional(name: &str) -> bool {
+    name.rsplit_once('/').is_some_and(|(_, file)| OPTIONAL_BELOW.contains(&file))
+}
+
 /// The files of the modules that modules.json names, those that decide an embedding.
 fn module_files(folder: &Path) -> Vec<String> {
     let files = module_places(folder).into_iter().flat_map(|(kind, path)| {
         let names: &[&str] = match kind.as_str() {
             "Pooling" => &["config.json"],
             "Dense" | "LayerNorm" => &["config.json", "model.safetensors"],
-            "Transformer" if !path.is_empty() => &["config.json", "tokenizer.json", "model.safetensors"],
+            "Transformer" if !path.is_empty() => {
+                &["config.json", "tokenizer.json", "model.safetensors", OPTIONAL_BELOW[0], OPTIONAL_BELOW[1]]
+            }
             "StaticEmbedding" if !path.is_empty() => &["tokenizer.json", "model.safetensors"],
             "Router" => &["router_config.json"],
             _ => &[],
@@ -442,7 +456,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        let missing = || TEXT.first_missing(folder.path(), &|name| name == "config_sentence_transformers.json");
+        let absent = |name: &str| name == "config_sentence_transformers.json" || is_optional(name);
+        let missing = || TEXT.first_missing(folder.path(), &absent);
         let kind = |name: &str| format!("sentence_transformers.models.{name}");
         let needs = |files: &str| {
             for file in names(files) {
@@ -463,11 +478,28 @@ mod tests {
                      b_0_Transformer/tokenizer.json b_0_Transformer/model.safetensors b_1_Dense/config.json \
                      b_1_Dense/model.safetensors";
         needs(files);
+        // What the repository may have beside the model, and decides the embedding then.
+        let unknown = |name: &str| name == "config_sentence_transformers.json";
+        for file in ["b_0_Transformer/sentence_bert_config.json", "b_0_Transformer/tokenizer_config.json"] {
+            assert_eq!(TEXT.first_missing(folder.path(), &unknown).as_deref(), Some(file));
+            write(file, "{}");
+        }
+        assert_eq!(TEXT.first_missing(folder.path(), &unknown), None);
         assert_eq!(nested_weights(folder.path()).len(), 3);
         let listed = names(&format!("modules.json router_config.json README.md onnx/model.onnx {files}"));
         assert_eq!(TEXT.choose("o/n", "main", &listed).unwrap().len(), listed.len() - 2, "{listed:?}");
-        assert_eq!(descriptions(folder.path()).unwrap().len(), 2 + 7 + 2);
+        assert_eq!(descriptions(folder.path()).unwrap().len(), 2 + 7 + 2 + 2);
         assert!(TEXT.choose("o/n", "main", &names("modules.json config.json onnx/model.onnx")).is_err());
+    }
+
+    #[test]
+    fn weights_for_other_weights_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["model.safetensors", "config.json", ADAPTER] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        let error = local_snapshot(folder.path(), "o/n", &Files::ENCODER).unwrap_err().to_string();
+        assert!(error.contains("adapter_config.json") && error.contains("merge_and_unload"), "{error}");
     }
 
     #[test]

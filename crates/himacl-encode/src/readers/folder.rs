@@ -4,7 +4,7 @@ use super::budget::{self, CAPTION_BYTES, RECORD_BYTES};
 use super::columns::{Columns, fields_of};
 use super::decode::is_picture;
 use super::json;
-use super::location::Location;
+use super::location::{Location, printable};
 use super::order::compare;
 use super::parquet_table::ParquetReader;
 use super::reader::{Format, ReadOptions, Reader};
@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::error::ReadError;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -365,18 +364,6 @@ fn begins_as_picture(path: &Path) -> bool {
     let mut head = Vec::new();
     let read = budget::open(path).and_then(|file| file.take(16).read_to_end(&mut head));
     read.is_ok() && is_picture(&head)
-}
-
-/// A name as text, bytes that are not UTF-8 as `\xNN`.
-fn printable(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02X}");
-        }
-    }
-    text
 }
 
 impl Iterator for FolderReader {

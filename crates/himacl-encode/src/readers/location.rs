@@ -4,6 +4,7 @@ use super::budget;
 use super::content::Content;
 use crate::error::Error;
 use crate::hub::Parts;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::ops::{Deref, Range};
@@ -90,4 +91,16 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Location {
     fn from(path: &P) -> Self {
         Self { shown: path.as_ref().to_path_buf(), place: Place::Here }
     }
+}
+
+/// A name as text, bytes that are not UTF-8 as `\xNN`.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02X}");
+        }
+    }
+    text
 }

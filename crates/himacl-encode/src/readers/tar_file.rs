@@ -2,7 +2,7 @@
 //! several archives in one file, and what came before a cut.
 
 use super::budget::{self, too_large};
-use super::location::Location;
+use super::location::{Location, printable};
 use super::source::open_random;
 use crate::error::Error;
 use std::collections::HashMap;
@@ -205,7 +205,8 @@ impl List<'_> {
             }
             self.at = (self.at + size).next_multiple_of(BLOCK);
         }
-        Ok(())
+        // Members are filled up to whole blocks.
+        if self.at > self.length { Err(cut()) } else { Ok(()) }
     }
 
     /// Passes over the zeros behind an archive: another one may follow.
@@ -244,8 +245,7 @@ impl List<'_> {
                 return Ok(());
             }
             let bytes = self.archive.read_vec(self.at, size, EXTENSION_BYTES)?;
-            let text =
-                || String::from_utf8_lossy(bytes.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned();
+            let text = || printable(bytes.split(|&byte| byte == 0).next().unwrap_or_default());
             match kind {
                 EntryType::GNULongName => self.next.name = Some(text()),
                 EntryType::GNULongLink => self.next.link = Some(text()),
@@ -254,11 +254,7 @@ impl List<'_> {
             return Ok(());
         }
         let next = std::mem::take(&mut self.next);
-        let name = next
-            .sparse_name
-            .clone()
-            .or(next.name.clone())
-            .unwrap_or_else(|| String::from_utf8_lossy(&header.path_bytes()).into_owned());
+        let name = next.sparse_name.clone().or(next.name.clone()).unwrap_or_else(|| printable(&header.path_bytes()));
         let name = name.trim_start_matches("./").to_owned();
         if kind == EntryType::Directory || name.is_empty() || name.ends_with('/') {
             return Ok(());
@@ -274,7 +270,7 @@ impl List<'_> {
             EntryType::Regular | EntryType::Continuous => Content::Plain { at: self.at, size },
             EntryType::Link => {
                 let link = header.link_name_bytes().unwrap_or_default();
-                let link = next.link.unwrap_or_else(|| String::from_utf8_lossy(&link).into_owned());
+                let link = next.link.unwrap_or_else(|| printable(&link));
                 Content::Link(link.trim_start_matches("./").into())
             }
             EntryType::Symlink => refused("a symbolic link, which is not followed"),
@@ -346,7 +342,7 @@ impl Next {
         while let Some(space) = rest.iter().position(|&byte| byte == b' ') {
             let length = std::str::from_utf8(&rest[..space]).ok().and_then(|text| text.parse::<usize>().ok());
             let Some(record) = length.and_then(|length| rest.get(space + 1..length)) else { return };
-            let text = String::from_utf8_lossy(record);
+            let text = printable(record);
             let (key, value) = text.trim_end_matches('\n').split_once('=').unwrap_or_default();
             match key {
                 "path" => self.name = Some(value.to_owned()),

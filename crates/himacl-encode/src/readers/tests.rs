@@ -121,14 +121,35 @@ fn webdataset_shards() {
 }
 
 #[test]
+fn names_in_another_encoding_stay_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("0.tar");
+    let mut builder = tar::Builder::new(File::create(&path).unwrap());
+    // In Latin-1 `é1.txt`, `à1.txt`, and one whose long name needs a header of its own.
+    let long = [&[b'a'; 150][..], b"\xE8.txt"].concat();
+    for (name, content) in [(&b"\xE91.txt"[..], "one"), (b"\xE01.txt", "two"), (&long, "three")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        let name = std::os::unix::ffi::OsStrExt::from_bytes(name);
+        builder.append_data::<&std::ffi::OsStr, _>(&mut header, name, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap();
+    let found: Vec<_> = read(&path, Modality::Text).iter().map(brief).collect();
+    let caption = |text: &str| Ok((None, Some(text.to_owned())));
+    let long = format!("{}\\xE8", "a".repeat(150));
+    let expected = [("\\xE91", "one"), ("\\xE01", "two"), (&long, "three")];
+    assert_eq!(found, expected.map(|(key, text)| (key.to_owned(), caption(text))));
+}
+
+#[test]
 fn what_comes_before_a_cut_is_used_and_the_shard_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let (cut, whole) = (folder.path().join("0.tar"), folder.path().join("1.tar"));
     tar_file(&cut, &[("0.txt", b"zero".to_vec()), ("1.txt", b"one".to_vec()), ("2.txt", vec![b'x'; 5000])]);
     tar_file(&whole, &[("3.txt", b"three".to_vec())]);
     let bytes = fs::read(&cut).unwrap();
-    // In the content of 2, in its header, behind the header of 1.
-    for (length, before) in [(5 * 512 + 100, 3), (4 * 512 + 100, 2), (3 * 512, 2)] {
+    // In the content of 2, in its header, in what fills up the block of 1, behind the header of 1.
+    for (length, before) in [(5 * 512 + 100, 3), (4 * 512 + 100, 2), (3 * 512 + 100, 2), (3 * 512, 2)] {
         fs::write(&cut, &bytes[..length]).unwrap();
         let files = [cut.clone(), whole.clone()];
         let records = Dataset::open(files.to_vec(), options(Modality::Text)).unwrap();
