@@ -40,7 +40,8 @@ pub(crate) struct MatchingArgs {
     #[arg(long, value_name = "FILE|COLUMN", requires = "x_groups")]
     pub(crate) y_groups: Option<String>,
 
-    /// Pairs that may not be: a .npy file of integers, (k, 2), or .csv, .tsv or .txt with an x and a y row a line.
+    /// Pairs that may not be: a .npy file of integers, (k, 2), or .csv, .tsv or .txt with an x and a y row a line (y first where a first line of names
+    /// says so).
     #[arg(long, value_name = "FILE")]
     pub(crate) forbidden: Option<PathBuf>,
 

@@ -99,16 +99,13 @@ pub enum HubError {
         /// Weights in other formats.
         found: Vec<String>,
     },
-    /// A folder with weights that change others (low-rank ones, for example).
+    /// A repository or folder with weights that change others (low-rank ones, for example).
     #[error(
-        "`{}` has an adapter (`{file}`), and those are not read: the embeddings would be those of the model without it\nhint: merge it into the weights (`merge_and_unload()` of peft) and save the model",
-        folder.display()
+        "`{place}` has an adapter (`adapter_config.json`), and those are not read: the embeddings would be those of the model without it\nhint: merge it into the weights (`merge_and_unload()` of peft) and save the model"
     )]
     Adapter {
-        /// The folder.
-        folder: PathBuf,
-        /// What shows it.
-        file: &'static str,
+        /// The repository or folder.
+        place: String,
     },
     /// A folder that lacks a file.
     #[error("`{}` has no `{file}`\nhint: expected a folder with the files of {repo}, by the same names", folder.display())]

@@ -82,6 +82,7 @@ impl Hub {
         let Some(commit) = cache.commit_of(revision) else { return Ok(None) };
         let folder = cache.snapshot(&commit);
         let complete = files.first_missing(&folder, &|name| cache.is_absent(&commit, name)).is_none();
+        files.refuse_adapter(&folder, repo.to_owned())?;
         Ok(complete.then_some(Snapshot { folder, commit: Some(commit) }))
     }
 

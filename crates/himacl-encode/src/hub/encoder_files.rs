@@ -80,6 +80,9 @@ impl Files {
                 }
                 names.clone()
             }
+            Self::Encoder(_) if listed.iter().any(|name| name == ADAPTER) => {
+                return Err(HubError::Adapter { place: repo.to_owned() });
+            }
             Self::Encoder(_) => {
                 let weights = weights_among(repo, listed)?;
                 let describes = |name: &&String| is_description(name);
@@ -88,6 +91,12 @@ impl Files {
         };
         chosen.sort_by_key(|name| is_weights(name) && !name.contains('/'));
         Ok(chosen)
+    }
+
+    /// Refuses a folder of an encoder with an adapter, whose place goes by that name.
+    pub(super) fn refuse_adapter(&self, folder: &Path, place: String) -> Result<(), HubError> {
+        let is_adapted = matches!(self, Self::Encoder(_)) && folder.join(ADAPTER).is_file();
+        if is_adapted { Err(HubError::Adapter { place }) } else { Ok(()) }
     }
 
     /// The first file that `folder` lacks; `is_absent` knows of some that the repository has not, either.
@@ -151,9 +160,7 @@ impl Files {
 /// [`HubError::NoLocalFile`], [`HubError::Weights`], [`himacl_data::Error::Io`].
 pub fn local_snapshot(folder: &Path, repo: &str, files: &Files) -> Result<Snapshot, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    if folder.join(ADAPTER).is_file() {
-        return Err(HubError::Adapter { folder: folder.to_path_buf(), file: ADAPTER }.into());
-    }
+    files.refuse_adapter(folder, folder.display().to_string())?;
     // What the user's own folder has not, the encoder has not; a static model of Sentence-Transformers has no configuration.
     let is_absent = |name: &str| name != "config.json" || has_table(folder);
     if let Some(file) = files.first_missing(folder, &is_absent) {
@@ -500,6 +507,8 @@ mod tests {
         }
         let error = local_snapshot(folder.path(), "o/n", &Files::ENCODER).unwrap_err().to_string();
         assert!(error.contains("adapter_config.json") && error.contains("merge_and_unload"), "{error}");
+        let listed = names("model.safetensors config.json adapter_config.json");
+        assert!(matches!(TEXT.choose("o/n", "main", &listed), Err(HubError::Adapter { place }) if place == "o/n"));
     }
 
     #[test]

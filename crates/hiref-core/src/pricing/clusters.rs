@@ -1,7 +1,7 @@
 //! Points in small clusters of neighbours.
 
 use super::bytes::quantize;
-use super::tiles::mean;
+use super::tiles::{inner_product, mean};
 use crate::geometry::equal_offsets;
 use crate::rng::stream;
 use hiref_kernels::bytes::{ByteColumns, ByteRows, Quantizer, products};
@@ -135,11 +135,8 @@ fn principal_order(
         return false;
     }
     let direction = principal_direction(order, values, d, offsets[0] as u64);
-    let along: Vec<f32> = order
-        .par_iter()
-        .map(|&i| values[i as usize * d..][..d].iter().zip(&direction).map(|(v, w)| v * w).sum())
-        .collect();
-    let mut sorted: Vec<(f32, u32)> = along.into_iter().zip(order.iter().copied()).collect();
+    let along = |&i: &u32| (inner_product(&values[i as usize * d..][..d], &direction), i);
+    let mut sorted: Vec<(f32, u32)> = order.par_iter().map(along).collect();
     let cut = (offsets.len() - 1) / 2;
     let middle = offsets[cut] - offsets[0];
     sorted.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -164,10 +161,10 @@ fn principal_direction(order: &[u32], values: &[f32], d: usize, draw: u64) -> Ve
     }
     let mut direction: Vec<f32> = (0..d).map(|_| rng.sample::<f32, _>(StandardNormal)).collect();
     for _ in 0..STEPS {
-        let offset = dot(&mean, &direction);
+        let offset = inner_product(&mean, &direction);
         let mut next = vec![0.0_f32; d];
         for row in &sample {
-            let along = dot(row, &direction) - offset;
+            let along = inner_product(row, &direction) - offset;
             next.iter_mut().zip(*row).zip(&mean).for_each(|((n, v), m)| *n += along * (v - m));
         }
         let norm = next.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
@@ -177,19 +174,6 @@ fn principal_direction(order: &[u32], values: &[f32], d: usize, draw: u64) -> Ve
         direction = next.into_iter().map(|v| (f64::from(v) / norm) as f32).collect();
     }
     direction
-}
-
-/// The inner product of two rows, whose bits do not depend on the processor.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let ((a_lanes, a_rest), (b_lanes, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut sums = [0.0_f32; LANES];
-    for (a, b) in a_lanes.iter().zip(b_lanes) {
-        for l in 0..LANES {
-            sums[l] += a[l] * b[l];
-        }
-    }
-    sums.iter().sum::<f32>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f32>()
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ const ROWS: usize = 2048;
 const CHOOSING_ROWS: usize = 64;
 /// Each row looks into so many clusters at least.
 const FEWEST_PROBED: usize = 16;
+/// Clusters between two questions whether to stop.
+const VISITS_BETWEEN_QUESTIONS: usize = 256;
 /// The clusters that a row looks into before all others: what they hold leaves little of the others to look at closely.
 const FIRST: usize = 2;
 
@@ -176,11 +178,8 @@ impl<'a> Probe<'a> {
     fn price(&self, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Pricing> {
         let width = self.width;
         let found = self.order.par_chunks(ROWS).enumerate().map_init(Scratch::default, |scratch, (block, order)| {
-            if should_stop() {
-                return None;
-            }
             let start = block * ROWS;
-            let lists = self.lists(start..start + order.len(), scratch);
+            let lists = self.lists(start..start + order.len(), scratch, should_stop)?;
             let mut listed = Vec::with_capacity(order.len() * width);
             order.iter().zip(&lists).for_each(|(&i, list)| listed.extend(self.exact(i, list)));
             Some(listed)
@@ -211,15 +210,24 @@ impl<'a> Probe<'a> {
         listed
     }
 
-    /// The columns of small rounded reduced costs of some rows, from the clusters that promise them most.
-    fn lists(&self, rows: Range<usize>, scratch: &mut Scratch) -> Vec<Least> {
+    /// The columns of small rounded reduced costs of some rows, from the clusters that promise them most. `None` if asked to stop.
+    fn lists(
+        &self,
+        rows: Range<usize>,
+        scratch: &mut Scratch,
+        should_stop: &(dyn Fn() -> bool + Sync),
+    ) -> Option<Vec<Least>> {
         let Self { tiles, bounds, clusters, .. } = self;
-        self.choose(rows.clone(), scratch);
+        self.choose(rows.clone(), scratch, should_stop)?;
         let Scratch { visits, gathered, products, looseness, .. } = scratch;
         products.resize(ROWS * MOST_MEMBERS, 0);
         let mut lists: Vec<Least> = rows.clone().map(|_| Least::new(self.width)).collect();
         let loosest = bounds.loosest(rows.clone());
-        for visits in visits.chunk_by(|a, b| (a.later, a.cluster) == (b.later, b.cluster)) {
+        let groups = visits.chunk_by(|a, b| (a.later, a.cluster) == (b.later, b.cluster));
+        for (visited, visits) in groups.enumerate() {
+            if visited % VISITS_BETWEEN_QUESTIONS == 0 && should_stop() {
+                return None;
+            }
             let columns = clusters.ranges[visits[0].cluster as usize].clone();
             let visitors = visits.iter().map(|visit| rows.start + usize::from(visit.row));
             bounds.multiply_some(visitors, columns.clone(), (products, MOST_MEMBERS), gathered);
@@ -237,11 +245,11 @@ impl<'a> Probe<'a> {
                 });
             }
         }
-        lists
+        Some(lists)
     }
 
-    /// Which of some rows look into which clusters, in the order in which they do.
-    fn choose(&self, rows: Range<usize>, scratch: &mut Scratch) {
+    /// Which of some rows look into which clusters, in the order in which they do. `None` if asked to stop.
+    fn choose(&self, rows: Range<usize>, scratch: &mut Scratch, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<()> {
         let Scratch { of_centres, promises, visits, .. } = scratch;
         let (count, probes) = (self.centres.len(), self.probes);
         let stride = count.next_multiple_of(LANES);
@@ -250,6 +258,9 @@ impl<'a> Probe<'a> {
         for row in 0..rows.len() {
             let at = row % CHOOSING_ROWS;
             if at == 0 {
+                if should_stop() {
+                    return None;
+                }
                 let some = rows.start + row..rows.end.min(rows.start + row + CHOOSING_ROWS);
                 self.bounds.multiply_with(some, (&self.centres.bytes, count), (of_centres, stride));
             }
@@ -267,6 +278,7 @@ impl<'a> Probe<'a> {
             visits.extend(chosen.iter().enumerate().map(visit));
         }
         visits.sort_unstable();
+        Some(())
     }
 }
 

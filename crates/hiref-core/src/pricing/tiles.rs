@@ -213,7 +213,7 @@ impl Tiles {
 
 /// The inner product of two rows, whose bits do not depend on the processor.
 #[inline(always)]
-fn inner_product(x: &[f32], y: &[f32]) -> f32 {
+pub(super) fn inner_product(x: &[f32], y: &[f32]) -> f32 {
     let ((x_lanes, x_rest), (y_lanes, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
     let mut sums = [0.0_f32; LANES];
     for (x, y) in x_lanes.iter().zip(y_lanes) {
