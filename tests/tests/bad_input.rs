@@ -53,6 +53,29 @@ fn empty_sets() {
 }
 
 #[test]
+fn files_that_are_not_read_are_named_and_second_arrays_refused() {
+    let scratch = Scratch::new();
+    let good = scratch.npy("good.npy", &cloud(3, 1));
+    fs::create_dir_all(scratch.path("folder")).unwrap();
+    fs::create_dir_all(scratch.path("clip/img_emb")).unwrap();
+    let array = fs::read(&good).unwrap();
+    for file in ["folder/0.npy", "clip/img_emb/img_emb_0.npy", "clip/img_emb/extra.npy"] {
+        fs::write(scratch.path(file), &array).unwrap();
+    }
+    for file in ["folder/1.npy.gz", "folder/notes.txt", "folder/2.safetensors"] {
+        fs::write(scratch.path(file), "").unwrap();
+    }
+    for (folder, others) in [("folder", "and not 1.npy.gz, 2.safetensors"), ("clip", "and not extra.npy")] {
+        let (x, output) = (scratch.arg(folder), scratch.arg(&format!("{folder}-out")));
+        let run = himacl(&["pair", "--x", &x, "--y", &good, "--output", &output, "--device", "cpu"]);
+        let message = String::from_utf8(run.stderr).unwrap();
+        assert!(run.status.success() && message.contains(others) && !message.contains("notes"), "{message}");
+    }
+    fs::write(scratch.path("two.npy"), [&array[..], &array].concat()).unwrap();
+    refused(&scratch, &scratch.arg("two.npy"), &good, &[], &["two.npy", "more than one array", "hint: "]);
+}
+
+#[test]
 fn dimensions_that_differ() {
     let scratch = Scratch::new();
     let x = scratch.npy("x.npy", &cloud(3, 1));
