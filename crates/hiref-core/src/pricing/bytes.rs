@@ -56,9 +56,9 @@ pub(super) struct RowLimit {
 
 impl ByteBounds {
     pub(super) fn new(tiles: &Tiles) -> Self {
-        let (quantizer, d) = (Quantizer::new(tiles.dimension()), tiles.dimension());
-        let (x_bytes, x_rows) = quantize(&quantizer, tiles.values()[0], d);
-        let (y_bytes, y_rows) = quantize(&quantizer, tiles.values()[1], d);
+        let (d, [x, y]) = (tiles.dimension(), tiles.values());
+        let (x_bytes, x_rows) = quantize(&Quantizer::of_rows(d), x, d);
+        let (y_bytes, y_rows) = quantize(&Quantizer::of_columns(d), y, d);
         let factor = factor(tiles.cost());
         let rows = x_rows.iter().map(|row| RowTerms {
             inverse: (factor * row.scale).recip(),

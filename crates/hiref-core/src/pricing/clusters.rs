@@ -85,10 +85,9 @@ pub(super) fn centres(values: &[f32], d: usize, order: &[u32], ranges: &[Range<u
 
 /// For each row, the centre that is nearest, as nearly as bytes tell. `None` if asked to stop.
 fn nearest(values: &[f32], centres: &[f32], d: usize, should_stop: &(dyn Fn() -> bool + Sync)) -> Option<Vec<u32>> {
-    let quantizer = Quantizer::new(d);
-    let (bytes, rows) = quantize(&quantizer, values, d);
+    let (bytes, rows) = quantize(&Quantizer::of_rows(d), values, d);
     let points = ByteRows::new(&bytes, d);
-    let (bytes, centre_rows) = quantize(&quantizer, centres, d);
+    let (bytes, centre_rows) = quantize(&Quantizer::of_columns(d), centres, d);
     let columns = ByteColumns::new(&bytes, d);
     let count = centre_rows.len();
     let stride = count.next_multiple_of(PANEL);

@@ -97,7 +97,7 @@ impl Centres {
         let (d, values) = (tiles.dimension(), tiles.values()[1]);
         let all: Vec<u32> = (0..(values.len() / d) as u32).collect();
         let centres = centres(values, d, &all, ranges);
-        let (bytes, rows) = quantize(&Quantizer::new(d), &centres, d);
+        let (bytes, rows) = quantize(&Quantizer::of_columns(d), &centres, d);
         let norms = tiles.norms()[0];
         let size = norms.iter().map(|norm| norm * norm).sum::<f64>() / norms.len() as f64;
         // What the variance of an inner product is to that of the cost; of a distance it is 1 in the direction of the centre.

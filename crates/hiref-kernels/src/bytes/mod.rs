@@ -17,11 +17,13 @@ use std::ops::Range;
 const PANEL: usize = 16;
 /// Bytes of a row or column that one instruction multiplies and adds.
 const GROUP: usize = 4;
+/// What is added to the bytes of rows.
+const OFFSET: i8 = 64;
 
 /// Rows of signed bytes, `(n, d)`: the left side of products.
 #[derive(Debug, Default)]
 pub struct ByteRows {
-    /// `(n, groups · 4)`: each byte plus 128, since the instructions multiply unsigned bytes by signed ones.
+    /// `(n, groups · 4)`: each byte plus [`OFFSET`], since the instructions multiply unsigned bytes by signed ones.
     values: Vec<u8>,
     groups: usize,
 }
@@ -31,22 +33,23 @@ pub struct ByteRows {
 pub struct ByteColumns {
     /// `(panels, groups, 16, 4)`.
     values: Vec<i8>,
-    /// For each column the sum of its bytes times -128, which makes up for what was added to the rows; `(panels, 16)`.
+    /// For each column the sum of its bytes times -[`OFFSET`], which makes up for what was added to the rows; `(panels, 16)`.
     corrections: Vec<i32>,
     columns: usize,
     groups: usize,
 }
 
 impl ByteRows {
-    /// Takes rows of `dimension` bytes each, none of them -128.
+    /// Takes rows of `dimension` bytes each, from -63 to 63.
     ///
     /// # Panics
     /// Bytes that are not whole rows.
     pub fn new(bytes: &[i8], dimension: usize) -> Self {
         let (rows, groups) = shape(bytes, dimension);
-        let mut values = vec![128; rows * groups * GROUP];
+        debug_assert!(bytes.iter().all(|byte| (1 - OFFSET..OFFSET).contains(byte)), "rows of bytes from -63 to 63");
+        let mut values = vec![OFFSET as u8; rows * groups * GROUP];
         for (out, row) in values.chunks_exact_mut(groups * GROUP).zip(bytes.chunks_exact(dimension)) {
-            out.iter_mut().zip(row).for_each(|(out, byte)| *out = (i16::from(*byte) + 128) as u8);
+            out.iter_mut().zip(row).for_each(|(out, byte)| *out = (*byte + OFFSET) as u8);
         }
         Self { values, groups }
     }
@@ -70,6 +73,7 @@ impl ByteColumns {
     /// Bytes that are not whole columns.
     pub fn new(bytes: &[i8], dimension: usize) -> Self {
         let (columns, groups) = shape(bytes, dimension);
+        debug_assert!(!bytes.contains(&i8::MIN), "columns of bytes from -127 to 127");
         let panels = columns.div_ceil(PANEL);
         let mut values = vec![0; panels * groups * PANEL * GROUP];
         let mut corrections = vec![0; panels * PANEL];
@@ -79,7 +83,7 @@ impl ByteColumns {
                 let start = ((panel * groups + group) * PANEL + place) * GROUP;
                 values[start..start + bytes.len()].copy_from_slice(bytes);
             }
-            corrections[at] = -128 * column.iter().map(|&byte| i32::from(byte)).sum::<i32>();
+            corrections[at] = -i32::from(OFFSET) * column.iter().map(|&byte| i32::from(byte)).sum::<i32>();
         }
         Self { values, corrections, columns, groups }
     }
@@ -94,7 +98,6 @@ impl ByteColumns {
 /// Rows (or columns), and groups of bytes in each.
 fn shape(bytes: &[i8], dimension: usize) -> (usize, usize) {
     assert!(dimension > 0 && bytes.len().is_multiple_of(dimension), "whole rows of {dimension} bytes");
-    debug_assert!(!bytes.contains(&i8::MIN), "bytes from -127 on");
     (bytes.len() / dimension, dimension.div_ceil(GROUP))
 }
 
@@ -191,13 +194,13 @@ impl Instructions {
 mod tests {
     use super::*;
 
-    /// Bytes that look random, the extremes among them.
-    fn bytes(count: usize, mut state: u64) -> Vec<i8> {
+    /// Bytes up to a size that look random, the extremes among them.
+    fn bytes(count: usize, largest: i64, mut state: u64) -> Vec<i8> {
         (0..count)
             .map(|_| {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let value = ((state >> 40) % 300) as i64 - 150;
-                value.clamp(-127, 127) as i8
+                value.clamp(-largest, largest) as i8
             })
             .collect()
     }
@@ -206,7 +209,7 @@ mod tests {
     fn every_set_of_instructions_gives_the_exact_products() {
         for dimension in [1, 3, 4, 16, 61, 384] {
             let (n, m) = (37, 83);
-            let (x, y) = (bytes(n * dimension, 1), bytes(m * dimension, 2));
+            let (x, y) = (bytes(n * dimension, 63, 1), bytes(m * dimension, 127, 2));
             let (rows, columns) = (ByteRows::new(&x, dimension), ByteColumns::new(&y, dimension));
             for instructions in Instructions::all() {
                 for (some_rows, some_columns) in [(0..n, 0..m), (5..18, 16..80), (3..4, 32..33), (4..4, 0..m)] {
@@ -232,7 +235,7 @@ mod tests {
     #[test]
     fn gathered_rows_are_those_of_the_whole() {
         let dimension = 7;
-        let (x, y) = (bytes(12 * dimension, 3), bytes(16 * dimension, 4));
+        let (x, y) = (bytes(12 * dimension, 63, 3), bytes(16 * dimension, 127, 4));
         let (rows, columns) = (ByteRows::new(&x, dimension), ByteColumns::new(&y, dimension));
         let (mut whole, mut some) = ([0; 12 * 16], [0; 3 * 16]);
         products(&rows, 0..12, &columns, 0..16, &mut whole, 16);
