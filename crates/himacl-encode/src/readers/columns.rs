@@ -1,12 +1,15 @@
 //! Which column holds what.
 
+use super::json::{field, is_called};
+use super::picture::Picture;
 use super::reader::ReadOptions;
 use crate::error::{ReadError, list};
 use serde_json::Value;
 use std::path::Path;
 
 /// Names that columns of pictures have, most usual first; `open_clip`'s is the first.
-const IMAGE: [&str; 9] = ["filepath", "image_path", "image", "image_bytes", "jpg", "png", "webp", "path", "file_name"];
+const IMAGE: [&str; 10] =
+    ["filepath", "image_path", "image", "image_bytes", "jpg", "png", "webp", "path", "file_name", "filename"];
 /// Names that columns of captions have.
 const CAPTION: [&str; 8] = ["title", "caption", "text", "TEXT", "txt", "captions", "sentence", "label"];
 /// Names that columns of keys have.
@@ -43,31 +46,37 @@ impl Columns {
 
     /// The caption in a JSON object, by the name asked for or a usual one.
     pub(super) fn caption_in(options: &ReadOptions, object: &Value) -> Option<String> {
-        Self::in_object(options.caption_column.as_deref(), &CAPTION, object)
+        Self::in_object(options.caption_column.as_deref(), &CAPTION, object, text_of)
     }
 
-    /// The picture's path in a JSON object.
-    pub(super) fn image_in(options: &ReadOptions, object: &Value) -> Option<String> {
-        Self::in_object(options.image_column.as_deref(), &IMAGE, object)
+    /// The picture in a JSON object.
+    pub(super) fn image_in(options: &ReadOptions, object: &Value) -> Option<Picture> {
+        let picture = |value: &Value| Picture::in_object(value, &IMAGE).or_else(|| Some(Picture::of(&text_of(value)?)));
+        Self::in_object(options.image_column.as_deref(), &IMAGE, object, picture)
     }
 
     /// The key in a JSON object.
     pub(super) fn key_in(object: &Value) -> Option<String> {
-        Self::in_object(None, &KEY, object)
+        Self::in_object(None, &KEY, object, text_of)
     }
 
-    fn in_object(asked: Option<&str>, usual: &[&str], object: &Value) -> Option<String> {
+    fn in_object<T>(
+        asked: Option<&str>,
+        usual: &[&str],
+        object: &Value,
+        take: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
         match asked {
-            Some(name) => text_of(object.get(name)?),
-            None => usual.iter().find_map(|name| text_of(object.get(name)?)),
+            Some(name) => take(field(object, name)?),
+            None => usual.iter().find_map(|name| take(field(object, name)?)),
         }
     }
 }
 
-/// A column by its name; where none has it, by its name in other letters' case.
+/// A column by its name; where none has it, by its name in other letters' case, or with space around it.
 fn position(available: &[String], name: &str) -> Option<usize> {
     let exact = available.iter().position(|column| column == name);
-    exact.or_else(|| available.iter().position(|column| column.eq_ignore_ascii_case(name)))
+    exact.or_else(|| available.iter().position(|column| is_called(column, name)))
 }
 
 /// A text, a number as it is written, or the first of several.
@@ -104,6 +113,13 @@ mod tests {
         assert_eq!(["d", "e"].map(text), [None, None]);
         let options = ReadOptions { modality: Modality::Text, image_column: None, caption_column: None };
         assert_eq!(Columns::caption_in(&options, &object).as_deref(), Some("t"));
+        for other in [r#"{"Caption": "c"}"#, r#"{"x": 1, " CAPTION ": "c"}"#, r#"{"Captions": ["c", "d"]}"#] {
+            let object = serde_json::from_str(other).unwrap();
+            assert_eq!(Columns::caption_in(&options, &object).as_deref(), Some("c"), "{other}");
+        }
+        let asked = ReadOptions { caption_column: Some("alt".to_owned()), ..options };
+        let object = serde_json::from_str(r#"{"caption": "c", "ALT": "a"}"#).unwrap();
+        assert_eq!(Columns::caption_in(&asked, &object).as_deref(), Some("a"));
         let many = list((0..12).map(|number| format!("{number}{}", "x".repeat(80))));
         assert!(many.starts_with("`0xxx") && many.ends_with("...` and 2 more"), "{many}");
     }
@@ -120,6 +136,7 @@ mod tests {
         let found = columns(Some("caption"), Modality::Both, &["filepath", "title", "caption"]).unwrap();
         assert_eq!(found.caption, Some(2));
         assert_eq!(columns(None, Modality::Text, &["text"]).unwrap().image, None);
+        assert_eq!(columns(None, Modality::Text, &["filepath", " Title"]).unwrap().caption, Some(1));
         let error = columns(None, Modality::Both, &["text", "url"]).unwrap_err().to_string();
         assert!(error.contains("no picture column: it has `text`, `url`\nhint: name it"), "{error}");
         assert!(columns(Some("absent"), Modality::Image, &["filepath"]).is_err());

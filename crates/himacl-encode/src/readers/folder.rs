@@ -1,4 +1,5 @@
-//! Pictures in folders, captions in files beside them (`cat.jpg` with `cat.txt` or `cat.json`) or in a table of the folder.
+//! Pictures in folders, captions in files beside them (`cat.jpg` with `cat.txt`, `cat.json` or `cat.jpg.txt`) or in a table of
+//! the folder.
 
 use super::budget::{self, CAPTION_BYTES, RECORD_BYTES};
 use super::columns::{Columns, fields_of};
@@ -7,11 +8,11 @@ use super::json;
 use super::location::{Location, printable};
 use super::order::compare;
 use super::parquet_table::ParquetReader;
+use super::picture::composed;
 use super::reader::{Format, ReadOptions, Reader};
-use super::sample::{ImageSource, Record, Sample};
+use super::sample::{ImageSource, Modality, Record, Sample};
 use super::table::{JsonLinesReader, Keys, TableReader};
-use crate::error::Error;
-use crate::error::ReadError;
+use crate::error::{Error, ReadError, list as list_names};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
@@ -27,9 +28,12 @@ const OTHER_IMAGES: [&str; 22] = [
     "hdr", "dng", "cr2", "nef", "arw", "raw",
 ];
 /// Tables that say which caption a picture has, in folders as Hugging Face's `imagefolder` reads them.
-const TABLES: [&str; 3] = ["metadata.csv", "metadata.jsonl", "metadata.parquet"];
+const TABLES: [&str; 4] = ["metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet"];
 /// The column of such tables that names pictures.
 const FILE_NAME: &str = "file_name";
+
+/// Endings of captions.
+const TEXTS: [&str; 3] = ["txt", "caption", "text"];
 
 /// The name of a sample in its folder, without the ending.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,13 +51,38 @@ impl PartialOrd for Stem {
     }
 }
 
+/// A picture of a sample.
+#[derive(Debug)]
+struct Image {
+    /// That of its ending; one that is not read has none.
+    rank: Option<usize>,
+    path: PathBuf,
+    /// What bears its whole name: `cat.jpg.txt`.
+    captions: Captions,
+}
+
+/// Files with the caption of a sample.
+#[derive(Debug, Clone, Default)]
+struct Captions {
+    txt: Option<PathBuf>,
+    json: Option<PathBuf>,
+}
+
+impl Captions {
+    fn is_empty(&self) -> bool {
+        self.txt.is_none() && self.json.is_none()
+    }
+
+    fn files(self) -> impl Iterator<Item = PathBuf> {
+        self.txt.into_iter().chain(self.json)
+    }
+}
+
 /// The files of one name.
 #[derive(Debug, Default)]
 struct Files {
-    /// Pictures, with the rank of their ending; those that are not read have none.
-    images: Vec<(Option<usize>, PathBuf)>,
-    txt: Option<PathBuf>,
-    json: Option<PathBuf>,
+    images: Vec<Image>,
+    captions: Captions,
 }
 
 /// A sample that is to be read.
@@ -61,8 +90,7 @@ struct Files {
 struct Item {
     key: String,
     image: Option<PathBuf>,
-    txt: Option<PathBuf>,
-    json: Option<PathBuf>,
+    captions: Captions,
     /// Why it cannot be used.
     refused: Option<String>,
 }
@@ -80,6 +108,8 @@ pub(super) struct FolderReader {
     table: Option<(PathBuf, Box<dyn Reader>)>,
     /// Pictures that tables have named.
     named: HashSet<PathBuf>,
+    /// What was found in a table of such a name that names no pictures.
+    passed_over: Option<String>,
     /// Files that are no part of samples, by ending: how many, and where the first one is.
     others: BTreeMap<String, (u64, PathBuf)>,
 }
@@ -97,6 +127,7 @@ impl FolderReader {
             items: VecDeque::new(),
             table: None,
             named: HashSet::new(),
+            passed_over: None,
             others: BTreeMap::new(),
         };
         reader.fill()?;
@@ -149,7 +180,7 @@ impl FolderReader {
                 Err(error) => {
                     let key = self.key(&folder);
                     let refused = Some(format!("folder `{}`: {error}", folder.display()));
-                    self.items.push_back(Item { key, image: None, txt: None, json: None, refused });
+                    self.items.push_back(Item { key, image: None, captions: Captions::default(), refused });
                 }
             }
         }
@@ -164,20 +195,34 @@ impl FolderReader {
         if !self.named.insert(path.clone()) {
             return Ok(None);
         }
-        let image_column = self.options.image_column.clone().or(Some(FILE_NAME.to_owned()));
-        let options = ReadOptions { image_column, ..self.options.clone() };
-        let table = Location::from(&path);
-        let opened: Result<Box<dyn Reader>, Error> = match path.extension().and_then(|ending| ending.to_str()) {
-            Some("csv") => TableReader::open(&table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
-            Some("jsonl") => JsonLinesReader::open(&table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
-            _ => ParquetReader::open(&table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+        let opened = match self.open_table(&path, self.options.image_column.clone().or(Some(FILE_NAME.to_owned()))) {
+            Err(Error::Read(error @ ReadError::Column { what: "picture", .. })) => {
+                let by_usual_names =
+                    if self.options.image_column.is_none() { self.open_table(&path, None) } else { Err(error.into()) };
+                match by_usual_names {
+                    // Some other table of that name.
+                    Err(Error::Read(ReadError::Column { what, available, .. })) => {
+                        let found = list_names(&available);
+                        self.passed_over = Some(format!("`{}` has no {what} column: it has {found}", path.display()));
+                        return Ok(None);
+                    }
+                    opened => opened,
+                }
+            }
+            opened => opened,
         };
-        match opened {
-            Ok(table) => Ok(Some(table)),
-            // Some other table of that name.
-            Err(Error::Read(ReadError::Column { what: "picture", .. })) => Ok(None),
-            Err(error) => Err(error),
+        opened.map(Some)
+    }
+
+    /// Opens a table; without a name for the column of its pictures, one of the usual names must be there.
+    fn open_table(&self, path: &Path, image_column: Option<String>) -> Result<Box<dyn Reader>, Error> {
+        let options = ReadOptions { image_column, ..self.options.clone() };
+        let table = Location::from(path);
+        // Where captions alone are wanted too.
+        if options.image_column.is_none() && !options.modality.has_image() {
+            open_as(&table, ReadOptions { modality: Modality::Both, ..options.clone() })?;
         }
+        open_as(&table, options)
     }
 
     /// Makes samples of a folder's files.
@@ -189,40 +234,43 @@ impl FolderReader {
         for path in files {
             self.place(path, &mut samples);
         }
+        join_stacked(&mut samples);
+        join_composed(&mut samples);
         let has_image = self.options.modality.has_image();
         for (Stem(key), mut files) in samples {
-            files.images.retain(|(_, path)| !self.named.contains(path));
-            files.images.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
-            let item = |key: String, image: Option<PathBuf>, refused| {
-                let (txt, json) = (files.txt.clone(), files.json.clone());
-                Item { key, image, txt, json, refused }
-            };
-            let is_read = files.images.first().is_some_and(|(rank, _)| rank.is_some());
+            files.images.retain(|image| !self.named.contains(&image.path));
+            files.images.sort_by_key(|image| (image.rank.is_none(), image.rank));
+            let is_read = files.images.first().is_some_and(|image| image.rank.is_some());
             // A README beside pictures is no sample where these are wanted, nor are figures about shards.
             if !has_image && !is_read {
-                if files.txt.is_some() || files.json.is_some() && !has_tables {
-                    self.items.push_back(item(key, None, None));
+                let Captions { txt, json } = &files.captions;
+                if txt.is_some() || json.is_some() && !has_tables {
+                    self.items.push_back(Item { key, image: None, captions: files.captions, refused: None });
                 } else {
-                    files.json.into_iter().for_each(|path| self.count(path));
+                    files.captions.files().for_each(|path| self.count(path));
                 }
                 continue;
             }
             if files.images.is_empty() {
-                files.txt.into_iter().chain(files.json).for_each(|path| self.count(path));
+                files.captions.files().for_each(|path| self.count(path));
                 continue;
             }
-            for (number, (rank, path)) in files.images.iter().enumerate() {
-                let key = if number == 0 { key.clone() } else { self.key(path) };
+            for (number, Image { rank, path, captions }) in files.images.into_iter().enumerate() {
+                let captions = if captions.is_empty() { files.captions.clone() } else { captions };
                 match rank {
-                    Some(_) => self.items.push_back(item(key, Some(path.clone()), None)),
+                    Some(_) => {
+                        let key = if number == 0 { key.clone() } else { self.key(&path) };
+                        self.items.push_back(Item { key, image: Some(path), captions, refused: None });
+                    }
                     None if has_image => {
-                        let ending = ending(path);
+                        let ending = ending(&path);
                         let reason = format!(
                             "`{}`: .{ending} pictures are not read, expected {}",
                             path.display(),
                             IMAGE_EXTENSIONS.join(", ")
                         );
-                        self.items.push_back(item(self.key(path), None, Some(reason)));
+                        let key = self.key(&path);
+                        self.items.push_back(Item { key, image: None, captions, refused: Some(reason) });
                     }
                     None => {}
                 }
@@ -233,16 +281,23 @@ impl FolderReader {
     fn place(&mut self, path: PathBuf, samples: &mut BTreeMap<Stem, Files>) {
         let ending = ending(&path);
         let rank = IMAGE_EXTENSIONS.iter().position(|&known| known == ending);
-        let known = rank.is_some() || ["txt", "json"].contains(&&*ending) || OTHER_IMAGES.contains(&&*ending);
+        let is_other = OTHER_IMAGES.contains(&&*ending);
+        let is_text = TEXTS.contains(&&*ending);
+        let known = rank.is_some() || is_other || is_text || ending == "json";
         let key = if known { self.key(&path.with_extension("")) } else { self.key(&path) };
-        if rank.is_some() || OTHER_IMAGES.contains(&&*ending) {
-            samples.entry(Stem(key)).or_default().images.push((rank, path));
-        } else if ending == "txt" {
-            samples.entry(Stem(key)).or_default().txt = Some(path);
+        let image = |rank, path| Image { rank, path, captions: Captions::default() };
+        if rank.is_some() || is_other {
+            samples.entry(Stem(key)).or_default().images.push(image(rank, path));
+        } else if is_text {
+            // Files come by name: of several the one that ends in .txt counts, else the first.
+            let txt = &mut samples.entry(Stem(key)).or_default().captions.txt;
+            if ending == "txt" || txt.is_none() {
+                *txt = Some(path);
+            }
         } else if ending == "json" {
-            samples.entry(Stem(key)).or_default().json = Some(path);
+            samples.entry(Stem(key)).or_default().captions.json = Some(path);
         } else if self.options.modality.has_image() && Format::of(&path).is_err() && begins_as_picture(&path) {
-            samples.entry(Stem(key)).or_default().images.push((Some(IMAGE_EXTENSIONS.len()), path));
+            samples.entry(Stem(key)).or_default().images.push(image(Some(IMAGE_EXTENSIONS.len()), path));
         } else {
             self.count(path);
         }
@@ -264,10 +319,11 @@ impl FolderReader {
     }
 
     fn record(&self, item: Item) -> Record {
-        let Item { key, image, refused, txt, json } = item;
+        let Item { key, image, refused, captions } = item;
         if let Some(reason) = refused {
             return Record::unusable(key, reason);
         }
+        let Captions { txt, json } = captions;
         let caption = match self.caption(txt.as_deref(), json.as_deref()) {
             Ok(caption) => caption,
             Err(_) if !self.options.modality.has_text() => None,
@@ -275,9 +331,12 @@ impl FolderReader {
         };
         let image_path = image.as_ref().map(|path| printable(path.as_os_str().as_encoded_bytes()));
         let sample = Sample { key: key.clone(), image_path, image: image.map(ImageSource::File), caption };
-        Record::checked(sample, self.options.modality, || match txt {
-            Some(path) => format!("`{}` is empty", path.display()),
-            None => format!("there is neither `{key}.txt` nor `{key}.json`"),
+        Record::checked(sample, self.options.modality, || {
+            if let Some(path) = txt {
+                return format!("`{}` is empty", path.display());
+            }
+            let passed_over = self.passed_over.as_ref().map_or_else(String::new, |found| format!(", and {found}"));
+            format!("there is neither `{key}.txt` nor `{key}.json`{passed_over}")
         })
     }
 
@@ -335,6 +394,14 @@ impl FolderReader {
     }
 }
 
+fn open_as(table: &Location, options: ReadOptions) -> Result<Box<dyn Reader>, Error> {
+    match table.extension().and_then(|ending| ending.to_str()) {
+        Some("csv" | "tsv") => TableReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+        Some("jsonl") => JsonLinesReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+        _ => ParquetReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+    }
+}
+
 /// What comes next: a record of a table, or files that are not read yet.
 enum Step {
     OfTable(Record),
@@ -354,6 +421,51 @@ fn list(folder: &Path) -> std::io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     }
     files.sort();
     Ok((files, inside))
+}
+
+/// Hands captions that bear the whole name of a picture (`cat.jpg.txt`) to it.
+fn join_stacked(samples: &mut BTreeMap<Stem, Files>) {
+    let is_stacked = |stem: &Stem, files: &Files| {
+        let ending = ending(Path::new(&stem.0));
+        files.images.is_empty() && IMAGE_EXTENSIONS.contains(&&*ending)
+    };
+    let stacked: Vec<String> =
+        samples.iter().filter(|(stem, files)| is_stacked(stem, files)).map(|(stem, _)| stem.0.clone()).collect();
+    for name in stacked {
+        let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+        let owner = Stem(stem.to_owned());
+        // The name within the folder is that of the file but for what is not UTF-8.
+        let at = samples.get(&owner).and_then(|files| {
+            files.images.iter().position(|image| image.path.extension().is_some_and(|found| found == ending))
+        });
+        if let Some(at) = at
+            && let Some(own) = samples.remove(&Stem(name.clone()))
+            && let Some(files) = samples.get_mut(&owner)
+        {
+            files.images[at].captions = own.captions;
+        }
+    }
+}
+
+/// Brings pictures and captions together whose names differ in how letters with marks are written, as one character or as two: some
+/// systems write the one, some the other. What could belong to several stays as it is.
+fn join_composed(samples: &mut BTreeMap<Stem, Files>) {
+    let mut alike: BTreeMap<String, [Vec<String>; 2]> = BTreeMap::new();
+    for (Stem(name), files) in &*samples {
+        if files.images.is_empty() != files.captions.is_empty()
+            && let Some(composed) = composed(name)
+        {
+            alike.entry(composed).or_default()[usize::from(files.images.is_empty())].push(name.clone());
+        }
+    }
+    for [images, captions] in alike.into_values() {
+        if let ([image], [caption]) = (&images[..], &captions[..])
+            && let Some(files) = samples.remove(&Stem(caption.clone()))
+            && let Some(sample) = samples.get_mut(&Stem(image.clone()))
+        {
+            sample.captions = files.captions;
+        }
+    }
 }
 
 fn ending(path: &Path) -> String {

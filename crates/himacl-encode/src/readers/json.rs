@@ -39,6 +39,18 @@ fn with_null(text: &str) -> String {
     out
 }
 
+/// A field of an object by its name; where none has it, by its name in other letters' case, or with space around it.
+pub(super) fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
+    let fields = object.as_object()?;
+    let other = || fields.iter().find(|(key, _)| is_called(key, name)).map(|(_, value)| value);
+    fields.get(name).or_else(other)
+}
+
+/// Whether a name is the one sought, letters' case and space around it aside.
+pub(super) fn is_called(found: &str, name: &str) -> bool {
+    found.trim().eq_ignore_ascii_case(name)
+}
+
 /// Finds the objects of a file one after the other. A broken one ends where a new one can only begin.
 pub(super) struct Objects {
     path: PathBuf,

@@ -359,6 +359,126 @@ fn members_by_any_name_and_in_any_order() {
 }
 
 #[test]
+fn captions_with_the_whole_name_of_their_picture() {
+    let folder = Folder::new();
+    let png = |width| picture(width, ImageFormat::Png);
+    for (name, width) in [("a.png", 1), ("b.PNG", 2), ("c.png", 3), ("c.webp", 4), ("d.png", 5), ("e.png", 6)] {
+        folder.write(name, png(width));
+    }
+    for (name, caption) in [
+        ("a.png.txt", "a"),
+        ("b.PNG.json", r#"{"Caption": "b"}"#),
+        ("c.png.txt", "c, png"),
+        ("c.webp.txt", "c, webp"),
+        ("d.txt", "not this"),
+        ("d.png.txt", "d"),
+        ("e.caption", "e"),
+    ] {
+        folder.write(name, caption);
+    }
+    let expected: Vec<(u32, String)> = [(1, "a"), (2, "b"), (3, "c, png"), (4, "c, webp"), (5, "d"), (6, "e")]
+        .map(|(width, caption)| (width, caption.to_owned()))
+        .to_vec();
+    let used = |found: Vec<Brief>| -> Vec<(u32, String)> {
+        found
+            .into_iter()
+            .map(|(_, found)| found.unwrap())
+            .map(|(width, text)| (width.unwrap(), text.unwrap()))
+            .collect()
+    };
+    assert_eq!(used(read(folder.0.path(), Modality::Both).unwrap()), expected);
+    let texts = captions(folder.0.path()).unwrap();
+    assert_eq!(texts, expected.iter().map(|(_, caption)| caption.clone()).collect::<Vec<_>>());
+    let (_folder, path) =
+        shard(&[("a.png", png(1)), ("a.caption", text("a")), ("b.png", png(2)), ("b.Caption", text("b"))]);
+    assert_eq!(used(read(&path, Modality::Both).unwrap()), [(1, "a".to_owned()), (2, "b".to_owned())]);
+    let (_folder, path) = shard(&[("a.png", png(1)), ("a.png.txt", text("a"))]);
+    assert_eq!(used(read(&path, Modality::Both).unwrap()), [(1, "a".to_owned())]);
+}
+
+#[test]
+fn names_whose_marks_are_written_otherwise() {
+    // `é` as one character, and as a letter with a mark.
+    let (one, two) = ("caf\u{e9}", "cafe\u{301}");
+    let png = |width| picture(width, ImageFormat::Png);
+    let good = |width, caption: &str| Ok((Some(width), Some(caption.to_owned())));
+    for (image, caption) in [(one, two), (two, one), (one, one)] {
+        let folder = Folder::new();
+        folder.write(&format!("{image}.png"), png(2));
+        folder.write(&format!("{caption}.txt"), "c");
+        assert_eq!(read(folder.0.path(), Modality::Both).unwrap(), [(image.to_owned(), good(2, "c"))]);
+        let (_folder, path) = shard(&[(&format!("{image}.png"), png(2)), (&format!("{caption}.txt"), text("c"))]);
+        assert_eq!(read(&path, Modality::Both).unwrap(), [(image.to_owned(), good(2, "c"))]);
+        let folder = Folder::new();
+        folder.write(&format!("{image}.png"), png(2));
+        let table = folder.write("t.csv", format!("filepath,title\n{caption}.png,c\n"));
+        assert_eq!(read(&table, Modality::Both).unwrap(), [("0".to_owned(), good(2, "c"))]);
+    }
+    // Two pictures, each with its own.
+    let folder = Folder::new();
+    for (name, width) in [(one, 1), (two, 2)] {
+        folder.write(&format!("{name}.png"), png(width));
+        folder.write(&format!("{name}.txt"), name);
+    }
+    let found = read(folder.0.path(), Modality::Both).unwrap();
+    assert_eq!(found, [(two.to_owned(), good(2, two)), (one.to_owned(), good(1, one))]);
+}
+
+#[test]
+fn pictures_inside_of_objects_and_as_base64() {
+    use base64::Engine as _;
+    let folder = Folder::new();
+    let png = picture(7, ImageFormat::Png);
+    let code = base64::engine::general_purpose::STANDARD.encode(&png);
+    folder.write("p/7.png", &png);
+    let lines = [
+        r#"{"image": {"path": "p/7.png"}, "Caption": "c"}"#.to_owned(),
+        r#"{"image": {"bytes": null, "path": "p/7.png"}, "caption": "c"}"#.to_owned(),
+        format!(r#"{{"image": {{"bytes": "{code}", "path": "elsewhere.png"}}, "TEXT": "c"}}"#),
+        format!(r#"{{"image": "{code}", "text": "c"}}"#),
+        format!(r#"{{"image": "data:image/png;base64,{code}", "text": "c"}}"#),
+    ];
+    let good = Ok((Some(7), Some("c".to_owned())));
+    let jsonl = folder.write("a.jsonl", lines.join("\n"));
+    assert!(read(&jsonl, Modality::Both).unwrap().iter().all(|(_, found)| *found == good));
+    let csv = folder.write("a.csv", format!("image,caption\n{code},c\np/7.png,c\n"));
+    let tsv = folder.write("a.tsv", format!("1\t{code}\tc\n"));
+    let by_number = ReadOptions {
+        image_column: Some("2".to_owned()),
+        caption_column: Some("3".to_owned()),
+        ..options(Modality::Both)
+    };
+    let found = [read(&csv, Modality::Both).unwrap(), read_with(&tsv, &by_number).unwrap()].concat();
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|(_, found)| *found == good), "{found:?}");
+}
+
+#[test]
+fn tables_of_a_folder_are_used_or_named() {
+    let folder_with = |table: &str, content: &str| {
+        let folder = Folder::new();
+        folder.write("a.png", picture(1, ImageFormat::Png));
+        folder.write(table, content);
+        folder
+    };
+    for (table, content) in [
+        ("metadata.csv", "image,text\na.png,c\n"),
+        ("metadata.csv", "File_Name,Caption\na.png,c\n"),
+        ("metadata.tsv", "file_name\ttext\na.png\tc\n"),
+        ("metadata.jsonl", r#"{"filename": "a.png", "TEXT": "c"}"#),
+    ] {
+        let folder = folder_with(table, content);
+        let expected = [("a.png".to_owned(), Ok((Some(1), Some("c".to_owned()))))];
+        assert_eq!(read(folder.0.path(), Modality::Both).unwrap(), expected, "{content}");
+        assert_eq!(captions(folder.0.path()).unwrap()[0], "c", "{content}");
+    }
+    let folder = folder_with("metadata.csv", "city,population\nx,1\n");
+    let found = read(folder.0.path(), Modality::Both).unwrap();
+    let reason = found[0].1.as_ref().unwrap_err();
+    assert!(reason.contains("metadata.csv` has no picture column: it has `city`, `population`"), "{reason}");
+}
+
+#[test]
 fn repeated_keys_are_told() {
     let jpg = |width| picture(width, ImageFormat::Jpeg);
     let (_folder, path) = shard(&[

@@ -18,6 +18,7 @@ mod lines;
 mod location;
 mod order;
 mod parquet_table;
+mod picture;
 mod reader;
 mod rows;
 mod sample;

@@ -2,9 +2,10 @@
 
 use super::columns::Columns;
 use super::location::Location;
+use super::picture::Picture;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
-use super::table::{Keys, NOT_FOLLOWED, resolve};
+use super::table::{Keys, NOT_FOLLOWED};
 use crate::error::Error;
 use crate::error::ReadError;
 use arrow_array::cast::AsArray;
@@ -160,22 +161,17 @@ impl ParquetReader {
     }
 
     fn place_image(&self, sample: &mut Sample, column: &ArrayRef, row: usize) {
-        if let Some(fields) = column.as_struct_opt() {
-            if fields.is_null(row) {
-                return;
-            }
-            sample.image_path = fields.column_by_name("path").and_then(|path| text_at(path, row));
-            if let Some(bytes) = fields.column_by_name("bytes").and_then(|bytes| bytes_at(bytes, row)) {
-                sample.image = Some(ImageSource::Bytes(bytes));
-                return;
-            }
-        } else if let Some(bytes) = bytes_at(column, row) {
-            sample.image = Some(ImageSource::Bytes(bytes));
-            return;
-        } else {
-            sample.image_path = text_at(column, row);
+        let (bytes, path) = match column.as_struct_opt() {
+            Some(fields) if fields.is_null(row) => return,
+            Some(fields) => (fields.column_by_name("bytes"), fields.column_by_name("path")),
+            None => (Some(column), None),
+        };
+        let path = path.and_then(|path| text_at(path, row));
+        if let Some(bytes) = bytes.and_then(|bytes| bytes_at(bytes, row)) {
+            (sample.image, sample.image_path) = (Some(ImageSource::Bytes(bytes)), path);
+        } else if let Some(text) = bytes.and_then(|bytes| text_at(bytes, row)).or(path) {
+            Picture::of(&text).place(sample, &self.path);
         }
-        sample.image = sample.image_path.as_ref().and_then(|path| resolve(&self.path, path));
     }
 }
 
@@ -282,6 +278,10 @@ fn bytes_at(column: &ArrayRef, row: usize) -> Option<Vec<u8>> {
         DataType::Binary => Some(column.as_binary::<i32>().value(row).to_vec()),
         DataType::LargeBinary => Some(column.as_binary::<i64>().value(row).to_vec()),
         DataType::BinaryView => Some(column.as_binary_view().value(row).to_vec()),
+        DataType::Dictionary(..) => {
+            let dictionary = column.as_any_dictionary();
+            bytes_at(dictionary.values(), *dictionary.normalized_keys().get(row)?)
+        }
         _ => None,
     }
 }

@@ -3,22 +3,12 @@
 use super::columns::{Columns, fields_of};
 use super::json::Objects;
 use super::location::Location;
+use super::picture::Picture;
 use super::reader::{ReadOptions, Reader};
 use super::rows::TableRows;
-use super::sample::{ImageSource, Record, Sample};
+use super::sample::{Record, Sample};
 use crate::error::Error;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-/// Where a path in a table leads: relative to the table's folder, or, where there is no such file, as it stands. Paths in a
-/// table that is elsewhere lead nowhere: its author has no say in what is read here.
-pub(super) fn resolve(table: &Location, path: &str) -> Option<ImageSource> {
-    if table.is_elsewhere() {
-        return None;
-    }
-    let beside = table.parent().unwrap_or(Path::new("")).join(path);
-    Some(ImageSource::File(if beside.exists() { beside } else { PathBuf::from(path) }))
-}
 
 /// Why a row with a path has no picture.
 pub(super) const NOT_FOLLOWED: &str = "paths in a table that is fetched are not followed";
@@ -89,19 +79,23 @@ impl TableReader {
             return Record::unusable(key, format!("{} fields, the header has {}", row.len(), self.names.len()));
         }
         let field = |column: Option<usize>| column.and_then(|column| row.get(column)).filter(|text| !text.is_empty());
-        let (path, caption) = (field(self.columns.image), field(self.columns.caption));
-        let sample = Sample {
-            key: field(self.columns.key).cloned().unwrap_or(key),
-            image_path: path.cloned(),
-            image: path.and_then(|path| resolve(&self.path, path)),
-            caption: caption.cloned(),
+        let picture = field(self.columns.image).map(|text| Picture::of(text));
+        let caption = field(self.columns.caption).cloned();
+        let named = if self.columns.key == self.columns.image {
+            picture.as_ref().and_then(Picture::path).map(str::to_owned)
+        } else {
+            field(self.columns.key).cloned()
         };
-        let (has_path, has_image) = (path.is_some(), sample.image.is_some());
+        let mut sample = Sample { key: named.unwrap_or(key), caption, ..Sample::default() };
+        if let Some(picture) = picture {
+            picture.place(&mut sample, &self.path);
+        }
+        let (has_path, has_image) = (sample.image_path.is_some(), sample.image.is_some());
         Record::checked(sample, self.options.modality, || {
             if has_path && !has_image {
                 return NOT_FOLLOWED.to_owned();
             }
-            let column = if has_path { self.columns.caption } else { self.columns.image.or(self.columns.caption) };
+            let column = if has_image { self.columns.caption } else { self.columns.image.or(self.columns.caption) };
             let name = column.and_then(|column| self.names.get(column)).map_or("", String::as_str);
             format!("column `{name}` is empty")
         })
@@ -151,17 +145,16 @@ impl JsonLinesReader {
     }
 
     fn record(&self, object: &Value, key: String) -> Record {
-        let image_path = Columns::image_in(&self.options, object);
+        let picture = Columns::image_in(&self.options, object);
         let named = match self.keys {
             Keys::From(_) => None,
-            Keys::Pictures => image_path.clone(),
+            Keys::Pictures => picture.as_ref().and_then(Picture::path).map(str::to_owned),
         };
-        let sample = Sample {
-            key: Columns::key_in(object).or(named).unwrap_or(key),
-            image: image_path.as_ref().and_then(|path| resolve(&self.path, path)),
-            image_path,
-            caption: Columns::caption_in(&self.options, object),
-        };
+        let key = Columns::key_in(object).or(named).unwrap_or(key);
+        let mut sample = Sample { key, caption: Columns::caption_in(&self.options, object), ..Sample::default() };
+        if let Some(picture) = picture {
+            picture.place(&mut sample, &self.path);
+        }
         let is_lost = sample.image_path.is_some() && sample.image.is_none();
         Record::checked(sample, self.options.modality, || {
             if is_lost { NOT_FOLLOWED.to_owned() } else { format!("the object has {}", fields_of(object)) }

@@ -240,6 +240,21 @@ fn parquet_with_bytes_paths_and_structs() {
     let found: Vec<_> = read(&plain, Modality::Image).iter().map(brief).collect();
     assert_eq!(found[0].0, "one");
     assert_eq!(found[2].1, Err("no picture: column `jpg` is empty".to_owned()));
+    // Bytes that repeat come as categories.
+    let categories: ArrayRef = Arc::new(arrow_array::DictionaryArray::new(
+        arrow_array::Int32Array::from(vec![1, 0, 1]),
+        Arc::new(BinaryArray::from(vec![two.as_slice(), one.as_slice()])),
+    ));
+    let none: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; 3]));
+    let both: ArrayRef = Arc::new(StructArray::from(vec![
+        (fields("bytes", categories.data_type().clone()), categories.clone()),
+        (fields("path", DataType::Utf8), none),
+    ]));
+    for column in [categories, both] {
+        let file = write("categories.parquet", vec![("image", column), ("Caption", captions.clone())]);
+        let found: Vec<_> = read(&file, Modality::Both).iter().map(brief).collect();
+        assert_eq!([&found[0], &found[2]], [&expected("0", 1, "one"), &expected("2", 1, "three")]);
+    }
     for file in [&hub, &plain] {
         check_skipping(&[file.clone(), file.clone()], Modality::Both);
         check_skipping(std::slice::from_ref(file), Modality::Text);

@@ -5,10 +5,12 @@ use super::columns::{Columns, fields_of};
 use super::folder::IMAGE_EXTENSIONS;
 use super::json;
 use super::location::Location;
+use super::picture::composed;
 use super::reader::{ReadOptions, Reader};
 use super::sample::{ImageSource, Record, Sample};
 use super::tar_file::{TarFile, text};
 use crate::error::{Error, list};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 
@@ -157,9 +159,15 @@ impl WebDatasetReader {
     }
 }
 
-/// Members by key, in the order of their first ones. A second member of one name begins a second sample of that key.
+/// Members by key, in the order of their first ones. A second member of one name begins a second sample of that key. Names that
+/// differ in how letters with marks are written, as one character or as two, are one name.
 fn groups(shard: &TarFile) -> Vec<Group> {
-    let key = |member: u32| split(&shard.entries[member as usize].name).map_or("", |(key, _)| key);
+    let names: Vec<Cow<'_, str>> = shard
+        .entries
+        .iter()
+        .map(|entry| composed(&entry.name).map_or(Cow::Borrowed(entry.name.as_str()), Cow::Owned))
+        .collect();
+    let key = |member: u32| split(&names[member as usize]).map_or("", |(key, _)| key);
     let mut members: Vec<u32> = (0..shard.entries.len() as u32).filter(|&member| !key(member).is_empty()).collect();
     members.sort_by(|&a, &b| key(a).cmp(key(b)).then(a.cmp(&b)));
     let mut groups: Vec<Group> = Vec::new();
@@ -167,8 +175,7 @@ fn groups(shard: &TarFile) -> Vec<Group> {
         let first = groups.len();
         let mut times: HashMap<&str, usize> = HashMap::new();
         for &member in same {
-            let name = &shard.entries[member as usize].name;
-            let time = times.entry(name).or_default();
+            let time = times.entry(&names[member as usize]).or_default();
             if groups.len() == first + *time {
                 groups.push(Group { members: Vec::new(), is_repeated: *time > 0 });
             }
