@@ -30,7 +30,7 @@ fn read(input: &str, settings: HubSettings) -> Result<Vec<String>, Box<Error>> {
     let options = ReadOptions { modality: Modality::Text, image_column: None, caption_column: None };
     let records = Dataset::of(&input, options)?.map(|record| match record? {
         Record::Sample(sample) => Ok(sample.caption.unwrap_or_default()),
-        Record::Unusable { key, reason } => panic!("{key}: {reason}"),
+        Record::Unusable { key, reason, .. } => panic!("{key}: {reason}"),
     });
     Ok(records.collect::<Result<_, Error>>()?)
 }

@@ -197,6 +197,35 @@ fn first_coordinates_are_a_setting() {
 }
 
 #[test]
+fn what_comes_before_a_cut_is_embedded_and_the_last_line_tells() {
+    let scratch = Scratch::new();
+    write_tiny_bert(&scratch.path("encoder"));
+    captions(&scratch.path("captions.txt"), 4000);
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    std::io::Write::write_all(&mut packed, &fs::read(scratch.path("captions.txt")).unwrap()).unwrap();
+    let packed = packed.finish().unwrap();
+    fs::write(scratch.path("cut.txt.gz"), &packed[..packed.len() / 2]).unwrap();
+    let (encoder, input, output) = (scratch.arg("encoder"), scratch.arg("cut.txt.gz"), scratch.arg("out"));
+    let line = succeeded(&himacl(&[
+        "embed",
+        "--encoder",
+        "all-minilm-l6-v2",
+        "--local",
+        &encoder,
+        "--input",
+        &input,
+        "-o",
+        &output,
+    ]));
+    let told = ", 1 samples skipped (errors.jsonl), among them the rest of a file that ends before its time;";
+    assert!(line.contains(told), "{line}");
+    let errors = fs::read_to_string(scratch.path("out/errors.jsonl")).unwrap();
+    assert!(errors.contains("cut.txt.gz") && errors.contains("what came before is used"), "{errors}");
+    let rows = Embeddings::open(Path::new(&output), None).unwrap().num_rows();
+    assert!(rows > 1000 && rows < 3000, "{rows}");
+}
+
+#[test]
 fn other_settings_are_no_resumption() {
     let scratch = Scratch::new();
     write_tiny_bert(&scratch.path("encoder"));

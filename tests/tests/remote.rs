@@ -92,7 +92,7 @@ fn local(names: &[&str]) -> Vec<String> {
     let options = ReadOptions { modality: Modality::Text, image_column: None, caption_column: None };
     let caption = |record: Result<Record, Error>| match record.unwrap() {
         Record::Sample(sample) => sample.caption.unwrap_or_default(),
-        Record::Unusable { key, reason } => panic!("{key}: {reason}"),
+        Record::Unusable { key, reason, .. } => panic!("{key}: {reason}"),
     };
     Dataset::open(paths.collect(), options).unwrap().map(caption).collect()
 }

@@ -183,6 +183,8 @@ struct EmbedSummary<'a> {
     records: u64,
     rows: u64,
     skipped: u64,
+    /// Files of the dataset that ended before their time.
+    cut_files: u64,
     shards: usize,
     image_dimension: Option<usize>,
     text_dimension: Option<usize>,
@@ -314,6 +316,7 @@ fn summary<'a>(
         records: done.records,
         rows: done.rows,
         skipped: done.skipped,
+        cut_files: done.cut_files,
         shards: done.shards,
         image_dimension: image.filter(|_| modality.has_image()),
         text_dimension: text.filter(|_| modality.has_text()),
@@ -377,8 +380,15 @@ fn routed(specs: Vec<EncoderSpec>, snapshots: &[Snapshot], args: &EmbedArgs) -> 
 
 fn describe(done: &EmbedOutput, seconds: f64, output: &Path) -> String {
     let speed = if done.records_now > 0 { done.records_now as f64 / seconds } else { 0.0 };
-    let skipped =
-        if done.skipped > 0 { format!(", {} samples skipped (errors.jsonl)", done.skipped) } else { String::new() };
+    let cut = match done.cut_files {
+        0 => String::new(),
+        1 => ", among them the rest of a file that ends before its time".to_owned(),
+        files => format!(", among them the rests of {files} files that end before their time"),
+    };
+    let skipped = match done.skipped {
+        0 => String::new(),
+        skipped => format!(", {skipped} samples skipped (errors.jsonl){cut}"),
+    };
     format!("{} rows in {} shards{skipped}; {speed:.1} samples/s: {}", done.rows, done.shards, output.display())
 }
 

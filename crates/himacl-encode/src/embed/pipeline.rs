@@ -43,6 +43,8 @@ pub struct EmbedOutput {
     pub records_now: u64,
     /// Whether the run was stopped before its end.
     pub interrupted: bool,
+    /// Files of the dataset that ended before their time, among what was skipped.
+    pub cut_files: u64,
     /// The first sample skipped, its key and why.
     first_skipped: Option<(String, String)>,
 }
@@ -52,6 +54,7 @@ impl EmbedOutput {
         self.records += stats.records;
         self.rows += stats.rows;
         self.skipped += stats.skipped.len() as u64;
+        self.cut_files += stats.skipped.iter().filter(|skipped| skipped.is_rest).count() as u64;
         self.shards += 1;
         if let (None, Some(first)) = (&self.first_skipped, stats.skipped.first()) {
             self.first_skipped = Some((first.key.clone(), first.reason.clone()));
@@ -135,7 +138,7 @@ pub fn embed<M: EmbedModel>(
                 let Ok(prepared) = place?.recv() else { return Ok(()) };
                 observe(EmbedEvent::Advanced(1));
                 match prepared {
-                    Prepared::Unusable { key, reason } => shard.skip(key, reason),
+                    Prepared::Unusable { key, reason, is_rest } => shard.skip(key, reason, is_rest),
                     Prepared::Ready { row, pixels, tokens } => {
                         let row = shard.push(row);
                         let batches = batcher.push(model, row, pixels, tokens);

@@ -14,7 +14,7 @@ pub(super) enum Prepared<M: EmbedModel> {
     /// Ready for the model.
     Ready { row: Row, pixels: Option<M::Pixels>, tokens: Option<M::Tokens> },
     /// Skipped.
-    Unusable { key: String, reason: String },
+    Unusable { key: String, reason: String, is_rest: bool },
 }
 
 /// A row's metadata.
@@ -79,10 +79,10 @@ pub(super) fn start<'scope, M: EmbedModel>(
 fn prepare<M: EmbedModel>(model: &M, record: Record, modality: Modality) -> Prepared<M> {
     let sample = match record {
         Record::Sample(sample) => sample,
-        Record::Unusable { key, reason } => return Prepared::Unusable { key, reason },
+        Record::Unusable { key, reason, is_rest } => return Prepared::Unusable { key, reason, is_rest },
     };
     let key = sample.key.clone();
-    ready(model, sample, modality).unwrap_or_else(|reason| Prepared::Unusable { key, reason })
+    ready(model, sample, modality).unwrap_or_else(|reason| Prepared::Unusable { key, reason, is_rest: false })
 }
 
 fn ready<M: EmbedModel>(model: &M, sample: Sample, modality: Modality) -> Result<Prepared<M>, String> {

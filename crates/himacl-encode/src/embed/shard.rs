@@ -15,6 +15,9 @@ pub struct SkippedSample {
     pub key: String,
     /// Why.
     pub reason: String,
+    /// Whether it stands for the rest of a file that cannot be read further.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_rest: bool,
 }
 
 /// The rows of one modality, `(rows, dimension)`.
@@ -99,8 +102,8 @@ impl Shard {
     }
 
     /// Takes a record that is skipped.
-    pub(super) fn skip(&mut self, key: String, reason: String) {
-        self.skipped.push(SkippedSample { position: self.first + self.records, key, reason });
+    pub(super) fn skip(&mut self, key: String, reason: String, is_rest: bool) {
+        self.skipped.push(SkippedSample { position: self.first + self.records, key, reason, is_rest });
         self.records += 1;
     }
 
@@ -113,7 +116,7 @@ impl Shard {
                 if let Err(reason) = finish_row(rows.row(index), normalize) {
                     *keep = false;
                     let (position, key) = (self.positions[index], self.rows[index].key.clone());
-                    self.skipped.push(SkippedSample { position, key, reason: reason.to_owned() });
+                    self.skipped.push(SkippedSample { position, key, reason: reason.to_owned(), is_rest: false });
                 }
             }
         }
@@ -157,7 +160,7 @@ mod tests {
         for key in ["a", "b", "c"] {
             shard.push(row(key));
         }
-        shard.skip("d".to_owned(), "broken".to_owned());
+        shard.skip("d".to_owned(), "broken".to_owned(), false);
         shard.push(row("e"));
         let images = shard.images.as_mut().unwrap();
         // Batches come back in any order.

@@ -175,7 +175,8 @@ impl Dataset {
             Ok(reader) => reader,
             // A shard that cannot be opened costs itself alone, unless it is all that there is.
             Err(Error::Data(error)) if !is_only && self.format == Format::WebDataset => {
-                Box::new(Broken(Some(Record::unusable(path.display().to_string(), error.to_string()))))
+                let (key, reason) = (path.display().to_string(), error.to_string());
+                Box::new(Broken(Some(Record::Unusable { key, reason, is_rest: true })))
             }
             Err(error) => return Err(error),
         });

@@ -2,10 +2,10 @@
 
 use super::budget::RECORD_BYTES;
 use super::location::Location;
+use super::sample::Record;
 use super::source::{self, Source};
 use crate::error::Error;
 use serde_json::Value;
-use std::io::BufRead;
 use std::path::PathBuf;
 
 /// Parses JSON, a byte order mark before it and Python's `NaN` and `Infinity` in it allowed.
@@ -63,6 +63,11 @@ impl Objects {
         Ok(Self { path: path.to_path_buf(), source: source::open(path)?, line: 1 })
     }
 
+    /// What stands for the rest of a file that ended before its time.
+    pub(super) fn rest(&self) -> Option<Record> {
+        Some(Record::rest(&self.path, self.source.failure()?))
+    }
+
     /// The next object, or why there is none in its place.
     pub(super) fn next_object(&mut self) -> Result<Option<Result<Value, String>>, Error> {
         loop {
@@ -71,6 +76,9 @@ impl Objects {
                 Some(b'{') => {
                     let line = self.line;
                     let text = self.object()?;
+                    if text.is_err() && self.source.is_cut() {
+                        return Ok(None);
+                    }
                     let parsed = text.and_then(|text| parse(&text));
                     return Ok(Some(parsed.map_err(|reason| format!("line {line}: {reason}"))));
                 }

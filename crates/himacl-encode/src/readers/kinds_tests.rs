@@ -30,7 +30,7 @@ fn read_with(path: &Path, options: &ReadOptions) -> Result<Vec<Brief>, String> {
 
 fn brief(record: Record) -> Brief {
     match record {
-        Record::Unusable { key, reason } => (key, Err(reason)),
+        Record::Unusable { key, reason, .. } => (key, Err(reason)),
         Record::Sample(Sample { key, image, caption, .. }) => {
             let width = image.map(|image| image.decode_with(|_, image| image.width()).unwrap());
             (key, Ok((width, caption)))
@@ -221,7 +221,7 @@ fn odd_names_and_links_neither_vanish_nor_repeat() {
                 Ok(width) => format!("{} {width}", sample.key),
                 Err(reason) => format!("{}: {}", sample.key, reason.rsplit(": ").next().unwrap()),
             },
-            Record::Unusable { key, reason } => format!("{key}: {reason}"),
+            Record::Unusable { key, reason, .. } => format!("{key}: {reason}"),
         })
         .collect();
     assert_eq!(keys[..2], ["b\\xFE 3", "b\\xFF 3"]);

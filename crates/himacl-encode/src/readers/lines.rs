@@ -7,7 +7,6 @@ use super::sample::{Record, Sample};
 use super::source::{self, Source};
 use crate::error::Error;
 use crate::error::ReadError;
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 /// Bytes after which a line is no longer looked for the end of.
@@ -43,7 +42,8 @@ impl Lines {
         }
         let mut line = Vec::new();
         let length = self.read_line(&mut line, limit)?;
-        if length == 0 {
+        // Of a line that is cut off nobody knows how it went on.
+        if length == 0 || self.source.is_cut() && line.last() != Some(&b'\n') {
             return Ok(None);
         }
         self.number += 1;
@@ -58,6 +58,16 @@ impl Lines {
         }
         let number = self.number;
         Ok(Some(String::from_utf8(line).map_err(|error| format!("line {number}: not UTF-8: {error}"))))
+    }
+
+    /// Whether the file ended before its time.
+    pub(super) fn are_cut(&self) -> bool {
+        self.source.is_cut()
+    }
+
+    /// What stands for the rest of a file that ended before its time.
+    pub(super) fn rest(&self) -> Option<Record> {
+        Some(Record::rest(&self.path, self.source.failure()?))
     }
 
     /// Gives back the last lines that were read, in their order.
@@ -96,11 +106,12 @@ pub(super) struct LineReader {
     lines: Lines,
     options: ReadOptions,
     position: u64,
+    is_done: bool,
 }
 
 impl LineReader {
     pub(super) fn open(path: &Location, options: ReadOptions, first: u64) -> Result<Self, Error> {
-        Ok(Self { lines: Lines::open(path)?, options, position: first })
+        Ok(Self { lines: Lines::open(path)?, options, position: first, is_done: false })
     }
 }
 
@@ -110,7 +121,8 @@ impl Iterator for LineReader {
     fn next(&mut self) -> Option<Self::Item> {
         let key = self.position.to_string();
         let record = match self.lines.next_line(CAPTION_BYTES) {
-            Ok(None) => return None,
+            Ok(None) if std::mem::replace(&mut self.is_done, true) => return None,
+            Ok(None) => return self.lines.rest().map(Ok),
             // An old Mac's whole file, more likely than not; Python takes it for several lines.
             Ok(Some(Ok(line))) if self.lines.number == 1 && line.contains('\r') => {
                 let reason = "line 1 has carriage returns inside (`tr '\\r' '\\n'` makes lines of its parts)";

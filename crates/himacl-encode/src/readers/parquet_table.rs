@@ -9,7 +9,9 @@ use super::table::{Keys, NOT_FOLLOWED};
 use crate::error::Error;
 use crate::error::ReadError;
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType};
 use himacl_data::{ParquetBatches, column_ranges, open_parquet};
@@ -64,7 +66,7 @@ impl ParquetReader {
         if let Some(column) = caption
             && !holds_text(schema.field(column).data_type())
         {
-            refuse(column, "text, whole numbers, or a list of these")?;
+            refuse(column, "text, numbers, or a list of these")?;
         }
         let key = match keys {
             Keys::From(_) => columns.key,
@@ -72,7 +74,7 @@ impl ParquetReader {
         };
         // Rows known by other names than their own would be silently taken for others.
         if let Some(column) = key
-            && !holds_text(schema.field(column).data_type())
+            && (!holds_text(schema.field(column).data_type()) || schema.field(column).data_type().is_floating())
         {
             refuse(column, "text or whole numbers")?;
         }
@@ -214,10 +216,16 @@ fn fault(path: &Location, source: ParquetError) -> Error {
     himacl_data::Error::Parquet { path: path.to_path_buf(), source }.into()
 }
 
-/// Text, numbers that are shown as text, categories of either, and lists, of which the first counts.
+/// Text, numbers that are shown as text, categories of either, and lists, of which the first counts. A column without any value is
+/// one of nulls, or of floats, as pandas writes it.
 fn holds_text(kind: &DataType) -> bool {
     match kind {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Null
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Float32
+        | DataType::Float64 => true,
         DataType::Dictionary(_, values) => holds_text(values),
         DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
             holds_text(field.data_type())
@@ -228,7 +236,8 @@ fn holds_text(kind: &DataType) -> bool {
 
 fn holds_images(kind: &DataType) -> bool {
     match kind {
-        DataType::Binary
+        DataType::Null
+        | DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView
         | DataType::Utf8
@@ -266,6 +275,12 @@ fn text_at(column: &ArrayRef, row: usize) -> Option<String> {
         DataType::UInt16 => Some(column.as_primitive::<UInt16Type>().value(row).to_string()),
         DataType::UInt32 => Some(column.as_primitive::<UInt32Type>().value(row).to_string()),
         DataType::UInt64 => Some(column.as_primitive::<UInt64Type>().value(row).to_string()),
+        DataType::Float32 => {
+            Some(column.as_primitive::<Float32Type>().value(row)).filter(|x| !x.is_nan()).map(|x| x.to_string())
+        }
+        DataType::Float64 => {
+            Some(column.as_primitive::<Float64Type>().value(row)).filter(|x| !x.is_nan()).map(|x| x.to_string())
+        }
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 use super::budget::RECORD_BYTES;
 use super::lines::{Line, Lines};
 use super::location::Location;
+use super::sample::Record;
 use crate::error::Error;
 use crate::error::ReadError;
 use std::path::PathBuf;
@@ -38,6 +39,11 @@ impl TableRows {
         Ok(Self { path: path.to_path_buf(), lines, delimiter, width: 0 })
     }
 
+    /// What stands for the rest of a file that ended before its time.
+    pub(super) fn rest(&self) -> Option<Record> {
+        self.lines.rest()
+    }
+
     /// The fields of the next record; blank lines are none.
     pub(super) fn next_row(&mut self) -> Result<Option<Result<Vec<String>, String>>, Error> {
         loop {
@@ -62,6 +68,7 @@ impl TableRows {
                     open = self.csv_fields(&line, &mut fields, Some(field));
                 }
                 Some(Err(reason)) => return Ok(Err(reason)),
+                None if self.lines.are_cut() => return Ok(Err(open_field(begin))),
                 _ => return Err(self.open_quote(begin)),
             }
         }
@@ -113,7 +120,11 @@ impl TableRows {
         while taken.len() < QUOTED_LINES && text.len() < QUOTED_BYTES {
             let Some(line) = self.lines.next_line(RECORD_BYTES)? else {
                 if self.width > 1 && !taken.is_empty() {
-                    return Err(self.open_quote(begin));
+                    if !self.lines.are_cut() {
+                        return Err(self.open_quote(begin));
+                    }
+                    self.lines.give_back(taken.into_iter());
+                    return Ok(Err(open_field(begin)));
                 }
                 break;
             };
@@ -131,13 +142,17 @@ impl TableRows {
         self.lines.give_back(taken.into_iter());
         Ok(match tsv_fields(first, true) {
             Tsv::Row(row) => Ok(row),
-            Tsv::Open | Tsv::Apart => Err(format!("line {begin}: a quoted field does not end")),
+            Tsv::Open | Tsv::Apart => Err(open_field(begin)),
         })
     }
 
     fn open_quote(&self, line: u64) -> Error {
         ReadError::OpenQuote { path: self.path.clone(), line }.into()
     }
+}
+
+fn open_field(line: u64) -> String {
+    format!("line {line}: a quoted field does not end")
 }
 
 /// What lines of a tsv are together.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What of a dataset is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -112,6 +112,8 @@ pub enum Record {
         key: String,
         /// Why.
         reason: String,
+        /// Whether it stands for the rest of a file that cannot be read further.
+        is_rest: bool,
     },
 }
 
@@ -134,6 +136,12 @@ impl Record {
     }
 
     pub(super) fn unusable(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Unusable { key: key.into(), reason: reason.into() }
+        Self::Unusable { key: key.into(), reason: reason.into(), is_rest: false }
+    }
+
+    /// Stands for the rest of a file that cannot be read further, or for all of it.
+    pub(super) fn rest(path: &Path, reason: &str) -> Self {
+        let reason = format!("{reason}; what came before is used");
+        Self::Unusable { key: path.display().to_string(), reason, is_rest: true }
     }
 }

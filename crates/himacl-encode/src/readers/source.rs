@@ -8,8 +8,48 @@ use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-/// A file read from its beginning to its end.
-pub(super) type Source = Box<dyn BufRead + Send>;
+/// A file read from its beginning to its end. One that is packed ends where it cannot be unpacked further, and tells why.
+pub(super) struct Source {
+    reader: Box<dyn BufRead + Send>,
+    is_packed: bool,
+    failure: Option<String>,
+}
+
+impl Source {
+    /// What comes next, nothing at the end.
+    pub(super) fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.failure.is_some() {
+            return Ok(&[]);
+        }
+        match self.reader.fill_buf() {
+            Err(error) if self.is_packed && is_damage(&error) => {
+                self.failure = Some(format!("cannot be unpacked further: {error}"));
+                Ok(&[])
+            }
+            part => part,
+        }
+    }
+
+    /// Passes over so many bytes of what came.
+    pub(super) fn consume(&mut self, bytes: usize) {
+        self.reader.consume(bytes);
+    }
+
+    /// Whether it ended before its time.
+    pub(super) fn is_cut(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// What ended it before its time.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+}
+
+/// Whether an archive is at fault, and not the disk.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+}
 
 /// What unpacks files that are not read as they are, by their first bytes.
 const OTHERS: [(&[u8], &str); 5] = [
@@ -26,11 +66,12 @@ const UNPACKED_BYTES: u64 = 1 << 30;
 /// Opens a file, unpacked if need be.
 pub(super) fn open(path: &Location) -> Result<Source, Error> {
     let (file, is_packed) = sniff(path)?;
-    let mut source: Source = if is_packed {
+    let reader: Box<dyn BufRead + Send> = if is_packed {
         Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))))
     } else {
         Box::new(BufReader::with_capacity(1 << 16, file))
     };
+    let mut source = Source { reader, is_packed, failure: None };
     let head = source.fill_buf().map_err(Error::io("read", path))?;
     if head.starts_with(b"\xff\xfe") || head.starts_with(b"\xfe\xff") {
         return Err(ReadError::Utf16(path.to_path_buf()).into());

@@ -32,6 +32,7 @@ pub(super) struct TableReader {
     columns: Columns,
     options: ReadOptions,
     position: u64,
+    is_done: bool,
 }
 
 impl TableReader {
@@ -71,7 +72,7 @@ impl TableReader {
             }
         };
         let first = (!has_header).then_some(header);
-        Ok(Self { path: path.clone(), rows, first, names, columns, options, position })
+        Ok(Self { path: path.clone(), rows, first, names, columns, options, position, is_done: false })
     }
 
     fn record(&self, row: &[String], key: String) -> Record {
@@ -109,7 +110,9 @@ impl Iterator for TableReader {
         let row = match self.first.take() {
             Some(row) => Ok(row),
             None => match self.rows.next_row() {
-                Ok(row) => row?,
+                Ok(Some(row)) => row,
+                Ok(None) if std::mem::replace(&mut self.is_done, true) => return None,
+                Ok(None) => return self.rows.rest().map(Ok),
                 Err(error) => return Some(Err(error)),
             },
         };
@@ -131,17 +134,19 @@ pub(super) struct JsonLinesReader {
     options: ReadOptions,
     keys: Keys,
     position: u64,
+    is_done: bool,
 }
+
+/// Objects that are looked at before the first record: one of them must have what is asked for.
+const LOOKED_AT: usize = 100;
 
 impl JsonLinesReader {
     pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
-        // A wrong column is told at once, rather than with every object.
-        if let Some(Ok(Value::Object(object))) = Objects::open(path)?.next_object()? {
-            let names: Vec<String> = object.keys().cloned().collect();
-            Columns::find(&options, &names, path)?;
-        }
         let position = if let Keys::From(first) = keys { first } else { 0 };
-        Ok(Self { path: path.clone(), objects: Objects::open(path)?, options, keys, position })
+        if position == 0 {
+            check_columns(path, &options)?;
+        }
+        Ok(Self { path: path.clone(), objects: Objects::open(path)?, options, keys, position, is_done: false })
     }
 
     fn record(&self, object: &Value, key: String) -> Record {
@@ -162,12 +167,33 @@ impl JsonLinesReader {
     }
 }
 
+/// Tells of a wrong name at once, rather than with every object: none of the first objects has what is asked for.
+fn check_columns(path: &Location, options: &ReadOptions) -> Result<(), Error> {
+    let (mut objects, mut wrong) = (Objects::open(path)?, None);
+    for _ in 0..LOOKED_AT {
+        match objects.next_object()? {
+            None => break,
+            Some(Ok(Value::Object(object))) => {
+                let names: Vec<String> = object.keys().cloned().collect();
+                match Columns::find(options, &names, path) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => wrong = wrong.or(Some(error)),
+                }
+            }
+            Some(_) => {}
+        }
+    }
+    wrong.map_or(Ok(()), |error| Err(error.into()))
+}
+
 impl Iterator for JsonLinesReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let object = match self.objects.next_object() {
-            Ok(object) => object?,
+            Ok(Some(object)) => object,
+            Ok(None) if std::mem::replace(&mut self.is_done, true) => return None,
+            Ok(None) => return self.objects.rest().map(Ok),
             Err(error) => return Some(Err(error)),
         };
         let key = self.position.to_string();

@@ -31,7 +31,7 @@ type Brief = (String, Result<(Option<u32>, Option<String>), String>);
 
 fn brief(record: &Record) -> Brief {
     match record {
-        Record::Unusable { key, reason } => (key.clone(), Err(reason.clone())),
+        Record::Unusable { key, reason, .. } => (key.clone(), Err(reason.clone())),
         Record::Sample(sample) => {
             let width = sample.image.as_ref().map(|image| decode_image(&image.bytes().unwrap()).unwrap().width());
             (sample.key.clone(), Ok((width, sample.caption.clone())))
@@ -169,6 +169,47 @@ fn what_comes_before_a_cut_is_used_and_the_shard_is_told() {
 }
 
 #[test]
+fn what_comes_before_the_cut_of_a_packed_table_is_used() {
+    use flate2::{Compression, write::GzEncoder};
+    let folder = tempfile::tempdir().unwrap();
+    // Letters that do not pack well, so that many rows come before the cut.
+    let caption = |row: u64| format!("{row} {:x}", (row + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    type Line<'a> = &'a dyn Fn(u64) -> String;
+    let formats: [(&str, &str, Line<'_>); 5] = [
+        ("a.jsonl", "", &|row| format!("{{\"caption\": \"{}\"}}\n", caption(row))),
+        ("a.csv", "title\n", &|row| format!("\"{}\"\n", caption(row))),
+        ("a.tsv", "id\ttitle\n", &|row| format!("{row}\t\"{}\"\n", caption(row))),
+        ("lines.csv", "title,x\n", &|row| format!("\"{}\n\",1\n", caption(row))),
+        ("a.txt", "", &|row| caption(row) + "\n"),
+    ];
+    for (name, head, line) in formats {
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        let text = head.to_owned() + &(0..20_000).map(line).collect::<String>();
+        std::io::Write::write_all(&mut packed, text.as_bytes()).unwrap();
+        let packed = packed.finish().unwrap();
+        let path = folder.path().join(format!("{name}.gz"));
+        fs::write(&path, &packed[..packed.len() / 2]).unwrap();
+        let found = read(&path, Modality::Text);
+        let (last, rows) = found.split_last().unwrap();
+        assert!(
+            matches!(last, Record::Unusable { reason, is_rest: true, .. } if reason.contains("cannot be unpacked"))
+        );
+        assert!(rows.len() > 5_000 && rows.len() < 15_000, "{name}: {}", rows.len());
+        let (whole, odd): (Vec<_>, Vec<_>) = rows.iter().partition(|row| matches!(row, Record::Sample(_)));
+        assert!(odd.len() <= 1, "{name}: {odd:?}");
+        for (row, record) in whole.iter().enumerate() {
+            let (_, found) = brief(record);
+            assert_eq!(found.unwrap().1.unwrap().trim_end(), caption(row as u64), "{name}");
+        }
+        for count in [rows.len() - 1, rows.len(), rows.len() + 1] {
+            let mut dataset = Dataset::open(vec![path.clone()], options(Modality::Text)).unwrap();
+            dataset.skip_records(count as u64).unwrap();
+            assert_eq!(dataset.map(Result::unwrap).collect::<Vec<_>>(), found[count..], "{name}");
+        }
+    }
+}
+
+#[test]
 fn tables_and_lines_of_json() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("pictures")).unwrap();
@@ -205,6 +246,16 @@ fn tables_and_lines_of_json() {
     assert_eq!(read(&missing, Modality::Text).len(), 1);
     let wrong = write("e.jsonl", "{\"a\": \"b\"}\n");
     assert!(Dataset::open(vec![wrong], options(Modality::Text)).is_err());
+    // One object costs itself alone, wherever it stands.
+    let one = "{\"source\": \"x\"}\n";
+    let good = "{\"title\": \"one\"}\n";
+    for text in [format!("{one}{good}"), format!("{good}{one}"), format!("[]\n\n{one}{one}{good}")] {
+        let found = read(&write("f.jsonl", &text), Modality::Text);
+        assert_eq!(found.iter().filter(|record| matches!(record, Record::Sample(_))).count(), 1, "{text}");
+    }
+    let (first, second) = (write("g.jsonl", good), write("h.jsonl", &one.repeat(200)));
+    let found: Vec<_> = Dataset::open(vec![first, second], options(Modality::Text)).unwrap().collect();
+    assert_eq!(found.len(), 201);
 }
 
 #[test]
@@ -254,6 +305,16 @@ fn parquet_with_bytes_paths_and_structs() {
         let file = write("categories.parquet", vec![("image", column), ("Caption", captions.clone())]);
         let found: Vec<_> = read(&file, Modality::Both).iter().map(brief).collect();
         assert_eq!([&found[0], &found[2]], [&expected("0", 1, "one"), &expected("2", 1, "three")]);
+    }
+    // A column without any value is one of nulls, or of NaN.
+    let nulls: ArrayRef = Arc::new(arrow_array::NullArray::new(3));
+    let missing: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![Some(f64::NAN), None, Some(7.0)]));
+    for (name, captions) in [("nulls.parquet", nulls.clone()), ("nan.parquet", missing)] {
+        let empty = write(name, vec![("caption", captions), ("key", nulls.clone())]);
+        let dataset = Dataset::open(vec![hub.clone(), empty], options(Modality::Text)).unwrap();
+        let found: Vec<_> = dataset.map(|record| brief(&record.unwrap())).collect();
+        assert_eq!(found[3], ("3".to_owned(), Err("no caption: column `caption` is empty".to_owned())));
+        assert_eq!((found.len(), found[5].1.is_ok()), (6, name == "nan.parquet"));
     }
     for file in [&hub, &plain] {
         check_skipping(&[file.clone(), file.clone()], Modality::Both);

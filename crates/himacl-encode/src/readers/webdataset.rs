@@ -155,7 +155,7 @@ impl WebDatasetReader {
     /// What stands for the part of the archive that cannot be read.
     fn failure(&mut self) -> Option<Record> {
         let reason = self.shard.failure.take()?;
-        Some(Record::unusable(self.path.display().to_string(), format!("{reason}; what came before is used")))
+        Some(Record::rest(&self.path, &reason))
     }
 }
 

@@ -57,7 +57,7 @@ impl Intake<'_> {
             if let Some(&position) = wanted.get(&row) {
                 match record {
                     Record::Sample(sample) => waiting.push((position, sample)),
-                    Record::Unusable { key, reason } => return Err(self.unusable(key, reason)),
+                    Record::Unusable { key, reason, .. } => return Err(self.unusable(key, reason)),
                 }
             }
             row += 1;
