@@ -39,6 +39,32 @@ fn squared(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
 
+/// Doubles around a large number, which have next to nothing in common as floats.
+#[test]
+fn doubles_far_from_zero_are_refused_or_centred_first() {
+    let scratch = Scratch::new();
+    let write = |name: &str, rows: &[Vec<f32>]| {
+        let data: Vec<u8> = rows.iter().flatten().flat_map(|&value| (1e9 + f64::from(value)).to_le_bytes()).collect();
+        fs::write(scratch.path(name), support::npy_bytes("<f8", false, &format!("({}, 2)", rows.len()), &data))
+            .unwrap();
+        scratch.arg(name)
+    };
+    let x = cloud(60, 1);
+    let mut y = x.clone();
+    y.reverse();
+    let (x, y) = (write("x.npy", &x), write("y.npy", &y));
+    let (output, more) = (scratch.arg("out"), ["--device", "cpu"]);
+    for external in [&[][..], &["--external"]] {
+        let fixed = ["pair", "--x", &x, "--y", &y, "-o", &output];
+        let run = himacl(&[&fixed[..], &more, external].concat());
+        let message = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(2), "{message}");
+        assert!(message.contains("too far from zero, for float32") && message.contains("--center"), "{message}");
+    }
+    let (y_of_x, _) = pair(&scratch, &x, &y, &["--center"]);
+    assert_eq!(y_of_x, (0..60).rev().collect::<Vec<u32>>());
+}
+
 #[test]
 fn small_sets_of_equal_and_different_sizes() {
     for (n, m) in [(1, 1), (2, 2), (3, 3), (101, 101), (1, 4), (4, 1), (30, 47), (47, 30)] {

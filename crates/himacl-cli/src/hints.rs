@@ -130,6 +130,10 @@ fn of_data(error: &DataError) -> Option<&'static str> {
             Some("`himacl embed` reads addresses, as --input, and `himacl pair`, as --x and --y: fetch the file first")
         }
         DataError::Key { .. } => Some("name one of them with --x-key or --y-key"),
+        DataError::Precision { .. } => Some(
+            "`himacl pair --center`, in memory, subtracts each side's mean before they are rounded; or subtract the same offset from \
+             both sides in float64, and write them again",
+        ),
         _ => None,
     }
 }

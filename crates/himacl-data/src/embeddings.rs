@@ -3,6 +3,7 @@
 use super::clip_folder::{self, ClipFolder, warn_of_others};
 use super::metadata::{Metadata, count_rows};
 use super::parquet_column::ParquetColumn;
+use super::precision::Conversion;
 use super::rows::{ElementType, NAMED_ROWS, NotFinite, StoredRows};
 use super::{npy, npz, safetensors};
 use crate::error::{BadRow, Error};
@@ -86,10 +87,22 @@ impl Shard {
         }
     }
 
-    fn decode(&self, out: &mut [f32]) -> Result<NotFinite, Error> {
+    fn decode(&self, out: &mut [f32], conversion: &mut Conversion) -> Result<NotFinite, Error> {
         match self {
-            Self::Matrix(matrix) => Ok(matrix.decode(out)),
-            Self::Column(column) => column.decode(out),
+            Self::Matrix(matrix) => {
+                if matrix.element.is_wide() {
+                    matrix.note(conversion);
+                }
+                Ok(if conversion.has_origin() { matrix.decode_from(out, conversion) } else { matrix.decode(out) })
+            }
+            Self::Column(column) => column.decode(out, conversion),
+        }
+    }
+
+    fn first_row(&self) -> Result<Vec<f64>, Error> {
+        match self {
+            Self::Matrix(matrix) => Ok(matrix.wide_row(0).collect()),
+            Self::Column(column) => column.first_row(),
         }
     }
 }
@@ -211,18 +224,50 @@ impl Embeddings {
     /// All values as f32, `(n * d,)`, row-major.
     ///
     /// # Errors
-    /// [`Error::NotFinite`], naming the first rows with NaN or infinite values and their file.
+    /// [`Error::NotFinite`], naming the first rows with NaN or infinite values and their file; [`Error::Precision`] where rows of f64 or of
+    /// whole numbers are so near to one another, and so far from zero, that f32 does not tell them apart.
     pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
+        self.converted(None)
+    }
+
+    /// All values as f32, less the first row where f32 cannot hold them as they are stored; differences are all that then counts.
+    pub(crate) fn to_vec_from_first(&self) -> Result<Vec<f32>, Error> {
+        let is_wide = |shard: &&Shard| shard.rows() > 0 && shard.element().is_wide();
+        self.converted(self.shards.iter().find(is_wide).map(Shard::first_row).transpose()?)
+    }
+
+    fn converted(&self, origin: Option<Vec<f64>>) -> Result<Vec<f32>, Error> {
+        let mut conversion = Conversion::new(self.num_rows, origin);
         let mut values = vec![0.0; self.num_rows * self.dimension];
         let mut rest = values.as_mut_slice();
         let mut bad = NotFinite::default();
         for shard in &self.shards {
             let (own, following) = rest.split_at_mut(shard.rows() * self.dimension);
-            bad = bad.merge(shard.decode(own)?);
+            bad = bad.merge(shard.decode(own, &mut conversion)?);
             rest = following;
         }
         bad.refuse(&self.path)?;
-        Ok(values)
+        match conversion.lost(self.dimension) {
+            Some(share) => Err(Error::Precision { path: self.path.clone(), share }),
+            None => Ok(values),
+        }
+    }
+
+    /// Refuses what [`Self::to_vec`] would refuse for its precision, by some of the rows; columns of parquet files are not looked at.
+    ///
+    /// # Errors
+    /// [`Error::Precision`].
+    pub fn check_precision(&self) -> Result<(), Error> {
+        let mut conversion = Conversion::new(self.num_rows, None);
+        for shard in &self.shards {
+            if let Shard::Matrix(matrix) = shard
+                && matrix.element.is_wide()
+            {
+                matrix.note(&mut conversion);
+            }
+        }
+        let share = conversion.lost(self.dimension);
+        share.map_or(Ok(()), |share| Err(Error::Precision { path: self.path.clone(), share }))
     }
 
     /// All values, `(n, d)`, f32, on `device`.

@@ -203,6 +203,18 @@ pub enum Error {
         /// The value there, as f32.
         value: f32,
     },
+    /// Rows that are too near to one another for their distance from zero.
+    #[error(
+        "the rows of `{}` are too near to one another, and too far from zero, for float32, in which they are compared: rounding \
+         moves them by {:.2}% of their distances from the mean\nhint: subtract the same offset from both sides in float64, and write \
+         them again", path.display(), 100.0 * share
+    )]
+    Precision {
+        /// The input.
+        path: PathBuf,
+        /// How far rounding moves rows, as a share of their distances from the mean.
+        share: f64,
+    },
     /// Zero rows have no direction.
     #[error(
         "`{}` has {} of zeros{}: {}\nhint: {need} needs a direction; drop these rows (an encoder writes zeros for inputs that are empty)",

@@ -14,6 +14,7 @@ mod pairs;
 mod parquet_batches;
 mod parquet_column;
 mod parquet_header;
+mod precision;
 mod ranges;
 mod rows;
 mod safetensors;

@@ -1,5 +1,6 @@
 //! Embeddings in a column of parquet files: lists of numbers.
 
+use super::precision::Conversion;
 use super::rows::{ElementType, NotFinite};
 use crate::error::Error;
 use crate::parquet_batches::{Ending, ParquetBatches, column_ranges, open_parquet};
@@ -70,18 +71,41 @@ impl ParquetColumn {
     }
 
     /// Writes all values to `out`, `(rows * dimension,)`, as f32.
-    pub(crate) fn decode(&self, out: &mut [f32]) -> Result<NotFinite, Error> {
-        self.decode_range(0..self.rows, out)
+    pub(crate) fn decode(&self, out: &mut [f32], conversion: &mut Conversion) -> Result<NotFinite, Error> {
+        self.decode_as(0..self.rows, out, Some(conversion))
     }
 
     /// Writes the values of some rows, as [`Self::decode`] does; those before them are passed over.
     pub(crate) fn decode_range(&self, rows: Range<usize>, out: &mut [f32]) -> Result<NotFinite, Error> {
+        self.decode_as(rows, out, None)
+    }
+
+    fn decode_as(
+        &self,
+        rows: Range<usize>,
+        out: &mut [f32],
+        mut conversion: Option<&mut Conversion>,
+    ) -> Result<NotFinite, Error> {
         let mut bad = NotFinite::default();
         let mut row = 0;
         self.each_batch(BATCH_ROWS, rows.clone(), |lists| {
             for index in 0..lists.len() {
                 let target = &mut out[row * self.dimension..(row + 1) * self.dimension];
-                self.read_list(lists, index, rows.start + row, target)?;
+                let list = self.list(lists, index, rows.start + row)?;
+                match &mut conversion {
+                    Some(conversion) if conversion.has_origin() => {
+                        for (column, (target, value)) in target.iter_mut().zip(self.wide(&list)).enumerate() {
+                            *target = conversion.shifted(column, value) as f32;
+                        }
+                    }
+                    _ => self.copy_list(&list, target),
+                }
+                if let Some(conversion) = &mut conversion
+                    && self.element.is_wide()
+                    && row.is_multiple_of(conversion.step())
+                {
+                    conversion.note(self.wide(&list).into_iter());
+                }
                 bad.look_at(&self.path, row, target);
                 row += 1;
             }
@@ -96,6 +120,18 @@ impl ParquetColumn {
         let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
         let (groups, _) = groups_of(builder.metadata(), rows);
         Ok(column_ranges(builder.metadata(), &mask, &groups).map_err(Error::parquet(&self.path))?.concat())
+    }
+
+    /// The first row in f64.
+    pub(crate) fn first_row(&self) -> Result<Vec<f64>, Error> {
+        let mut first = Vec::new();
+        self.each_batch(1, 0..1, |lists| {
+            if !lists.is_empty() {
+                first = self.wide(&self.list(lists, 0, 0)?);
+            }
+            Ok(false)
+        })?;
+        Ok(first)
     }
 
     fn first_length(&self) -> Result<usize, Error> {
@@ -130,7 +166,7 @@ impl ParquetColumn {
         Ok(())
     }
 
-    fn read_list(&self, lists: &ArrayRef, index: usize, row: usize, target: &mut [f32]) -> Result<(), Error> {
+    fn list(&self, lists: &ArrayRef, index: usize, row: usize) -> Result<ArrayRef, Error> {
         let refuse =
             |problem: String| Err(Error::Column { path: self.path.clone(), column: self.column.clone(), problem });
         let list = if lists.is_null(index) { None } else { list_at(lists, index) };
@@ -141,18 +177,35 @@ impl ParquetColumn {
             let missing = if list.null_count() > 0 { ", some of them missing" } else { "" };
             return refuse(format!("has {} numbers at row {row}{missing}, expected {}", list.len(), self.dimension));
         }
+        Ok(list)
+    }
+
+    fn copy_list(&self, list: &ArrayRef, target: &mut [f32]) {
         match self.element {
-            ElementType::F16 => copy::<Float16Type>(&list, target, |value| value.to_f32()),
-            ElementType::F32 => copy::<Float32Type>(&list, target, |value| value),
-            ElementType::F64 => copy::<Float64Type>(&list, target, |value| value as f32),
-            ElementType::I8 => copy::<Int8Type>(&list, target, f32::from),
-            ElementType::U8 => copy::<UInt8Type>(&list, target, f32::from),
-            ElementType::I16 => copy::<Int16Type>(&list, target, f32::from),
-            ElementType::U16 => copy::<UInt16Type>(&list, target, f32::from),
-            ElementType::I32 => copy::<Int32Type>(&list, target, |value| value as f32),
-            _ => copy::<Int64Type>(&list, target, |value| value as f32),
+            ElementType::F16 => copy::<Float16Type>(list, target, |value| value.to_f32()),
+            ElementType::F32 => copy::<Float32Type>(list, target, |value| value),
+            ElementType::F64 => copy::<Float64Type>(list, target, |value| value as f32),
+            ElementType::I8 => copy::<Int8Type>(list, target, f32::from),
+            ElementType::U8 => copy::<UInt8Type>(list, target, f32::from),
+            ElementType::I16 => copy::<Int16Type>(list, target, f32::from),
+            ElementType::U16 => copy::<UInt16Type>(list, target, f32::from),
+            ElementType::I32 => copy::<Int32Type>(list, target, |value| value as f32),
+            _ => copy::<Int64Type>(list, target, |value| value as f32),
         }
-        Ok(())
+    }
+
+    /// A list in f64.
+    fn wide(&self, list: &ArrayRef) -> Vec<f64> {
+        match self.element {
+            ElementType::F64 => list.as_primitive::<Float64Type>().values().to_vec(),
+            ElementType::I32 => list.as_primitive::<Int32Type>().values().iter().map(|&value| value.into()).collect(),
+            ElementType::I64 => list.as_primitive::<Int64Type>().values().iter().map(|&value| value as f64).collect(),
+            _ => {
+                let mut values = vec![0.0; list.len()];
+                self.copy_list(list, &mut values);
+                values.into_iter().map(f64::from).collect()
+            }
+        }
     }
 }
 

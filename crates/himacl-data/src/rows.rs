@@ -1,5 +1,6 @@
 //! Rows of numbers inside a file: mapped into memory, or unpacked from an archive.
 
+use super::precision::Conversion;
 use crate::error::{BadRow, Error};
 use half::{bf16, f16};
 use memmap2::Mmap;
@@ -56,6 +57,11 @@ impl ElementType {
     /// Whether it is one of the two of half precision, which stay as they are in memory.
     pub(crate) fn is_half(self) -> bool {
         matches!(self, Self::F16 | Self::Bf16)
+    }
+
+    /// Whether single precision cannot hold all such numbers.
+    pub(crate) fn is_wide(self) -> bool {
+        self.size() > 4 || matches!(self, Self::I32 | Self::U32)
     }
 
     /// One number, from its bytes, the least significant first.
@@ -162,28 +168,47 @@ impl StoredRows {
 
     /// A copy of all values in f64, whatever they are.
     pub(crate) fn to_f64(&self) -> Vec<f64> {
-        let (data, size) = (self.data(), self.element.size());
-        let (row_step, column_step) = if self.column_major { (1, self.rows) } else { (self.dimension, 1) };
         let mut values = vec![0.0; self.rows * self.dimension];
         values.par_chunks_mut(self.dimension.max(1)).enumerate().for_each(|(row, target)| {
-            for (column, target) in target.iter_mut().enumerate() {
-                let at = (row * row_step + column * column_step) * size;
-                let mut bytes = [0; 8];
-                bytes[..size].copy_from_slice(&data[at..at + size]);
-                if self.big_endian {
-                    bytes[..size].reverse();
-                }
-                *target = match self.element {
-                    ElementType::F64 => f64::from_le_bytes(bytes),
-                    ElementType::I32 => i32::from_le_bytes(array(&bytes[..4])).into(),
-                    ElementType::U32 => u32::from_le_bytes(array(&bytes[..4])).into(),
-                    ElementType::I64 => i64::from_le_bytes(bytes) as f64,
-                    ElementType::U64 => u64::from_le_bytes(bytes) as f64,
-                    other => other.value(&bytes[..size]).into(),
-                };
-            }
+            target.iter_mut().zip(self.wide_row(row)).for_each(|(target, value)| *target = value);
         });
         values
+    }
+
+    /// As [`Self::decode`], counted from the conversion's origin.
+    pub(crate) fn decode_from(&self, out: &mut [f32], conversion: &Conversion) -> NotFinite {
+        self.each_row(out, |row, target| {
+            for (column, (target, value)) in target.iter_mut().zip(self.wide_row(row)).enumerate() {
+                *target = conversion.shifted(column, value) as f32;
+            }
+        })
+    }
+
+    /// Notes some of the rows as they are.
+    pub(crate) fn note(&self, conversion: &mut Conversion) {
+        (0..self.rows).step_by(conversion.step()).for_each(|row| conversion.note(self.wide_row(row)));
+    }
+
+    /// A row in f64, whatever it is.
+    pub(crate) fn wide_row(&self, row: usize) -> impl Iterator<Item = f64> + '_ {
+        let (data, size) = (self.data(), self.element.size());
+        let (row_step, column_step) = if self.column_major { (1, self.rows) } else { (self.dimension, 1) };
+        (0..self.dimension).map(move |column| {
+            let at = (row * row_step + column * column_step) * size;
+            let mut bytes = [0; 8];
+            bytes[..size].copy_from_slice(&data[at..at + size]);
+            if self.big_endian {
+                bytes[..size].reverse();
+            }
+            match self.element {
+                ElementType::F64 => f64::from_le_bytes(bytes),
+                ElementType::I32 => i32::from_le_bytes(array(&bytes[..4])).into(),
+                ElementType::U32 => u32::from_le_bytes(array(&bytes[..4])).into(),
+                ElementType::I64 => i64::from_le_bytes(bytes) as f64,
+                ElementType::U64 => u64::from_le_bytes(bytes) as f64,
+                other => other.value(&bytes[..size]).into(),
+            }
+        })
     }
 
     fn is_plain(&self) -> bool {

@@ -1,9 +1,23 @@
 //! Centring and normalising rows before they are compared.
 
+use super::embeddings::Embeddings;
+use crate::error::Error;
 use rayon::prelude::*;
 
 /// Rows that one partial sum covers: fixed, so that the bits do not depend on the number of threads.
 const CHUNK_ROWS: usize = 1024;
+
+impl Embeddings {
+    /// All values as f32 less the mean row, `(n * d,)`: what f32 cannot hold is brought near to zero before it is rounded.
+    ///
+    /// # Errors
+    /// As [`Embeddings::to_vec`].
+    pub fn to_centered_vec(&self) -> Result<Vec<f32>, Error> {
+        let mut values = self.to_vec_from_first()?;
+        center(&mut values, self.dimension());
+        Ok(values)
+    }
+}
 
 /// Subtracts the mean row from all rows of `values`, `(n, d)`, in place; returns the mean, `(d,)`.
 ///

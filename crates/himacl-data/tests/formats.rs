@@ -1,6 +1,6 @@
 //! Sets of embeddings as people have them: each is read as the same rows, or refused by name.
 
-use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, ListBuilder};
+use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Float64Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{
@@ -89,6 +89,13 @@ fn npy(values: &[f32], shape: &[usize]) -> Vec<u8> {
     let path = folder.path().join("a.npy");
     write_npy_f32(&path, values, shape).unwrap();
     fs::read(path).unwrap()
+}
+
+/// An array of any type.
+fn npy_of(descr: &str, data: &[u8], shape: &[usize]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}, {}), }}\n", shape[0], shape[1]);
+    let length = (header.len() as u16).to_le_bytes();
+    [b"\x93NUMPY\x01\x00", &length[..], header.as_bytes(), data].concat()
 }
 
 #[test]
@@ -357,4 +364,43 @@ fn a_column_for_each_coordinate_is_told_from_lists() {
     parquet(&path, vec![("x", column.clone()), ("y", column)], Compression::SNAPPY);
     let error = read(&path, None).unwrap_err().to_string();
     assert!(error.contains("column `x`") && error.contains("Float64, expected a list of numbers"), "{error}");
+}
+
+#[test]
+fn what_single_precision_cannot_tell_apart_is_refused_or_centred_first() {
+    let folder = folder();
+    let value = |row: usize, column: usize| ((row * 7 + column * 3) % 11) as f64 / 8.0;
+    let mean = |column: usize| (0..1100).map(|row| value(row, column)).sum::<f64>() / 1100.0;
+    for (offset, is_lost) in [(0.0, false), (100.0, false), (1e9, true), (-1e12, true)] {
+        let rows: Vec<f64> = (0..1100).flat_map(|row| (0..2).map(move |column| offset + value(row, column))).collect();
+        let data: Vec<u8> = rows.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let array = folder.path().join("x.npy");
+        fs::write(&array, npy_of("<f8", &data, &[1100, 2])).unwrap();
+        let table = folder.path().join("x.parquet");
+        let mut lists = ListBuilder::new(Float64Builder::new());
+        for row in rows.chunks(2) {
+            lists.values().append_slice(row);
+            lists.append(true);
+        }
+        parquet(&table, vec![("emb", Arc::new(lists.finish()))], Compression::SNAPPY);
+        for path in [&array, &table] {
+            match read(path, None) {
+                Ok(_) => assert!(!is_lost, "{offset}"),
+                Err(error) => {
+                    assert!(is_lost && matches!(error, Error::Precision { .. }), "{offset}: {error}");
+                    assert!(error.to_string().contains("too far from zero, for float32"), "{error}");
+                }
+            }
+            let centred = Embeddings::open(path, None).unwrap().to_centered_vec().unwrap();
+            for (row, found) in centred.chunks(2).enumerate() {
+                for (column, found) in found.iter().enumerate() {
+                    let expected = value(row, column) - mean(column);
+                    // At 1e12 the file itself has steps of 1e-4.
+                    assert!((f64::from(*found) - expected).abs() < 2e-4, "{offset}: {found}, expected {expected}");
+                }
+            }
+        }
+        let checked = Embeddings::open(&array, None).unwrap().check_precision();
+        assert_eq!(checked.is_err(), is_lost);
+    }
 }

@@ -156,6 +156,7 @@ def test_dlpack_alone_is_enough(clouds: tuple[np.ndarray, np.ndarray]) -> None:
         ({"x": np.zeros((4, 5), complex)}, "complex"),
         ({"x": np.full((3, 5), np.nan, np.float32)}, "row 0, column 0"),
         ({"x": np.full((3, 5), 1e300)}, "float32 cannot hold"),
+        ({"x": 1e9 + np.random.default_rng(0).normal(size=(3, 5))}, "too near to one another, and too far from zero, for float32"),
         ({"cost": "manhattan"}, "expected one of"),
         ({"quality": "worst"}, "worst"),
         ({"leafsize": 4}, "leafsize"),

@@ -240,6 +240,7 @@ impl Plan {
             if let (true, Layout::Npz { key }) = (side.is_unpacked(), side.layout()) {
                 return Err(Error::Packed { path: side.path().to_path_buf(), key: key.clone() });
             }
+            side.check_precision()?;
         }
         let (n, m, dimension) = (x.num_rows(), y.num_rows(), x.dimension());
         if n.max(m) >= u32::MAX as usize {

@@ -24,7 +24,7 @@ use clap::{Args, ValueEnum};
 use config::{PairConfig, Resume};
 use himacl::data::files::remove_if_present;
 use himacl::data::output::OutputDir;
-use himacl::data::{Embeddings, center, normalize_rows, read_npy_u32};
+use himacl::data::{Embeddings, normalize_rows, read_npy_u32};
 use hiref_core::{Checkpoint, CostKind, Hiref, Permutation, Problem, Side, Termination, WarmStart};
 use inputs::Inputs;
 use names::{CHECKPOINT, PERMUTATION, WARM_START};
@@ -455,10 +455,7 @@ fn prepare(side: &Embeddings, args: &PairArgs) -> Result<Tensor, Error> {
     if !args.center && !args.normalize {
         return Ok(side.to_stored_tensor(&Device::Cpu)?);
     }
-    let mut values = side.to_vec()?;
-    if args.center {
-        center(&mut values, side.dimension());
-    }
+    let mut values = if args.center { side.to_centered_vec()? } else { side.to_vec()? };
     if args.normalize {
         normalize_rows(&mut values, side.dimension()).map_err(|rows| zero_rows(side, &rows, args, "--normalize"))?;
     }
@@ -467,13 +464,10 @@ fn prepare(side: &Embeddings, args: &PairArgs) -> Result<Tensor, Error> {
 
 /// Names the rows of a side that are zero, where the cost needs directions.
 fn zero_rows_of(side: &Embeddings, args: &PairArgs) -> Error {
-    let mut values = match side.to_vec() {
+    let values = match if args.center { side.to_centered_vec() } else { side.to_vec() } {
         Ok(values) => values,
         Err(error) => return error.into(),
     };
-    if args.center {
-        center(&mut values, side.dimension());
-    }
     zero_rows(side, &himacl::data::zero_rows(&values, side.dimension()), args, "the cosine cost")
 }
 

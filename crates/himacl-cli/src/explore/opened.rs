@@ -9,7 +9,7 @@ use crate::{Context, report};
 use candle_core::{Device, Tensor};
 use clap::Args;
 use himacl::data::files::{read_json, read_toml};
-use himacl::data::{Embeddings, center, normalize_rows, read_candidates, read_npy_floats, read_npy_u32};
+use himacl::data::{Embeddings, normalize_rows, read_candidates, read_npy_floats, read_npy_u32};
 use himacl::explore::Paired;
 use himacl::train::{self, Dataset, Model};
 use hiref_core::matching::{Capacity, MatchingParams};
@@ -207,10 +207,7 @@ impl Sides {
             (rows, pairs, MatchingParams::default(), known.unwrap_or(Prices::From(start)))
         };
         let points = |side: &Embeddings, rows: &[u32]| -> Result<Tensor, Error> {
-            let mut values = side.to_vec()?;
-            if settings.center {
-                center(&mut values, side.dimension());
-            }
+            let mut values = if settings.center { side.to_centered_vec()? } else { side.to_vec()? };
             if settings.normalize {
                 // Rows of length zero were refused when the pairing was made.
                 let _ = normalize_rows(&mut values, side.dimension());

@@ -74,6 +74,7 @@ def as_rows(value: Any, name: str) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         rows = _copied(array, np.dtype(np.float32), name)
     _refuse_overflow(array, rows, name)
+    _refuse_rounding(array, name)
     return rows
 
 
@@ -104,6 +105,24 @@ def _refuse_overflow(before: NDArray[Any], after: NDArray[np.float32], name: str
     if len(lost):
         row, column = lost[0]
         raise InputError(f"{name} has the value {before[row, column]} at row {row}, column {column}, which float32 cannot hold\nhint: scale the points")
+
+
+def _refuse_rounding(before: NDArray[Any], name: str) -> None:
+    """Rows that are nearer to one another than float32 can tell at their distance from zero."""
+    if np.can_cast(before.dtype, np.float32):
+        return
+    some = before[:: len(before) // 512 + 1].astype(np.float64)
+    some = some[np.isfinite(some).all(axis=1)]
+    if not len(some):
+        return
+    spread = np.square(some - some.mean(axis=0)).sum()
+    moved = np.square(some - some.astype(np.float32)).sum()
+    if moved > 1e-6 * spread > 0:
+        raise InputError(
+            f"the rows of {name} are too near to one another, and too far from zero, for float32, in which they are compared: rounding moves them "
+            f"by {100 * np.sqrt(moved / spread):.2f}% of their distances from the mean\n"
+            f"hint: subtract the same offset from both sides in {before.dtype} first"
+        )
 
 
 def as_pairs(value: Any, name: str) -> NDArray[np.int64] | None:
