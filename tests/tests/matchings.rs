@@ -203,6 +203,9 @@ fn forbidden_pairs_are_avoided_or_the_run_fails() {
     fs::write(scratch.path("outside.csv"), "0,6\n").unwrap();
     let error = refused(&scratch, &["--x", &x, "--y", &y, "--forbidden", &scratch.arg("outside.csv")]);
     assert!(error.contains("pair 0 of the list has the y index 6, expected one below 6"), "{error}");
+    let negative = integers(&scratch, "negative.npy", "(2, 2)", &[0, 1, 2, -1]);
+    let error = refused(&scratch, &["--x", &x, "--y", &y, "--forbidden", &negative]);
+    assert!(error.contains("negative.npy` has the y index -1, expected one from 0 below 6"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
 use crate::hints;
+use hiref_core::Side;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -131,6 +132,23 @@ pub enum Error {
         y_path: PathBuf,
         /// Its coordinates.
         y: usize,
+    },
+    /// A pair that may not be names an item that there is not.
+    #[error(
+        "pair {position} of `{}` has the {side} index {value}, expected one from 0 below {limit}\n\
+         hint: leave out the pairs of items that there are not", path.display()
+    )]
+    ForbiddenPair {
+        /// The list.
+        path: PathBuf,
+        /// Position in it.
+        position: usize,
+        /// The side in question.
+        side: Side,
+        /// The row named.
+        value: i64,
+        /// Rows of that side.
+        limit: usize,
     },
     /// Metadata lack a column that is needed.
     #[error("the metadata of `{}` have no column `{column}` of {expected}; they have: {}", path.display(), names(got))]

@@ -31,8 +31,8 @@ pub(crate) struct MatchingArgs {
     #[arg(long, value_name = "N|FILE")]
     pub(crate) y_capacity: Option<String>,
 
-    /// Pair inside a category only: a .npy file of integers, one for each x, or a column of the metadata of X. Each category is a problem of its
-    /// own.
+    /// Pair inside a category only: a .npy file of integers or texts, one for each x, or a column of the metadata of X, or of the .parquet file that
+    /// X is. Each category is a problem of its own.
     #[arg(long, value_name = "FILE|COLUMN", requires = "y_groups")]
     pub(crate) x_groups: Option<String>,
 
@@ -170,9 +170,19 @@ impl MatchingArgs {
     /// Reads what the flags name, for n x and m y, with the metadata of both sides where there are any.
     pub(crate) fn resolve(&self, [n, m]: [usize; 2], sides: Option<[&Embeddings; 2]>) -> Result<Resolved, Error> {
         let forbidden = self.forbidden.as_deref().map_or(Ok(Vec::new()), |path| {
-            let pairs = read_pairs(path)?;
-            let index = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
-            Ok::<_, Error>(pairs.into_iter().map(|(x, y)| [index(x), index(y)]).collect())
+            let index = |position: usize, side: Side, value: i64, limit: usize| {
+                u32::try_from(value).map_err(|_| Error::ForbiddenPair {
+                    path: path.to_path_buf(),
+                    position,
+                    side,
+                    value,
+                    limit,
+                })
+            };
+            let pair = |(position, (x, y)): (usize, (i64, i64))| {
+                Ok::<_, Error>([index(position, Side::X, x, n)?, index(position, Side::Y, y, m)?])
+            };
+            read_pairs(path)?.into_iter().enumerate().map(pair).collect()
         })?;
         let (groups, group_names) = match (&self.x_groups, &self.y_groups, sides) {
             (Some(x), Some(y), Some(sides)) => numbered(&[labels(x, sides[0])?, labels(y, sides[1])?])?,
@@ -247,10 +257,8 @@ fn labels(text: &str, side: &Embeddings) -> Result<Vec<String>, Error> {
         return Ok(read_npy_labels(&path)?);
     }
     let path = || side.path().to_path_buf();
-    let metadata = side.metadata()?;
-    let Some(column) = metadata.as_ref().and_then(|metadata| metadata.labels(text)) else {
-        let fields = metadata.iter().flat_map(|metadata| metadata.schema().fields());
-        let got = fields.map(|field| format!("{}: {}", field.name(), field.data_type())).collect();
+    let Some(column) = side.labels(text)? else {
+        let got = side.columns()?;
         return Err(Error::NoColumn { path: path(), column: text.to_owned(), expected: "categories", got });
     };
     let named = |(row, label): (usize, Option<String>)| {

@@ -369,6 +369,32 @@ impl Embeddings {
         Metadata::check(&self.metadata_files)
     }
 
+    /// A column as names of categories, one for each row, `None` for a null: of the metadata, or of the .parquet files that the embeddings are
+    /// in. `None` where there is no such column or it has no text.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`].
+    pub fn labels(&self, column: &str) -> Result<Option<Vec<Option<String>>>, Error> {
+        let tables = self.tables();
+        if tables.is_empty() { Ok(None) } else { Metadata::labels_in(&tables, column) }
+    }
+
+    /// The columns among which [`Self::labels`] looks, `name: type`.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`].
+    pub fn columns(&self) -> Result<Vec<String>, Error> {
+        self.tables().first().map_or(Ok(Vec::new()), |path| Metadata::columns_of(path))
+    }
+
+    fn tables(&self) -> Vec<&Path> {
+        if !self.metadata_files.is_empty() {
+            return self.metadata_files.iter().map(PathBuf::as_path).collect();
+        }
+        let is_column = |shard: &&Shard| matches!(shard, Shard::Column(_));
+        self.shards.iter().filter(is_column).map(Shard::path).collect()
+    }
+
     /// Reads the metadata columns, one row for each embedding; `None` where the input has none.
     ///
     /// # Errors

@@ -118,6 +118,9 @@ pub enum Error {
          hint: expected .npy, .npz, .safetensors or .parquet, a folder of .npy files, or a clip-retrieval folder (img_emb/ or text_emb/ shards)", .0.display()
     )]
     UnknownFormat(PathBuf),
+    /// What Git has in the place of a large file that was not fetched.
+    #[error("`{}` is a Git LFS pointer, not the file itself\nhint: `git lfs pull` fetches it", .0.display())]
+    Pointer(PathBuf),
     /// A malformed or unsupported .npy file.
     #[error("npy file `{}`: {problem}", path.display())]
     Npy {
@@ -281,6 +284,21 @@ pub enum Error {
         column: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// Rows of a column that have no list.
+    #[error(
+        "column `{column}` of `{}` has no list in {}: {}\nhint: drop these rows (an encoder leaves out inputs that it could not read)",
+        path.display(), count(*total), numbers(rows, *total)
+    )]
+    MissingRows {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// The first such rows.
+        rows: Vec<usize>,
+        /// How many there are in all.
+        total: usize,
     },
     /// An archive that cannot be read.
     #[error("archive `{}`: {problem}", path.display())]
@@ -509,6 +527,12 @@ fn not_found(key: Option<&str>) -> String {
 
 fn count(total: usize) -> String {
     if total == 1 { "1 row".to_owned() } else { format!("{total} rows") }
+}
+
+/// Rows by their number.
+fn numbers(rows: &[usize], total: usize) -> String {
+    let list = rows.iter().map(|row| format!("row {row}")).collect::<Vec<_>>().join(", ");
+    if rows.len() < total { format!("{list} and {} more", total - rows.len()) } else { list }
 }
 
 /// Rows by their file, which is named where the set is more than that file.

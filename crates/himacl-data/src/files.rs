@@ -97,6 +97,11 @@ pub fn remove_if_present(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Whether content is what Git has in the place of a large file that was not fetched.
+pub fn is_pointer(content: &[u8]) -> bool {
+    content.starts_with(b"version https://git-lfs")
+}
+
 /// Whether a file is one that [`write_atomic`] had not finished when its process was killed.
 pub fn is_unfinished(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

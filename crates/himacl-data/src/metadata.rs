@@ -8,10 +8,50 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The values of a column as text, in one way whatever type tells of them: whole numbers without a fraction, decimals without zeros at
+/// their end, times by the clock of Greenwich, midnight as the day. None for a type that has no text.
+fn names_in(column: &ArrayRef) -> Option<Vec<Option<String>>> {
+    let cast = |column: &ArrayRef, kind: &DataType| cast_with_options(column, kind, &CastOptions::default()).ok();
+    let kind = column.data_type();
+    let text = match kind {
+        DataType::Timestamp(unit, Some(_)) => {
+            cast(&cast(&cast(column, &DataType::Int64)?, &DataType::Timestamp(*unit, None))?, &DataType::LargeUtf8)?
+        }
+        _ => cast(column, &DataType::LargeUtf8)?,
+    };
+    let change: Option<fn(&mut String)> = match kind {
+        kind if kind.is_floating() => Some(without_fraction),
+        DataType::Decimal32(..) | DataType::Decimal64(..) | DataType::Decimal128(..) | DataType::Decimal256(..) => {
+            Some(without_zeros)
+        }
+        DataType::Date64 | DataType::Timestamp(..) => Some(without_midnight),
+        _ => None,
+    };
+    let mut entries: Vec<Option<String>> = text.as_string::<i64>().iter().map(|text| text.map(str::to_owned)).collect();
+    if let Some(change) = change {
+        entries.iter_mut().flatten().for_each(change);
+    }
+    Some(entries)
+}
+
+fn without_zeros(text: &mut String) {
+    if text.contains('.') {
+        let length = text.trim_end_matches('0').trim_end_matches('.').len();
+        text.truncate(length);
+    }
+}
+
+fn without_midnight(text: &mut String) {
+    if let Some(day) = text.strip_suffix("T00:00:00") {
+        *text = day.to_owned();
+    }
+}
 
 /// A whole number as one: a column of integers that had missing values once is one of floats.
 fn without_fraction(text: &mut String) {
@@ -113,16 +153,39 @@ impl Metadata {
     /// A column of text or numbers as text, one entry a row, `None` for a null: names of categories. `None` where there is no such column or it has no
     /// text.
     pub fn labels(&self, name: &str) -> Option<Vec<Option<String>>> {
-        let (index, field) = self.schema.column_with_name(name)?;
+        let (index, _) = self.schema.column_with_name(name)?;
         let mut entries = Vec::with_capacity(self.num_rows);
         for column in self.batches.iter().map(|batch| batch.column(index)) {
-            let text = cast_with_options(column, &DataType::LargeUtf8, &CastOptions::default()).ok()?;
-            entries.extend(text.as_string::<i64>().iter().map(|text| text.map(str::to_owned)));
-        }
-        if field.data_type().is_floating() {
-            entries.iter_mut().flatten().for_each(without_fraction);
+            entries.extend(names_in(column)?);
         }
         Some(entries)
+    }
+
+    /// As [`Self::labels`], of a column of parquet files that follow one another, of which nothing else is read.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`].
+    pub(crate) fn labels_in(paths: &[&Path], name: &str) -> Result<Option<Vec<Option<String>>>, Error> {
+        let mut entries = Vec::new();
+        for path in paths {
+            let wrong = |error: ArrowError| Error::parquet(path)(error.into());
+            let builder = open(path)?;
+            let Some((index, _)) = builder.schema().column_with_name(name) else { return Ok(None) };
+            let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
+            for batch in ParquetBatches::new(builder.with_projection(mask)).map_err(Error::parquet(path))? {
+                let Some(names) = names_in(batch.map_err(wrong)?.column(0)) else { return Ok(None) };
+                entries.extend(names);
+            }
+        }
+        Ok(Some(entries))
+    }
+
+    /// The columns of a parquet file, `name: type`.
+    ///
+    /// # Errors
+    /// [`Error::Parquet`].
+    pub(crate) fn columns_of(path: &Path) -> Result<Vec<String>, Error> {
+        Ok(describe(open(path)?.schema()))
     }
 
     /// The values of a column: numbers, or else names. NaN, infinities and empty texts are missing. `None` where there is no such

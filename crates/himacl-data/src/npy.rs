@@ -7,16 +7,28 @@ use half::f16;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::slice::ChunksExact;
 
 const SIGNATURE: &[u8; 6] = b"\x93NUMPY";
 
 /// What an npy header says.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Header {
     descr: String,
     fortran_order: bool,
     shape: Vec<usize>,
     data_offset: usize,
+}
+
+impl Header {
+    /// Whether the most significant byte of a number comes first, and what numbers they are.
+    fn kind(&self) -> (bool, &str) {
+        match self.descr.split_at_checked(1) {
+            Some((">", kind)) => (true, kind),
+            Some(("<" | "|" | "=", kind)) => (false, kind),
+            _ => (false, self.descr.as_str()),
+        }
+    }
 }
 
 /// What can be read as coordinates.
@@ -35,11 +47,7 @@ pub(crate) fn matrix(path: &Path, bytes: Bytes, part: Range<usize>) -> Result<St
     let start = part.start;
     let file = &bytes[part];
     let header = parse_header(file).map_err(wrong)?;
-    let (big_endian, kind) = match header.descr.split_at_checked(1) {
-        Some((">", kind)) => (true, kind),
-        Some(("<" | "|" | "=", kind)) => (false, kind),
-        _ => (false, header.descr.as_str()),
-    };
+    let (big_endian, kind) = header.kind();
     let element = match kind {
         "f2" => ElementType::F16,
         "f4" => ElementType::F32,
@@ -97,25 +105,13 @@ pub(crate) fn read_npy_pairs(path: &Path) -> Result<Vec<(i64, i64)>, Error> {
     let &[pairs, 2] = header.shape.as_slice() else {
         return Err(wrong(NpyProblem::Shape { shape: header.shape, expected: "(k, 2): a pair in each row" }));
     };
-    let mut values = Vec::with_capacity(2 * pairs);
-    let mut read = |size: usize, value: fn(&[u8]) -> i64| {
-        check_length(&map, &header, size)?;
-        values.extend(map[header.data_offset..][..2 * pairs * size].chunks_exact(size).map(value));
-        Ok(())
+    let count = pairs.checked_mul(2).ok_or_else(|| wrong(NpyProblem::Header("shape")))?;
+    let whole = Array { header: Header { shape: vec![count], ..header.clone() }, bytes: Bytes::Mapped(map) };
+    let values = match whole.header.kind().1 {
+        "b1" => Err(NpyProblem::ElementType { got: header.descr, expected: "integers" }),
+        _ => whole.integers(),
     };
-    let known = match header.descr.as_str() {
-        "|u1" => read(1, |bytes| bytes[0].into()),
-        "|i1" => read(1, |bytes| (bytes[0] as i8).into()),
-        "<u2" => read(2, |bytes| u16::from_le_bytes(array(bytes)).into()),
-        "<i2" => read(2, |bytes| i16::from_le_bytes(array(bytes)).into()),
-        "<u4" => read(4, |bytes| u32::from_le_bytes(array(bytes)).into()),
-        "<i4" => read(4, |bytes| i32::from_le_bytes(array(bytes)).into()),
-        // Nothing has so many rows as no longer fit.
-        "<u8" => read(8, |bytes| u64::from_le_bytes(array(bytes)).try_into().unwrap_or(i64::MAX)),
-        "<i8" => read(8, |bytes| i64::from_le_bytes(array(bytes))),
-        _ => Err(NpyProblem::ElementType { got: header.descr.clone(), expected: "little-endian integers" }),
-    };
-    known.map_err(wrong)?;
+    let values = values.map_err(wrong)?;
     if header.fortran_order {
         let (first, second) = values.split_at(pairs);
         return Ok(first.iter().copied().zip(second.iter().copied()).collect());
@@ -139,50 +135,79 @@ impl Array {
         Ok(Self { header, bytes })
     }
 
-    /// The numbers as they lie, of `size` bytes each.
-    fn numbers<T>(&self, size: usize, value: impl Fn(&[u8]) -> T) -> Result<Vec<T>, NpyProblem> {
+    /// The elements, of `size` bytes each.
+    fn elements(&self, size: usize) -> Result<ChunksExact<'_, u8>, NpyProblem> {
         let &[count] = self.header.shape.as_slice() else {
             let (shape, expected) = (self.header.shape.clone(), "one dimension");
             return Err(NpyProblem::Shape { shape, expected });
         };
         check_length(&self.bytes, &self.header, size)?;
-        Ok(self.bytes[self.header.data_offset..][..count * size].chunks_exact(size).map(value).collect())
+        Ok(self.bytes[self.header.data_offset..][..count * size].chunks_exact(size))
+    }
+
+    /// The numbers, of `size` bytes each, which are handed over with the least significant byte first.
+    fn numbers<T>(&self, size: usize, value: impl Fn(&[u8]) -> T) -> Result<Vec<T>, NpyProblem> {
+        let numbers = self.elements(size)?;
+        if !self.header.kind().0 {
+            return Ok(numbers.map(value).collect());
+        }
+        let turned = |bytes: &[u8]| {
+            let mut turned = [0; 8];
+            turned[..size].copy_from_slice(bytes);
+            turned[..size].reverse();
+            value(&turned[..size])
+        };
+        Ok(numbers.map(turned).collect())
     }
 
     /// Whole numbers of any width.
     pub(crate) fn integers(&self) -> Result<Vec<i64>, NpyProblem> {
-        match self.header.descr.as_str() {
-            "|b1" | "|u1" => self.numbers(1, |bytes| bytes[0].into()),
-            "|i1" => self.numbers(1, |bytes| (bytes[0] as i8).into()),
-            "<u2" => self.numbers(2, |bytes| u16::from_le_bytes(array(bytes)).into()),
-            "<i2" => self.numbers(2, |bytes| i16::from_le_bytes(array(bytes)).into()),
-            "<u4" => self.numbers(4, |bytes| u32::from_le_bytes(array(bytes)).into()),
-            "<i4" => self.numbers(4, |bytes| i32::from_le_bytes(array(bytes)).into()),
+        match self.header.kind().1 {
+            "b1" | "u1" => self.numbers(1, |bytes| bytes[0].into()),
+            "i1" => self.numbers(1, |bytes| (bytes[0] as i8).into()),
+            "u2" => self.numbers(2, |bytes| u16::from_le_bytes(array(bytes)).into()),
+            "i2" => self.numbers(2, |bytes| i16::from_le_bytes(array(bytes)).into()),
+            "u4" => self.numbers(4, |bytes| u32::from_le_bytes(array(bytes)).into()),
+            "i4" => self.numbers(4, |bytes| i32::from_le_bytes(array(bytes)).into()),
             // Nothing has so many items as no longer fit.
-            "<u8" => self.numbers(8, |bytes| u64::from_le_bytes(array(bytes)).try_into().unwrap_or(i64::MAX)),
-            "<i8" => self.numbers(8, |bytes| i64::from_le_bytes(array(bytes))),
-            other => Err(NpyProblem::ElementType { got: other.to_owned(), expected: "little-endian integers" }),
+            "u8" => self.numbers(8, |bytes| u64::from_le_bytes(array(bytes)).try_into().unwrap_or(i64::MAX)),
+            "i8" => self.numbers(8, |bytes| i64::from_le_bytes(array(bytes))),
+            _ => Err(NpyProblem::ElementType { got: self.header.descr.clone(), expected: "integers" }),
         }
     }
 
-    /// Whole numbers of any width as text, the largest too.
+    /// Whole numbers of any width as text, the largest too; texts as they are.
     pub(crate) fn labels(&self) -> Result<Vec<String>, NpyProblem> {
-        if self.header.descr == "<u8" {
+        let (big_endian, kind) = self.header.kind();
+        if kind == "u8" {
             return self.numbers(8, |bytes| u64::from_le_bytes(array(bytes)).to_string());
+        }
+        let length = |letter: char| {
+            kind.strip_prefix(letter)?.parse::<usize>().ok().filter(|length| (1..1 << 20).contains(length))
+        };
+        if let Some(length) = length('U') {
+            let value = if big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+            let character = |bytes: &[u8; 4]| char::from_u32(value(*bytes)).unwrap_or(char::REPLACEMENT_CHARACTER);
+            let text = |bytes: &[u8]| bytes.as_chunks::<4>().0.iter().map(character).collect::<String>();
+            return Ok(self.elements(4 * length)?.map(|bytes| text(bytes).trim_end_matches('\0').to_owned()).collect());
+        }
+        if let Some(length) = length('S') {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\0').to_owned();
+            return Ok(self.elements(length)?.map(text).collect());
         }
         Ok(self.integers()?.into_iter().map(|value| value.to_string()).collect())
     }
 
     /// Numbers of any type.
     pub(crate) fn floats(&self) -> Result<Vec<f64>, NpyProblem> {
-        match self.header.descr.as_str() {
-            "<f2" => self.numbers(2, |bytes| f16::from_le_bytes(array(bytes)).to_f64()),
-            "<f4" => self.numbers(4, |bytes| f32::from_le_bytes(array(bytes)).into()),
-            "<f8" => self.numbers(8, |bytes| f64::from_le_bytes(array(bytes))),
-            other => self.integers().map(|values| values.into_iter().map(|value| value as f64).collect()).map_err(
+        match self.header.kind().1 {
+            "f2" => self.numbers(2, |bytes| f16::from_le_bytes(array(bytes)).to_f64()),
+            "f4" => self.numbers(4, |bytes| f32::from_le_bytes(array(bytes)).into()),
+            "f8" => self.numbers(8, |bytes| f64::from_le_bytes(array(bytes))),
+            _ => self.integers().map(|values| values.into_iter().map(|value| value as f64).collect()).map_err(
                 |problem| match problem {
                     NpyProblem::ElementType { .. } => {
-                        NpyProblem::ElementType { got: other.to_owned(), expected: NUMBERS }
+                        NpyProblem::ElementType { got: self.header.descr.clone(), expected: NUMBERS }
                     }
                     other => other,
                 },
@@ -486,9 +511,44 @@ mod tests {
         let columns = "{'descr': '<u2', 'fortran_order': True, 'shape': (3, 2), }";
         std::fs::write(&path, file(columns, &[1, 0, 2, 0, 3, 0, 7, 0, 8, 0, 9, 0])).unwrap();
         assert_eq!(read_npy_pairs(&path).unwrap(), [(1, 7), (2, 8), (3, 9)]);
+        assert_eq!(read("'>i4'", "(1, 2)", &[0, 0, 0, 7, 255, 255, 255, 255]).unwrap(), [(7, -1)]);
         for (descr, shape, data) in [("'<f4'", "(1, 2)", 8), ("'<i4'", "(2, 3)", 24), ("'<i4'", "(2, 2)", 15)] {
             assert!(matches!(read(descr, shape, &vec![0; data]), Err(Error::Npy { .. })), "{descr} {shape}");
         }
+    }
+
+    #[test]
+    fn one_value_an_item_in_any_order_and_as_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        let open = |descr: &str, data: &[u8]| {
+            let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': (2,), }}");
+            std::fs::write(&path, file(&header, data)).unwrap();
+            Array::open(&path).unwrap()
+        };
+        assert_eq!(open(">i2", &[0, 7, 255, 254]).integers().unwrap(), [7, -2]);
+        let doubles = [1.5f64, -2.0].map(f64::to_be_bytes).concat();
+        assert_eq!(open(">f8", &doubles).floats().unwrap(), [1.5, -2.0]);
+        let hashes = [u64::MAX, 3].map(u64::to_be_bytes).concat();
+        assert_eq!(open(">u8", &hashes).labels().unwrap(), [u64::MAX.to_string(), "3".to_owned()]);
+        assert_eq!(open("|S3", b"en\0fra").labels().unwrap(), ["en", "fra"]);
+        let letters: Vec<u32> = "d\u{e9}\0e\0\0".chars().map(u32::from).collect();
+        for (order, bytes) in [("<", u32::to_le_bytes as fn(u32) -> [u8; 4]), (">", u32::to_be_bytes)] {
+            let data: Vec<u8> = letters.iter().flat_map(|&letter| bytes(letter)).collect();
+            assert_eq!(open(&format!("{order}U3"), &data).labels().unwrap(), ["d\u{e9}", "e"]);
+        }
+        for wrong in ["|U0", "|O", "<M8[D]"] {
+            assert!(matches!(open(wrong, &[0; 16]).labels(), Err(NpyProblem::ElementType { .. })), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_git_has_in_the_place_of_an_array_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.npy");
+        std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").unwrap();
+        let error = open_matrix(&path).unwrap_err().to_string();
+        assert!(error.contains("a.npy` is a Git LFS pointer") && error.contains("\nhint: `git lfs pull`"), "{error}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Parquet files by a library that panics over some damaged ones: such a panic becomes an error here.
 
+use crate::files::is_pointer;
 use crate::guard;
 use crate::parquet_header::PageHeader;
 use arrow_array::RecordBatch;
@@ -20,6 +21,9 @@ fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Parqu
     guard::guarded(read, |reason| ParquetError::General(format!("the file is damaged ({reason})")))
 }
 
+/// What Git has in the place of a large file is shorter.
+const POINTER_BYTES: u64 = 1024;
+
 /// Opens a file by its footer.
 ///
 /// # Errors
@@ -30,6 +34,11 @@ pub fn open_parquet<T: ChunkReader + 'static>(
     guarded(|| {
         let most = Arc::new(AtomicU64::new(u64::MAX));
         let length = file.len();
+        if length < POINTER_BYTES && is_pointer(&file.get_bytes(0, length as usize)?) {
+            return Err(ParquetError::General(
+                "a Git LFS pointer, not the file itself\nhint: `git lfs pull` fetches it".to_owned(),
+            ));
+        }
         let builder = ParquetRecordBatchReaderBuilder::try_new(Ending { file, most: Arc::clone(&most) })?;
         check_rows(builder.metadata())?;
         most.store(most_of_a_page(builder.metadata(), length), Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! Embeddings in a column of parquet files: lists of numbers.
 
 use super::precision::Conversion;
-use super::rows::{ElementType, NotFinite};
+use super::rows::{ElementType, NAMED_ROWS, NotFinite};
 use crate::error::Error;
 use crate::parquet_batches::{Ending, ParquetBatches, column_ranges, open_parquet};
 use arrow_array::cast::AsArray;
@@ -13,11 +13,14 @@ use arrow_array::{Array, ArrayRef};
 use arrow_schema::{ArrowError, DataType, Field};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::statistics::Statistics;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// Rows looked at for the first that is there.
+const FIRST_ROWS: usize = 64;
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 4096;
 
@@ -53,18 +56,23 @@ impl ParquetColumn {
             .and_then(|kind| element_of(&kind))
             .ok_or_else(|| refuse(format!("has type {}, expected a list of numbers", field.data_type())))?;
         let groups = builder.metadata().row_groups().iter();
-        let of_column = groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().parts()[0] == name);
-        let values = of_column.fold(0_u64, |sum, chunk| sum.saturating_add(chunk.num_values().max(0) as u64));
+        let of_column: Vec<_> =
+            groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().parts()[0] == name).collect();
+        let values = of_column.iter().fold(0_u64, |sum, chunk| sum.saturating_add(chunk.num_values().max(0) as u64));
+        // Where a list is missing, one value is counted.
+        let missing = |chunk: &&ColumnChunkMetaData| chunk.statistics().and_then(Statistics::null_count_opt);
+        let has_nulls = of_column.iter().any(|chunk| missing(chunk) != Some(0));
         let mut column = Self { path: path.to_path_buf(), column: name.clone(), element, rows, dimension: 0 };
         column.dimension = match field.data_type() {
             DataType::FixedSizeList(_, length) => *length as usize,
             // Lists of other lengths that add up to as much are refused when they are read.
-            _ if rows > 0 && values % rows as u64 == 0 => (values / rows as u64) as usize,
+            _ if rows > 0 && values % rows as u64 == 0 && !has_nulls => (values / rows as u64) as usize,
             _ => column.first_length()?,
         };
         // The type may tell of longer lists than there are.
         if rows.checked_mul(column.dimension).is_none_or(|expected| expected as u64 > values) {
             let dimension = column.dimension;
+            column.refuse_missing()?;
             return Err(refuse(format!("has {values} numbers, expected {rows} lists of {dimension}")));
         }
         Ok((column, name))
@@ -136,13 +144,28 @@ impl ParquetColumn {
 
     fn first_length(&self) -> Result<usize, Error> {
         let mut length = 0;
-        self.each_batch(1, 0..self.rows, |lists| {
-            if !lists.is_empty() && !lists.is_null(0) {
-                length = list_at(lists, 0).map_or(0, |list| list.len());
-            }
-            Ok(false)
+        self.each_batch(FIRST_ROWS, 0..self.rows, |lists| {
+            let first = (0..lists.len()).find(|&row| !lists.is_null(row)).and_then(|row| list_at(lists, row));
+            length = first.as_ref().map_or(0, |list| list.len());
+            Ok(first.is_none())
         })?;
         Ok(length)
+    }
+
+    /// Refuses rows without a list, all of them by their number.
+    fn refuse_missing(&self) -> Result<(), Error> {
+        let (mut rows, mut total, mut start) = (Vec::new(), 0, 0);
+        self.each_batch(BATCH_ROWS, 0..self.rows, |lists| {
+            let nulls: Vec<usize> = (0..lists.len()).filter(|&row| lists.is_null(row)).collect();
+            total += nulls.len();
+            rows.extend(nulls.into_iter().take(NAMED_ROWS - rows.len().min(NAMED_ROWS)).map(|row| start + row));
+            start += lists.len();
+            Ok(true)
+        })?;
+        if total == 0 {
+            return Ok(());
+        }
+        Err(Error::MissingRows { path: self.path.clone(), column: self.column.clone(), rows, total })
     }
 
     fn each_batch(
@@ -171,9 +194,11 @@ impl ParquetColumn {
             |problem: String| Err(Error::Column { path: self.path.clone(), column: self.column.clone(), problem });
         let list = if lists.is_null(index) { None } else { list_at(lists, index) };
         let Some(list) = list else {
+            self.refuse_missing()?;
             return refuse(format!("has no list at row {row}, expected {} numbers", self.dimension));
         };
         if list.len() != self.dimension || list.null_count() > 0 {
+            self.refuse_missing()?;
             let missing = if list.null_count() > 0 { ", some of them missing" } else { "" };
             return refuse(format!("has {} numbers at row {row}{missing}, expected {}", list.len(), self.dimension));
         }

@@ -2,6 +2,7 @@
 
 use super::precision::Conversion;
 use crate::error::{BadRow, Error};
+use crate::files::is_pointer;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use rayon::prelude::*;
@@ -315,5 +316,8 @@ pub(crate) fn map_file(path: &Path) -> Result<Arc<Mmap>, Error> {
     // shortens meanwhile ends this process with a bus error: the documented hazard of mapped input, accepted because
     // sets are larger than memory.
     let map = unsafe { Mmap::map(&file) }.map_err(Error::io("map", path))?;
+    if is_pointer(&map) {
+        return Err(Error::Pointer(path.to_path_buf()));
+    }
     Ok(Arc::new(map))
 }

@@ -4,7 +4,8 @@ use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Float64Builder,
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, NullArray, RecordBatch, StringArray,
+    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    NullArray, RecordBatch, StringArray, TimestampMillisecondArray, TimestampSecondArray,
 };
 use himacl_data::{Embeddings, Error, write_like, write_npy_f16, write_npy_f32};
 use parquet::arrow::ArrowWriter;
@@ -354,6 +355,66 @@ fn two_sets_in_one_folder_are_not_one() {
         fs::write(&odd, npy(&ROWS, &[3, 2])).unwrap();
         assert!(read(folder.path(), None).unwrap_err().to_string().contains("its name is not UTF-8"));
     }
+}
+
+#[test]
+fn columns_beside_the_embeddings_are_categories_whatever_their_type() {
+    let folder = folder();
+    let path = folder.path().join("x.parquet");
+    let decimals = Decimal128Array::from(vec![Some(150), Some(200), None]).with_precision_and_scale(9, 2).unwrap();
+    let fine = Decimal128Array::from(vec![1_500, 2_000, 1]).with_precision_and_scale(9, 3).unwrap();
+    let days = Date32Array::from(vec![0, 365, -1]);
+    let seconds = TimestampSecondArray::from(vec![0, 365 * 86_400, 86_399]);
+    let millis = TimestampMillisecondArray::from(vec![0, 31_536_000_000, 86_399_500]).with_timezone("UTC");
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("emb", lists(&[2, 2, 2])),
+        ("decimals", Arc::new(decimals)),
+        ("fine", Arc::new(fine)),
+        ("days", Arc::new(days)),
+        ("seconds", Arc::new(seconds)),
+        ("zoned", Arc::new(millis)),
+        ("flags", Arc::new(BooleanArray::from(vec![true, false, true]))),
+        ("short", Arc::new(Int32Array::from(vec![1, 2, 3]))),
+    ];
+    parquet(&path, columns, Compression::SNAPPY);
+    let set = Embeddings::open(&path, None).unwrap();
+    let labels = |column: &str| set.labels(column).unwrap().unwrap();
+    let of = |names: [&str; 3]| names.map(|name| (!name.is_empty()).then(|| name.to_owned())).to_vec();
+    assert_eq!(labels("decimals"), of(["1.5", "2", ""]));
+    assert_eq!(labels("fine"), of(["1.5", "2", "0.001"]));
+    assert_eq!(labels("days"), of(["1970-01-01", "1971-01-01", "1969-12-31"]));
+    assert_eq!(labels("seconds"), of(["1970-01-01", "1971-01-01", "1970-01-01T23:59:59"]));
+    assert_eq!(labels("zoned"), of(["1970-01-01", "1971-01-01", "1970-01-01T23:59:59.500"]));
+    assert_eq!(labels("flags"), of(["true", "false", "true"]));
+    assert_eq!(labels("short"), of(["1", "2", "3"]));
+    assert_eq!(set.labels("absent").unwrap(), None);
+    assert!(set.columns().unwrap().contains(&"flags: Boolean".to_owned()), "{:?}", set.columns());
+}
+
+#[test]
+fn rows_without_a_list_are_named() {
+    let folder = folder();
+    let path = folder.path().join("x.parquet");
+    for missing in [vec![0], vec![1, 2], vec![4]] {
+        let (mut builder, mut fixed) =
+            (ListBuilder::new(Float32Builder::new()), FixedSizeListBuilder::new(Float32Builder::new(), 3));
+        for row in 0..5 {
+            (0..3).filter(|_| !missing.contains(&row)).for_each(|_| builder.values().append_value(1.0));
+            builder.append(!missing.contains(&row));
+            (0..3).for_each(|_| fixed.values().append_value(1.0));
+            fixed.append(!missing.contains(&row));
+        }
+        for column in [Arc::new(builder.finish()) as ArrayRef, Arc::new(fixed.finish())] {
+            parquet(&path, vec![("emb", column)], Compression::SNAPPY);
+            let error = read(&path, None).unwrap_err().to_string();
+            let rows: Vec<String> = missing.iter().map(|row| format!("row {row}")).collect();
+            let count = if missing.len() == 1 { "1 row" } else { "2 rows" };
+            assert!(error.contains(&format!("has no list in {count}: {}\nhint: ", rows.join(", "))), "{error}");
+        }
+    }
+    fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n").unwrap();
+    let error = read(&path, None).unwrap_err().to_string();
+    assert!(error.contains("Git LFS pointer") && error.contains("git lfs pull"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! JSON configurations beside the weights.
 
 use crate::error::EncoderError;
-use crate::hub::is_pointer;
+use himacl_data::files::is_pointer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::error::HubError;
+use himacl_data::files::is_pointer;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use std::fs::File;
@@ -29,11 +30,6 @@ pub fn check_weights(path: &Path) -> Result<(), Error> {
         Ok(_) => Ok(()),
         Err(source) => Err(damaged(source.to_string())),
     }
-}
-
-/// Whether a file only stands for one that Git LFS would fetch.
-pub(crate) fn is_pointer(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"version https://git-lfs")
 }
 
 /// Whether a file holds tensors in a format that is checked.

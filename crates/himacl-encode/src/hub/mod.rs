@@ -23,7 +23,6 @@ mod version;
 
 pub use crate::error::HubError;
 pub use check::check_weights;
-pub(crate) use check::is_pointer;
 pub use client::Hub;
 pub use encoder_files::{Files, Open, Snapshot, descriptions, local_snapshot};
 pub(crate) use encoder_files::{INDEX, ROUTERS, WEIGHTS, nested_weights, router_files};

@@ -1,7 +1,7 @@
 //! Pictures decoded.
 
 use super::budget::Budget;
-use crate::hub::is_pointer;
+use himacl_data::files::is_pointer;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use std::io::Cursor;
 
