@@ -3,7 +3,7 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{HubError, HubSettings, S3Keys, S3Settings};
+use himacl::hub::{HubError, HubSettings, Proxies, S3Keys, S3Settings};
 use himacl::readers::{Dataset, Input, Modality, ReadError, ReadOptions, Record};
 use std::path::Path;
 use std::time::Duration;
@@ -21,7 +21,17 @@ fn settings(server: &FakeHub) -> HubSettings {
     let (endpoint, cache) = (server.endpoint.clone(), Path::new("/nonexistent").to_path_buf());
     let (token, first_wait) = (Some("hf_secret".to_owned()), Duration::from_millis(1));
     let s3 = store::settings(server);
-    HubSettings { endpoint, cache, token, certificates: None, s3, offline: false, retries: 3, first_wait }
+    HubSettings {
+        endpoint,
+        cache,
+        token,
+        certificates: None,
+        proxies: Proxies::default(),
+        s3,
+        offline: false,
+        retries: 3,
+        first_wait,
+    }
 }
 
 /// The captions of an input, or why there are none.

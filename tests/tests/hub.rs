@@ -3,7 +3,7 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, S3Settings, Snapshot};
+use himacl::hub::{Event, Files, Hub, HubError, HubSettings, Open, Proxies, S3Settings, Snapshot};
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::time::Duration;
@@ -29,6 +29,7 @@ fn settings(server: &FakeHub, scratch: &Scratch) -> HubSettings {
         cache,
         token: None,
         certificates: None,
+        proxies: Proxies::default(),
         s3: S3Settings::default(),
         offline: false,
         retries: 5,

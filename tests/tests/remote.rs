@@ -3,7 +3,7 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{HubError, HubSettings};
+use himacl::hub::{HubError, HubSettings, Proxies};
 use himacl::readers::{Dataset, Input, Modality, ReadError, ReadOptions, Record};
 use std::fmt::Write as _;
 use std::fs;
@@ -60,6 +60,7 @@ fn settings(server: &FakeHub) -> HubSettings {
         cache,
         token,
         certificates: None,
+        proxies: Proxies::default(),
         s3: store::settings(server),
         offline: false,
         retries: 3,

@@ -4,7 +4,7 @@ mod support;
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use himacl::EncodeError as Error;
-use himacl::hub::{HubError, HubSettings};
+use himacl::hub::{HubError, HubSettings, Proxies};
 use himacl::readers::{Dataset, ImageSource, Input, Modality, ReadError, ReadOptions, Record};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -66,6 +66,7 @@ fn settings(server: &FakeHub) -> HubSettings {
         cache,
         token: None,
         certificates: None,
+        proxies: Proxies::default(),
         s3: store::settings(server),
         offline: false,
         retries: 3,

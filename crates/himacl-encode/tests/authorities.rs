@@ -1,7 +1,7 @@
 //! A Hub or a proxy with an authority of its own.
 
 use himacl_encode::Error;
-use himacl_encode::hub::{Files, Hub, HubError, HubSettings, S3Settings};
+use himacl_encode::hub::{Files, Hub, HubError, HubSettings, Proxies, S3Settings};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -70,6 +70,7 @@ fn fetch(endpoint: &str, certificates: Option<PathBuf>) -> Result<PathBuf, HubEr
         cache: folder.path().to_path_buf(),
         token: None,
         certificates,
+        proxies: Proxies::default(),
         s3: S3Settings::default(),
         offline: false,
         retries: 5,

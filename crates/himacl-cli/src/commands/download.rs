@@ -13,7 +13,7 @@ Examples:
   himacl download all-minilm-l6-v2 --local ~/models/minilm
   HF_ENDPOINT=https://hf-mirror.com himacl download efficientnet-lite0
 
-Environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE.";
+Environment: HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY.";
 
 /// Fetch an encoder's files from the Hugging Face Hub into its cache; print their folder.
 ///

@@ -18,7 +18,7 @@ pub enum HubError {
     Address(String),
     /// Offline, and the cache has not what is needed.
     #[error(
-        "`{file}` of `{repo}` (revision {revision}) is not in the cache `{}`, and HF_HUB_OFFLINE is set\n\
+        "`{file}` of `{repo}` (revision {revision}) is not in the cache `{}`, and HF_HUB_OFFLINE is set (or TRANSFORMERS_OFFLINE, HF_DATASETS_OFFLINE)\n\
          hint: unset it, or take the files from a folder", cache.display()
     )]
     Offline {
@@ -32,7 +32,9 @@ pub enum HubError {
         cache: PathBuf,
     },
     /// Offline, and an address is asked for.
-    #[error("`{0}` is elsewhere, and HF_HUB_OFFLINE is set\nhint: unset it, or name files on the disk")]
+    #[error(
+        "`{0}` is elsewhere, and HF_HUB_OFFLINE is set (or TRANSFORMERS_OFFLINE, HF_DATASETS_OFFLINE)\nhint: unset it, or name files on the disk"
+    )]
     OfflineAddress(String),
     /// A file that is not what it was when the run began.
     #[error("{url} has changed since the run began\nhint: begin anew with what is there now")]
@@ -149,6 +151,17 @@ pub enum HubError {
         reason: String,
         /// How often it was tried.
         attempts: u32,
+    },
+    /// A proxy that is not spoken to.
+    #[error(
+        "the proxy `{address}` cannot be used: {reason}\n\
+         hint: HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names a proxy that speaks HTTP (http://HOST:PORT), NO_PROXY the hosts that need none"
+    )]
+    Proxy {
+        /// The proxy.
+        address: String,
+        /// Why not.
+        reason: &'static str,
     },
     /// A server that shows a certificate of nobody known.
     #[error(

@@ -2,17 +2,24 @@
 
 use super::aside::{Stopped, aside};
 use super::certificates;
+use super::forward::Forward;
+use super::proxies::Proxies;
 use super::s3::{self, Asker, S3Settings, Said};
 use super::settings::HubSettings;
 use super::text::{SCHEME, shown, without_user};
 use crate::error::Error;
 use crate::error::HubError;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::io::Read;
 use std::time::{Duration, Instant};
-use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE, RETRY_AFTER};
+use ureq::config::Config;
+use ureq::http::header::{AUTHORIZATION, LOCATION, PROXY_AUTHORIZATION, RANGE, RETRY_AFTER};
 use ureq::http::{HeaderMap, Method, Request, StatusCode, Uri};
 use ureq::tls::TlsConfig;
-use ureq::{Agent, Body};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, RustlsConnector, TcpConnector};
+use ureq::{Agent, Body, Proxy, ProxyProtocol};
 
 const MAX_REDIRECTS: usize = 10;
 /// The longest that a single wait between attempts may be.
@@ -60,10 +67,48 @@ impl From<Stopped> for Failure {
     }
 }
 
+/// How addresses of a scheme are asked for.
+#[derive(Debug, Clone)]
+enum Way {
+    Direct,
+    /// Through a proxy, and what it is told of its user.
+    Through(Agent, Option<String>),
+    /// Through one that is not spoken to.
+    Refused {
+        address: String,
+        reason: &'static str,
+    },
+}
+
+impl Way {
+    fn new(proxy: Option<&str>, config: &dyn Fn(Option<Proxy>) -> Config) -> Self {
+        let Some(address) = proxy else { return Self::Direct };
+        let refused = |reason| Self::Refused { address: without_user(address), reason };
+        let Ok(proxy) = Proxy::new(address) else { return refused("it is no address of one") };
+        if !matches!(proxy.protocol(), ProxyProtocol::Http | ProxyProtocol::Https) {
+            return refused("it speaks SOCKS, which is not spoken here");
+        }
+        let user = proxy.username().map(|user| format!("{user}:{}", proxy.password().unwrap_or_default()));
+        let authorization = user.filter(|_| proxy.protocol() == ProxyProtocol::Http);
+        let authorization = authorization.map(|user| format!("Basic {}", STANDARD.encode(user)));
+        let connector =
+            ().chain(Forward)
+                .chain(ConnectProxyConnector::default())
+                .chain(TcpConnector::default())
+                .chain(RustlsConnector::default());
+        let agent = Agent::with_parts(config(Some(proxy)), connector, DefaultResolver::default());
+        Self::Through(agent, authorization)
+    }
+}
+
 /// The HTTP client.
 #[derive(Debug, Clone)]
 pub(super) struct Http {
-    agent: Agent,
+    /// Asks without a proxy.
+    direct: Agent,
+    /// How plain http and TLS are asked for.
+    ways: [Way; 2],
+    proxies: Proxies,
     endpoint: Uri,
     token: Option<String>,
     s3: S3Settings,
@@ -86,21 +131,26 @@ impl Http {
             }
             _ => TlsConfig::default(),
         };
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            // Redirects are followed here: the Hub tells about a file in the headers of the first answer.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(Duration::from_secs(10)))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
-            .accept_encoding("identity")
-            .user_agent(concat!("himacl/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let config = |proxy: Option<Proxy>| {
+            Agent::config_builder()
+                .tls_config(tls.clone())
+                .proxy(proxy)
+                .http_status_as_error(false)
+                // Redirects are followed here: the Hub tells about a file in the headers of the first answer.
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .timeout_connect(Some(Duration::from_secs(10)))
+                .timeout_recv_response(Some(SILENCE))
+                .timeout_per_read(Some(SILENCE))
+                .accept_encoding("identity")
+                .user_agent(concat!("himacl/", env!("CARGO_PKG_VERSION")))
+                .build()
+        };
+        let (direct, proxies) = (config(None).new_agent(), settings.proxies.clone());
+        let ways = proxies.named().map(|proxy| Way::new(proxy, &config));
         let (token, s3) = (settings.token.clone(), settings.s3.clone());
         let (retries, first_wait) = (settings.retries, settings.first_wait);
-        Ok(Self { agent: config.new_agent(), endpoint, token, s3, retries, first_wait })
+        Ok(Self { direct, ways, proxies, endpoint, token, s3, retries, first_wait })
     }
 
     pub(super) fn has_token(&self) -> bool {
@@ -206,11 +256,28 @@ impl Http {
         attempt: u32,
         should_stop: &dyn Fn() -> bool,
     ) -> Result<Answer, Failure> {
-        let agent = self.agent.clone();
+        let (agent, request) = self.agent_for(request)?;
         let response = aside(should_stop, move || agent.run(request))?;
         let response = response.map_err(|error| network(&url, &error, attempt))?;
         let (parts, body) = response.into_parts();
         Ok(Answer { url, status: parts.status, headers: parts.headers, body, asker: None })
+    }
+
+    /// Who asks: through a proxy or without.
+    fn agent_for(&self, mut request: Request<()>) -> Result<(Agent, Request<()>), HubError> {
+        let is_tls = request.uri().scheme_str() == Some("https");
+        match &self.ways[usize::from(is_tls)] {
+            _ if self.proxies.is_exempt(request.uri()) => Ok((self.direct.clone(), request)),
+            Way::Direct => Ok((self.direct.clone(), request)),
+            Way::Refused { address, reason } => Err(HubError::Proxy { address: address.clone(), reason }),
+            Way::Through(agent, authorization) => {
+                let header = authorization.as_ref().filter(|_| !is_tls).and_then(|text| text.parse().ok());
+                if let Some(header) = header {
+                    request.headers_mut().insert(PROXY_AUTHORIZATION, header);
+                }
+                Ok((agent.clone(), request))
+            }
+        }
     }
 
     /// Whether an address belongs to the endpoint, and may see the token.
@@ -340,6 +407,55 @@ mod tests {
         assert_eq!(joined("/q?r").as_deref(), Some("http://a:1/q?r"));
         assert_eq!(joined("q").as_deref(), Some("http://a:1/x/q"));
         assert_eq!(joined(""), None);
+    }
+
+    /// A proxy that answers one request with `ok`, and tells what it was asked.
+    fn proxy() -> (String, std::thread::JoinHandle<Vec<String>>) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let asked = std::thread::spawn(move || {
+            use std::io::{BufRead, BufReader, Write};
+            let (stream, _) = listener.accept().unwrap();
+            let lines = BufReader::new(&stream).lines().map(Result::unwrap).take_while(|line| !line.is_empty());
+            let lines = lines.map(|line| line.to_ascii_lowercase()).collect();
+            (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").unwrap();
+            lines
+        });
+        (address, asked)
+    }
+
+    fn client(variables: &[(&str, &str)]) -> Http {
+        let found = |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        Http::new(&HubSettings { retries: 0, ..HubSettings::from_variables(&found) }, true).unwrap()
+    }
+
+    #[test]
+    fn plain_http_is_asked_for_by_its_whole_address() {
+        let (address, asked) = proxy();
+        let proxy = format!("http://me:w%20d@{address}");
+        let client = client(&[("HTTP_PROXY", &proxy), ("NO_PROXY", "other.test")]);
+        let url = "http://host.test:81/a/b?c=d";
+        let Ok(mut answer) = client.send(&Method::GET, url, None, 1, &|| false, |_| false) else { panic!("no answer") };
+        let mut text = String::new();
+        answer.body.as_reader().read_to_string(&mut text).unwrap();
+        assert_eq!((answer.status.as_u16(), text.as_str()), (200, "ok"));
+        let asked = asked.join().unwrap();
+        assert_eq!(asked[0], "get http://host.test:81/a/b?c=d http/1.1");
+        let basic = format!("proxy-authorization: basic {}", STANDARD.encode("me:w d").to_ascii_lowercase());
+        assert!(asked.contains(&"host: host.test:81".to_owned()) && asked.contains(&basic), "{asked:?}");
+    }
+
+    #[test]
+    fn exempt_hosts_are_asked_directly_and_socks_is_refused() {
+        let (address, asked) = proxy();
+        let client = client(&[("ALL_PROXY", "socks5://me:word@127.0.0.1:9"), ("NO_PROXY", "127.0.0.0/8")]);
+        let url = format!("http://{address}/x");
+        let Ok(answer) = client.send(&Method::GET, &url, None, 1, &|| false, |_| false) else { panic!("no answer") };
+        assert_eq!((answer.status.as_u16(), asked.join().unwrap()[0].as_str()), (200, "get /x http/1.1"));
+        let refused = client.send(&Method::GET, "https://host.test/x", None, 1, &|| false, |_| false);
+        let Err(Failure::Final(error)) = refused else { panic!("not refused") };
+        let error = error.to_string();
+        assert!(error.contains("`socks5://127.0.0.1:9` cannot be used: it speaks SOCKS"), "{error}");
     }
 
     #[test]

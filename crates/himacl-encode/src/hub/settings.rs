@@ -1,5 +1,6 @@
 //! Where the Hub and its cache are: the environment variables, in one place.
 
+use super::proxies::Proxies;
 use super::s3::S3Settings;
 use super::text::without_user;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// | `HF_HUB_CACHE`, formerly `HUGGINGFACE_HUB_CACHE` | folder of the cache alone | `$HF_HOME/hub` |
 /// | `HF_TOKEN`, formerly `HUGGING_FACE_HUB_TOKEN` | token for private and gated repositories | the file `$HF_HOME/token`, which `hf auth login` writes |
 /// | `SSL_CERT_FILE`, `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE` | authorities to trust, as PEM | the system's, else Mozilla's |
-/// | `HF_HUB_OFFLINE` | `1`, `on`, `yes` or `true`: never use the network | off |
+/// | `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY` | proxies that speak HTTP, and hosts that are asked without | none |
+/// | `HF_HUB_OFFLINE`, or `TRANSFORMERS_OFFLINE`, `HF_DATASETS_OFFLINE` | `1`, `on`, `yes` or `true`: never use the network | off |
 #[derive(Clone, PartialEq, Eq)]
 pub struct HubSettings {
     /// Address without a trailing slash.
@@ -28,6 +30,8 @@ pub struct HubSettings {
     pub token: Option<String>,
     /// A file of certificates, as PEM: the authorities to trust instead of the system's.
     pub certificates: Option<PathBuf>,
+    /// Proxies, and hosts that are asked without.
+    pub proxies: Proxies,
     /// Stores of objects, for datasets.
     pub s3: S3Settings,
     /// Use the cache alone.
@@ -78,12 +82,15 @@ impl HubSettings {
         let stored_token = || std::fs::read_to_string(path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"))).ok();
         let token =
             first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(stored_token).map(|token| token.trim().to_owned());
-        let offline = set("HF_HUB_OFFLINE").map(|value| value.to_ascii_lowercase());
+        // The first that is set decides, as in the Python library.
+        let offline = first(&["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"])
+            .map(|value| value.to_ascii_lowercase());
         Self {
             endpoint: set("HF_ENDPOINT").unwrap_or(ENDPOINT.to_owned()).trim_end_matches('/').to_owned(),
             cache: any_path(&["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"]).unwrap_or_else(|| home.join("hub")),
             token: token.filter(|token| !token.is_empty()),
             certificates: any_path(&["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
+            proxies: Proxies::from_variables(&set),
             s3: S3Settings::from_variables(&set),
             offline: offline.is_some_and(|value| matches!(value.as_str(), "1" | "on" | "yes" | "true")),
             retries: 5,
@@ -140,6 +147,9 @@ mod tests {
     fn switches_and_addresses() {
         for (value, offline) in [("1", true), ("True", true), ("yes", true), ("0", false), ("", false)] {
             assert_eq!(settings(&[("HF_HUB_OFFLINE", value)]).offline, offline, "{value}");
+        }
+        for other in ["TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"] {
+            assert!(settings(&[(other, "1")]).offline && !settings(&[(other, "1"), ("HF_HUB_OFFLINE", "0")]).offline);
         }
         assert_eq!(settings(&[]).endpoint, "https://huggingface.co");
         assert_eq!(settings(&[("HF_ENDPOINT", "http://127.0.0.1:80/")]).endpoint, "http://127.0.0.1:80");
