@@ -24,6 +24,9 @@ struct Source {
 /// Endings of names in a block that no computation needs: counts of batches, tables that follow from the positions.
 const NEEDLESS: [&str; 3] = ["num_batches_tracked", "position_ids", "inv_freq"];
 
+/// Names of a norm's tensors, and those that TensorFlow's models brought along.
+const OLD_NAMES: [(&str, &str); 2] = [("LayerNorm.weight", "LayerNorm.gamma"), ("LayerNorm.bias", "LayerNorm.beta")];
+
 /// The tensors whose names begin with a prefix.
 #[derive(Clone)]
 pub(super) struct Weights {
@@ -73,7 +76,17 @@ impl Weights {
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
-        self.source.names.contains(&format!("{}{name}", self.prefix))
+        self.source.names.contains(&self.stored(name))
+    }
+
+    /// What a tensor is called in the files: scales and shifts of BERT's norms have other names in old ones.
+    fn stored(&self, name: &str) -> String {
+        let full = format!("{}{name}", self.prefix);
+        let old = OLD_NAMES.iter().find_map(|(new, old)| Some(format!("{}{old}", full.strip_suffix(new)?)));
+        match old {
+            Some(old) if !self.source.names.contains(&full) && self.source.names.contains(&old) => old,
+            _ => full,
+        }
     }
 
     /// A tensor that training changes.
@@ -92,7 +105,7 @@ impl Weights {
 
     /// A tensor that training leaves alone.
     pub(super) fn constant(&self, name: &str) -> Result<Tensor, EncoderError> {
-        let name = format!("{}{name}", self.prefix);
+        let name = self.stored(name);
         let view = self.source.tensors.get(&name)?;
         // Numbers of other types stand for something else: a scale or a table would have to be applied.
         if !matches!(view.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
@@ -191,4 +204,27 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>, EncoderError> {
         return Err(wrong(format!("`{name}` is not a file of this folder")));
     }
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use safetensors::tensor::TensorView;
+
+    #[test]
+    fn norms_of_old_models_are_found_by_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes: Vec<[u8; 4]> = [1.5f32, 2.5, 3.5].map(f32::to_le_bytes).to_vec();
+        let view = |at: usize| TensorView::new(Dtype::F32, vec![1], &bytes[at]).unwrap();
+        let tensors = [("a.0.LayerNorm.gamma", view(0)), ("a.0.LayerNorm.beta", view(1)), ("a.0.x.weight", view(2))];
+        std::fs::write(folder.path().join(WHOLE), safetensors::serialize(tensors, None).unwrap()).unwrap();
+        let weights = Weights::open(folder.path(), &Device::Cpu, DType::F32, false).unwrap();
+        let norm = weights.at("a.0.LayerNorm");
+        assert!(norm.has("weight") && norm.has("bias") && !weights.at("a.0.x").has("bias"));
+        let value = |weights: &Weights, name: &str| weights.get(name).unwrap().to_vec1::<f32>().unwrap();
+        assert_eq!([value(&norm, "weight"), value(&norm, "bias")], [[1.5], [2.5]]);
+        assert_eq!(weights.unread(), Some("a.0.x.weight"), "the others were read");
+        assert_eq!(value(&weights.at("a.0.x"), "weight"), [3.5]);
+        assert_eq!(weights.unread(), None);
+    }
 }

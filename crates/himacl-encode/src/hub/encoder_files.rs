@@ -13,15 +13,12 @@ pub(crate) const WEIGHTS: [&str; 3] =
 /// The list of the parts of weights that are in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// What decides how texts become embeddings, besides the modules that `modules.json` names.
-const TEXT_FILES: [&str; 5] = [
-    "config.json",
-    "modules.json",
-    "config_sentence_transformers.json",
-    "sentence_bert_config.json",
-    "tokenizer_config.json",
-];
+const TEXT_FILES: [&str; 5] =
+    ["config.json", "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", TOKENIZER_CONFIG];
+/// How texts are cut and filled up, and in which letters' case.
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// What decides so beside a Transformer in a folder below, where the repository has it.
-const OPTIONAL_BELOW: [&str; 2] = ["sentence_bert_config.json", "tokenizer_config.json"];
+const OPTIONAL_BELOW: [&str; 2] = ["sentence_bert_config.json", TOKENIZER_CONFIG];
 /// What a folder of weights for other weights has.
 const ADAPTER: &str = "adapter_config.json";
 /// Either says how texts become tokens, the second one where the first is not.
@@ -116,6 +113,9 @@ impl Files {
         if open.tokens && !is_below && lacks(TOKENIZER_FILES[0]) {
             missing = missing.or_else(|| TOKENIZER_FILES.iter().find(undecided).copied());
         }
+        if open.tokens && !is_below && undecided(&&TOKENIZER_CONFIG) {
+            missing = missing.or(Some(TOKENIZER_CONFIG));
+        }
         if open.pooling {
             let names = if is_below { &TEXT_FILES[1..3] } else { &TEXT_FILES[..] };
             missing = missing.or_else(|| names.iter().find(undecided).copied());
@@ -139,6 +139,7 @@ impl Files {
         let deciding = [
             (open.pictures, PICTURE_FILES.as_slice()),
             (open.tokens, TOKENIZER_FILES.as_slice()),
+            (open.tokens && !open.pooling, &[TOKENIZER_CONFIG]),
             (open.pooling, TEXT_FILES.as_slice()),
         ];
         let deciding = deciding.into_iter().filter(|(is_open, _)| *is_open).flat_map(|(_, names)| names);
@@ -531,6 +532,23 @@ mod tests {
         assert_eq!(missing().as_deref(), Some("preprocessor_config.json"));
         fs::write(folder.path().join("config.json"), r#"{"pretrained_cfg": {}}"#).unwrap();
         assert_eq!(missing(), None);
+    }
+
+    #[test]
+    fn towers_of_both_kinds_need_all_that_makes_tokens() {
+        let both = Files::Encoder(Open { pictures: true, tokens: true, pooling: false });
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["model.safetensors", "config.json", "preprocessor_config.json", "tokenizer.json"] {
+            fs::write(folder.path().join(name), "{}").unwrap();
+        }
+        assert_eq!(both.first_missing(folder.path(), &|_| false).as_deref(), Some("tokenizer_config.json"));
+        assert_eq!(both.first_missing(folder.path(), &|name| name == "tokenizer_config.json"), None);
+        let others = names(
+            "config.json preprocessor_config.json processor_config.json open_clip_config.json tokenizer.json vocab.txt",
+        );
+        assert_eq!(both.absent(&others), ["tokenizer_config.json"]);
+        fs::write(folder.path().join("tokenizer_config.json"), "{}").unwrap();
+        assert_eq!(both.first_missing(folder.path(), &|_| false), None);
     }
 
     #[test]
