@@ -14,5 +14,5 @@ pub use metrics::{Better, Metric, Metrics};
 pub use monge::{MongeFigures, cycle_error, monge_figures, monge_gap, sinkhorn_divergence};
 pub use pairing::{PairingAccuracy, pairing_accuracy, partner_cosine};
 pub(crate) use retrieval::ranks;
-pub use retrieval::{Recall, RetrievalMetrics, RetrievalParams, retrieval};
+pub use retrieval::{Recall, RetrievalMetrics, RetrievalParams, retrieval, retrieval_until};
 pub(crate) use scores::{Best, Scores, with_host_values};

@@ -99,38 +99,59 @@ impl RetrievalMetrics {
 /// # Errors
 /// Sides of different sizes; a failed tensor operation.
 pub fn retrieval(x: &Tensor, y: &Tensor, params: RetrievalParams) -> Result<RetrievalMetrics> {
+    Ok(retrieval_until(x, y, params, &|| false)?.unwrap_or_default())
+}
+
+/// The same, `None` once it is asked to stop.
+///
+/// # Errors
+/// As [`retrieval`].
+pub fn retrieval_until(
+    x: &Tensor,
+    y: &Tensor,
+    params: RetrievalParams,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Option<RetrievalMetrics>> {
     let ((n, k), (m, l)) = (x.dims2()?, y.dims2()?);
     if (n, k) != (m, l) {
         bail!("paired rows expected: x has shape [{n}, {k}], y has [{m}, {l}]");
     }
     if n == 0 {
-        return Ok(RetrievalMetrics::default());
+        return Ok(Some(RetrievalMetrics::default()));
     }
     let forward = Scores::kept(x, y)?;
     let backward = forward.transposed();
     let identity: Vec<u32> = (0..n as u32).collect();
-    let of_x = corrections(&forward, params.csls_neighbours)?;
-    let of_y = corrections(&backward, params.csls_neighbours)?;
-    let to_target = ranks(&forward, &identity, &of_y)?;
-    let to_source = ranks(&backward, &identity, &of_x)?;
+    let corrections = |scores: &Scores| match params.csls_neighbours {
+        0 => Ok(Some(vec![0.0; n])),
+        neighbours => scores.top_means_until(should_stop, neighbours),
+    };
+    let Some(of_x) = corrections(&forward)? else { return Ok(None) };
+    let Some(of_y) = corrections(&backward)? else { return Ok(None) };
+    let Some(to_target) = ranks_until(should_stop, &forward, &identity, &of_y)? else { return Ok(None) };
+    let Some(to_source) = ranks_until(should_stop, &backward, &identity, &of_x)? else { return Ok(None) };
     let mean_rank = |ranks: &[(f64, u32)]| ranks.iter().map(|entry| entry.0).sum::<f64>() / n as f64;
     let closer = |ranks: &[(f64, u32)]| (mean_rank(ranks) - 1.0) / (n.max(2) - 1) as f64;
-    Ok(RetrievalMetrics {
+    Ok(Some(RetrievalMetrics {
         pairs: n,
         source_to_target: recall(&to_target, n),
         target_to_source: recall(&to_source, n),
         foscttm: f64::midpoint(closer(&to_target), closer(&to_source)),
-    })
-}
-
-/// The mean of the `neighbours` largest entries of each row, or zeros.
-fn corrections(scores: &Scores, neighbours: usize) -> Result<Vec<f32>> {
-    if neighbours == 0 { Ok(vec![0.0; scores.shape().0]) } else { scores.top_means(neighbours) }
+    }))
 }
 
 /// For each row the rank of its partner by `2 s_ij - correction_j`, and the column of the first rank.
 pub(crate) fn ranks(scores: &Scores, partner: &[u32], correction: &[f32]) -> Result<Vec<(f64, u32)>> {
-    scores.map_rows(|i, row| {
+    Ok(ranks_until(&|| false, scores, partner, correction)?.unwrap_or_default())
+}
+
+fn ranks_until(
+    should_stop: &dyn Fn() -> bool,
+    scores: &Scores,
+    partner: &[u32],
+    correction: &[f32],
+) -> Result<Option<Vec<(f64, u32)>>> {
+    scores.map_rows_until(should_stop, |i, row| {
         let at = partner[i] as usize;
         let mine = 2.0 * row[at] - correction[at];
         let (mut ahead, mut equal, mut nearest, mut best) = (0usize, 0usize, 0u32, f32::NEG_INFINITY);
@@ -210,6 +231,16 @@ mod tests {
         let y = Tensor::eye(4, candle_core::DType::F32, &Device::Cpu).unwrap();
         let scaled = retrieval(&x, &y, RetrievalParams { csls_neighbours: 1 }).unwrap();
         assert_eq!(scaled.source_to_target.at_1, 1.0);
+    }
+
+    #[test]
+    fn it_ends_when_it_is_asked_to() {
+        // Too many for the scores to be kept.
+        let x = Tensor::ones((9000, 1), candle_core::DType::F32, &Device::Cpu).unwrap();
+        for neighbours in [0, 2] {
+            let params = RetrievalParams { csls_neighbours: neighbours };
+            assert_eq!(retrieval_until(&x, &x, params, &|| true).unwrap(), None);
+        }
     }
 
     #[test]

@@ -64,28 +64,45 @@ impl Scores {
 
     /// Calls `read(i, row)` on every row, `(m,)`, and collects the answers in order; rows are read in parallel.
     pub(crate) fn map_rows<A: Send>(&self, read: impl Fn(usize, &[f32]) -> A + Sync) -> Result<Vec<A>> {
+        Ok(self.map_rows_until(&|| false, read)?.unwrap_or_default())
+    }
+
+    /// The same, `None` once it is asked to stop: that is looked at before each tile.
+    pub(crate) fn map_rows_until<A: Send>(
+        &self,
+        should_stop: &dyn Fn() -> bool,
+        read: impl Fn(usize, &[f32]) -> A + Sync,
+    ) -> Result<Option<Vec<A>>> {
         let (n, m) = self.shape();
         if m == 0 {
-            return Ok((0..n).map(|i| read(i, &[])).collect());
+            return Ok(Some((0..n).map(|i| read(i, &[])).collect()));
         }
         if let Some(values) = &self.kept {
-            return Ok(values.par_chunks(m).enumerate().map(|(i, row)| read(i, row)).collect());
+            return Ok(Some(values.par_chunks(m).enumerate().map(|(i, row)| read(i, row)).collect()));
         }
         let y = self.y.t()?;
         let tile_rows = (TILE_ENTRIES / m).clamp(1, TILE_ROWS);
         let mut answers = Vec::with_capacity(n);
         for start in (0..n).step_by(tile_rows) {
+            if should_stop() {
+                return Ok(None);
+            }
             let tile = self.x.narrow(0, start, tile_rows.min(n - start))?.matmul(&y)?; // (tile_rows, m)
             with_host_values(&tile, |values| {
                 answers.par_extend(values.par_chunks(m).enumerate().map(|(i, row)| read(start + i, row)));
             })?;
         }
-        Ok(answers)
+        Ok(Some(answers))
     }
 
     /// For each row the mean of its `count` largest entries, `(n,)`; zero where there are no columns.
     pub(crate) fn top_means(&self, count: usize) -> Result<Vec<f32>> {
-        self.map_rows(|_, row| {
+        Ok(self.top_means_until(&|| false, count)?.unwrap_or_default())
+    }
+
+    /// The same, `None` once it is asked to stop.
+    pub(crate) fn top_means_until(&self, should_stop: &dyn Fn() -> bool, count: usize) -> Result<Option<Vec<f32>>> {
+        self.map_rows_until(should_stop, |_, row| {
             let mut best = Best::new(count.min(row.len()));
             for (j, &value) in row.iter().enumerate() {
                 best.offer(value, j as u32);
@@ -178,6 +195,20 @@ mod tests {
             best.offer(value, index as u32);
         }
         assert_eq!(best.sorted(), [(5.0, 1), (5.0, 3), (2.0, 2)]);
+    }
+
+    #[test]
+    fn rows_end_with_the_tile_in_which_they_are_asked_to() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+        let x = Tensor::ones((3 * TILE_ROWS, 1), DType::F32, &Device::Cpu).unwrap();
+        let scores = Scores::new(&x, &x.narrow(0, 0, 2).unwrap()).unwrap();
+        let read = AtomicUsize::new(0);
+        let count = |_: usize, _: &[f32]| read.fetch_add(1, Ordering::Relaxed);
+        let stop = || read.load(Ordering::Relaxed) >= TILE_ROWS;
+        assert!(scores.map_rows_until(&stop, count).unwrap().is_none());
+        assert_eq!(read.into_inner(), TILE_ROWS);
+        assert_eq!(scores.top_means_until(&|| true, 1).unwrap(), None);
+        assert_eq!(scores.top_means(1).unwrap().len(), 3 * TILE_ROWS);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub use training_pairs::{PairParams, Pairs};
 use crate::error::Error;
 use crate::eval::{Metric, Metrics};
 use crate::map::TwoWayMap;
+use himacl_data::ErrorKind;
 use hiref_core::Observer;
 use serde_json::json;
 use std::path::Path;
@@ -208,12 +209,17 @@ impl TrainState {
             self.save()?;
             return Ok(false);
         };
+        let found = match if evaluated { evaluate(&self.averaged_map()?, &embedded) } else { Ok(Metrics::new()) } {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {
+                self.save()?;
+                return Ok(false);
+            }
+            found => found?,
+        };
         let loss = self.finish_epoch();
         let epoch = self.progress.epoch;
         let mut figures = Metrics::from_iter([Metric::lower("epoch_loss", loss)]);
-        if evaluated {
-            figures.extend(evaluate(&self.averaged_map()?, &embedded)?);
-        }
+        figures.extend(found);
         self.log(json!({"epoch_finished": epoch, "figures": figures}))?;
         if is_due(epoch, recipe.checkpoint.every_epochs) || epoch == recipe.train.epochs {
             self.note_best(&figures, &recipe.checkpoint.best_metric);

@@ -13,11 +13,12 @@ use super::starting_point::{
 };
 use super::state::{Task, select};
 use super::{Trained, Watch, train};
-use crate::align::{AlignmentReport, Preparation, PreparedMap, PrincipalAxes, Verdict};
+use crate::align::{AlignError, AlignmentReport, Preparation, PreparedMap, PrincipalAxes, Verdict};
 use crate::error::Error;
 use crate::eval::{self, Metric, Metrics, RetrievalParams};
 use crate::map::{LinearMap, Map, Tensors, TwoWayMap, decode, encode, unit_rows};
 use candle_core::{Device, Tensor};
+use himacl_data::ErrorKind;
 use himacl_data::files::{read_json, read_toml, write_atomic};
 use hiref_core::{CostKind, Permutation, UNMATCHED};
 use std::collections::BTreeMap;
@@ -134,6 +135,13 @@ pub fn check(recipe: &Recipe, data: &Dataset) -> Result<(), Error> {
 /// # Errors
 /// A recipe that does not fit the data; whatever alignment and training refuse; files that cannot be written.
 pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) -> Result<Option<Outcome>, Error> {
+    match run_through(recipe, data, folder, watch) {
+        Err(error) if error.kind() == ErrorKind::Interrupted => Ok(None),
+        done => done,
+    }
+}
+
+fn run_through(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) -> Result<Option<Outcome>, Error> {
     let split = split_of(recipe, data)?;
     let (source, target) = (select(&data.source, &split.source)?, select(&data.target, &split.target)?);
     let mut seconds = Vec::new();
@@ -159,7 +167,9 @@ pub fn run(recipe: &Recipe, data: &Dataset, folder: &Path, watch: &dyn Watch) ->
     let held_out = held_out(recipe, data)?;
     let figures = |map: &PreparedMap, held_out: &Option<(Tensor, Tensor)>| match held_out {
         None => Ok(Metrics::new()),
-        Some((source, target)) => evaluate(map, source, target, recipe.eval.csls_neighbours),
+        Some((source, target)) => {
+            evaluate_until(map, (source, target), recipe.eval.csls_neighbours, &|| watch.should_stop())
+        }
     };
     let trained_figures = |map: &TwoWayMap, embedded: &Embedded| {
         figures(&alignment.prepared(map), &self::held_out(recipe, &data.with(embedded))?)
@@ -301,9 +311,20 @@ pub fn held_out(recipe: &Recipe, data: &Dataset) -> Result<Option<(Tensor, Tenso
 /// # Errors
 /// Rows of other dimensions than those trained on.
 pub fn evaluate(map: &PreparedMap, source: &Tensor, target: &Tensor, csls_neighbours: usize) -> Result<Metrics, Error> {
+    evaluate_until(map, (source, target), csls_neighbours, &|| false)
+}
+
+/// The same; an error of the kind [`ErrorKind::Interrupted`] once it is asked to stop.
+fn evaluate_until(
+    map: &PreparedMap,
+    (source, target): (&Tensor, &Tensor),
+    csls_neighbours: usize,
+    should_stop: &dyn Fn() -> bool,
+) -> Result<Metrics, Error> {
     let (x, y) = map.joint(source, target)?;
-    let mut metrics: Metrics =
-        eval::retrieval(&x, &y, RetrievalParams { csls_neighbours })?.figures().into_iter().collect();
+    let retrieval = eval::retrieval_until(&x, &y, RetrievalParams { csls_neighbours }, should_stop)?;
+    let retrieval = retrieval.ok_or(AlignError::Interrupted)?;
+    let mut metrics: Metrics = retrieval.figures().into_iter().collect();
     let mapped = map.map.forward.apply(&map.source.apply(source)?)?;
     let cosine = eval::partner_cosine(&mapped, &map.map.targets(&map.target.apply(target)?)?)?;
     metrics.add(Metric::higher("partner_cosine", cosine));
