@@ -75,6 +75,19 @@ pub enum Error {
         /// Whether it is the Hub's cache.
         is_cache: bool,
     },
+    /// The disk has not enough room for the results.
+    #[error(
+        "no space for the results in `{}`: {:.1} MiB are free, they take {:.1} MiB at least\n\
+         hint: free some space, or write elsewhere", path.display(), mib(*free), mib(*needed)
+    )]
+    NoRoom {
+        /// The folder.
+        path: PathBuf,
+        /// Bytes free there.
+        free: u64,
+        /// Bytes that the results take at least.
+        needed: u64,
+    },
     /// The work would need more memory than allowed.
     #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
     Memory {

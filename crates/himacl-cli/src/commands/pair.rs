@@ -10,6 +10,7 @@ mod inputs;
 mod matching_run;
 mod names;
 mod results;
+mod room;
 mod selection;
 mod together;
 
@@ -78,7 +79,7 @@ Examples:
 /// With as many x as y rows the result is a bijection; otherwise every row of the smaller side gets a partner of its own.
 ///
 /// X and Y are .npy files (floats or integers), arrays of .npz, tensors of .safetensors, columns of lists of .parquet files,
-/// folders of .npy or .parquet files (in the order of the numbers in their names), or clip-retrieval folders (shards
+/// folders of .npy, .parquet or .safetensors files (in the order of the numbers in their names), or clip-retrieval folders (shards
 /// in `img_emb/` or `text_emb/`). They may be elsewhere: files at `https://` addresses, files and folders in buckets
 /// (`s3://BUCKET/folder`) and in datasets of the Hub (`hf://datasets/ORG/NAME/folder`, `NAME@REVISION`), several
 /// files by a pattern. Such files are fetched first, into the output folder or --work-dir, and go when the result is
@@ -379,6 +380,8 @@ fn pair_sides(
         write_config(output, &config)?;
         return external::run(args, &config, prepared, output, recorder, context);
     }
+    let is_whole = matching.is_none() && config.comparison.is_none() && !args.selection.is_any();
+    room::check(output.path(), room::least_bytes([&x, &y], is_whole, args.certify == Some(Certify::Proof)))?;
     let uids = config.selection.uids([&x, &y])?;
     let warm_start = args.warm_start.as_ref().map(|path| read_warm_start(path, n, m)).transpose()?;
     let problem = recorder.time("load", || {

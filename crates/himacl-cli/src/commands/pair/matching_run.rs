@@ -4,6 +4,7 @@ use super::PairArgs;
 use super::config::finished;
 use super::names::{FILES, PAIRS, PERMUTATION, POTENTIALS, UIDS, WARM_START};
 use super::results::{Files, rounded_down, write_pairs};
+use super::room;
 use super::selection::{Kept, Rejection};
 use crate::error::Error;
 use crate::matching::{MatchingArgs, NamedGroups, Resolved};
@@ -142,6 +143,7 @@ pub(super) fn run_given(args: &PairArgs, costs: &Path, context: &Context) -> Res
     let progress = SolveProgress::new(&context.printer);
     let mut began = |[n, m]: [usize; 2]| {
         let resolved = args.matching.resolve([n, m], None)?;
+        room::check(output.path(), room::least_bytes_of(n as u64))?;
         output.begin(&plan)?;
         write_config(&output, &config)?;
         context.printer.info(&format!("pairing {n} x with {m} y by given costs, with {} threads", context.threads));
