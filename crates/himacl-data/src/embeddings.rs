@@ -131,7 +131,7 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// Opens a .npy file (floats or integers, either order), an array of a .npz, a tensor of a .safetensors, a column of lists of a
-    /// .parquet, a folder of .npy or .parquet files in numeric order, or a clip-retrieval folder.
+    /// .parquet, a folder of .npy, .parquet or .safetensors files in numeric order, or a clip-retrieval folder.
     ///
     /// `key` names the array, tensor or column, or `img_emb` or `text_emb` of a folder that has both; it may be left out where
     /// there is no choice. Empty shards are no rows.
@@ -424,7 +424,7 @@ fn open_file(path: &Path, key: Option<&str>) -> Result<(Layout, Shard), Error> {
     })
 }
 
-/// A clip-retrieval folder, or else a folder of .npy or of .parquet files.
+/// A clip-retrieval folder, or else a folder of .npy, of .parquet or of .safetensors files.
 fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Vec<PathBuf>), Error> {
     match clip_folder::open(path, key) {
         Err(Error::UnknownFormat(_)) => {}
@@ -446,7 +446,7 @@ fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Ve
         }
     }
     names.sort_by(|a, b| natural_order(a, b));
-    for extensions in [&["npy"][..], &["parquet", "parq"]] {
+    for extensions in [&["npy"][..], &["parquet", "parq"], &["safetensors"]] {
         let has = |name: &&String| {
             let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
             extensions.iter().any(|wanted| extension.eq_ignore_ascii_case(wanted))

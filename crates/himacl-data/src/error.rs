@@ -1,5 +1,6 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
+use super::formats::instead;
 use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use std::io;
@@ -115,7 +116,8 @@ pub enum Error {
     /// Neither of the formats that can be read.
     #[error(
         "`{}` is not in a known format\n\
-         hint: expected .npy, .npz, .safetensors or .parquet, a folder of .npy files, or a clip-retrieval folder (img_emb/ or text_emb/ shards)", .0.display()
+         hint: expected .npy, .npz, .safetensors or .parquet, a folder of such files, or a clip-retrieval folder (img_emb/ or text_emb/ shards){}",
+        .0.display(), instead(.0).map_or_else(String::new, |help| format!("; {help}"))
     )]
     UnknownFormat(PathBuf),
     /// What Git has in the place of a large file that was not fetched.
@@ -161,7 +163,7 @@ pub enum Error {
         second: String,
     },
     /// A tensor of a type that embeddings cannot have.
-    #[error("tensor `{key}` of `{}` has type {dtype}, expected F16, BF16, F32 or F64", path.display())]
+    #[error("tensor `{key}` of `{}` has type {dtype}, expected F16, BF16, F32, F64 or whole numbers", path.display())]
     TensorType {
         /// The file.
         path: PathBuf,

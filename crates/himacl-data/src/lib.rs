@@ -5,6 +5,7 @@ mod costs;
 mod embeddings;
 mod error;
 pub mod files;
+mod formats;
 mod guard;
 mod metadata;
 mod npy;

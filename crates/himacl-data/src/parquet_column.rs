@@ -48,13 +48,27 @@ impl ParquetColumn {
             (None, []) if !schema.fields().is_empty() => schema.field(0).name().clone(),
             (Some(key), _) if schema.column_with_name(key).is_some() => key.to_owned(),
             (None, [only]) => only.clone(),
-            _ => return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available }),
+            _ => {
+                let all = || schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type()));
+                let available = if available.is_empty() { all().collect() } else { available };
+                return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available });
+            }
         };
         let field = schema.field_with_name(&name).map_err(|error| Error::parquet(path)(error.into()))?;
         let refuse = |problem: String| Error::Column { path: path.to_path_buf(), column: name.clone(), problem };
         let element = inner(field)
             .and_then(|kind| element_of(&kind))
-            .ok_or_else(|| refuse(format!("has type {}, expected a list of numbers", field.data_type())))?;
+            .ok_or_else(|| {
+                let wide = schema.fields().iter().filter(|field| field.data_type().is_numeric()).count();
+                let hint = match wide {
+                    0 | 1 => String::new(),
+                    _ => format!(
+                        "; {wide} columns have a number a row\nhint: in Python `numpy.save('x.npy', pandas.read_parquet('{}')[NAMES].to_numpy())` makes rows of them",
+                        path.display()
+                    ),
+                };
+                refuse(format!("has type {}, expected a list of numbers{hint}", field.data_type()))
+            })?;
         let groups = builder.metadata().row_groups().iter();
         let of_column: Vec<_> =
             groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().parts()[0] == name).collect();

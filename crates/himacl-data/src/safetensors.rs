@@ -34,6 +34,12 @@ pub(crate) fn open_matrix(path: &Path, key: Option<&str>) -> Result<(StoredRows,
         Dtype::F64 => ElementType::F64,
         Dtype::I8 => ElementType::I8,
         Dtype::U8 => ElementType::U8,
+        Dtype::I16 => ElementType::I16,
+        Dtype::U16 => ElementType::U16,
+        Dtype::I32 => ElementType::I32,
+        Dtype::U32 => ElementType::U32,
+        Dtype::I64 => ElementType::I64,
+        Dtype::U64 => ElementType::U64,
         other => {
             return Err(Error::TensorType { path: path.to_path_buf(), key: name, dtype: format!("{other:?}") });
         }
@@ -91,6 +97,12 @@ mod tests {
         let mut read = [0.0; 4];
         rows.decode(&mut read).refuse(&path).unwrap();
         assert_eq!(read, [1.0, 2.0, 3.0, 4.0]);
+
+        let whole = [1i64, -2, 3, 4].map(i64::to_le_bytes).concat();
+        let view = TensorView::new(Dtype::I64, vec![2, 2], &whole).unwrap();
+        std::fs::write(&path, serialize([("emb", view)], None).unwrap()).unwrap();
+        open_matrix(&path, None).unwrap().0.decode(&mut read).refuse(&path).unwrap();
+        assert_eq!(read, [1.0, -2.0, 3.0, 4.0]);
 
         let bytes = [0u8; 16];
         let view = || TensorView::new(Dtype::F32, vec![2, 2], &bytes).unwrap();

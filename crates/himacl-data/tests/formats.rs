@@ -339,6 +339,24 @@ fn metadata_of_every_kind_are_read_and_checked_at_once() {
 }
 
 #[test]
+fn folders_of_safetensors_are_read_in_the_order_of_their_numbers() {
+    let folder = folder();
+    for (number, rows) in [("10", [5.0, 6.0]), ("9", [3.0, 4.0]), ("2", [1.0, 2.0])] {
+        fs::write(folder.path().join(format!("part-{number}.safetensors")), safetensors(&rows)).unwrap();
+    }
+    assert_eq!(read(folder.path(), None).unwrap(), ROWS);
+}
+
+/// A file with one tensor, `(1, n)`.
+fn safetensors(values: &[f32]) -> Vec<u8> {
+    let bytes = 4 * values.len();
+    let header =
+        format!("{{\"emb\":{{\"dtype\":\"F32\",\"shape\":[1,{}],\"data_offsets\":[0,{bytes}]}}}}", values.len());
+    let data = values.iter().flat_map(|value| value.to_le_bytes());
+    (header.len() as u64).to_le_bytes().into_iter().chain(header.bytes()).chain(data).collect()
+}
+
+#[test]
 fn two_sets_in_one_folder_are_not_one() {
     let folder = folder();
     let write = |name: &str| fs::write(folder.path().join(name), npy(&ROWS, &[3, 2])).unwrap();
@@ -424,7 +442,19 @@ fn a_column_for_each_coordinate_is_told_from_lists() {
     let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0, 2.0]));
     parquet(&path, vec![("x", column.clone()), ("y", column)], Compression::SNAPPY);
     let error = read(&path, None).unwrap_err().to_string();
-    assert!(error.contains("column `x`") && error.contains("Float64, expected a list of numbers"), "{error}");
+    assert!(
+        error.contains("column `x`") && error.contains("Float64, expected a list of numbers; 2 columns"),
+        "{error}"
+    );
+    assert!(error.contains("pandas.read_parquet"), "{error}");
+    let error = read(&path, Some("emb")).unwrap_err().to_string();
+    assert!(error.contains("holds `x: Float64`, `y: Float64`, but no `emb`"), "{error}");
+    for (name, told) in [("x.feather", "pyarrow.feather"), ("x.csv", "numpy.loadtxt"), ("x.odd", "clip-retrieval")] {
+        let path = folder.path().join(name);
+        fs::write(&path, "1,2").unwrap();
+        let error = read(&path, None).unwrap_err().to_string();
+        assert!(error.contains("not in a known format\nhint: expected .npy") && error.contains(told), "{error}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Why a dataset cannot be read at all.
 
 use super::hub::HubError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What helps where a dataset's server is out of reach.
 const ELSEWHERE: &str = "check the address and the network; what is embedded is kept, and a resumed run goes on with the file that it \
@@ -27,7 +27,7 @@ pub enum ReadError {
         reason: String,
     },
     /// A file of no known kind.
-    #[error("`{}` is not in a known format\nhint: expected a folder, or files ending in .tar, .parquet, .csv, .tsv, .jsonl, .json or .txt, with .gz or without", .0.display())]
+    #[error("`{}` is not in a known format\nhint: expected a folder, or files ending in .tar, .parquet, .csv, .tsv, .jsonl, .json or .txt, with .gz or without{}", .0.display(), instead(.0))]
     Format(PathBuf),
     /// Files of several kinds.
     #[error("`{}` is {got}, but `{}` is {expected}: all files of a dataset have one format\nhint: a pattern that names one kind of them, such as *.tar", path.display(), reference.display())]
@@ -123,6 +123,21 @@ pub enum ReadError {
         "`{0}` names no files on the Hub\nhint: expected hf://datasets/ORG/NAME/PATTERN, or NAME@REVISION for another revision than main"
     )]
     HubAddress(String),
+}
+
+/// What makes of a file of another format one that is read.
+fn instead(path: &Path) -> &'static str {
+    let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+    match ending.as_str() {
+        "feather" | "arrow" | "ipc" => {
+            "; in Python `pyarrow.parquet.write_table(pyarrow.feather.read_table(FROM), TO)` makes a .parquet file"
+        }
+        "xlsx" | "xls" | "ods" => "; save the sheet as .csv",
+        "zip" | "rar" | "7z" => "; unpack it, and name the folder",
+        "db" | "sqlite" | "sqlite3" => "; `sqlite3 -header -csv FILE 'select ...'` writes a .csv file",
+        "tfrecord" | "lmdb" | "mdb" => "; write its samples to .tar shards first (webdataset's ShardWriter)",
+        _ => "",
+    }
 }
 
 /// A few of the names, and how many more there are.

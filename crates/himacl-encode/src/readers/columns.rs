@@ -44,6 +44,12 @@ impl Columns {
         })
     }
 
+    /// Whether a name is one that columns usually have.
+    pub(super) fn is_usual(name: &str) -> bool {
+        let mut usual = IMAGE.iter().chain(&CAPTION).chain(&KEY);
+        usual.any(|usual| is_called(name, usual))
+    }
+
     /// The caption in a JSON object, by the name asked for or a usual one.
     pub(super) fn caption_in(options: &ReadOptions, object: &Value) -> Option<String> {
         Self::in_object(options.caption_column.as_deref(), &CAPTION, object, text_of)

@@ -143,6 +143,17 @@ fn headerless_tables_are_read_by_number() {
     assert!(error.contains("no caption column: it has `7`, `a cat`") && error.contains("by its number"), "{error}");
     let second = ReadOptions { caption_column: Some("2".to_owned()), ..options(Modality::Text) };
     assert_eq!(read_with(&plain, &second).unwrap()[0].1, Ok((None, Some("a cat".to_owned()))));
+    for (name, content) in [
+        ("usual.csv", "id,caption\n7,a cat\n"),
+        ("numbers.csv", "nr,beschreibung\n7,a cat\n"),
+        ("paths.csv", "bild,beschreibung\nx/7.png,a cat\n"),
+    ] {
+        let found = read_with(&folder.write(name, content), &second).unwrap();
+        assert_eq!(found.len(), 1, "{name}: a line of names is no caption");
+        assert_eq!(found[0].1.as_ref().unwrap().1.as_deref(), Some("a cat"), "{name}");
+    }
+    let words = folder.write("words.csv", "un chat,a cat\nun chien,a dog\n");
+    assert_eq!(read_with(&words, &second).unwrap().len(), 2);
     assert!(read(&cc3m, Modality::Both).unwrap_err().contains("no picture column"));
     let cased = folder.write("cased.csv", "ID,Caption\n7,a cat\n");
     assert_eq!(read(&cased, Modality::Text).unwrap(), [("7".to_owned(), Ok((None, Some("a cat".to_owned()))))]);

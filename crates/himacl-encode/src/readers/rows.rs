@@ -113,6 +113,11 @@ impl TableRows {
     /// Many a tsv is written without regard for quotes: one that is not answered before the next tab is text.
     fn tsv_row(&mut self, first: &str) -> Result<Result<Vec<String>, String>, Error> {
         match tsv_fields(first, false) {
+            // Quotes that make other fields than the header has are text.
+            Tsv::Row(row) if self.width > 0 && row.len() != self.width => {
+                let plain: Vec<String> = first.split('\t').map(str::to_owned).collect();
+                return Ok(Ok(if plain.len() == self.width { plain } else { row }));
+            }
             Tsv::Row(row) => return Ok(Ok(row)),
             Tsv::Open | Tsv::Apart => {}
         }
@@ -261,6 +266,16 @@ mod tests {
             ["whole \"w\"", "6"],
         ];
         assert_eq!(rows(text, 2).unwrap(), expected);
+        // A quote that is never answered, and one that answers another field's.
+        for (line, fields) in [
+            ("\"hi\tx", ["\"hi", "x"]),
+            ("1\t\"hi", ["1", "\"hi"]),
+            ("\"hi\tx\"", ["\"hi", "x\""]),
+            ("\"hi\t\"x", ["\"hi", "\"x"]),
+        ] {
+            assert_eq!(rows(&format!("a\tb\n{line}\n3\t4\n"), 2).unwrap(), [["a", "b"], fields, ["3", "4"]], "{line}");
+            assert_eq!(rows(&format!("a\tb\n3\t4\n{line}"), 2).unwrap(), [["a", "b"], ["3", "4"], fields], "{line}");
+        }
         assert_eq!(rows("a\tb\n1\t\"two\nlines\"\n2\t\"\n", 2).unwrap()[1..], [["1", "two\nlines"], ["2", "\""]]);
         assert_eq!(rows("a\tb\n1\t\"with a\ttab\"\t2\n", 3).unwrap()[1], ["1", "with a\ttab", "2"]);
         assert!(rows("a\tb\n1\t\"two\nlines\nand no end", 2).unwrap_err().contains("line 2"));

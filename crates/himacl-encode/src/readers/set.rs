@@ -163,13 +163,13 @@ fn of_files(address: &str, input: Input) -> Result<RemoteSet, Error> {
     Ok(RemoteSet { name, folder, opened, remote, files: named })
 }
 
-/// Of the files of a folder those of one format, .npy before .parquet.
+/// Of the files of a folder those of one format, .npy before .parquet, and that before .safetensors.
 fn alike(files: &[(String, RemoteFile)]) -> Option<Vec<(String, RemoteFile)>> {
     let of = |formats: &[&str]| -> Vec<(String, RemoteFile)> {
         let is_one = |name: &str| !name.starts_with('.') && formats.iter().any(|format| ends_in(name, format));
         files.iter().filter(|(name, _)| is_one(name)).cloned().collect()
     };
-    [of(&["npy"]), of(&["parquet", "parq"])].into_iter().find(|files| !files.is_empty())
+    [of(&["npy"]), of(&["parquet", "parq"]), of(&["safetensors"])].into_iter().find(|files| !files.is_empty())
 }
 
 /// The set in a folder: the shards of a kind of a clip-retrieval folder with their metadata, or files of one format.

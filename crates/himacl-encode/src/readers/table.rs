@@ -9,6 +9,7 @@ use super::rows::TableRows;
 use super::sample::{Record, Sample};
 use crate::error::Error;
 use serde_json::Value;
+use std::collections::{HashSet, VecDeque};
 
 /// Why a row with a path has no picture.
 pub(super) const NOT_FOLLOWED: &str = "paths in a table that is fetched are not followed";
@@ -22,12 +23,12 @@ pub(super) enum Keys {
     Pictures,
 }
 
-/// Reads csv and tsv with a header line, or without one where columns are asked for by number.
+/// Reads csv and tsv with a header line, or without one where columns are asked for by number and the first line is none.
 pub(super) struct TableReader {
     path: Location,
     rows: TableRows,
-    /// The first record, where it is no header.
-    first: Option<Vec<String>>,
+    /// Records that were looked at already.
+    waiting: VecDeque<Result<Vec<String>, String>>,
     names: Vec<String>,
     columns: Columns,
     options: ReadOptions,
@@ -36,7 +37,7 @@ pub(super) struct TableReader {
 }
 
 impl TableReader {
-    pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
+    pub(super) fn open(path: &Location, mut options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         let mut rows = TableRows::open(path)?;
         let header = rows.next_row()?.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_default();
         rows.width = header.len();
@@ -46,7 +47,21 @@ impl TableReader {
                 && !header.iter().any(|column| Some(column) == name.as_ref())
         };
         let is_address = |field: &String| field.starts_with("http://") || field.starts_with("https://");
-        let has_header = !(by_number(&options.image_column) || by_number(&options.caption_column));
+        let mut has_header = !(by_number(&options.image_column) || by_number(&options.caption_column));
+        let mut waiting = VecDeque::new();
+        if !has_header {
+            waiting.extend(rows.next_row()?);
+            has_header = is_header(&header, waiting.front().and_then(|row| row.as_deref().ok()));
+        }
+        if has_header {
+            let name = |asked: Option<String>| match &asked {
+                Some(number) if by_number(&asked) => {
+                    number.parse::<usize>().ok().and_then(|number| header.get(number - 1).cloned())
+                }
+                _ => asked,
+            };
+            (options.image_column, options.caption_column) = (name(options.image_column), name(options.caption_column));
+        }
         let address = header.iter().position(is_address);
         let columns = match address {
             // Captions and addresses of pictures, as Conceptual Captions come.
@@ -71,8 +86,10 @@ impl TableReader {
                 0
             }
         };
-        let first = (!has_header).then_some(header);
-        Ok(Self { path: path.clone(), rows, first, names, columns, options, position, is_done: false })
+        if !has_header {
+            waiting.push_front(Ok(header));
+        }
+        Ok(Self { path: path.clone(), rows, waiting, names, columns, options, position, is_done: false })
     }
 
     fn record(&self, row: &[String], key: String) -> Record {
@@ -103,12 +120,28 @@ impl TableReader {
     }
 }
 
+/// Whether a first line names columns: by a usual name, or where the second has numbers or paths in a column and it has none.
+fn is_header(first: &[String], second: Option<&[String]>) -> bool {
+    let is_number = |field: &String| field.trim().parse::<f64>().is_ok();
+    let is_place = |field: &String| field.contains(['/', '\\', '.']);
+    let is_name = |field: &String| !field.trim().is_empty() && !is_number(field);
+    let names: HashSet<&str> = first.iter().map(|field| field.trim()).collect();
+    if names.len() < first.len() || !first.iter().all(is_name) {
+        return false;
+    }
+    let tells = |(first, second): (&String, &String)| {
+        is_number(second) || is_place(second) && !second.contains(' ') && !is_place(first)
+    };
+    first.iter().any(|field| Columns::is_usual(field))
+        || second.is_some_and(|second| first.iter().zip(second).any(tells))
+}
+
 impl Iterator for TableReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = match self.first.take() {
-            Some(row) => Ok(row),
+        let row = match self.waiting.pop_front() {
+            Some(row) => row,
             None => match self.rows.next_row() {
                 Ok(Some(row)) => row,
                 Ok(None) if std::mem::replace(&mut self.is_done, true) => return None,

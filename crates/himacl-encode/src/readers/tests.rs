@@ -335,7 +335,11 @@ fn formats_are_not_mixed() {
         Dataset::open(files.to_vec(), options(modality)).map(drop).unwrap_err().to_string()
     };
     assert!(open(&paths[..2], Modality::Text).contains("all files of a dataset have one format"));
-    assert!(open(&paths[2..], Modality::Text).contains("expected a folder, or files ending in"));
+    let zipped = open(&paths[2..], Modality::Text);
+    assert!(zipped.contains("expected a folder, or files ending in") && zipped.contains("unpack it"), "{zipped}");
+    let arrow = folder.path().join("d.arrow");
+    fs::write(&arrow, "").unwrap();
+    assert!(open(&[arrow], Modality::Text).contains("makes a .parquet file"));
     assert!(open(&paths[..1], Modality::Both).contains("ask for texts alone"));
 }
 
