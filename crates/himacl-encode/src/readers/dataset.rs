@@ -69,9 +69,9 @@ impl Dataset {
     /// [`ReadError`]: no file, an unknown format, files of several formats, missing columns; [`himacl_data::Error::Io`].
     pub fn open(files: Vec<PathBuf>, options: ReadOptions) -> Result<Self, Error> {
         let mut dataset = Self::new(files, options)?;
-        // A table without the columns that are needed would end the run when its turn comes.
+        // A table without the columns that are needed would end the run when its turn comes; not so objects without a field.
         if matches!(dataset.format, Format::Parquet | Format::Table | Format::JsonLines) {
-            let open = |path: &PathBuf| open_reader(dataset.format, &Location::from(path), &dataset.options, 0, false);
+            let open = |path: &PathBuf| open_reader(dataset.format, &Location::from(path), &dataset.options, 1, false);
             dataset.files.iter().skip(1).try_for_each(|path| open(path).map(drop))?;
         }
         dataset.begin()?;

@@ -13,6 +13,7 @@ use super::reader::{Format, ReadOptions, Reader};
 use super::sample::{ImageSource, Modality, Record, Sample};
 use super::table::{JsonLinesReader, Keys, TableReader};
 use crate::error::{Error, ReadError, list as list_names};
+use himacl_data::files::is_pointer;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
@@ -346,6 +347,9 @@ impl FolderReader {
         let read = |path: &Path, limit: u64| {
             let wrong = |error: String| format!("{}: {error}", path.display());
             let bytes = budget::read(path, limit).map_err(|error| wrong(error.to_string()))?;
+            if is_pointer(&bytes) {
+                return Err(wrong("a Git LFS pointer, not the file itself: `git lfs pull` fetches it".to_owned()));
+            }
             String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8: {error}")))
         };
         let asked = options.caption_column.as_deref().filter(|asked| *asked != "txt");

@@ -125,6 +125,13 @@ fn tables_packed_with_gzip_are_known_by_their_content() {
     }
     let error = captions(&folder.write("u.csv", b"\xff\xfet\0i\0")).unwrap_err();
     assert!(error.contains("UTF-16"), "{error}");
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for name in ["p.csv", "p.jsonl", "p.txt", "p.tar", "p.parquet"] {
+        let error = captions(&folder.write(name, pointer)).unwrap_err();
+        assert!(error.contains("Git LFS pointer") && error.contains("git lfs pull"), "{name}: {error}");
+    }
+    let beside = folder.write("beside/a.txt", pointer);
+    assert!(captions(beside.parent().unwrap()).unwrap_err().contains("Git LFS pointer"));
     let cut = gzip(&tar);
     let found = read(&folder.write("cut.tar.gz", &cut[..cut.len() - 20]), Modality::Text).unwrap();
     assert!(found.last().unwrap().1.as_ref().unwrap_err().contains("unpacked"), "{found:?}");

@@ -5,6 +5,7 @@ use super::location::Location;
 use crate::error::Error;
 use crate::error::ReadError;
 use flate2::read::MultiGzDecoder;
+use himacl_data::files::is_pointer;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
@@ -104,7 +105,7 @@ pub(super) fn open_random(path: &Location) -> Result<(File, Option<io::Error>), 
 /// A regular file at its beginning, and whether it is packed.
 fn sniff(path: &Location) -> Result<(File, bool), Error> {
     let mut file = path.open_content().map_err(Error::io("read", path))?;
-    let mut head = [0; 10];
+    let mut head = [0; 32];
     let mut length = 0;
     while length < head.len() {
         match file.read(&mut head[length..]).map_err(Error::io("read", path))? {
@@ -114,6 +115,9 @@ fn sniff(path: &Location) -> Result<(File, bool), Error> {
     }
     file.seek(SeekFrom::Start(0)).map_err(Error::io("read", path))?;
     let head = &head[..length];
+    if is_pointer(head) {
+        return Err(himacl_data::Error::Pointer(path.to_path_buf()).into());
+    }
     if let Some((_, tool)) = OTHERS.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Err(ReadError::Packed { path: path.to_path_buf(), tool }.into());
     }

@@ -176,6 +176,7 @@ const LOOKED_AT: usize = 100;
 impl JsonLinesReader {
     pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         let position = if let Keys::From(first) = keys { first } else { 0 };
+        // Whole files without a caption are told object by object where others have some.
         if position == 0 {
             check_columns(path, &options)?;
         }

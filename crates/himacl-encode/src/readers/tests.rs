@@ -171,10 +171,10 @@ fn what_comes_before_a_cut_is_used_and_the_shard_is_told() {
 #[test]
 fn what_comes_before_the_cut_of_a_packed_table_is_used() {
     use flate2::{Compression, write::GzEncoder};
+    type Line<'a> = &'a dyn Fn(u64) -> String;
     let folder = tempfile::tempdir().unwrap();
     // Letters that do not pack well, so that many rows come before the cut.
     let caption = |row: u64| format!("{row} {:x}", (row + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    type Line<'a> = &'a dyn Fn(u64) -> String;
     let formats: [(&str, &str, Line<'_>); 5] = [
         ("a.jsonl", "", &|row| format!("{{\"caption\": \"{}\"}}\n", caption(row))),
         ("a.csv", "title\n", &|row| format!("\"{}\"\n", caption(row))),
