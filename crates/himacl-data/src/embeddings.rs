@@ -3,7 +3,7 @@
 use super::clip_folder::{self, ClipFolder, warn_of_others};
 use super::metadata::{Metadata, count_rows};
 use super::parquet_column::ParquetColumn;
-use super::precision::Conversion;
+use super::precision::Sample;
 use super::rows::{ElementType, NAMED_ROWS, NotFinite, StoredRows};
 use super::{npy, npz, safetensors};
 use crate::error::{BadRow, Error};
@@ -87,22 +87,25 @@ impl Shard {
         }
     }
 
-    fn decode(&self, out: &mut [f32], conversion: &mut Conversion) -> Result<NotFinite, Error> {
-        match self {
-            Self::Matrix(matrix) => {
-                if matrix.element.is_wide() {
-                    matrix.note(conversion);
-                }
-                Ok(if conversion.has_origin() { matrix.decode_from(out, conversion) } else { matrix.decode(out) })
-            }
-            Self::Column(column) => column.decode(out, conversion),
+    /// All values less an origin, `(d,)`, if there is one.
+    fn decode(&self, out: &mut [f32], origin: Option<&[f64]>) -> Result<NotFinite, Error> {
+        match (self, origin) {
+            (Self::Matrix(matrix), None) => Ok(matrix.decode(out)),
+            (Self::Matrix(matrix), Some(origin)) => Ok(matrix.decode_from(out, origin)),
+            (Self::Column(column), origin) => column.decode(out, origin),
         }
     }
 
-    fn first_row(&self) -> Result<Vec<f64>, Error> {
+    /// Some rows as they are, if single precision does not hold them: one of so many, or the first of a column.
+    fn note(&self, sample: &mut Sample, (step, most): (usize, usize)) -> Result<(), Error> {
         match self {
-            Self::Matrix(matrix) => Ok(matrix.wide_row(0).collect()),
-            Self::Column(column) => column.first_row(),
+            shard if !shard.element().is_wide() => Ok(()),
+            Self::Matrix(matrix) => {
+                let rows = (0..matrix.rows).step_by(step).take(most);
+                rows.for_each(|row| sample.take(matrix.wide_row(row)));
+                Ok(())
+            }
+            Self::Column(column) => column.first_rows(most, |row| sample.take(row.into_iter())),
         }
     }
 }
@@ -224,50 +227,49 @@ impl Embeddings {
     /// All values as f32, `(n * d,)`, row-major.
     ///
     /// # Errors
-    /// [`Error::NotFinite`], naming the first rows with NaN or infinite values and their file; [`Error::Precision`] where rows of f64 or of
-    /// whole numbers are so near to one another, and so far from zero, that f32 does not tell them apart.
+    /// [`Error::NotFinite`], naming the first rows with NaN or infinite values and their file.
     pub fn to_vec(&self) -> Result<Vec<f32>, Error> {
         self.converted(None)
     }
 
-    /// All values as f32, less the first row where f32 cannot hold them as they are stored; differences are all that then counts.
-    pub(crate) fn to_vec_from_first(&self) -> Result<Vec<f32>, Error> {
-        let is_wide = |shard: &&Shard| shard.rows() > 0 && shard.element().is_wide();
-        self.converted(self.shards.iter().find(is_wide).map(Shard::first_row).transpose()?)
+    /// All values as f32, less the middle of the rows where f32 cannot hold them as they are stored; differences are all that then counts.
+    pub(crate) fn to_vec_from_middle(&self) -> Result<Vec<f32>, Error> {
+        let is_wide = self.shards.iter().any(|shard| shard.element().is_wide());
+        let origin = if is_wide { Some(self.sample()?.middle()) } else { None };
+        self.converted(origin.as_deref())
     }
 
-    fn converted(&self, origin: Option<Vec<f64>>) -> Result<Vec<f32>, Error> {
-        let mut conversion = Conversion::new(self.num_rows, origin);
+    fn converted(&self, origin: Option<&[f64]>) -> Result<Vec<f32>, Error> {
         let mut values = vec![0.0; self.num_rows * self.dimension];
         let mut rest = values.as_mut_slice();
         let mut bad = NotFinite::default();
         for shard in &self.shards {
             let (own, following) = rest.split_at_mut(shard.rows() * self.dimension);
-            bad = bad.merge(shard.decode(own, &mut conversion)?);
+            bad = bad.merge(shard.decode(own, origin)?);
             rest = following;
         }
         bad.refuse(&self.path)?;
-        match conversion.lost(self.dimension) {
-            Some(share) => Err(Error::Precision { path: self.path.clone(), share }),
-            None => Ok(values),
-        }
+        Ok(values)
     }
 
-    /// Refuses what [`Self::to_vec`] would refuse for its precision, by some of the rows; columns of parquet files are not looked at.
+    /// Some of the rows as they are, of shards that single precision does not hold.
+    fn sample(&self) -> Result<Sample, Error> {
+        let mut sample = Sample::new(self.dimension);
+        let steps = Sample::steps(self.num_rows, self.shards.len());
+        self.shards.iter().try_for_each(|shard| shard.note(&mut sample, steps))?;
+        Ok(sample)
+    }
+
+    /// Refuses rows of f64 or of whole numbers that are so near to one another, and so far from zero, that f32 does not tell them apart, judged by
+    /// some of them.
     ///
     /// # Errors
     /// [`Error::Precision`].
     pub fn check_precision(&self) -> Result<(), Error> {
-        let mut conversion = Conversion::new(self.num_rows, None);
-        for shard in &self.shards {
-            if let Shard::Matrix(matrix) = shard
-                && matrix.element.is_wide()
-            {
-                matrix.note(&mut conversion);
-            }
+        match self.sample()?.lost() {
+            Some(share) => Err(Error::Precision { path: self.path.clone(), share }),
+            None => Ok(()),
         }
-        let share = conversion.lost(self.dimension);
-        share.map_or(Ok(()), |share| Err(Error::Precision { path: self.path.clone(), share }))
     }
 
     /// All values, `(n, d)`, f32, on `device`.

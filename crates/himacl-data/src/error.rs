@@ -211,13 +211,13 @@ pub enum Error {
     /// Rows that are too near to one another for their distance from zero.
     #[error(
         "the rows of `{}` are too near to one another, and too far from zero, for float32, in which they are compared: rounding \
-         moves them by {:.2}% of their distances from the mean\nhint: subtract the same offset from both sides in float64, and write \
+         moves them by {:.2}% of their distances from the middle\nhint: subtract the same offset from both sides in float64, and write \
          them again", path.display(), 100.0 * share
     )]
     Precision {
         /// The input.
         path: PathBuf,
-        /// How far rounding moves rows, as a share of their distances from the mean.
+        /// How far rounding moves rows, as a share of their distances from the middle.
         share: f64,
     },
     /// Zero rows have no direction.

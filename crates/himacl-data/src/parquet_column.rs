@@ -1,6 +1,5 @@
 //! Embeddings in a column of parquet files: lists of numbers.
 
-use super::precision::Conversion;
 use super::rows::{ElementType, NAMED_ROWS, NotFinite};
 use crate::error::Error;
 use crate::parquet_batches::{Ending, ParquetBatches, column_ranges, open_parquet};
@@ -92,9 +91,9 @@ impl ParquetColumn {
         Ok((column, name))
     }
 
-    /// Writes all values to `out`, `(rows * dimension,)`, as f32.
-    pub(crate) fn decode(&self, out: &mut [f32], conversion: &mut Conversion) -> Result<NotFinite, Error> {
-        self.decode_as(0..self.rows, out, Some(conversion))
+    /// Writes all values to `out`, `(rows * dimension,)`, as f32; less an origin, `(dimension,)`, if there is one.
+    pub(crate) fn decode(&self, out: &mut [f32], origin: Option<&[f64]>) -> Result<NotFinite, Error> {
+        self.decode_as(0..self.rows, out, origin)
     }
 
     /// Writes the values of some rows, as [`Self::decode`] does; those before them are passed over.
@@ -102,31 +101,20 @@ impl ParquetColumn {
         self.decode_as(rows, out, None)
     }
 
-    fn decode_as(
-        &self,
-        rows: Range<usize>,
-        out: &mut [f32],
-        mut conversion: Option<&mut Conversion>,
-    ) -> Result<NotFinite, Error> {
+    fn decode_as(&self, rows: Range<usize>, out: &mut [f32], origin: Option<&[f64]>) -> Result<NotFinite, Error> {
         let mut bad = NotFinite::default();
         let mut row = 0;
         self.each_batch(BATCH_ROWS, rows.clone(), |lists| {
             for index in 0..lists.len() {
                 let target = &mut out[row * self.dimension..(row + 1) * self.dimension];
                 let list = self.list(lists, index, rows.start + row)?;
-                match &mut conversion {
-                    Some(conversion) if conversion.has_origin() => {
-                        for (column, (target, value)) in target.iter_mut().zip(self.wide(&list)).enumerate() {
-                            *target = conversion.shifted(column, value) as f32;
+                match origin {
+                    Some(origin) => {
+                        for ((target, value), origin) in target.iter_mut().zip(self.wide(&list)).zip(origin) {
+                            *target = (value - origin) as f32;
                         }
                     }
-                    _ => self.copy_list(&list, target),
-                }
-                if let Some(conversion) = &mut conversion
-                    && self.element.is_wide()
-                    && row.is_multiple_of(conversion.step())
-                {
-                    conversion.note(self.wide(&list).into_iter());
+                    None => self.copy_list(&list, target),
                 }
                 bad.look_at(&self.path, row, target);
                 row += 1;
@@ -144,16 +132,16 @@ impl ParquetColumn {
         Ok(column_ranges(builder.metadata(), &mask, &groups).map_err(Error::parquet(&self.path))?.concat())
     }
 
-    /// The first row in f64.
-    pub(crate) fn first_row(&self) -> Result<Vec<f64>, Error> {
-        let mut first = Vec::new();
-        self.each_batch(1, 0..1, |lists| {
-            if !lists.is_empty() {
-                first = self.wide(&self.list(lists, 0, 0)?);
+    /// Hands over the first rows in f64.
+    pub(crate) fn first_rows(&self, most: usize, mut take: impl FnMut(Vec<f64>)) -> Result<(), Error> {
+        let mut row = 0;
+        self.each_batch(BATCH_ROWS, 0..most.min(self.rows), |lists| {
+            for index in 0..lists.len() {
+                take(self.wide(&self.list(lists, index, row)?));
+                row += 1;
             }
-            Ok(false)
-        })?;
-        Ok(first)
+            Ok(true)
+        })
     }
 
     fn first_length(&self) -> Result<usize, Error> {

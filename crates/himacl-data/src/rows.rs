@@ -1,6 +1,5 @@
 //! Rows of numbers inside a file: mapped into memory, or unpacked from an archive.
 
-use super::precision::Conversion;
 use crate::error::{BadRow, Error};
 use crate::files::is_pointer;
 use half::{bf16, f16};
@@ -176,18 +175,13 @@ impl StoredRows {
         values
     }
 
-    /// As [`Self::decode`], counted from the conversion's origin.
-    pub(crate) fn decode_from(&self, out: &mut [f32], conversion: &Conversion) -> NotFinite {
+    /// As [`Self::decode`], less an origin, `(d,)`.
+    pub(crate) fn decode_from(&self, out: &mut [f32], origin: &[f64]) -> NotFinite {
         self.each_row(out, |row, target| {
-            for (column, (target, value)) in target.iter_mut().zip(self.wide_row(row)).enumerate() {
-                *target = conversion.shifted(column, value) as f32;
+            for ((target, value), origin) in target.iter_mut().zip(self.wide_row(row)).zip(origin) {
+                *target = (value - origin) as f32;
             }
         })
-    }
-
-    /// Notes some of the rows as they are.
-    pub(crate) fn note(&self, conversion: &mut Conversion) {
-        (0..self.rows).step_by(conversion.step()).for_each(|row| conversion.note(self.wide_row(row)));
     }
 
     /// A row in f64, whatever it is.

@@ -13,7 +13,7 @@ impl Embeddings {
     /// # Errors
     /// As [`Embeddings::to_vec`].
     pub fn to_centered_vec(&self) -> Result<Vec<f32>, Error> {
-        let mut values = self.to_vec_from_first()?;
+        let mut values = self.to_vec_from_middle()?;
         center(&mut values, self.dimension());
         Ok(values)
     }

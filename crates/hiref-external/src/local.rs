@@ -73,7 +73,8 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
     // SAFETY: the path ends in a zero byte, and the pointer is to a live, writable `statvfs`.
     let status = unsafe { libc::statvfs(path.as_ptr(), &raw mut stat) };
     #[expect(clippy::useless_conversion, reason = "the types of these numbers differ between systems")]
-    (status == 0).then_some(u64::from(stat.f_bavail).saturating_mul(u64::from(stat.f_frsize)))
+    // File systems that do not tell have no blocks at all.
+    (status == 0 && stat.f_blocks > 0).then_some(u64::from(stat.f_bavail).saturating_mul(u64::from(stat.f_frsize)))
 }
 
 /// Refuses a folder for temporary files on a disk that has too little room for the run.

@@ -455,6 +455,9 @@ fn one_to_one(
 /// Loads one side, `(n, d)`, and centres and normalises it as asked; what stays as it is stays in the type it is stored in. In host
 /// memory: the solver sends points to its device, all at once or as they are needed.
 fn prepare(side: &Embeddings, args: &PairArgs) -> Result<Tensor, Error> {
+    if !args.center {
+        side.check_precision()?;
+    }
     if !args.center && !args.normalize {
         return Ok(side.to_stored_tensor(&Device::Cpu)?);
     }

@@ -92,7 +92,7 @@ impl Weights {
     /// A tensor that training changes.
     pub(super) fn get(&self, name: &str) -> Result<Tensor, EncoderError> {
         let Some(variables) = &self.source.variables else { return self.constant(name) };
-        let full = format!("{}{name}", self.prefix);
+        let full = self.stored(name);
         let mut variables = variables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(variable) = variables.get(&full) {
             return Ok(variable.as_tensor().clone());

@@ -27,9 +27,11 @@ impl Columns {
     /// Finds the columns among `available`; those of a modality that is not asked for are taken where they are plain.
     pub(super) fn find(options: &ReadOptions, available: &[String], path: &Path) -> Result<Self, ReadError> {
         let find = |asked: Option<&String>, usual: &[&str], needed: bool, what| {
-            let found = match asked {
-                Some(name) => position(available, name),
-                None => usual.iter().find_map(|name| position(available, name)),
+            let found = if let Some(name) = asked {
+                position(available, name)
+            } else {
+                let exact = usual.iter().find_map(|name| available.iter().position(|column| column == name));
+                exact.or_else(|| usual.iter().find_map(|name| position(available, name)))
             };
             if found.is_none() && (needed || asked.is_some()) {
                 return Err(ReadError::Column { path: path.to_path_buf(), what, available: available.to_vec() });
@@ -72,10 +74,12 @@ impl Columns {
         object: &Value,
         take: impl Fn(&Value) -> Option<T>,
     ) -> Option<T> {
-        match asked {
-            Some(name) => take(field(object, name)?),
-            None => usual.iter().find_map(|name| take(field(object, name)?)),
+        if let Some(name) = asked {
+            return take(field(object, name)?);
         }
+        // Names as they usually are before those in other letters' case.
+        let exact = usual.iter().find_map(|name| take(object.get(name)?));
+        exact.or_else(|| usual.iter().find_map(|name| take(field(object, name)?)))
     }
 }
 
@@ -123,6 +127,9 @@ mod tests {
             let object = serde_json::from_str(other).unwrap();
             assert_eq!(Columns::caption_in(&options, &object).as_deref(), Some("c"), "{other}");
         }
+        // A usual name as it is comes before one in other letters' case.
+        let object = serde_json::from_str(r#"{"Title": "IMG_1", "caption": "c"}"#).unwrap();
+        assert_eq!(Columns::caption_in(&options, &object).as_deref(), Some("c"));
         let asked = ReadOptions { caption_column: Some("alt".to_owned()), ..options };
         let object = serde_json::from_str(r#"{"caption": "c", "ALT": "a"}"#).unwrap();
         assert_eq!(Columns::caption_in(&asked, &object).as_deref(), Some("a"));
@@ -143,6 +150,7 @@ mod tests {
         assert_eq!(found.caption, Some(2));
         assert_eq!(columns(None, Modality::Text, &["text"]).unwrap().image, None);
         assert_eq!(columns(None, Modality::Text, &["filepath", " Title"]).unwrap().caption, Some(1));
+        assert_eq!(columns(None, Modality::Text, &["Title", "caption"]).unwrap().caption, Some(1));
         let error = columns(None, Modality::Both, &["text", "url"]).unwrap_err().to_string();
         assert!(error.contains("no picture column: it has `text`, `url`\nhint: name it"), "{error}");
         assert!(columns(Some("absent"), Modality::Image, &["filepath"]).is_err());

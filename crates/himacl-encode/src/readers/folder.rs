@@ -12,7 +12,7 @@ use super::picture::composed;
 use super::reader::{Format, ReadOptions, Reader};
 use super::sample::{ImageSource, Modality, Record, Sample};
 use super::table::{JsonLinesReader, Keys, TableReader};
-use crate::error::{Error, ReadError, list as list_names};
+use crate::error::{Error, ReadError};
 use himacl_data::files::is_pointer;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet, VecDeque};
@@ -28,10 +28,12 @@ const OTHER_IMAGES: [&str; 22] = [
     "avif", "heic", "heif", "jxl", "jp2", "j2k", "svg", "psd", "ico", "tga", "ppm", "pgm", "pbm", "pnm", "qoi", "exr",
     "hdr", "dng", "cr2", "nef", "arw", "raw",
 ];
-/// Tables that say which caption a picture has, in folders as Hugging Face's `imagefolder` reads them.
-const TABLES: [&str; 4] = ["metadata.csv", "metadata.tsv", "metadata.jsonl", "metadata.parquet"];
+/// Tables that say which caption a picture has, in folders as Hugging Face's `imagefolder` reads them; that does not read the last.
+const TABLES: [&str; 4] = ["metadata.csv", "metadata.jsonl", "metadata.parquet", "metadata.tsv"];
 /// The column of such tables that names pictures.
 const FILE_NAME: &str = "file_name";
+/// Rows of a table without that column of which one must name a picture that is there.
+const LOOKED_AT: usize = 10;
 
 /// Endings of captions.
 const TEXTS: [&str; 3] = ["txt", "caption", "text"];
@@ -72,6 +74,11 @@ struct Captions {
 impl Captions {
     fn is_empty(&self) -> bool {
         self.txt.is_none() && self.json.is_none()
+    }
+
+    /// These, and where there are none of a kind, those others.
+    fn or(self, others: &Self) -> Self {
+        Self { txt: self.txt.or_else(|| others.txt.clone()), json: self.json.or_else(|| others.json.clone()) }
     }
 
     fn files(self) -> impl Iterator<Item = PathBuf> {
@@ -188,42 +195,62 @@ impl FolderReader {
         Ok(())
     }
 
-    /// The table of a folder's pictures, if there is one and it was not read before.
+    /// The table of a folder's pictures, the first that has the columns, if there is one and none was read before.
     fn table_of(&mut self, folder: &Path, files: &[PathBuf]) -> Result<Option<Box<dyn Reader>>, Error> {
-        let Some(path) = TABLES.iter().map(|name| folder.join(name)).find(|path| files.contains(path)) else {
-            return Ok(None);
-        };
-        if !self.named.insert(path.clone()) {
+        let tables: Vec<PathBuf> =
+            TABLES.iter().map(|name| folder.join(name)).filter(|path| files.contains(path)).collect();
+        if tables.iter().any(|path| self.named.contains(path)) {
             return Ok(None);
         }
-        let opened = match self.open_table(&path, self.options.image_column.clone().or(Some(FILE_NAME.to_owned()))) {
-            Err(Error::Read(error @ ReadError::Column { what: "picture", .. })) => {
-                let by_usual_names =
-                    if self.options.image_column.is_none() { self.open_table(&path, None) } else { Err(error.into()) };
-                match by_usual_names {
-                    // Some other table of that name.
-                    Err(Error::Read(ReadError::Column { what, available, .. })) => {
-                        let found = list_names(&available);
-                        self.passed_over = Some(format!("`{}` has no {what} column: it has {found}", path.display()));
-                        return Ok(None);
-                    }
-                    opened => opened,
+        self.named.extend(tables.iter().cloned());
+        let (mut passed_over, mut wrong) = (Vec::new(), None);
+        for path in &tables {
+            match self.open_table(path, folder) {
+                Ok(Ok(table)) => return Ok(Some(table)),
+                Ok(Err(reason)) => passed_over.push(reason),
+                Err(error) if path.extension().is_some_and(|ending| ending == "tsv") => {
+                    passed_over.push(first_line(&error));
                 }
+                Err(error @ Error::Read(ReadError::Column { .. })) => wrong = wrong.or(Some(error)),
+                Err(error) => return Err(error),
             }
-            opened => opened,
-        };
-        opened.map(Some)
+        }
+        if !passed_over.is_empty() {
+            self.passed_over = Some(passed_over.join(", and "));
+        }
+        wrong.map_or(Ok(None), Err)
     }
 
-    /// Opens a table; without a name for the column of its pictures, one of the usual names must be there.
-    fn open_table(&self, path: &Path, image_column: Option<String>) -> Result<Box<dyn Reader>, Error> {
-        let options = ReadOptions { image_column, ..self.options.clone() };
+    /// Opens a table, or says why it is some other one of that name. Where captions are wanted, the column of its pictures may have
+    /// another usual name if these are in the folder.
+    fn open_table(&self, path: &Path, folder: &Path) -> Result<Result<Box<dyn Reader>, String>, Error> {
         let table = Location::from(path);
-        // Where captions alone are wanted too.
-        if options.image_column.is_none() && !options.modality.has_image() {
-            open_as(&table, ReadOptions { modality: Modality::Both, ..options.clone() })?;
+        let open = |image_column: Option<String>, modality| {
+            open_as(&table, ReadOptions { modality, image_column, caption_column: self.options.caption_column.clone() })
+        };
+        let (modality, asked) = (self.options.modality, self.options.image_column.clone());
+        let by_usual_names = asked.is_none() && modality.has_text();
+        match open(asked.or_else(|| Some(FILE_NAME.to_owned())), modality) {
+            Err(error @ Error::Read(ReadError::Column { what: "picture", .. })) if !by_usual_names => {
+                return Ok(Err(first_line(&error)));
+            }
+            Err(Error::Read(ReadError::Column { what: "picture", .. })) => {}
+            opened => return opened.map(Ok),
         }
-        open_as(&table, options)
+        let first = match open(None, Modality::Both) {
+            Ok(first) => first,
+            Err(error) => return Ok(Err(first_line(&error))),
+        };
+        let is_there = |record: Result<Record, Error>| match record {
+            Ok(Record::Sample(Sample { image: Some(ImageSource::File(file)), .. })) => {
+                file.starts_with(folder) && file.is_file()
+            }
+            _ => false,
+        };
+        if first.take(LOOKED_AT).any(is_there) {
+            return open(None, modality).map(Ok);
+        }
+        Ok(Err(format!("the first rows of `{}` name no pictures of the folder", path.display())))
     }
 
     /// Makes samples of a folder's files.
@@ -257,7 +284,7 @@ impl FolderReader {
                 continue;
             }
             for (number, Image { rank, path, captions }) in files.images.into_iter().enumerate() {
-                let captions = if captions.is_empty() { files.captions.clone() } else { captions };
+                let captions = captions.or(&files.captions);
                 match rank {
                     Some(_) => {
                         let key = if number == 0 { key.clone() } else { self.key(&path) };
@@ -353,16 +380,22 @@ impl FolderReader {
             String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8: {error}")))
         };
         let asked = options.caption_column.as_deref().filter(|asked| *asked != "txt");
+        let text = |path: &Path| {
+            let text = read(path, CAPTION_BYTES);
+            text.map(|text| Some(text.trim_start_matches('\u{feff}').trim_end().to_owned()))
+        };
         match (txt, json) {
-            (Some(path), json) if asked.is_none() || json.is_none() => {
-                let text = read(path, CAPTION_BYTES)?;
-                Ok(Some(text.trim_start_matches('\u{feff}').trim_end().to_owned()))
-            }
+            (Some(path), json) if asked.is_none() || json.is_none() => text(path),
             (_, Some(path)) => {
                 let object = json::parse(read(path, RECORD_BYTES)?.as_bytes())
                     .map_err(|error| format!("{}: {error}", path.display()))?;
                 let lacking = || format!("no caption: `{}` has {}", path.display(), fields_of(&object));
-                Columns::caption_in(options, &object).map(Some).ok_or_else(lacking)
+                match (Columns::caption_in(options, &object), txt) {
+                    (Some(caption), _) => Ok(Some(caption)),
+                    // What was noted of `cat.jpg` in `cat.jpg.json` is beside the caption in `cat.txt`.
+                    (None, Some(txt)) if txt.with_extension("") != path.with_extension("") => text(txt),
+                    (None, _) => Err(lacking()),
+                }
             }
             (_, None) => Ok(None),
         }
@@ -396,6 +429,11 @@ impl FolderReader {
             }
         }
     }
+}
+
+/// An error without its hint.
+fn first_line(error: &Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 fn open_as(table: &Location, options: ReadOptions) -> Result<Box<dyn Reader>, Error> {

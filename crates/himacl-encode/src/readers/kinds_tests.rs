@@ -138,6 +138,23 @@ fn tables_packed_with_gzip_are_known_by_their_content() {
 }
 
 #[test]
+fn packed_files_with_zeros_behind_and_without_a_whole_header() {
+    let folder = Folder::new();
+    for zeros in [1, 9, 512, 200_000] {
+        let padding = vec![0; zeros];
+        let padded = [gzip(b"one\ntwo"), padding.clone()].concat();
+        assert_eq!(captions(&folder.write("padded.txt.gz", padded)).unwrap(), ["one", "two"], "{zeros}");
+        let parts = [gzip(b"one\n"), padding.clone(), gzip(b"two"), padding].concat();
+        assert_eq!(captions(&folder.write("parts.txt.gz", parts)).unwrap(), ["one", "two"], "{zeros}");
+    }
+    let dirty = folder.write("dirty.txt.gz", [gzip(b"one\ntwo\n"), b"and more".to_vec()].concat());
+    assert!(read(&dirty, Modality::Text).unwrap()[2].1.as_ref().unwrap_err().contains("unpacked"));
+    let packed = gzip(b"title,url\none,x\n");
+    let error = captions(&folder.write("cut.csv.gz", &packed[..14])).unwrap_err();
+    assert!(error.contains("cannot be unpacked further") && !error.contains("column"), "{error}");
+}
+
+#[test]
 fn headerless_tables_are_read_by_number() {
     let folder = Folder::new();
     let rows = "a cat\thttps://x/1.jpg\na dog\thttps://x/2.jpg\n";
@@ -152,15 +169,30 @@ fn headerless_tables_are_read_by_number() {
     assert_eq!(read_with(&plain, &second).unwrap()[0].1, Ok((None, Some("a cat".to_owned()))));
     for (name, content) in [
         ("usual.csv", "id,caption\n7,a cat\n"),
-        ("numbers.csv", "nr,beschreibung\n7,a cat\n"),
-        ("paths.csv", "bild,beschreibung\nx/7.png,a cat\n"),
+        ("asked.csv", "nr,Caption\n7,a cat\n"),
+        ("others.csv", "id,beschreibung,label\n7,a cat,x\n"),
     ] {
         let found = read_with(&folder.write(name, content), &second).unwrap();
         assert_eq!(found.len(), 1, "{name}: a line of names is no caption");
         assert_eq!(found[0].1.as_ref().unwrap().1.as_deref(), Some("a cat"), "{name}");
     }
-    let words = folder.write("words.csv", "un chat,a cat\nun chien,a dog\n");
-    assert_eq!(read_with(&words, &second).unwrap().len(), 2);
+    for content in [
+        "un chat,a cat\nun chien,a dog\n",
+        "Go.\tVa !\tCC\nGo.\tMarche.\tCC\n",
+        "hello,Bonjour\nthanks,Merci.\n",
+        "dog,un chien\ncat.,un chat\n",
+        "Inception,film\n1984,book\n",
+        "path,un sentier\n7,sept\n",
+        "7,text\n8,a dog\n",
+    ] {
+        let found = read_with(&folder.write("words.csv", content), &second).unwrap();
+        assert_eq!(found.len(), 2, "{content}: the first line is no header");
+    }
+    for names in ["text,title", "nan,caption", "inf,caption"] {
+        let found = read_with(&folder.write("names.csv", format!("{names}\nzwei,drei\n")), &second).unwrap();
+        assert_eq!(found.len(), 1, "{names}");
+        assert_eq!(found[0].1, Ok((None, Some("drei".to_owned()))), "{names}");
+    }
     assert!(read(&cc3m, Modality::Both).unwrap_err().contains("no picture column"));
     let cased = folder.write("cased.csv", "ID,Caption\n7,a cat\n");
     assert_eq!(read(&cased, Modality::Text).unwrap(), [("7".to_owned(), Ok((None, Some("a cat".to_owned()))))]);
@@ -415,6 +447,28 @@ fn captions_with_the_whole_name_of_their_picture() {
 }
 
 #[test]
+fn notes_of_downloaders_leave_captions_as_they_are() {
+    let folder = Folder::new();
+    folder.write("a.png", picture(1, ImageFormat::Png));
+    folder.write("a.txt", "a");
+    let caption = |column: Option<&str>| {
+        let asked = ReadOptions { caption_column: column.map(str::to_owned), ..options(Modality::Both) };
+        let found = read_with(folder.0.path(), &asked).unwrap();
+        assert_eq!(found.len(), 1);
+        found[0].1.clone().unwrap().1.unwrap()
+    };
+    for notes in [r#"{"id": 7, "extension": "png"}"#, r#"{"title": "IMG_7"}"#] {
+        folder.write("a.png.json", notes);
+        assert_eq!(caption(None), "a", "{notes}");
+        assert_eq!(caption(Some("description")), "a", "{notes}");
+    }
+    folder.write("a.png.json", r#"{"description": "d"}"#);
+    assert_eq!(caption(Some("description")), "d", "what is asked for");
+    folder.write("a.png.txt", "own");
+    assert_eq!(caption(None), "own");
+}
+
+#[test]
 fn names_whose_marks_are_written_otherwise() {
     // `é` as one character, and as a letter with a mark.
     let (one, two) = ("caf\u{e9}", "cafe\u{301}");
@@ -440,6 +494,12 @@ fn names_whose_marks_are_written_otherwise() {
     }
     let found = read(folder.0.path(), Modality::Both).unwrap();
     assert_eq!(found, [(two.to_owned(), good(2, two)), (one.to_owned(), good(1, one))]);
+    let names = |ending: &str| [one, two].map(|name| format!("{name}.{ending}"));
+    let ([png_one, png_two], [txt_one, txt_two]) = (names("png"), names("txt"));
+    let members = [(&*png_one, png(1)), (&png_two, png(2)), (&txt_two, text(two)), (&txt_one, text(one))];
+    let (_folder, path) = shard(&members);
+    let found = read(&path, Modality::Both).unwrap();
+    assert_eq!(found, [(one.to_owned(), good(1, one)), (two.to_owned(), good(2, two))]);
 }
 
 #[test]
@@ -494,6 +554,46 @@ fn tables_of_a_folder_are_used_or_named() {
     let found = read(folder.0.path(), Modality::Both).unwrap();
     let reason = found[0].1.as_ref().unwrap_err();
     assert!(reason.contains("metadata.csv` has no picture column: it has `city`, `population`"), "{reason}");
+}
+
+#[test]
+fn tables_of_other_makes_leave_a_folder_as_it_is() {
+    let pair = |caption: &str| Ok((Some(1), Some(caption.to_owned())));
+    for (name, table, content) in [
+        ("train/a.png", "metadata.csv", text("filename,label\na.png,0\n")),
+        ("a.png", "metadata.csv", text("image,dx\na,nv\n")),
+        ("a.png", "metadata.csv", text("image,label\na,nv\n")),
+        ("a.png", "metadata.csv", text("path,text\n/old/a.png,c\n")),
+        ("a.png", "metadata.tsv", text("city\tpopulation\nx\t1\n")),
+        ("a.png", "metadata.tsv", text("file_name\tx\na.png\t1\n")),
+        ("a.png", "metadata.tsv", b"\xff\xfet\0i\0".to_vec()),
+        ("a.png", "metadata.tsv", text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")),
+        ("a.png", "metadata.tsv", b"\x28\xb5\x2f\xfd\0".to_vec()),
+    ] {
+        let folder = Folder::new();
+        folder.write(name, picture(1, ImageFormat::Png));
+        folder.write(&name.replace(".png", ".txt"), "beside");
+        folder.write(table, &content);
+        let key = name.trim_end_matches(".png").to_owned();
+        assert_eq!(read(folder.0.path(), Modality::Both).unwrap(), [(key, pair("beside"))], "{table}: {content:?}");
+    }
+    let folder = Folder::new();
+    for (number, name) in ["a", "b"].into_iter().enumerate() {
+        folder.write(&format!("{name}.png"), picture(number as u32 + 1, ImageFormat::Png));
+    }
+    folder.write("metadata.csv", "path,text\nb.png,b\na.png,a\n");
+    let keys = |modality| -> Vec<String> {
+        read(folder.0.path(), modality).unwrap().into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(keys(Modality::Image), ["a", "b"], "pictures alone come by their names");
+    assert_eq!(keys(Modality::Both), ["b.png", "a.png"]);
+    for other in ["metadata.csv", "metadata.tsv"] {
+        let folder = Folder::new();
+        folder.write("a.png", picture(1, ImageFormat::Png));
+        folder.write(other, "city,population\nx,1\n");
+        folder.write("metadata.jsonl", r#"{"file_name": "a.png", "text": "c"}"#);
+        assert_eq!(read(folder.0.path(), Modality::Both).unwrap(), [("a.png".to_owned(), pair("c"))], "{other}");
+    }
 }
 
 #[test]

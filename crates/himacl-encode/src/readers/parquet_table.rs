@@ -227,8 +227,9 @@ fn holds_text(kind: &DataType) -> bool {
         | DataType::Float32
         | DataType::Float64 => true,
         DataType::Dictionary(_, values) => holds_text(values),
+        // Lists of floats are embeddings.
         DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
-            holds_text(field.data_type())
+            !field.data_type().is_floating() && holds_text(field.data_type())
         }
         other => other.is_integer(),
     }

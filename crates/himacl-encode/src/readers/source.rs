@@ -4,7 +4,7 @@ use super::budget;
 use super::location::Location;
 use crate::error::Error;
 use crate::error::ReadError;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use himacl_data::files::is_pointer;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
@@ -52,6 +52,41 @@ fn is_damage(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
 }
 
+/// The members of a gzip file, one after the other. Zeros behind one are passed over, as Python does.
+struct Members(GzDecoder<Box<dyn BufRead + Send>>);
+
+impl Members {
+    fn of(file: File) -> Self {
+        let packed: Box<dyn BufRead + Send> = Box::new(BufReader::with_capacity(1 << 16, file));
+        Self(GzDecoder::new(packed))
+    }
+}
+
+impl Read for Members {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let some = self.0.read(into)?;
+            if some > 0 || into.is_empty() {
+                return Ok(some);
+            }
+            let packed = self.0.get_mut();
+            loop {
+                let part = packed.fill_buf()?;
+                let (zeros, length) = (part.iter().take_while(|&&byte| byte == 0).count(), part.len());
+                if length == 0 {
+                    return Ok(0);
+                }
+                packed.consume(zeros);
+                if zeros < length {
+                    break;
+                }
+            }
+            let rest = std::mem::replace(packed, Box::new(io::empty()));
+            self.0.reset(rest);
+        }
+    }
+}
+
 /// What unpacks files that are not read as they are, by their first bytes.
 const OTHERS: [(&[u8], &str); 5] = [
     (b"\x28\xb5\x2f\xfd", "zstd -d"),
@@ -68,7 +103,7 @@ const UNPACKED_BYTES: u64 = 1 << 30;
 pub(super) fn open(path: &Location) -> Result<Source, Error> {
     let (file, is_packed) = sniff(path)?;
     let reader: Box<dyn BufRead + Send> = if is_packed {
-        Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file))))
+        Box::new(BufReader::with_capacity(1 << 16, Members::of(file)))
     } else {
         Box::new(BufReader::with_capacity(1 << 16, file))
     };
@@ -93,7 +128,7 @@ pub(super) fn open_random(path: &Location) -> Result<(File, Option<io::Error>), 
     let length = file.metadata().map_err(Error::io("read", path))?.len();
     let limit = length.saturating_mul(GROWTH).saturating_add(UNPACKED_BYTES);
     let mut unpacked = tempfile::tempfile().map_err(Error::io("unpack", path))?;
-    let mut bounded = MultiGzDecoder::new(BufReader::new(file)).take(limit);
+    let mut bounded = Members::of(file).take(limit);
     let failure = match io::copy(&mut bounded, &mut unpacked) {
         Ok(bytes) if bytes == limit => Some(budget::too_large(limit)),
         Ok(_) => None,

@@ -9,7 +9,8 @@ use super::rows::TableRows;
 use super::sample::{Record, Sample};
 use crate::error::Error;
 use serde_json::Value;
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
+use std::io;
 
 /// Why a row with a path has no picture.
 pub(super) const NOT_FOLLOWED: &str = "paths in a table that is fetched are not followed";
@@ -23,12 +24,12 @@ pub(super) enum Keys {
     Pictures,
 }
 
-/// Reads csv and tsv with a header line, or without one where columns are asked for by number and the first line is none.
+/// Reads csv and tsv with a header line, or without one where columns are asked for by number and the first line has no usual names.
 pub(super) struct TableReader {
     path: Location,
     rows: TableRows,
-    /// Records that were looked at already.
-    waiting: VecDeque<Result<Vec<String>, String>>,
+    /// The first record, where it is no header.
+    first: Option<Vec<String>>,
     names: Vec<String>,
     columns: Columns,
     options: ReadOptions,
@@ -41,25 +42,24 @@ impl TableReader {
         let mut rows = TableRows::open(path)?;
         let header = rows.next_row()?.unwrap_or_else(|| Ok(Vec::new())).unwrap_or_default();
         rows.width = header.len();
+        // A file that is cut off before its header ends.
+        if header.is_empty()
+            && let Some(Record::Unusable { reason, .. }) = rows.rest()
+        {
+            let reason = reason.split_once("; ").map_or(&*reason, |(reason, _)| reason);
+            return Err(Error::io("read", path)(io::Error::other(reason)));
+        }
         let by_number = |name: &Option<String>| {
-            let number = name.as_ref().and_then(|name| name.parse::<usize>().ok());
-            number.is_some_and(|number| (1..=header.len()).contains(&number))
-                && !header.iter().any(|column| Some(column) == name.as_ref())
+            let name = name.as_ref()?;
+            let at = name.parse::<usize>().ok()?.checked_sub(1)?;
+            (at < header.len() && !header.contains(name)).then_some(at)
         };
         let is_address = |field: &String| field.starts_with("http://") || field.starts_with("https://");
-        let mut has_header = !(by_number(&options.image_column) || by_number(&options.caption_column));
-        let mut waiting = VecDeque::new();
-        if !has_header {
-            waiting.extend(rows.next_row()?);
-            has_header = is_header(&header, waiting.front().and_then(|row| row.as_deref().ok()));
-        }
+        let asked = [by_number(&options.image_column), by_number(&options.caption_column)];
+        let asked: Vec<usize> = asked.into_iter().flatten().collect();
+        let has_header = asked.is_empty() || is_header(&header, &asked);
         if has_header {
-            let name = |asked: Option<String>| match &asked {
-                Some(number) if by_number(&asked) => {
-                    number.parse::<usize>().ok().and_then(|number| header.get(number - 1).cloned())
-                }
-                _ => asked,
-            };
+            let name = |asked: Option<String>| by_number(&asked).map(|at| header[at].clone()).or(asked);
             (options.image_column, options.caption_column) = (name(options.image_column), name(options.caption_column));
         }
         let address = header.iter().position(is_address);
@@ -86,10 +86,8 @@ impl TableReader {
                 0
             }
         };
-        if !has_header {
-            waiting.push_front(Ok(header));
-        }
-        Ok(Self { path: path.clone(), rows, waiting, names, columns, options, position, is_done: false })
+        let first = (!has_header).then_some(header);
+        Ok(Self { path: path.clone(), rows, first, names, columns, options, position, is_done: false })
     }
 
     fn record(&self, row: &[String], key: String) -> Record {
@@ -120,28 +118,23 @@ impl TableReader {
     }
 }
 
-/// Whether a first line names columns: by a usual name, or where the second has numbers or paths in a column and it has none.
-fn is_header(first: &[String], second: Option<&[String]>) -> bool {
-    let is_number = |field: &String| field.trim().parse::<f64>().is_ok();
-    let is_place = |field: &String| field.contains(['/', '\\', '.']);
-    let is_name = |field: &String| !field.trim().is_empty() && !is_number(field);
+/// Whether a first line names columns where some are asked for by number: these have usual names, or two of all have.
+fn is_header(first: &[String], asked: &[usize]) -> bool {
+    let is_number = |field: &str| field.parse::<f64>().is_ok_and(f64::is_finite);
     let names: HashSet<&str> = first.iter().map(|field| field.trim()).collect();
-    if names.len() < first.len() || !first.iter().all(is_name) {
+    if names.len() < first.len() || names.iter().any(|name| name.is_empty() || is_number(name)) {
         return false;
     }
-    let tells = |(first, second): (&String, &String)| {
-        is_number(second) || is_place(second) && !second.contains(' ') && !is_place(first)
-    };
-    first.iter().any(|field| Columns::is_usual(field))
-        || second.is_some_and(|second| first.iter().zip(second).any(tells))
+    let is_usual = |field: &String| Columns::is_usual(field);
+    asked.iter().all(|&at| is_usual(&first[at])) || first.iter().filter(|field| is_usual(field)).count() > 1
 }
 
 impl Iterator for TableReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let row = match self.waiting.pop_front() {
-            Some(row) => row,
+        let row = match self.first.take() {
+            Some(row) => Ok(row),
             None => match self.rows.next_row() {
                 Ok(Some(row)) => row,
                 Ok(None) if std::mem::replace(&mut self.is_done, true) => return None,

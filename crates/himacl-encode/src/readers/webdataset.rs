@@ -11,7 +11,7 @@ use super::sample::{ImageSource, Record, Sample};
 use super::tar_file::{TarFile, text};
 use crate::error::{Error, list};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Endings of captions.
@@ -160,14 +160,30 @@ impl WebDatasetReader {
 }
 
 /// Members by key, in the order of their first ones. A second member of one name begins a second sample of that key. Names that
-/// differ in how letters with marks are written, as one character or as two, are one name.
+/// differ in how letters with marks are written, as one character or as two, are one name, unless members of both names are the same part of a sample.
 fn groups(shard: &TarFile) -> Vec<Group> {
-    let names: Vec<Cow<'_, str>> = shard
+    let composed: Vec<Cow<'_, str>> = shard
         .entries
         .iter()
         .map(|entry| composed(&entry.name).map_or(Cow::Borrowed(entry.name.as_str()), Cow::Owned))
         .collect();
-    let key = |member: u32| split(&names[member as usize]).map_or("", |(key, _)| key);
+    let (mut written, mut apart) = (HashMap::new(), HashSet::new());
+    for (entry, composed) in shard.entries.iter().zip(&composed) {
+        let first: &mut &str = written.entry(composed.as_ref()).or_insert(entry.name.as_str());
+        if *first != entry.name {
+            apart.extend(split(composed).map(|(key, _)| key));
+        }
+    }
+    let names: Vec<&str> = shard
+        .entries
+        .iter()
+        .zip(&composed)
+        .map(|(entry, composed)| match split(composed) {
+            Some((key, _)) if apart.contains(key) => entry.name.as_str(),
+            _ => composed.as_ref(),
+        })
+        .collect();
+    let key = |member: u32| split(names[member as usize]).map_or("", |(key, _)| key);
     let mut members: Vec<u32> = (0..shard.entries.len() as u32).filter(|&member| !key(member).is_empty()).collect();
     members.sort_by(|&a, &b| key(a).cmp(key(b)).then(a.cmp(&b)));
     let mut groups: Vec<Group> = Vec::new();
@@ -175,7 +191,7 @@ fn groups(shard: &TarFile) -> Vec<Group> {
         let first = groups.len();
         let mut times: HashMap<&str, usize> = HashMap::new();
         for &member in same {
-            let time = times.entry(&names[member as usize]).or_default();
+            let time = times.entry(names[member as usize]).or_default();
             if groups.len() == first + *time {
                 groups.push(Group { members: Vec::new(), is_repeated: *time > 0 });
             }

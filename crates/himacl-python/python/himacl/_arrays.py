@@ -50,10 +50,10 @@ def _of_torch(tensor: Any) -> NDArray[Any]:
 _BF16 = np.dtype([("bfloat16", np.uint16)])
 
 
-def as_rows(value: Any, name: str) -> NDArray[Any]:
+def as_rows(value: Any, name: str, *, apart: bool = False) -> NDArray[Any]:
     """``value`` as C-ordered rows of float32, float16 or, as uint16, bfloat16; shares its memory where it can.
 
-    Other kinds of numbers, other orders and foreign byte orders are copied, once, and said so at log level INFO.
+    With ``apart``, rows that float32 does not tell apart are refused. Other kinds of numbers, other orders and foreign byte orders are copied, once, and said so at log level INFO.
     """
     array = as_array(value, name)
     if array.ndim != 2:
@@ -74,7 +74,8 @@ def as_rows(value: Any, name: str) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         rows = _copied(array, np.dtype(np.float32), name)
     _refuse_overflow(array, rows, name)
-    _refuse_rounding(array, name)
+    if apart:
+        _refuse_rounding(array, name)
     return rows
 
 
@@ -108,19 +109,20 @@ def _refuse_overflow(before: NDArray[Any], after: NDArray[np.float32], name: str
 
 
 def _refuse_rounding(before: NDArray[Any], name: str) -> None:
-    """Rows that are nearer to one another than float32 can tell at their distance from zero."""
+    """Rows that are nearer to one another than float32 can tell at their distance from zero; as ``himacl pair`` judges it."""
     if np.can_cast(before.dtype, np.float32):
         return
     some = before[:: len(before) // 512 + 1].astype(np.float64)
     some = some[np.isfinite(some).all(axis=1)]
-    if not len(some):
+    if not some.size:
         return
-    spread = np.square(some - some.mean(axis=0)).sum()
-    moved = np.square(some - some.astype(np.float32)).sum()
+    spread = np.median(np.square(some - np.median(some, axis=0)).sum(axis=1))
+    seen = np.abs(some) >= np.finfo(np.float32).tiny
+    moved = np.median(np.square(np.where(seen, some - some.astype(np.float32), 0)).sum(axis=1))
     if moved > 1e-6 * spread > 0:
         raise InputError(
             f"the rows of {name} are too near to one another, and too far from zero, for float32, in which they are compared: rounding moves them "
-            f"by {100 * np.sqrt(moved / spread):.2f}% of their distances from the mean\n"
+            f"by {100 * np.sqrt(moved / spread):.2f}% of their distances from the middle\n"
             f"hint: subtract the same offset from both sides in {before.dtype} first"
         )
 

@@ -332,7 +332,7 @@ def pair(
 
     if not isinstance(certify, (bool, np.bool_)) and certify != "sampled":
         raise InputError(f"certify is {certify!r}, expected True, False or 'sampled'")
-    rows = (as_rows(x, "x"), as_rows(y, "y"))
+    rows = (as_rows(x, "x", apart=True), as_rows(y, "y", apart=True))
     terms = (unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden, groups)
     if not is_plain(*terms):
         if warm_start is not None:
