@@ -3,35 +3,16 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{HubError, HubSettings, Proxies, S3Keys, S3Settings};
+use himacl::hub::{HubError, HubSettings, S3Keys, S3Settings};
 use himacl::readers::{Dataset, Input, Modality, ReadError, ReadOptions, Record};
-use std::path::Path;
-use std::time::Duration;
 use support::hub::{FakeHub, Fault};
-use support::store::{self, AWAY, OTHER_REGION, PRIVATE, PUBLIC};
+use support::store::{self, AWAY, OTHER_REGION, PRIVATE, PUBLIC, hub_settings as settings};
 use support::{Scratch, himacl};
 
 /// Files of a line each, some of names that must be escaped.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
     let names = ["data/a 1&+.txt", "data/a 10=%2F.txt", "data/a 2é#.txt", "data/b.txt", "data/deep/c.txt", "d.txt"];
     names.into_iter().map(|name| (name, format!("{name}\n").into_bytes())).collect()
-}
-
-fn settings(server: &FakeHub) -> HubSettings {
-    let (endpoint, cache) = (server.endpoint.clone(), Path::new("/nonexistent").to_path_buf());
-    let (token, first_wait) = (Some("hf_secret".to_owned()), Duration::from_millis(1));
-    let s3 = store::settings(server);
-    HubSettings {
-        endpoint,
-        cache,
-        token,
-        certificates: None,
-        proxies: Proxies::default(),
-        s3,
-        offline: false,
-        retries: 3,
-        first_wait,
-    }
 }
 
 /// The captions of an input, or why there are none.

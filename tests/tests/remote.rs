@@ -3,16 +3,14 @@
 mod support;
 
 use himacl::EncodeError as Error;
-use himacl::hub::{HubError, HubSettings, Proxies};
+use himacl::hub::{HubError, HubSettings};
 use himacl::readers::{Dataset, Input, Modality, ReadError, ReadOptions, Record};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Output};
-use std::time::Duration;
 use support::encoder::{words, write_tiny_bert};
 use support::hub::{COMMIT, DATA, FakeHub, Fault};
-use support::store;
+use support::store::{self, hub_settings as settings};
 use support::{Scratch, contents};
 
 /// A shard of captions, 1 KiB each.
@@ -49,23 +47,6 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("tables/a.jsonl", b"{\"caption\": \"<a cat>\", \"image\": \"cat.png\"}\n{\"caption\": \"x\"}\n".to_vec()),
         ("tables/deep/b.txt", b"one\ntwo\n".to_vec()),
     ]
-}
-
-fn settings(server: &FakeHub) -> HubSettings {
-    let (endpoint, cache, token) =
-        (server.endpoint.clone(), Path::new("/nonexistent").to_path_buf(), Some("hf_secret".to_owned()));
-    let first_wait = Duration::from_millis(1);
-    HubSettings {
-        endpoint,
-        cache,
-        token,
-        certificates: None,
-        proxies: Proxies::default(),
-        s3: store::settings(server),
-        offline: false,
-        retries: 3,
-        first_wait,
-    }
 }
 
 fn find(server: &FakeHub, input: &str) -> Result<Input, Box<Error>> {

@@ -4,16 +4,14 @@ mod support;
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
 use himacl::EncodeError as Error;
-use himacl::hub::{HubError, HubSettings, Proxies};
+use himacl::hub::{HubError, HubSettings};
 use himacl::readers::{Dataset, ImageSource, Input, Modality, ReadError, ReadOptions, Record};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::properties::WriterProperties;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use support::hub::{DATA, FakeHub, Fault, Seen};
 use support::store;
 
@@ -59,19 +57,7 @@ fn table(first: usize) -> Vec<u8> {
 }
 
 fn settings(server: &FakeHub) -> HubSettings {
-    let (endpoint, cache) = (server.endpoint.clone(), Path::new("/nonexistent").to_path_buf());
-    let first_wait = Duration::from_millis(1);
-    HubSettings {
-        endpoint,
-        cache,
-        token: None,
-        certificates: None,
-        proxies: Proxies::default(),
-        s3: store::settings(server),
-        offline: false,
-        retries: 3,
-        first_wait,
-    }
+    HubSettings { token: None, ..store::hub_settings(server) }
 }
 
 fn open(server: &FakeHub, input: &str, modality: Modality, caption_column: &str) -> Dataset {

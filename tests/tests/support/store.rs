@@ -2,10 +2,11 @@
 //! lines of the request, by the steps of Amazon's documentation.
 
 use super::hub::{FakeHub, hexadecimal, sha256};
-use himacl::hub::{S3Keys, S3Settings};
+use himacl::hub::{HubSettings, Proxies, S3Keys, S3Settings};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// The bucket that wants signed requests, one that anybody may read, one of another region.
 pub(crate) const PRIVATE: &str = "shards";
@@ -22,6 +23,21 @@ pub(crate) const SESSION: &str = "lent==";
 pub(crate) fn settings(server: &FakeHub) -> S3Settings {
     let keys = S3Keys { id: ID.to_owned(), secret: SECRET.to_owned(), session: Some(SESSION.to_owned()) };
     S3Settings { scheme: None, endpoint: Some(server.store.clone()), region: REGION.to_owned(), keys: Some(keys) }
+}
+
+/// Settings of readers that reach the server as the Hub, and its store.
+pub(crate) fn hub_settings(server: &FakeHub) -> HubSettings {
+    HubSettings {
+        endpoint: server.endpoint.clone(),
+        cache: "/nonexistent".into(),
+        token: Some("hf_secret".to_owned()),
+        certificates: None,
+        proxies: Proxies::default(),
+        s3: settings(server),
+        offline: false,
+        retries: 3,
+        first_wait: Duration::from_millis(1),
+    }
 }
 
 type Answer = (u16, String, Vec<u8>);
