@@ -13,6 +13,8 @@ if [ "$("$tools/bin/cargo-deny" --version 2>/dev/null)" != "cargo-deny $version"
 fi
 deny() { "$tools/bin/cargo-deny" "$@"; }
 
+# Those of other systems too, which no build here has fetched.
+cargo fetch --quiet --locked
 deny --offline check licenses bans sources
 if deny fetch db >/dev/null 2>&1; then
     deny --offline check advisories
