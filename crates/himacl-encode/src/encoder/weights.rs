@@ -226,5 +226,9 @@ mod tests {
         assert_eq!(weights.unread(), Some("a.0.x.weight"), "the others were read");
         assert_eq!(value(&weights.at("a.0.x"), "weight"), [3.5]);
         assert_eq!(weights.unread(), None);
+        // What is trained is saved by the names that the files have.
+        let trained = Weights::open(folder.path(), &Device::Cpu, DType::F32, true).unwrap();
+        assert_eq!(value(&trained.at("a.0.LayerNorm"), "weight"), [1.5]);
+        assert_eq!(trained.variables().into_keys().collect::<Vec<_>>(), ["a.0.LayerNorm.gamma"]);
     }
 }

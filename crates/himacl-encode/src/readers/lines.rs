@@ -67,7 +67,12 @@ impl Lines {
 
     /// What stands for the rest of a file that ended before its time.
     pub(super) fn rest(&self) -> Option<Record> {
-        Some(Record::rest(&self.path, self.source.failure()?))
+        Some(Record::rest(&self.path, self.failure()?))
+    }
+
+    /// What ended the file before its time.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.source.failure()
     }
 
     /// Gives back the last lines that were read, in their order.

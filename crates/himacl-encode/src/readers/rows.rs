@@ -44,6 +44,11 @@ impl TableRows {
         self.lines.rest()
     }
 
+    /// What ended the file before its time.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.lines.failure()
+    }
+
     /// The fields of the next record; blank lines are none.
     pub(super) fn next_row(&mut self) -> Result<Option<Result<Vec<String>, String>>, Error> {
         loop {

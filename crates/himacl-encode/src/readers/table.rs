@@ -44,9 +44,8 @@ impl TableReader {
         rows.width = header.len();
         // A file that is cut off before its header ends.
         if header.is_empty()
-            && let Some(Record::Unusable { reason, .. }) = rows.rest()
+            && let Some(reason) = rows.failure()
         {
-            let reason = reason.split_once("; ").map_or(&*reason, |(reason, _)| reason);
             return Err(Error::io("read", path)(io::Error::other(reason)));
         }
         let by_number = |name: &Option<String>| {
