@@ -26,6 +26,9 @@ pub(crate) enum Kind {
     Mixture,
     /// Two samples of a thousand long clusters on the unit sphere, any number of dimensions; written in f16.
     Embeddings,
+    /// Two samples on the unit sphere whose principal variances and distances are those of a sentence encoder, any number of dimensions; written
+    /// in f16.
+    TextEmbeddings,
 }
 
 impl Kind {
@@ -35,7 +38,7 @@ impl Kind {
     }
 
     fn in_any_dimension(self) -> bool {
-        matches!(self, Self::Mixture | Self::Embeddings)
+        matches!(self, Self::Mixture | Self::Embeddings | Self::TextEmbeddings)
     }
 
     /// `n` points a side; `dimension` is for the kinds that leave it open.
@@ -47,6 +50,7 @@ impl Kind {
             Self::ToyOde => problems::toy_ode(n, seed),
             Self::Mixture => problems::mixture(n, n, dimension, seed),
             Self::Embeddings => problems::embeddings(n, n, dimension, seed),
+            Self::TextEmbeddings => problems::text_embeddings(n, n, dimension, seed),
         }
     }
 }
@@ -91,7 +95,8 @@ impl FromStr for SetSpec {
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
     /// A stored set by name, or a generated one as KIND:N or KIND:N:D, such as half-moon:65536 or mixture:4096:16. The
-    /// kinds: half-moon, checkerboard, moon-to-rings, toy-ode, mixture, embeddings.
+    /// kinds: half-moon, checkerboard, moon-to-rings, toy-ode, mixture, embeddings,
+    /// text-embeddings.
     #[arg(long = "set", value_name = "SET", required = true, value_delimiter = ',')]
     pub(crate) sets: Vec<SetSpec>,
     /// Folder with the stored sets, `NAME_x.npy` and `NAME_y.npy`, and their optima in exact.json.
@@ -130,7 +135,8 @@ impl SetArgs {
                 let instance = kind.generate(n, dimension, self.data_seed);
                 let name = format!("{}_{n}_d{dimension}", kind.name());
                 let (x, y) = (folder.join(format!("{name}_x.npy")), folder.join(format!("{name}_y.npy")));
-                let write = if kind == Kind::Embeddings { write_npy_f16 } else { write_npy_f32 };
+                let write =
+                    if matches!(kind, Kind::Embeddings | Kind::TextEmbeddings) { write_npy_f16 } else { write_npy_f32 };
                 write(&x, &instance.x, &[n, dimension])?;
                 write(&y, &instance.y, &[n, dimension])?;
                 let optimum = |&cost: &CostKind| known_optimum(&instance, cost).map(|optimum| (cost, optimum));
