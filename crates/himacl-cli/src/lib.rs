@@ -7,6 +7,7 @@ mod command_line;
 mod commands;
 mod context;
 mod device;
+mod distance;
 mod encoder_files;
 mod error;
 mod explore;

@@ -256,7 +256,7 @@ def test_results_are_values(clouds: tuple[np.ndarray, np.ndarray]) -> None:
     coupling = found.to_scipy()
     assert coupling.shape == (400, 400) and coupling.sum() == pytest.approx(1.0)
     assert (coupling * costs(*clouds, "sqeuclidean")).sum() == pytest.approx(found.mean_cost, rel=1e-6)
-    assert "400 pairs" in repr(found) and "from the optimum" in repr(found)
+    assert "400 pairs" in repr(found) and "above the optimum" in repr(found)
     json.dumps(found.summary)
 
 

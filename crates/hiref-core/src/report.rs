@@ -50,9 +50,8 @@ impl Phase {
     pub fn unit(self) -> &'static str {
         match self {
             Self::Split | Self::Batches => "points",
-            Self::Leaves | Self::Polish | Self::Prices | Self::Rounding => "pairs",
-            Self::Exact | Self::Align => "rounds",
-            Self::Certify => "passes",
+            Self::Leaves | Self::Polish | Self::Prices | Self::Exact | Self::Certify | Self::Rounding => "pairs",
+            Self::Align => "rounds",
             Self::Iterations => "iterations",
         }
     }

@@ -142,6 +142,43 @@ impl Observer for Listen<'_> {
     }
 }
 
+/// The work of a phase that was announced, and that was done.
+fn work(events: &[Event], phase: Phase) -> (u64, u64) {
+    let sum = |pick: &dyn Fn(&Event) -> Option<u64>| events.iter().filter_map(pick).sum::<u64>();
+    let announced = sum(&|event| match event {
+        Event::PhaseStarted { phase: started, total } if *started == phase => Some(*total),
+        _ => None,
+    });
+    let done = sum(&|event| match event {
+        Event::Advanced { phase: of, work } if *of == phase => Some(*work),
+        _ => None,
+    });
+    (announced, done)
+}
+
+/// Long passes tell of many pieces of work, and of all that they have announced.
+#[test]
+fn passes_over_all_pairs_tell_how_far_they_are() {
+    let size = 3000;
+    for (unequal, cost) in [(0, CostKind::SquaredEuclidean), (500, CostKind::Cosine)] {
+        let instance = problems::mixture(size, size + unequal, 12, 1);
+        let observer = StopIn { phase: Phase::Split, begun: AtomicBool::new(false), events: Mutex::default() };
+        let params = HirefParams { certify: true, estimate_gap: true, ..HirefParams::default() };
+        let output = params.check().unwrap().solve(&problem(&instance, cost), None, &Listen(&observer)).unwrap();
+        let events = observer.events.into_inner().unwrap();
+        let pairs = (size * (size + unequal)) as u64;
+        let (announced, done) = work(&events, Phase::Exact);
+        assert_eq!((announced, done), (pairs * output.rounds.len() as u64, announced), "{cost}");
+        let is_piece = |event: &&Event| matches!(event, Event::Advanced { phase: Phase::Exact, .. });
+        assert!(events.iter().filter(is_piece).count() >= output.rounds.len() * size / 256, "{cost}");
+        let (announced, done) = work(&events, Phase::Prices);
+        assert_eq!(announced, done, "{cost}");
+        // Passes that gain nothing are the last.
+        let (announced, done) = work(&events, Phase::Certify);
+        assert!(done > 0 && done % pairs == 0 && done <= announced, "{cost}: {done} of {announced}");
+    }
+}
+
 #[test]
 fn events_tell_the_whole_story_in_order() {
     let instance = problems::mixture(3000, 3000, 6, 1);
@@ -159,15 +196,7 @@ fn events_tell_the_whole_story_in_order() {
         .collect();
     assert_eq!(finished, [Phase::Split, Phase::Leaves, Phase::Polish]);
     for phase in finished {
-        let sum = |pick: &dyn Fn(&Event) -> Option<u64>| events.iter().filter_map(pick).sum::<u64>();
-        let announced = sum(&|event| match event {
-            Event::PhaseStarted { phase: started, total } if *started == phase => Some(*total),
-            _ => None,
-        });
-        let done = sum(&|event| match event {
-            Event::Advanced { phase: of, work } if *of == phase => Some(*work),
-            _ => None,
-        });
+        let (announced, done) = work(&events, phase);
         assert_eq!(announced, done, "{phase:?}");
     }
     let levels = events.iter().filter(|event| matches!(event, Event::LevelFinished(_))).count();

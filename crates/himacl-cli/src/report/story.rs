@@ -1,6 +1,7 @@
 //! What a finished run has to tell: sentences first, then tables and curves.
 
 use super::choices_in_words;
+use crate::distance;
 use crate::error::Error;
 use himacl::data::files::read_json;
 use himacl::train::{CHOICE, ChosenMap, MapChoice};
@@ -113,18 +114,21 @@ impl Story {
             let cost = text(summary, "cost").unwrap_or("given");
             self.lead.push(format!("The mean {cost} cost is {mean:.6}."));
         }
+        let mean = number(summary, "mean_cost").unwrap_or_default();
         let estimate = summary.get("gap_estimate").filter(|estimate| !estimate.is_null());
+        let estimated = estimate.and_then(|estimate| {
+            let of = |key: &str| number(estimate, key);
+            let rows = estimate.get("rows").and_then(Value::as_u64)? as usize;
+            Some(distance::estimated(mean, (of("value")?, of("high")?), of("confidence")?, rows))
+        });
+        let proved = number(summary, "relative_gap").and_then(|gap| distance::proved(mean, gap));
         if summary.get("exact").and_then(Value::as_bool) == Some(true) {
             self.lead.push("The pairing is optimal, up to rounding.".to_owned());
-        } else if let Some(gap) = number(summary, "relative_gap") {
-            let estimate = estimate.and_then(|estimate| number(estimate, "value"));
-            let estimated =
-                estimate.map_or(String::new(), |value| format!(", and estimated to be about {:.2}%", 100.0 * value));
-            self.lead.push(format!("It is proved to be at most {:.4}% from the optimum{estimated}.", 100.0 * gap));
-        } else if let Some(high) = estimate.and_then(|estimate| number(estimate, "high")) {
-            self.lead.push(format!("It is estimated to be at most {:.2}% from the optimum.", 100.0 * high));
-        } else {
-            self.warnings.push("How far the pairing is from the optimum is not known.".to_owned());
+        } else if proved.is_none() && estimated.is_none() {
+            self.warnings.push("How far the pairing is above the optimum is not known.".to_owned());
+        }
+        for said in [proved, estimated].into_iter().flatten() {
+            self.lead.push(format!("Its cost: {said}."));
         }
         match text(summary, "termination") {
             Some("interrupted") => self.warnings.push("The run was interrupted: it can be resumed.".to_owned()),
@@ -355,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pairing_says_how_far_from_the_optimum_it_is() {
+    fn a_pairing_says_how_far_above_the_optimum_it_is() {
         let told = |rest: &str| {
             let start =
                 r#"{"command": "pair", "num_pairs": 7, "n": 7, "m": 9, "d": 3, "cost": "cosine", "mean_cost": 0.5, "#;
@@ -365,10 +369,14 @@ mod tests {
         };
         assert!(told(r#""exact": true"#).0.contains("7 pairs of 7 x and 9 y points of 3 coordinates"));
         assert!(told(r#""exact": true"#).0.ends_with("optimal, up to rounding."));
-        assert!(told(r#""relative_gap": 0.01"#).0.contains("at most 1.0000%"));
-        let both = told(r#""relative_gap": 0.1, "gap_estimate": {"value": 0.02, "high": 0.1}"#).0;
-        assert!(both.contains("at most 10.0000% from the optimum, and estimated to be about 2.00%."), "{both}");
-        assert!(told(r#""gap_estimate": {"high": 0.02}"#).0.contains("estimated to be at most 2.00%"));
+        assert!(told(r#""relative_gap": 0.5"#).0.contains("Its cost: at most 100.0000% above the optimum (proved)."));
+        let estimate = r#""gap_estimate": {"value": 0.02, "high": 0.2, "confidence": 0.999, "rows": 64}"#;
+        let both = told(&format!(r#""relative_gap": 0.5, {estimate}"#)).0;
+        assert!(
+            both.contains("proved") && both.contains("with 99.9% confidence at most 25.00% above the optimum"),
+            "{both}"
+        );
+        assert_eq!(told(r#""relative_gap": 2.0"#).1.len(), 1);
         assert_eq!(told(r#""gap_estimate": null"#).1.len(), 1);
     }
 

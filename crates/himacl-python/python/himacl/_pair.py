@@ -30,6 +30,14 @@ Quality = Literal["fast", "balanced", "best"]
 _UNMATCHED = np.uint32(0xFFFF_FFFF)
 
 
+def _above_optimum(cost: float, gap: float, said: str) -> str:
+    """``said`` with how far a cost is above the optimum at most, told ``gap`` as a share of the cost; nothing where the bound tells nothing."""
+    bound = cost - gap * abs(cost)
+    if gap == 0:
+        return said.format("0%")
+    return said.format(f"{100 * (cost - bound) / abs(bound):.4g}%") if bound * cost > 0 else ""
+
+
 @dataclass(frozen=True, eq=False)
 class Pairing:
     """Two sets, paired: what :func:`pair` returns.
@@ -45,8 +53,8 @@ class Pairing:
     lower_bound : float or None
         No pairing has a mean cost below this: proved with ``certify=True``, and where the solve itself came upon the proof.
     gap : float or None
-        ``(mean_cost - lower_bound) / abs(mean_cost)``: the result is at most this share from the optimum. With ``unmatched_cost``, of the
-        ``objective``.
+        ``(mean_cost - lower_bound) / abs(mean_cost)``: a share of the cost. ``(mean_cost - lower_bound) / abs(lower_bound)`` is how far it is above
+        the optimum at most, as a share of that. With ``unmatched_cost``, of the ``objective``.
     potentials : tuple of two float64 arrays, or None
         ``f (n,)`` and ``g (m,)`` with ``f[i] + g[j] <= cost(x[i], y[j])`` for all pairs that may be: the proof of the bound. With
         ``unmatched_cost``, none is above half of it.
@@ -110,9 +118,10 @@ class Pairing:
         return bool(self.summary["exact"])
 
     def __repr__(self) -> str:
-        proof = "" if self.gap is None else f", at most {100 * self.gap:.4g}% from the optimum"
+        proof = "" if self.gap is None else _above_optimum(self.mean_cost, self.gap, ", at most {} above the optimum")
         if (estimate := self.gap_estimate) is not None:
-            proof += f", an estimated {100 * estimate['value']:.3g}% from the optimum at most"
+            confidence = f"with {100 * estimate['confidence']:.3g}% confidence"
+            proof += _above_optimum(self.mean_cost, estimate["high"], f", {confidence} at most {{}} above the optimum")
         return f"Pairing({self.num_pairs} pairs, mean cost {self.mean_cost:.6g}, {self.termination}{proof})"
 
     def to_scipy(self) -> coo_array:
@@ -259,7 +268,7 @@ def pair(
         How much work to spend. ``balanced`` is as a rule within 0.01% of the optimum up to 16,384 points a side, ``best``
         optimal up to 65,536.
     certify : bool or 'sampled'
-        Prove how far the result is from the optimum at most: ``lower_bound``, ``gap`` and ``potentials``.
+        Prove how far the result is above the optimum at most: ``lower_bound``, ``gap`` and ``potentials``.
         O(n m d) time in more than four dimensions. ``"sampled"``: where nothing is proved, estimate it from a sample of x
         (``gap_estimate``).
     time_limit : float, optional

@@ -125,6 +125,11 @@ impl<'a> Rounds<'a> {
         Self { task, capacity, edges, column_of_row, g, spare, bound, reports, optimal: false, reached: 0 }
     }
 
+    /// Items and columns that one round looks at.
+    fn pairs(&self) -> u64 {
+        self.task.rows.len() as u64 * self.task.costs.num_columns() as u64
+    }
+
     /// Whether some row has no column yet.
     pub(crate) fn has_free_rows(&self) -> bool {
         self.column_of_row.contains(&FREE)
@@ -134,13 +139,14 @@ impl<'a> Rounds<'a> {
     /// asked to stop.
     pub(crate) fn certify(&mut self, control: Control<'_>) -> bool {
         let should_stop = || control.should_stop();
-        control.begin(Phase::Certify, 2);
+        let pairs = self.pairs();
+        control.begin(Phase::Certify, 2 * pairs);
         if self.bound.is_none() && self.price(&should_stop).is_none() {
             return false;
         }
-        control.advance(Phase::Certify, 1);
+        control.advance(Phase::Certify, pairs);
         let raised = self.raise(&should_stop);
-        control.advance(Phase::Certify, 1);
+        control.advance(Phase::Certify, pairs);
         raised.is_some() || !control.should_stop()
     }
 
@@ -198,9 +204,9 @@ impl<'a> Rounds<'a> {
             let started = Instant::now();
             // A first assignment is always finished.
             let control = if self.has_free_rows() { control.without_deadline() } else { control };
-            control.begin(Phase::Exact, 1);
+            control.begin(Phase::Exact, self.pairs());
             let going_on = self.round(enough, control)?;
-            control.advance(Phase::Exact, 1);
+            control.advance(Phase::Exact, self.pairs());
             let Some((done, total)) = going_on else {
                 return if self.has_free_rows() { Err(Error::Interrupted) } else { Ok(false) };
             };

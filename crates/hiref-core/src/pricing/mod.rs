@@ -16,6 +16,6 @@ mod unlisted;
 
 pub(crate) use align::{align, shifts};
 pub(crate) use candidates::{Least, Pricing, lowered};
-pub(crate) use pricer::{DevicePricer, Pricer, nanoseconds_of_row};
+pub(crate) use pricer::{DevicePricer, Pricer, Told, nanoseconds_of_row};
 pub(crate) use probe::Clustered;
 pub(crate) use rounds::{DualBound, PricedRounds, Probed, as_share, relative_gap};

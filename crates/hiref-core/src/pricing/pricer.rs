@@ -58,12 +58,33 @@ pub(crate) struct Pricer<'a> {
     pub(super) device: Option<&'a dyn DevicePricer>,
     /// Whether x and y are the device's y and x.
     turned: bool,
+    /// Hears of pairs that have been looked at.
+    told: Option<Told<'a>>,
 }
+
+/// Hears how many pairs have been looked at.
+pub(crate) type Told<'a> = &'a (dyn Fn(u64) + Sync);
 
 impl<'a> Pricer<'a> {
     /// On a device, if there is one.
     pub(crate) fn new(supports: Supports<'a>, device: Option<&'a dyn DevicePricer>) -> Self {
-        Self { supports, device, turned: false }
+        Self { supports, device, turned: false, told: None }
+    }
+
+    /// The same, telling of the pairs that [`Self::price`] and what builds on it look at: n m in all, those left out included.
+    pub(crate) fn telling(self, told: Told<'a>) -> Self {
+        Self { told: Some(told), ..self }
+    }
+
+    /// The same without telling.
+    pub(super) fn silent(self) -> Self {
+        Self { told: None, ..self }
+    }
+
+    pub(super) fn tell(&self, pairs: u64) {
+        if let Some(told) = self.told {
+            told(pairs);
+        }
     }
 
     /// The two sides exchanged.
@@ -84,12 +105,14 @@ impl<'a> Pricer<'a> {
     ) -> Option<Pricing> {
         let supports = self.supports;
         let width = width.min(supports.num_y());
+        let by_rows = |rows: usize| self.tell(rows as u64 * supports.num_y() as u64);
+        let at_once = |pricing: Option<Pricing>| pricing.inspect(|_| by_rows(supports.num_x()));
         if self.by_tree() {
-            PriceTree::new(supports, y_of_x, g).price(width, should_stop)
+            at_once(PriceTree::new(supports, y_of_x, g).price(width, should_stop))
         } else if let Some(device) = self.device {
-            device.price(self.turned, supports, g, width, should_stop)
+            at_once(device.price(self.turned, supports, g, width, should_stop))
         } else {
-            search::price(supports, y_of_x, g, width, should_stop)
+            search::price(supports, y_of_x, g, width, (should_stop, &by_rows))
         }
     }
 
@@ -140,7 +163,8 @@ impl<'a> Pricer<'a> {
         if by_tree || self.device.is_some() {
             self.c_transform_x(y_of_x, g, should_stop)
         } else {
-            search::least(self.supports, y_of_x, g, should_stop)
+            let by_rows = |rows: usize| self.tell(rows as u64 * self.supports.num_y() as u64);
+            search::least(self.supports, y_of_x, g, (should_stop, &by_rows))
         }
     }
 

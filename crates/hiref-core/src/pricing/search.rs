@@ -121,13 +121,16 @@ fn neighbours_together(supports: Supports<'_>, y_of_x: &[u32]) -> (Vec<u32>, Vec
     (x_order, y_order)
 }
 
+/// What a search asks whether to stop, and tells how many rows are done.
+type Watch<'a> = (&'a (dyn Fn() -> bool + Sync), &'a (dyn Fn(usize) + Sync));
+
 /// The least reduced costs by tiles; see [`super::Pricer::price`]. Tiles that the triangle inequality shows to be too dear for every row are left out.
 pub(super) fn price(
     supports: Supports<'_>,
     y_of_x: &[u32],
     g: &[f64],
     width: usize,
-    should_stop: &(dyn Fn() -> bool + Sync),
+    (should_stop, told): Watch<'_>,
 ) -> Option<Pricing> {
     let n = supports.num_x();
     let search = Search::new(supports, y_of_x, g, width);
@@ -147,6 +150,7 @@ pub(super) fn price(
             {
                 *floor = search.recheck(i, list, columns, costs);
             }
+            told(lists.len());
             true
         })
         .all(|done| done);
@@ -168,7 +172,7 @@ pub(super) fn least(
     supports: Supports<'_>,
     y_of_x: &[u32],
     g: &[f64],
-    should_stop: &(dyn Fn() -> bool + Sync),
+    (should_stop, told): Watch<'_>,
 ) -> Option<Vec<f64>> {
     let search = Search::new(supports, y_of_x, g, 1);
     let mut found = vec![0.0; supports.num_x()];
@@ -176,6 +180,7 @@ pub(super) fn least(
         let rows = block * ROWS..block * ROWS + found.len();
         let Some(lists) = search.least_in_tiles(rows, scratch, should_stop) else { return false };
         found.iter_mut().zip(&lists).for_each(|(found, list)| *found = list.threshold() - search.tiles.level());
+        told(lists.len());
         true
     });
     if !complete.all(|done| done) {
@@ -351,8 +356,8 @@ mod tests {
                 let supports = Supports::new(Rows::of(&x, d), Rows::of(&y, d), cost);
                 let y_of_x: Vec<u32> = (0..n.max(m) as u32).collect();
                 let width = 8.min(m);
-                let pricing = price(supports, &y_of_x, &g, width, &|| false).unwrap();
-                let rough = least(supports, &y_of_x, &g, &|| false).unwrap();
+                let pricing = price(supports, &y_of_x, &g, width, (&|| false, &|_| ())).unwrap();
+                let rough = least(supports, &y_of_x, &g, (&|| false, &|_| ())).unwrap();
                 for (i, &rough) in rough.iter().enumerate() {
                     let reduced = |j: u32| supports.between(i as u32, j) - g[j as usize];
                     let mut all: Vec<f64> = (0..m as u32).map(reduced).collect();

@@ -2,6 +2,7 @@
 
 use super::candidates::Pricing;
 use crate::assignment::sparse::Edge;
+use rayon::prelude::*;
 
 /// A y point that so many x points list has enough of them.
 const ENOUGH: u32 = 4;
@@ -22,19 +23,26 @@ pub(super) fn candidates_of_unlisted(
     price: impl FnOnce(&[u32], usize) -> Option<Pricing>,
 ) -> Option<Vec<Edge>> {
     let mut listed = vec![0_u32; num_y];
-    // Where a row lists fewer than it might, its last column stands for the rest.
-    let distinct = |row: &[u32]| row.chunk_by(|a, b| a == b).for_each(|same| listed[same[0] as usize] += 1);
-    pricing.columns.chunks_exact(pricing.width).for_each(distinct);
+    pricing.columns.iter().for_each(|&j| listed[j as usize] += 1);
     let unlisted: Vec<u32> = (0..listed.len() as u32).filter(|&j| listed[j as usize] < ENOUGH).collect();
     if unlisted.is_empty() {
         return Some(Vec::new());
     }
     let found = price(&unlisted, WIDTH)?;
-    let lists = found.columns.chunks(found.width).zip(found.costs.chunks(found.width)).zip(&unlisted);
-    let mut candidates: Vec<Edge> =
-        lists.flat_map(|((rows, costs), &j)| rows.iter().zip(costs).map(move |(&i, &cost)| (i, j, cost))).collect();
-    candidates.sort_unstable_by_key(|&(i, j, _)| (i, j));
-    Some(candidates)
+    Some(candidates_of_columns(&found, |at| unlisted[at]))
+}
+
+/// What columns list, row by row; `column` tells which one is at a place of `found`.
+pub(super) fn candidates_of_columns(found: &Pricing, column: impl Fn(usize) -> u32) -> Vec<Edge> {
+    let lists = found.columns.chunks(found.width).zip(found.costs.chunks(found.width)).enumerate();
+    let mut candidates: Vec<Edge> = Vec::with_capacity(found.columns.len());
+    for (at, (rows, costs)) in lists {
+        let j = column(at);
+        candidates.extend(rows.iter().zip(costs).map(|(&i, &cost)| (i, j, cost)));
+    }
+    candidates.par_sort_unstable_by_key(|&(i, j, _)| (i, j));
+    candidates.dedup_by_key(|&mut (i, j, _)| (i, j));
+    candidates
 }
 
 #[cfg(test)]

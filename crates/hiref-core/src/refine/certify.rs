@@ -19,10 +19,13 @@ pub(crate) fn certify(
     mean_cost: f64,
     known: Option<DualBound>,
 ) -> Option<Certificate> {
-    let (pricer, control) = (session.pricer(), session.control.without_deadline());
-    control.begin(Phase::Certify, PASSES as u64);
+    let control = session.control.without_deadline();
+    let told = |pairs| control.advance(Phase::Certify, pairs);
+    let pricer = session.pricer().telling(&told);
+    let passes = if known.is_some() { PASSES - 1 } else { PASSES };
+    let of_pass = session.supports.num_x() as u64 * session.supports.num_y() as u64;
+    control.begin(Phase::Certify, passes as u64 * of_pass);
     let should_stop = || control.should_stop();
-    let advance = || control.advance(Phase::Certify, 1);
     let c_transform_x = |g: &[f64]| pricer.c_transform_x(&pairing.y_of_x, g, &should_stop);
     let mut bound = known;
     if bound.is_none() {
@@ -31,7 +34,6 @@ pub(crate) fn certify(
             align(pricer, &pairing.y_of_x, &mut g, &pairing.block, &should_stop);
         }
         bound = c_transform_x(&g).map(|f| DualBound::new(f, g));
-        advance();
     }
     for pass in 1..PASSES {
         let Some(present) = &bound else { break };
@@ -41,7 +43,6 @@ pub(crate) fn certify(
         } else {
             c_transform_x(&present.g).map(|f| DualBound::new(f, present.g.clone()))
         };
-        advance();
         match next {
             Some(next) if next.value > present.value => bound = Some(next),
             _ => break,

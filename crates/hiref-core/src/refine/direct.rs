@@ -58,9 +58,10 @@ pub(crate) fn pair_directly(supports: Supports<'_>, control: Control<'_>) -> Res
         widths.dedup();
         for width in widths {
             let rows: Vec<u32> = wanting.iter().copied().filter(|&row| width_of(row) == width).collect();
-            control.begin(Phase::Exact, 1);
+            let pairs = rows.len() as u64 * m as u64;
+            control.begin(Phase::Exact, pairs);
             found.push((nearest_points(supports, &rows, width.min(m), &should_stop).ok_or(Error::Interrupted)?, rows));
-            control.advance(Phase::Exact, 1);
+            control.advance(Phase::Exact, pairs);
         }
         for (lists, rows) in found.drain(..) {
             rows.iter().zip(lists).for_each(|(&row, list)| nearest[row as usize] = list);

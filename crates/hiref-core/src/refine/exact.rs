@@ -25,11 +25,12 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     let control = session.control;
     let stopped = || ExactOutcome { reports: Vec::new(), stopped: Some(control.reason()), optimal: false, bound: None };
     let plan = session.rounds();
+    let told = |pairs| control.advance(Phase::Exact, pairs);
     if let Some(repeated) = &session.repeated {
         let Some(g) = prices_of_distinct(session, repeated, pairing) else { return (pairing.fork(), stopped()) };
         let values = repeated.values(session.supports);
         let rounds = repeated.rounds(session.supports, &values, pairing, g);
-        let (rounds, mut outcome) = improve(session, rounds.damped(), plan);
+        let (rounds, mut outcome) = improve(session, rounds.damped().telling(&told), plan);
         let (pairing, bound) = repeated.finish(rounds, pairing);
         outcome.bound = bound;
         return (pairing, outcome);
@@ -37,14 +38,15 @@ pub(crate) fn solve_exactly(session: &Session<'_>, pairing: &Pairing) -> (Pairin
     let Some(Pairing { y_of_x, g, .. }) = priced(session, pairing.fork(), plan) else {
         return (pairing.fork(), stopped());
     };
-    let (rounds, mut outcome) = improve(session, PricedRounds::new(session.pricer(), y_of_x, g).damped(), plan);
+    let (rounds, mut outcome) =
+        improve(session, PricedRounds::new(session.pricer(), y_of_x, g).damped().telling(&told), plan);
     let PricedRounds { y_of_x, g, bound, .. } = rounds;
     outcome.bound = bound;
     let block = vec![0; g.len()];
     (Pairing { y_of_x, g, block, shadow: pairing.shadow.clone() }, outcome)
 }
 
-/// A gain of the bound by a round that looks into clusters, as a share of the cost, after which another is not worth its time.
+/// A gain of the bound by a round that looks into clusters, as a share of the cost, after which another into as many is not worth its time.
 const LITTLE_GAIN: f64 = 0.01;
 
 /// Makes rounds, as many as are planned.
@@ -59,22 +61,30 @@ fn improve<'a>(session: &Session<'_>, mut rounds: PricedRounds<'a>, plan: Rounds
     (rounds, outcome)
 }
 
-/// Rounds that look into clusters; `None` if asked to stop.
-fn probe(session: &Session<'_>, rounds: &mut PricedRounds<'_>, most: usize, outcome: &mut ExactOutcome) -> Option<()> {
+/// Rounds that look into clusters, each into one in so many; `None` if asked to stop.
+fn probe(
+    session: &Session<'_>,
+    rounds: &mut PricedRounds<'_>,
+    planned: &[u32],
+    outcome: &mut ExactOutcome,
+) -> Option<()> {
     let control = session.control;
     let should_stop = || control.should_stop();
     let mut clusters = None;
-    while outcome.reports.len() < most {
-        let started = Instant::now();
-        control.begin(Phase::Exact, 1);
+    let mut enough_of = None;
+    for &one_in in planned {
+        if enough_of == Some(one_in) {
+            continue;
+        }
+        let (started, share) = (Instant::now(), 1.0 / f64::from(one_in));
+        control.begin(Phase::Exact, rounds.pairs_of_probe(share));
         if clusters.is_none() {
             clusters = Some(Clustered::new(session.supports, &should_stop)?);
         }
-        let Probed { mean_cost, gain } = rounds.probe(clusters.as_ref()?, &should_stop)?;
-        control.advance(Phase::Exact, 1);
+        let Probed { mean_cost, gain } = rounds.probe(clusters.as_ref()?, share, &should_stop)?;
         outcome.report(session, rounds, mean_cost, started);
         if gain <= LITTLE_GAIN * mean_cost.abs() {
-            break;
+            enough_of = Some(one_in);
         }
     }
     Some(())
@@ -93,9 +103,8 @@ fn price_all(
     let reached = rounds.reached;
     for _ in 0..most {
         let started = Instant::now();
-        control.begin(Phase::Exact, 1);
+        control.begin(Phase::Exact, rounds.pairs_of_round());
         let round = rounds.round(gap, &|| control.should_stop())?;
-        control.advance(Phase::Exact, 1);
         outcome.report(session, rounds, round.mean_cost, started);
         outcome.optimal = round.optimal;
         let close_enough = rounds.relative_gap(round.mean_cost) <= gap;
@@ -134,7 +143,7 @@ fn prices_of_distinct(session: &Session<'_>, repeated: &Repeated, pairing: &Pair
     }
     let pairs = pairs_in_small_samples(pairing.y_of_x.len());
     let (rows, turned) = (repeated.rows_of(session.supports), repeated.turn(pairing));
-    let prices = samples::prices_of_few(session, rows, &turned, pairs, session.control)?;
+    let prices = samples::prices_of_few(session, rows, &turned, pairs, (Phase::Prices, session.control))?;
     Some(repeated.of_distinct(&prices))
 }
 
@@ -148,13 +157,13 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
     if samples::suits(session, &pairing) {
         let started = Instant::now();
         let priced = if plan.rough_prices {
-            let g = samples::prices_by_few(session, &pairing, pairs_in_small_samples(len), control)?;
+            let g = samples::prices_by_few(session, &pairing, pairs_in_small_samples(len), (Phase::Prices, control))?;
             pairing.with_prices(g)
         } else if plan.over_all > 1 && len > session.supports.num_x() {
             // How many points of each cluster stay single is told badly by a part of them.
             samples::price_by_samples(session, pairing, control)?
         } else {
-            let most = if plan.probing > 0 { MOST_PAIRS_BEFORE_PROBING } else { usize::MAX };
+            let most = if !plan.probing.is_empty() { MOST_PAIRS_BEFORE_PROBING } else { usize::MAX };
             let pairs = FEWEST_PAIRS.max(len / PAIRS_FOR_EACH_SAMPLED).min(most);
             let g = samples::prices_by_large_samples(session, &pairing, pairs, control)?;
             pairing.with_prices(g)

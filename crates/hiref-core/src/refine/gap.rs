@@ -45,21 +45,18 @@ const GOOD_ENOUGH: f64 = 0.01;
 pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: f64) -> Option<GapEstimate> {
     let (supports, seed, control) = (session.supports, session.params.seed, session.control.without_deadline());
     let n = supports.num_x();
-    let should_stop = || control.should_stop();
     let swept = session.record.sweeps.iter().map(|sweep| sweep.block_size).sum();
     // A round over everything takes far longer than as many rows as that.
     let rows_by_work = if pairing.is_consistent() { *ROWS.end() } else { rows_after(swept) };
     let rows = session.params.gap_rows.unwrap_or(rows_by_work).min(n);
-    control.begin(Phase::Certify, 2);
     let pairs = pairs_after(swept, session.supports.dimension());
     let g = prices(session, pairing, mean_cost, pairs, control)?;
-    control.advance(Phase::Certify, 1);
     let limits = Limits::new(supports, pairing, &g);
     let unmatched: f64 = pairing.y_of_x[n..].iter().map(|&j| limits.highest - g[j as usize]).sum::<f64>() / n as f64;
     let share = |gap: f64| as_share(gap + unmatched, mean_cost);
     let estimate = if rows == n {
         let all: Vec<u32> = (0..n as u32).collect();
-        let slack = limits.slack(pairing, &g, &all, &should_stop)?;
+        let slack = limits.slack(pairing, &g, &all, control)?;
         let gap = share(slack.iter().sum::<f64>() / n as f64);
         GapEstimate { value: gap, low: gap, high: gap, confidence: 1.0, rows }
     } else {
@@ -67,7 +64,7 @@ pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: 
         let mut distinct = drawn.clone();
         distinct.sort_unstable();
         distinct.dedup();
-        let slack = limits.slack(pairing, &g, &distinct, &should_stop)?;
+        let slack = limits.slack(pairing, &g, &distinct, control)?;
         let shares: Vec<f64> = drawn
             .iter()
             .map(|&i| {
@@ -80,7 +77,6 @@ pub(crate) fn estimate_gap(session: &Session<'_>, pairing: &Pairing, mean_cost: 
         let [value, low, high] = [mean, low, high].map(|part| share(part * limits.mean));
         GapEstimate { value, low, high, confidence: CONFIDENCE, rows }
     };
-    control.advance(Phase::Certify, 1);
     Some(estimate)
 }
 
@@ -97,13 +93,13 @@ fn prices(
         return Some(pairing.g.clone());
     }
     if !session.sweeps_leave_prices() {
-        return prices_by_few(session, pairing, pairs, control);
+        return prices_by_few(session, pairing, pairs, (Phase::Certify, control));
     }
     let (supports, n) = (session.supports, session.supports.num_x());
     let mut rng = stream(session.params.seed, &[7]);
     let rows: Vec<u32> = (0..PILOT_ROWS).map(|_| rng.random_range(0..n as u32)).collect();
     let open = |g: &[f64]| {
-        let floor = floor_of(supports, pairing, g, &rows, &|| control.should_stop())?;
+        let floor = floor_of(supports, pairing, g, &rows, control)?;
         let own = rows.iter().map(|&i| {
             let j = pairing.y_of_x[i as usize];
             supports.between(i, j) - g[j as usize]
@@ -114,7 +110,7 @@ fn prices(
     if left <= GOOD_ENOUGH * mean_cost.abs() {
         return Some(pairing.g.clone());
     }
-    let sampled = prices_by_few(session, pairing, pairs, control)?;
+    let sampled = prices_by_few(session, pairing, pairs, (Phase::Certify, control))?;
     Some(if open(&sampled)? < left { sampled } else { pairing.g.clone() })
 }
 
@@ -124,12 +120,14 @@ fn floor_of(
     pairing: &Pairing,
     g: &[f64],
     rows: &[u32],
-    should_stop: &(dyn Fn() -> bool + Sync),
+    control: Control<'_>,
 ) -> Option<Vec<f64>> {
+    control.begin(Phase::Certify, rows.len() as u64 * supports.num_y() as u64);
+    let told = |pairs| control.advance(Phase::Certify, pairs);
     let x = supports.x.gather(rows);
     let some = Supports { x: Rows::of(&x, supports.dimension()), ..supports };
     let partners: Vec<u32> = rows.iter().map(|&i| pairing.y_of_x[i as usize]).collect();
-    Pricer::new(some, None).c_transform_x(&partners, g, should_stop)
+    Pricer::new(some, None).telling(&told).c_transform_x(&partners, g, &|| control.should_stop())
 }
 
 /// So many rows that the estimate takes a small part of the time of sweeps over `swept` pairs for each point.
@@ -195,14 +193,8 @@ impl<'a> Limits<'a> {
     }
 
     /// The slack of some rows.
-    fn slack(
-        &self,
-        pairing: &Pairing,
-        g: &[f64],
-        rows: &[u32],
-        should_stop: &(dyn Fn() -> bool + Sync),
-    ) -> Option<Vec<f64>> {
-        let floor = floor_of(self.supports, pairing, g, rows, should_stop)?;
+    fn slack(&self, pairing: &Pairing, g: &[f64], rows: &[u32], control: Control<'_>) -> Option<Vec<f64>> {
+        let floor = floor_of(self.supports, pairing, g, rows, control)?;
         Some(rows.iter().zip(floor).map(|(&i, floor)| (self.own[i as usize] - floor).max(0.0)).collect())
     }
 }

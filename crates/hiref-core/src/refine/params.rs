@@ -115,15 +115,15 @@ impl Quality {
 pub(crate) struct Rounds {
     /// Whether their first prices come from small samples of few pairs, and not from a quarter of them.
     pub(crate) rough_prices: bool,
-    /// Rounds that look into promising clusters, at most: they come first.
-    pub(crate) probing: usize,
+    /// Rounds that look into promising clusters, which come first: the first looks into one in so many, and so on.
+    pub(crate) probing: &'static [u32],
     /// Rounds over all pairs, at most: none, one, or as many as it takes until the gap is small enough.
     pub(crate) over_all: usize,
 }
 
 impl Rounds {
     /// Rounds over all pairs until the gap is small enough.
-    pub(crate) const UNTIL_CLOSE: Self = Self { rough_prices: false, probing: 0, over_all: usize::MAX };
+    pub(crate) const UNTIL_CLOSE: Self = Self { rough_prices: false, probing: &[], over_all: usize::MAX };
 }
 
 /// Parameters of [`Hiref`](crate::Hiref).
@@ -190,8 +190,11 @@ const PASSES_OF_ROUGH_ROUND: f64 = 1.25;
 /// nanoseconds for each point, and the clusters in passes. Measured on embeddings of 384 dimensions, n = 58,829 and 131,072.
 const WORTH_PROBING: f64 = 4e5;
 const PASSES_OF_CLUSTERING: f64 = 0.016;
-const PASSES_OF_PROBING: f64 = 0.04;
-const BESIDE_PROBING: f64 = 1e5;
+const PASSES_OF_CENTRES: f64 = 0.016;
+const BESIDE_PROBING: f64 = 1.3e5;
+/// Such rounds where others over all pairs follow; and where none is affordable, by what they are worth: the first that is affordable is made.
+const PROBING_BEFORE_ALL: &[u32] = &[32, 32, 32, 32];
+const PROBING_ALONE: [&[u32]; 3] = [&[32, 32, 8], &[64, 64], &[64]];
 /// From so many coordinates on there are rounds over clusters: in fewer the candidates would take far more memory than the points, and sweeps do well.
 const DIMENSIONS_OF_PROBING: usize = 64;
 /// From so many coordinates on one round over all pairs is worth far more than as many seconds of sweeps: a block of pairs that lie close to each
@@ -233,20 +236,25 @@ impl HirefParams {
         };
         // In fewer dimensions one round over all pairs is better with the prices of a quarter of them.
         let may_probe = over_all == 0 || (!is_fast && d >= MANY_DIMENSIONS);
-        let probing = if may_probe && n == m && distinct.is_none() { self.probing(of_pass, of_entries, d) } else { 0 };
+        let may_probe = may_probe && n == m && distinct.is_none();
+        let probing = if may_probe { self.probing((of_pass, of_entries), d, over_all) } else { &[] };
         let rough_prices = is_fast && over_all == 1;
-        (probing > 0 || over_all > 0).then_some(Rounds { rough_prices, probing, over_all })
+        (!probing.is_empty() || over_all > 0).then_some(Rounds { rough_prices, probing, over_all })
     }
 
-    /// How many rounds look into clusters, where a pass over all pairs and the entries of blocks take so many nanoseconds for each point.
-    fn probing(&self, of_pass: f64, of_entries: f64, d: usize) -> usize {
-        let (rounds, share, worth_it) = match self.quality {
-            Quality::Fast => (2, 3.0, d >= MANY_DIMENSIONS),
-            Quality::Balanced | Quality::Best => (4, 1.0, d >= DIMENSIONS_OF_PROBING && of_pass > WORTH_PROBING),
+    /// Which rounds look into clusters, where a pass over all pairs and the entries of blocks take so many nanoseconds for each point.
+    fn probing(&self, (of_pass, of_entries): (f64, f64), d: usize, over_all: usize) -> &'static [u32] {
+        let (share, worth_it) = match self.quality {
+            Quality::Fast => (3.0, d >= MANY_DIMENSIONS),
+            Quality::Balanced | Quality::Best => (1.0, d >= DIMENSIONS_OF_PROBING && of_pass > WORTH_PROBING),
         };
-        let passes = PASSES_OF_CLUSTERING + rounds as f64 * PASSES_OF_PROBING;
-        let of_rounds = passes * of_pass + rounds as f64 * BESIDE_PROBING;
-        if worth_it && of_rounds <= share * of_entries { rounds } else { 0 }
+        let affordable = |rounds: &&[u32]| {
+            // Either side looks into clusters of the other.
+            let of_round = |&one_in: &u32| (PASSES_OF_CENTRES + 2.0 / f64::from(one_in)) * of_pass + BESIDE_PROBING;
+            PASSES_OF_CLUSTERING * of_pass + rounds.iter().map(of_round).sum::<f64>() <= share * of_entries
+        };
+        let plans = if over_all > 0 { &[PROBING_BEFORE_ALL][..] } else { &PROBING_ALONE };
+        plans.iter().copied().find(|rounds| worth_it && affordable(rounds)).unwrap_or_default()
     }
 
     /// The work to spend, by quality, with what was set by hand in its place.
@@ -276,25 +284,26 @@ mod tests {
         let rounds =
             |quality, n, d, distinct| HirefParams { quality, ..HirefParams::default() }.rounds((n, n), d, distinct);
         let all = usize::MAX;
-        let rounds_of = |probing, over_all| Some(Rounds { rough_prices: false, probing, over_all });
-        let rough = Some(Rounds { rough_prices: true, probing: 0, over_all: 1 });
-        assert_eq!(rounds(Quality::Balanced, 300_000, 384, None), rounds_of(4, all));
-        assert_eq!(rounds(Quality::Balanced, 60_000, 384, None), rounds_of(0, all));
-        assert_eq!(rounds(Quality::Balanced, 1_000_000, 384, None), rounds_of(4, 1));
-        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, None), rounds_of(4, 0));
-        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(600_000)), rounds_of(0, 1));
-        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(300_000)), rounds_of(0, all));
-        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), rounds_of(0, 1));
-        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), rounds_of(0, all));
-        assert_eq!(rounds(Quality::Balanced, 1 << 22, 64, None), rounds_of(4, 0));
+        let rounds_of = |probing: &'static [u32], over_all| Some(Rounds { rough_prices: false, probing, over_all });
+        let rough = Some(Rounds { rough_prices: true, probing: &[], over_all: 1 });
+        assert_eq!(rounds(Quality::Balanced, 300_000, 384, None), rounds_of(PROBING_BEFORE_ALL, all));
+        assert_eq!(rounds(Quality::Balanced, 60_000, 384, None), rounds_of(&[], all));
+        assert_eq!(rounds(Quality::Balanced, 1_000_000, 384, None), rounds_of(PROBING_BEFORE_ALL, 1));
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, None), rounds_of(&[32, 32, 8], 0));
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(600_000)), rounds_of(&[], 1));
+        assert_eq!(rounds(Quality::Balanced, 1_500_000, 768, Some(300_000)), rounds_of(&[], all));
+        assert_eq!(rounds(Quality::Balanced, 1 << 20, 64, None), rounds_of(&[], 1));
+        assert_eq!(rounds(Quality::Best, 1 << 20, 64, None), rounds_of(&[], all));
+        assert_eq!(rounds(Quality::Balanced, 1 << 22, 64, None), rounds_of(&[32, 32, 8], 0));
         assert_eq!(rounds(Quality::Balanced, 1 << 24, 16, None), None);
         assert_eq!(rounds(Quality::Fast, 60_000, 384, None), rough);
-        assert_eq!(rounds(Quality::Fast, 100_000, 384, None), rounds_of(2, 0));
-        assert_eq!(rounds(Quality::Fast, 100_000, 384, Some(1_000)), rounds_of(0, all));
-        assert_eq!(rounds(Quality::Fast, 10_000, 64, Some(1_000)), rounds_of(0, all));
+        assert_eq!(rounds(Quality::Fast, 100_000, 384, None), rounds_of(&[32, 32, 8], 0));
+        assert_eq!(rounds(Quality::Fast, 1_000_000, 384, None), rounds_of(&[64, 64], 0));
+        assert_eq!(rounds(Quality::Fast, 100_000, 384, Some(1_000)), rounds_of(&[], all));
+        assert_eq!(rounds(Quality::Fast, 10_000, 64, Some(1_000)), rounds_of(&[], all));
         assert!(rounds(Quality::Fast, 2, 1, None).is_none() && rounds(Quality::Fast, 10_000, 64, None).is_none());
         let unequal = HirefParams::default().rounds((200_000, 300_000), 384, None);
-        assert_eq!(unequal, rounds_of(0, all));
+        assert_eq!(unequal, rounds_of(&[], all));
         let by_hand = HirefParams { exact_limit: Some(100), ..HirefParams::default() };
         assert!(by_hand.may_end_exactly(100, 90, 5) && !by_hand.may_end_exactly(101, 101, 5));
         let none = HirefParams { max_rounds: Some(0), ..by_hand };

@@ -6,7 +6,7 @@ use super::session::Session;
 use crate::control::Control;
 use crate::geometry::{Supports, equal_offsets};
 use crate::points::Rows;
-use crate::pricing::{PricedRounds, Pricer};
+use crate::pricing::{PricedRounds, Pricer, Told};
 use crate::report::{Event, Observer, Phase};
 use crate::rng::stream;
 use rand::seq::SliceRandom;
@@ -58,9 +58,9 @@ pub(crate) fn prices_by_few(
     session: &Session<'_>,
     pairing: &Pairing,
     pairs: usize,
-    control: Control<'_>,
+    watch: (Phase, Control<'_>),
 ) -> Option<Vec<f64>> {
-    prices_of_few(session, session.supports, pairing, pairs, control)
+    prices_of_few(session, session.supports, pairing, pairs, watch)
 }
 
 /// As [`prices_by_few`], for supports of a session that are perhaps turned.
@@ -69,14 +69,14 @@ pub(crate) fn prices_of_few(
     supports: Supports<'_>,
     pairing: &Pairing,
     pairs: usize,
-    control: Control<'_>,
+    watch: (Phase, Control<'_>),
 ) -> Option<Vec<f64>> {
     let x_order = drawn(session, pairs);
     let count = FEW.max(x_order.len().div_ceil(LARGEST_ALONE)).min(x_order.len());
     let offsets = equal_offsets(x_order.len(), count);
     let mut solved = pairing.fork();
-    solve_each(supports, &mut solved, &x_order, &offsets, control)?;
-    mean_prices(supports, &solved, &x_order, &offsets, control)
+    solve_each(supports, &mut solved, &x_order, &offsets, watch.1)?;
+    mean_prices(supports, &solved, &x_order, &offsets, watch)
 }
 
 /// The prices of all y points, `(m,)`, by four large samples of so many pairs in all; the pairing stays as it is. `None` if asked to stop. O(pairs m d).
@@ -93,13 +93,9 @@ pub(crate) fn prices_by_large_samples(
     control: Control<'_>,
 ) -> Option<Vec<f64>> {
     let x_order = drawn(session, pairs);
-    let looked_at = x_order.len() as u64 * pairing.y_of_x.len() as u64;
-    control.begin(Phase::Prices, looked_at);
     let (supports, mut solved) = (session.supports, pairing.fork());
     let offsets = solve_samples(supports, &mut solved, &x_order, (FEW.min(x_order.len()), ROUNDS), control)?;
-    let prices = mean_prices(supports, &solved, &x_order, &offsets, control)?;
-    control.advance(Phase::Prices, looked_at);
-    Some(prices)
+    mean_prices(supports, &solved, &x_order, &offsets, (Phase::Prices, control))
 }
 
 /// A pairing improved by samples that hold all of the pairs, and its prices; `None` if asked to stop. Twice as dear as a pass over all pairs.
@@ -112,21 +108,23 @@ pub(crate) fn price_by_samples(session: &Session<'_>, mut pairing: Pairing, cont
     Some(pairing)
 }
 
-/// What solved samples, ranges of `x_order`, make of the prices of all y points, on average.
+/// What solved samples, ranges of `x_order`, make of the prices of all y points, on average; a part of the phase that is told.
 fn mean_prices(
     supports: Supports<'_>,
     solved: &Pairing,
     x_order: &[u32],
     offsets: &[usize],
-    control: Control<'_>,
+    (phase, control): (Phase, Control<'_>),
 ) -> Option<Vec<f64>> {
     let (y_of_x, g) = (&solved.y_of_x, &solved.g);
+    control.begin(phase, x_order.len() as u64 * supports.num_y() as u64);
+    let told = |pairs| control.advance(phase, pairs);
     let mut mean = MeanPrices::new(supports);
     for range in offsets.windows(2) {
         let (points, stand_ins) = points_first(supports, &x_order[range[0]..range[1]]);
         let pairs = |i: &[u32]| i.iter().map(|&i| (i, y_of_x[i as usize], g[y_of_x[i as usize] as usize])).collect();
         let (points, stand_ins): (Vec<Priced>, Vec<Priced>) = (pairs(&points), pairs(&stand_ins));
-        mean.add(&points, &stand_ins, control)?;
+        mean.add(&points, &stand_ins, (control, Some(&told)))?;
     }
     Some(mean.take())
 }
@@ -148,7 +146,12 @@ impl<'a> MeanPrices<'a> {
     }
 
     /// Adds what one sample makes of them, told its pairs and its unmatched y points. `None` if asked to stop.
-    fn add(&mut self, points: &[Priced], unmatched: &[Priced], control: Control<'_>) -> Option<()> {
+    fn add(
+        &mut self,
+        points: &[Priced],
+        unmatched: &[Priced],
+        (control, told): (Control<'_>, Option<Told<'_>>),
+    ) -> Option<()> {
         // Of few x points among many y points a sample may have none.
         if points.is_empty() {
             return Some(());
@@ -162,7 +165,9 @@ impl<'a> MeanPrices<'a> {
         let members: Vec<u32> = points.iter().map(|&(i, ..)| i).collect();
         let x = supports.x.gather(&members);
         let some = Supports { x: Rows::of(&x, supports.dimension()), ..supports };
-        let prices = Pricer::new(some.turned(), None).least(&partners, &f, &|| control.should_stop())?;
+        let pricer = Pricer::new(some.turned(), None);
+        let pricer = told.map_or(pricer, |told| pricer.telling(told));
+        let prices = pricer.least(&partners, &f, &|| control.should_stop())?;
         // Prices are defined up to a constant, unless some y points stay unmatched.
         let all = supports.num_x() == supports.num_y();
         let level = if all { prices.iter().sum::<f64>() / prices.len() as f64 } else { 0.0 };
@@ -300,7 +305,7 @@ impl<'a> Sample<'a> {
             let others = cut[1] - cut[0] - points;
             let points: Vec<Priced> = (point..point + points).map(priced).collect();
             let unmatched: Vec<Priced> = (stand_in..stand_in + others).map(priced).collect();
-            mean.add(&points, &unmatched, control)?;
+            mean.add(&points, &unmatched, (control, None))?;
             (point, stand_in) = (point + points.len(), stand_in + others);
         }
         let g = mean.take();

@@ -48,8 +48,8 @@ impl<'a> Session<'a> {
         let (n, m, d) = (self.supports.num_x(), self.supports.num_y(), self.supports.dimension());
         let rounds = self.params.rounds((n, m), d, self.repeated.as_ref().map(Repeated::num_columns))?;
         let may_probe = self.device.is_none() && self.supports.restrictions.is_none();
-        let rounds = if may_probe { rounds } else { Rounds { probing: 0, ..rounds } };
-        (rounds.probing > 0 || rounds.over_all > 0).then_some(rounds)
+        let rounds = if may_probe { rounds } else { Rounds { probing: &[], ..rounds } };
+        (!rounds.probing.is_empty() || rounds.over_all > 0).then_some(rounds)
     }
 
     /// Whether it does so in few dimensions, beyond the fixed size: where sweeps leave much to gain.

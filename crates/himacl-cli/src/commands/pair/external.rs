@@ -3,6 +3,7 @@
 use super::config::PairConfig;
 use super::names::PERMUTATION;
 use super::{Certify, PairArgs, Solver};
+use crate::distance;
 use crate::error::Error;
 use crate::interrupt;
 use crate::matching::MatchingArgs;
@@ -360,14 +361,8 @@ fn duration(seconds: f64) -> String {
 
 /// The result in words.
 pub(super) fn result(mean: f64, gap: Option<Gap>, pairs: usize, cost: CostKind, place: &dyn Display) -> String {
-    let gap = gap.filter(|gap| gap.high.is_finite()).map_or(String::new(), |gap| {
-        format!(
-            "\nabout {:.2}% from the optimum at most, and with {}% confidence no more than {:.2}% (estimated from {} rows)",
-            100.0 * gap.value,
-            100.0 * gap.confidence,
-            100.0 * gap.high,
-            gap.rows
-        )
+    let gap = gap.map_or(String::new(), |gap| {
+        format!("\n{}", distance::estimated(mean, (gap.value, gap.high), gap.confidence, gap.rows))
     });
     format!("{pairs} pairs, mean {cost} cost {mean:.6}{gap}\nwritten to {place}")
 }

@@ -6,6 +6,7 @@ use super::names::{FILES, PAIRS, PERMUTATION, POTENTIALS, UIDS, WARM_START};
 use super::results::{Files, rounded_down, write_pairs};
 use super::room;
 use super::selection::{Kept, Rejection};
+use crate::distance;
 use crate::error::Error;
 use crate::matching::{MatchingArgs, NamedGroups, Resolved};
 use crate::report::{self, Recorder, RunReport, write_config};
@@ -283,10 +284,8 @@ fn describe(found: &Matching, cost: &str, [x, y]: [usize; 2]) -> String {
     };
     let singles = if x + y > 0 { format!(", {x} x and {y} y single") } else { String::new() };
     let (pairs, mean) = (found.pairs.len(), found.mean_cost());
-    let distance = match found.relative_gap() {
-        _ if found.exact => String::new(),
-        Some(gap) if gap.is_finite() => format!("\nat most {:.4}% from the optimum (proved)", 100.0 * gap),
-        _ => "\nhow far from the optimum is not known: --certify proves it, in O(n m d) time".to_owned(),
-    };
+    let proved = found.relative_gap().and_then(|gap| distance::proved(found.objective, gap));
+    let unknown = "how far above the optimum is not known: --certify proves it, in O(n m d) time";
+    let distance = if found.exact { String::new() } else { format!("\n{}", proved.unwrap_or(unknown.to_owned())) };
     format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){singles}{distance}")
 }

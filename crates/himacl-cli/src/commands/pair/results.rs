@@ -3,6 +3,7 @@
 use super::config::PairConfig;
 use super::names::{PAIRS, PERMUTATION, POTENTIALS, UIDS, WARM_START};
 use super::selection::{Kept, Rejection, Uid};
+use crate::distance;
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
@@ -151,7 +152,7 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
         Termination::Interrupted => "interrupted: go on with --resume",
     };
     let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
-    let unknown = "how far from the optimum is not known: --certify proves it, in O(n m d) time";
+    let unknown = "how far above the optimum is not known: --certify proves it, in O(n m d) time";
     let mut lines = vec![format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending})")];
     lines.extend([proved_distance(solved), estimated_distance(solved)].into_iter().flatten());
     if lines.len() == 1 && !solved.exact {
@@ -161,31 +162,18 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
     lines.join("\n")
 }
 
-/// How far the result is from the optimum at most, where something is proved; a cost of zero has no shares.
+/// How far the result is above the optimum at most, where something is proved.
 fn proved_distance(solved: &HirefOutput) -> Option<String> {
     let bound = solved.dual_bound.filter(|_| solved.certificate.is_some() || !solved.exact)?;
     let bound = format!("no pairing costs less than {bound:.6}");
-    Some(match solved.relative_gap() {
-        Some(gap) if gap.is_finite() => format!("{bound}: at most {:.4}% from the optimum (proved)", 100.0 * gap),
-        _ => bound,
-    })
+    let proved = solved.relative_gap().and_then(|gap| distance::proved(solved.mean_cost, gap));
+    Some(proved.map_or(bound.clone(), |proved| format!("{bound}: {proved}")))
 }
 
-/// How far it is from the optimum, as a sample of rows tells.
+/// The same, as a sample of rows tells.
 fn estimated_distance(solved: &HirefOutput) -> Option<String> {
-    let GapEstimate { value, high, confidence, rows, .. } =
-        solved.gap_estimate.filter(|estimate| estimate.high.is_finite())?;
-    let share = |gap: f64| format!("{:.2}%", 100.0 * gap);
-    Some(if confidence < 1.0 {
-        format!(
-            "about {} from the optimum at most, and with {}% confidence no more than {} (estimated from {rows} rows)",
-            share(value),
-            100.0 * confidence,
-            share(high)
-        )
-    } else {
-        format!("at most {} from the optimum (all rows looked at)", share(value))
-    })
+    let GapEstimate { value, high, confidence, rows, .. } = solved.gap_estimate?;
+    Some(distance::estimated(solved.mean_cost, (value, high), confidence, rows))
 }
 
 /// The largest f32 that is no larger: potentials rounded so still satisfy every constraint.
