@@ -79,9 +79,9 @@ Examples:
 /// With as many x as y rows the result is a bijection; otherwise every row of the smaller side gets a partner of its own.
 ///
 /// X and Y are .npy files (floats or integers), arrays of .npz, tensors of .safetensors, columns of lists of .parquet and
-/// .arrow files, folders of .npy, .parquet, .arrow or .safetensors files (in the order of the numbers in their names), folders that `datasets` has
-/// saved, or clip-retrieval folders (shards in `img_emb/` or `text_emb/`). They may be elsewhere: files at `https://` addresses, files and folders in buckets
-/// (`s3://BUCKET/folder`) and in datasets of the Hub (`hf://datasets/ORG/NAME/folder`, `NAME@REVISION`), several
+/// .arrow files, folders of .npy, .parquet, .arrow or .safetensors files (in the order of the numbers in their names), folders as
+/// Hugging Face saves datasets, or clip-retrieval folders (shards in `img_emb/` or `text_emb/`). They may be elsewhere: files at
+/// `https://` addresses, files and folders in buckets (`s3://BUCKET/folder`) and in datasets of the Hub (`hf://datasets/ORG/NAME/folder`, `NAME@REVISION`), several
 /// files by a pattern. Such files are fetched first, into the output folder or --work-dir, and go when the result is
 /// complete; those of the Hub stay in its cache. The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
 /// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata: those of a clip-retrieval folder, or what else is in the tables

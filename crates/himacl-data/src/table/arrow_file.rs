@@ -1,8 +1,8 @@
 //! Arrow files by a library that believes what they say of themselves: their messages are found and checked here, and read batch by batch.
 
 use super::layout::{Place, check_buffers, places};
+use super::lists::ListFacts;
 use super::messages::{Index, Kind, Located, content, head, index, message};
-use super::reader::ListFacts;
 use super::slices::{Slices, can_slice};
 use crate::error::Error;
 use crate::files::is_pointer;
@@ -301,8 +301,13 @@ impl<C: ChunkReader> Iterator for Batches<C> {
         if self.is_done {
             return None;
         }
+        let row = self.rows.start;
         let next = guarded(|| self.read_next());
         self.is_done = !matches!(next, Ok(Some(_)));
-        next.map_err(|problem| Error::Arrow { path: self.path.clone(), problem }).transpose()
+        let wrong = |reason: String| {
+            let problem = format!("what is from row {row} on cannot be read: {reason}");
+            Error::Arrow { path: self.path.clone(), problem }
+        };
+        next.map_err(wrong).transpose()
     }
 }

@@ -238,7 +238,7 @@ fn next(file: &impl ChunkReader, at: u64, length: u64) -> Result<Option<Range<u6
     match u64::try_from(size) {
         Ok(0) => Ok(None),
         Ok(size) if size <= length - start => Ok(Some(start..start + size)),
-        Ok(size) => Err(format!("{} bytes, expected {size}", length - start)),
+        Ok(size) => Err(format!("a message of {size} bytes, of which {} are there", length - start)),
         Err(_) => Err(format!("a message of {size} bytes")),
     }
 }

@@ -1,7 +1,7 @@
 //! Parquet files by a library that panics over some damaged ones: such a panic becomes an error here.
 
+use super::lists::ListFacts;
 use super::page_header::PageHeader;
-use super::reader::ListFacts;
 use crate::files::is_pointer;
 use crate::guard;
 use arrow_array::RecordBatch;

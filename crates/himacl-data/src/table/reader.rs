@@ -1,6 +1,7 @@
 //! A table, whatever its format: its schema, how many rows it has, and batches of some columns from some row on.
 
 use super::arrow_file::ArrowTable;
+use super::lists::ListFacts;
 use super::parquet_file::ParquetTable;
 use crate::error::Error;
 use arrow_array::RecordBatch;
@@ -30,15 +31,6 @@ pub struct Table<C> {
 enum Kind<C> {
     Parquet(ParquetTable<C>),
     Arrow(ArrowTable<C>),
-}
-
-/// What is known of the lists of a column before they are read.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ListFacts {
-    /// Values of all lists; of parquet files one for each that is missing or empty, too.
-    pub(crate) values: u64,
-    /// Whether a list may be missing.
-    pub(crate) may_miss: bool,
 }
 
 impl Table<File> {
