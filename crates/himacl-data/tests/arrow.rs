@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 fn batch_of(from: usize, to: usize, views: bool, is_stream: bool) -> RecordBatch {
     let rows = || from..to;
     let shift = usize::from(is_stream);
-    let some = |row: usize| row % 5 > 0;
+    let some = |row: usize| !row.is_multiple_of(5);
     let number = |row: usize| Some(row as f32 / 8.0);
     let lists = || rows().map(|row| some(row).then(|| (0..row % 4).map(|at| number(row + at)).collect::<Vec<_>>()));
     let mut texts = ListBuilder::new(StringBuilder::new());

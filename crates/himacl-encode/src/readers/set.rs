@@ -171,8 +171,8 @@ fn alike(files: &[(String, RemoteFile)]) -> Option<Vec<(String, RemoteFile)>> {
     let is_saved = files.iter().any(|(name, _)| name == "dataset_info.json");
     let of = |formats: &[&str]| -> Vec<(String, RemoteFile)> {
         let is_one = |name: &str| {
-            let is_kept = !name.starts_with('.') && !(is_saved && name.starts_with("cache-"));
-            is_kept && formats.iter().any(|format| ends_in(name, format))
+            let is_aside = name.starts_with('.') || is_saved && name.starts_with("cache-");
+            !is_aside && formats.iter().any(|format| ends_in(name, format))
         };
         files.iter().filter(|(name, _)| is_one(name)).cloned().collect()
     };
