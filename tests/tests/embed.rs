@@ -2,10 +2,13 @@
 
 mod support;
 
+use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use himacl::data::Embeddings;
+use parquet::arrow::ArrowWriter;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 use support::encoder::{tiny_bert, words, write_tiny_bert};
 use support::hub::FakeHub;
@@ -223,6 +226,38 @@ fn what_comes_before_a_cut_is_embedded_and_the_last_line_tells() {
     assert!(errors.contains("cut.txt.gz") && errors.contains("what came before is used"), "{errors}");
     let rows = Embeddings::open(Path::new(&output), None).unwrap().num_rows();
     assert!(rows > 1000 && rows < 3000, "{rows}");
+}
+
+#[test]
+fn a_table_of_several_that_cannot_be_opened_is_told_and_the_others_are_embedded() {
+    let scratch = Scratch::new();
+    write_tiny_bert(&scratch.path("encoder"));
+    let words = words();
+    for number in 0..3 {
+        let captions = (0..100).map(|row| words[(number + row) % words.len()]);
+        let column = Arc::new(StringArray::from_iter_values(captions)) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("caption", column)]).unwrap();
+        let file = fs::File::create(scratch.path(&format!("{number}.parquet"))).unwrap();
+        let mut writer = ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    }
+    let whole = fs::read(scratch.path("1.parquet")).unwrap();
+    fs::write(scratch.path("1.parquet"), &whole[..whole.len() - 20]).unwrap();
+    let embed = |input: &str, output: &str| {
+        let (encoder, input, output) = (scratch.arg("encoder"), scratch.arg(input), scratch.arg(output));
+        let fixed = ["embed", "--encoder", "all-minilm-l6-v2", "--local", &encoder];
+        himacl(&[&fixed[..], &["--input", &input, "-o", &output]].concat())
+    };
+    let line = succeeded(&embed("*.parquet", "out"));
+    let told = "200 rows in 1 shards, 1 samples skipped (errors.jsonl), among them the rest of a file";
+    assert!(line.contains(told), "{line}");
+    let errors = fs::read_to_string(scratch.path("out/errors.jsonl")).unwrap();
+    assert!(errors.contains("1.parquet") && errors.contains("\"is_rest\":true"), "{errors}");
+    let summary = fs::read_to_string(scratch.path("out/summary.json")).unwrap();
+    assert!(summary.contains("\"cut_files\": 1"), "{summary}");
+    let error = refused(&embed("1.parquet", "alone"));
+    assert!(error.contains("parquet file `") && !scratch.path("alone").exists(), "{error}");
 }
 
 #[test]

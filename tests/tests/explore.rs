@@ -90,11 +90,10 @@ fn a_page_and_a_table_are_written_and_nothing_else_is_replaced() {
     assert!(place.refuse("explore --pairs pairs --atlas items.parquet -o page.html").contains("exists"));
     place.succeed("explore --pairs pairs --atlas items.parquet --force -o page.html");
     // Places of 90 items on either side.
-    let table = std::fs::File::open(place.path("items.parquet")).unwrap();
-    let rows = himacl::data::open_parquet(table).unwrap();
+    let rows = himacl::data::Table::open_file(&place.path("items.parquet")).unwrap();
     let names: Vec<&str> = rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["id", "side", "row", "x", "y", "text", "image", "partner", "partner_text", "cost"]);
-    assert_eq!(rows.metadata().file_metadata().num_rows(), 180);
+    assert_eq!(rows.num_rows(), 180);
     assert!(place.refuse("explore --pairs . -o page2.html").contains("config.toml"));
 }
 
@@ -129,8 +128,7 @@ fn columns_of_the_metadata_are_shown_and_compared() {
     // The kinds are apart in space, so that every partner is of the same kind.
     let same = "90 of 90 pairs (100.0%) have the same value on both sides; of pairs made at random 33.3% would.";
     assert!(html.contains("By kind") && html.contains(same) && html.contains("Over 8"), "{}", &html[html.len() / 2..]);
-    let table = fs::File::open(place.path("items.parquet")).unwrap();
-    let rows = himacl::data::open_parquet(table).unwrap();
+    let rows = himacl::data::Table::open_file(&place.path("items.parquet")).unwrap();
     let names: Vec<&str> = rows.schema().fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names[9..], ["cost", "kind", "cost (metadata)", "old"]);
     let items = himacl::data::Metadata::open(&place.path("items.parquet")).unwrap();

@@ -4,7 +4,8 @@ mod support;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, UInt32Type};
-use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_array::{ArrayRef, ListArray, RecordBatch, StringArray, StructArray};
+use arrow_ipc::writer::FileWriter;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
@@ -216,6 +217,48 @@ fn metadata_of_clip_retrieval_folders_goes_along() {
         assert_eq!(images.value(row), format!("image {row}"));
         assert_eq!(captions.value(row), format!("caption {}", 21 - row));
     }
+}
+
+#[test]
+fn columns_beside_the_embeddings_of_tables_go_along() {
+    let scratch = Scratch::new();
+    let lists = |rows: &[[f32; 2]]| {
+        let rows = rows.iter().map(|row| Some(row.map(Some)));
+        Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(rows)) as ArrayRef
+    };
+    let texts = |texts: [&str; 3]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+    let x = [[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]];
+    let columns = [("caption", texts(["a", "b", "c"])), ("emb", lists(&x)), ("other", lists(&x))];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer =
+        ArrowWriter::try_new(File::create(scratch.path("x.parquet")).unwrap(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    let both = StructArray::from(RecordBatch::try_from_iter([("name", texts(["p", "q", "r"]))]).unwrap());
+    let y = [[2.0, 1.0], [0.0, 1.0], [1.0, 1.0]];
+    let columns = [("emb", lists(&y)), ("caption", texts(["u", "v", "w"])), ("both", Arc::new(both) as ArrayRef)];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = FileWriter::try_new(File::create(scratch.path("y.arrow")).unwrap(), &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+
+    let (x, y) = (scratch.arg("x.parquet"), scratch.arg("y.arrow"));
+    let (found, _) = pair(&scratch, &x, &y, &["--x-key", "emb"]);
+    assert_eq!(found, [1, 2, 0]);
+    let batches = pairs(&scratch.path("out/pairs.parquet"));
+    let names: Vec<String> = batches[0].schema().fields().iter().map(|field| field.name().clone()).collect();
+    assert_eq!(names, ["x_index", "y_index", "cost", "x_caption", "y_caption", "both"]);
+    let captions = |column: usize| batches[0].column(column).as_string::<i32>().iter().flatten().collect::<String>();
+    assert_eq!([captions(3), captions(4)], ["abc", "vwu"]);
+    let names = batches[0].column(5).as_struct().column(0).as_string::<i32>();
+    assert_eq!(names.iter().flatten().collect::<String>(), "qrp");
+    // What cannot be read is refused before work.
+    let whole = fs::read(scratch.path("y.arrow")).unwrap();
+    fs::write(scratch.path("y.arrow"), &whole[..whole.len() / 2]).unwrap();
+    let run = himacl(&["pair", "--x", &x, "--x-key", "emb", "--y", &y, "-o", &scratch.arg("other")]);
+    let message = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(2), "{message}");
+    assert!(message.contains("y.arrow`: its footer is missing") && !scratch.path("other").exists(), "{message}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod support;
 
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
 use parquet::arrow::ArrowWriter;
 use std::fs;
 use std::path::Path;
@@ -18,34 +19,45 @@ use support::{Scratch, contents, himacl, kill_until_done, npy_bytes, points, sto
 const ROWS: usize = 60;
 const DIMENSION: usize = 5;
 
+/// What `datasets` lists of the files that it has saved.
+const SAVED: &str =
+    r#"{"_data_files": [{"filename": "data-00000-of-00002.arrow"}, {"filename": "data-00001-of-00002.arrow"}]}"#;
+
 fn npy(rows: &[Vec<f32>]) -> Vec<u8> {
     let data: Vec<u8> = rows.iter().flatten().flat_map(|value| value.to_le_bytes()).collect();
     npy_bytes("<f4", false, &format!("({}, {})", rows.len(), rows[0].len()), &data)
 }
 
 /// A column `embedding` beside one of texts.
-fn table(rows: &[Vec<f32>]) -> Vec<u8> {
+fn batch(rows: &[Vec<f32>]) -> RecordBatch {
     let mut lists = FixedSizeListBuilder::new(Float32Builder::new(), DIMENSION as i32);
     for row in rows {
         lists.values().append_slice(row);
         lists.append(true);
     }
     let texts: ArrayRef = Arc::new((0..rows.len()).map(|row| Some(format!("text {row}"))).collect::<StringArray>());
-    columns([("caption", texts), ("embedding", Arc::new(lists.finish()))])
+    RecordBatch::try_from_iter([("caption", texts), ("embedding", Arc::new(lists.finish()))]).unwrap()
 }
 
-fn columns<const N: usize>(columns: [(&str, ArrayRef); N]) -> Vec<u8> {
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+fn stream(rows: &[Vec<f32>]) -> Vec<u8> {
+    let (batch, mut out) = (batch(rows), Vec::new());
+    let mut writer = StreamWriter::try_new(&mut out, &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    out
+}
+
+fn table(batch: &RecordBatch) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
+    writer.write(batch).unwrap();
     writer.close().unwrap();
     out
 }
 
 fn captions(shard: usize) -> Vec<u8> {
     let texts = (0..ROWS).map(|row| Some(format!("caption {shard}-{row}"))).collect::<StringArray>();
-    columns([("caption", Arc::new(texts) as ArrayRef)])
+    table(&RecordBatch::try_from_iter([("caption", Arc::new(texts) as ArrayRef)]).unwrap())
 }
 
 /// Sets in every layout; the numbers of shards are in another order as text.
@@ -58,9 +70,14 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
         ("x/deep/part-3.npy", npy(&shard(3))),
         ("y.npy", npy(&points(2 * ROWS, DIMENSION, 7))),
         ("narrow.npy", npy(&points(2 * ROWS, DIMENSION - 1, 7))),
-        ("table/train-2.parquet", table(&shard(22))),
-        ("table/train-10.parquet", table(&shard(23))),
-        ("table/test-2.parquet", table(&shard(24))),
+        ("table/train-2.parquet", table(&batch(&shard(22)))),
+        ("table/train-10.parquet", table(&batch(&shard(23)))),
+        ("table/test-2.parquet", table(&batch(&shard(24)))),
+        ("saved/data-00000-of-00002.arrow", stream(&shard(41))),
+        ("saved/data-00001-of-00002.arrow", stream(&shard(42))),
+        ("saved/cache-7.arrow", b"not looked at".to_vec()),
+        ("saved/dataset_info.json", b"{}".to_vec()),
+        ("saved/state.json", SAVED.into()),
         ("clip/img_emb/img_emb_2.npy", npy(&shard(31))),
         ("clip/img_emb/img_emb_10.npy", npy(&shard(32))),
         ("clip/text_emb/text_emb_2.npy", npy(&shard(33))),
@@ -139,7 +156,7 @@ fn refused(place: &Place, run: &Output, output: &str) -> String {
 fn sets_from_elsewhere_are_paired_as_those_on_the_disk() {
     let place = Place::new(&files());
     let (url, hub) = (&place.server.files, format!("hf://datasets/{DATA}"));
-    let cases: [(&str, &str, &[String], &[&str]); 5] = [
+    let cases: [(&str, &str, &[String], &[&str]); 6] = [
         ("x", "y.npy", &["s3://shards/x".to_owned(), "s3://shards/x/".to_owned(), format!("{hub}/x")], &[]),
         ("x", "y.npy", &[format!("{url}/x/part-{{2,10}}.npy?signature=1"), "s3://shards/x/part-*.npy".to_owned()], &[]),
         (
@@ -148,6 +165,7 @@ fn sets_from_elsewhere_are_paired_as_those_on_the_disk() {
             &["s3://shards/clip/img_emb".to_owned(), format!("{hub}@main/clip/img_emb")],
             &["--center"],
         ),
+        ("saved", "y.npy", &["s3://shards/saved".to_owned(), format!("{hub}/saved")], &["--x-key", "embedding"]),
         ("clip", "y.npy", &["s3://shards/clip".to_owned(), format!("{hub}/clip")], &["--x-key", "text_emb"]),
         (
             "table/test-2.parquet",

@@ -3,6 +3,7 @@
 mod support;
 
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch, StringArray};
+use arrow_ipc::writer::StreamWriter;
 use himacl::EncodeError as Error;
 use himacl::hub::{HubError, HubSettings};
 use himacl::readers::{Dataset, ImageSource, Input, Modality, ReadError, ReadOptions, Record};
@@ -31,7 +32,7 @@ fn caption(row: usize) -> String {
 }
 
 /// Columns `key`, `caption`, `image`, `title` of rows from `first` on, of which `image` is by far the largest.
-fn table(first: usize) -> Vec<u8> {
+fn batch(first: usize) -> RecordBatch {
     let text = |text: &dyn Fn(usize) -> String| -> ArrayRef {
         Arc::new((first..first + GROUPS * ROWS).map(|row| Some(text(row))).collect::<StringArray>())
     };
@@ -43,7 +44,11 @@ fn table(first: usize) -> Vec<u8> {
         ("image", images),
         ("title", text(&|row| format!("title {row}"))),
     ];
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+fn table(first: usize) -> Vec<u8> {
+    let batch = batch(first);
     let properties = WriterProperties::builder()
         .set_max_row_group_row_count(Some(ROWS))
         .set_compression(Compression::UNCOMPRESSED)
@@ -122,6 +127,32 @@ fn the_chosen_columns_come_and_no_byte_of_others() {
         assert_eq!(server.sent() - sent, bytes);
         assert!(bytes < content.len() / 6, "{bytes} of {}", content.len());
     }
+}
+
+#[test]
+fn arrow_tables_come_whole() {
+    let (batch, mut content) = (batch(0), Vec::new());
+    let mut writer = StreamWriter::try_new(&mut content, &batch.schema()).unwrap();
+    (0..GROUPS).for_each(|group| writer.write(&batch.slice(group * ROWS, ROWS)).unwrap());
+    writer.finish().unwrap();
+    drop(writer);
+    let server = FakeHub::start(&[("data/a.arrow", content.clone()), ("data/b.arrow", b"no table".to_vec())]);
+    for input in [
+        format!("{}/data/a.arrow", server.files),
+        format!("hf://datasets/{DATA}/data/a*.arrow"),
+        "s3://shards/data/a*.arrow".to_owned(),
+    ] {
+        assert_eq!(check(open(&server, &input, Modality::Both, "caption"), 0).unwrap(), GROUPS * ROWS, "{input}");
+    }
+    // One of several that is no table costs itself alone.
+    let records: Vec<Record> =
+        open(&server, "s3://shards/data/*.arrow", Modality::Text, "caption").collect::<Result<_, _>>().unwrap();
+    assert_eq!(records.len(), GROUPS * ROWS + 1);
+    let last = &records[GROUPS * ROWS];
+    assert!(
+        matches!(last, Record::Unusable { key, is_rest: true, .. } if key == "s3://shards/data/b.arrow"),
+        "{last:?}"
+    );
 }
 
 #[test]

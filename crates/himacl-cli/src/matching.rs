@@ -31,8 +31,8 @@ pub(crate) struct MatchingArgs {
     #[arg(long, value_name = "N|FILE")]
     pub(crate) y_capacity: Option<String>,
 
-    /// Pair inside a category only: a .npy file of integers or texts, one for each x, or a column of the metadata of X, or of the .parquet file that
-    /// X is. Each category is a problem of its own.
+    /// Pair inside a category only: a .npy file of integers or texts, one for each x, or a column of the metadata of X, or of the .parquet or
+    /// .arrow file that X is. Each category is a problem of its own.
     #[arg(long, value_name = "FILE|COLUMN", requires = "y_groups")]
     pub(crate) x_groups: Option<String>,
 
@@ -50,7 +50,7 @@ pub(crate) struct MatchingArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_POINTS)]
     pub(crate) cost_matrix: Option<PathBuf>,
 
-    /// Pair among given candidates, exactly: a .parquet file with the columns i, j and cost, or a sparse matrix of scipy's `save_npz` (csr or coo).
+    /// Pair among given candidates, exactly: a .parquet or .arrow file with the columns i, j and cost, or a sparse matrix of scipy's `save_npz` (csr or coo).
     #[arg(long, value_name = "FILE", conflicts_with = "cost_matrix", conflicts_with_all = OF_POINTS)]
     pub(crate) candidates: Option<PathBuf>,
 

@@ -43,8 +43,8 @@ pub(crate) fn open(path: &Path, key: Option<&str>) -> Result<ClipFolder, Error> 
 
 /// Says which files of a folder look like embeddings, too, and are not read; `read` is what is.
 pub(crate) fn warn_of_others(folder: &Path, read: &str, chosen: &[(String, PathBuf)]) -> Result<(), Error> {
-    const ENDINGS: [&str; 9] =
-        [".npy", ".npz", ".safetensors", ".parquet", ".parq", ".npy.gz", ".arrow", ".feather", ".h5"];
+    const ENDINGS: [&str; 10] =
+        [".npy", ".npz", ".safetensors", ".parquet", ".parq", ".npy.gz", ".arrow", ".feather", ".ipc", ".h5"];
     let mut others = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("list", folder))? {
         let path = entry.map_err(Error::io("list", folder))?.path();

@@ -1,16 +1,15 @@
-//! Costs of pairs on disk: a matrix as .npy, candidate pairs as .parquet or scipy's .npz; and one number for each item.
+//! Costs of pairs on disk: a matrix as .npy, candidate pairs in a table or scipy's .npz; and one number for each item.
 
 use super::npy::{self, Array};
 use super::npz;
 use super::rows::StoredRows;
 use crate::error::{Error, NpyProblem};
-use crate::parquet_batches::{ParquetBatches, open_parquet};
+use crate::table::Table;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array as _, ArrayRef};
 use arrow_cast::cast;
 use arrow_schema::DataType;
-use std::fs::File;
 use std::path::Path;
 
 /// Rows decoded at a time.
@@ -69,7 +68,7 @@ pub struct CandidatePairs {
     pub pairs: Vec<(u32, u32, f64)>,
 }
 
-/// Reads candidate pairs: a .parquet file with the columns `i`, `j` (or `x_index`, `y_index`) and `cost`, or a sparse matrix of scipy's `save_npz` (csr
+/// Reads candidate pairs: a .parquet or .arrow file with the columns `i`, `j` (or `x_index`, `y_index`) and `cost`, or a sparse matrix of scipy's `save_npz` (csr
 /// or coo), whose stored entries, zeros too, are the pairs.
 ///
 /// # Errors
@@ -78,7 +77,7 @@ pub fn read_candidates(path: &Path) -> Result<CandidatePairs, Error> {
     if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npz")) {
         return read_npz(path);
     }
-    read_parquet(path)
+    read_table(path)
 }
 
 fn wrong(path: &Path, problem: impl Into<String>) -> Error {
@@ -92,20 +91,22 @@ fn index(path: &Path, position: usize, value: i64) -> Result<u32, Error> {
     })
 }
 
-fn read_parquet(path: &Path) -> Result<CandidatePairs, Error> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let builder = open_parquet(file).map_err(Error::parquet(path))?;
-    let schema = builder.schema().clone();
+fn read_table(path: &Path) -> Result<CandidatePairs, Error> {
+    let table = Table::open_whole(path)?;
+    let schema = table.schema().clone();
     let found = COLUMNS.map(|names| names.into_iter().find_map(|name| schema.column_with_name(name)).map(|(at, _)| at));
     let [Some(i), Some(j), Some(cost)] = found else {
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         return Err(wrong(path, format!("has the columns {}, expected i, j, cost", names.join(", "))));
     };
     let mut all = CandidatePairs::default();
-    for batch in ParquetBatches::new(builder.with_batch_size(BATCH_ROWS)).map_err(Error::parquet(path))? {
-        let batch = batch.map_err(|error| Error::parquet(path)(error.into()))?;
+    let mut chosen = [i, j, cost];
+    chosen.sort_unstable();
+    for batch in table.batches(Some(&chosen), 0..table.num_rows(), BATCH_ROWS)? {
+        let batch = batch?;
         let column = |at: usize, kind: &DataType| -> Result<ArrayRef, Error> {
-            let column = cast(batch.column(at), kind).map_err(|error| Error::parquet(path)(error.into()))?;
+            let column = batch.column(chosen.partition_point(|&chosen| chosen < at));
+            let column = cast(column, kind).map_err(|error| wrong(path, format!("has no costs: {error}")))?;
             // What no longer fits has become a null.
             if column.null_count() > 0 {
                 let name = schema.field(at).name();

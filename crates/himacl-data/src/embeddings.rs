@@ -1,10 +1,11 @@
 //! A set of embeddings on disk, in any of the formats.
 
-use super::clip_folder::{self, ClipFolder, warn_of_others};
-use super::metadata::{Metadata, count_rows};
-use super::parquet_column::ParquetColumn;
+use super::clip_folder::{self, ClipFolder, listed, warn_of_others};
+use super::metadata::{Metadata, Tables, count_rows};
 use super::precision::Sample;
 use super::rows::{ElementType, NAMED_ROWS, NotFinite, StoredRows};
+use super::saved_dataset::saved_files;
+use super::table_column::TableColumn;
 use super::{npy, npz, safetensors};
 use crate::error::{BadRow, Error};
 use crate::files::natural_order;
@@ -30,8 +31,8 @@ pub enum Layout {
         /// The array's name.
         key: String,
     },
-    /// A column of lists of a .parquet file.
-    Parquet {
+    /// A column of lists of a .parquet or .arrow file.
+    Table {
         /// The column's name.
         key: String,
     },
@@ -53,7 +54,7 @@ pub enum Layout {
 #[derive(Debug, Clone)]
 pub(crate) enum Shard {
     Matrix(StoredRows),
-    Column(ParquetColumn),
+    Column(TableColumn),
 }
 
 impl Shard {
@@ -134,7 +135,7 @@ pub struct Embeddings {
 
 impl Embeddings {
     /// Opens a .npy file (floats or integers, either order), an array of a .npz, a tensor of a .safetensors, a column of lists of a
-    /// .parquet, a folder of .npy, .parquet or .safetensors files in numeric order, or a clip-retrieval folder.
+    /// .parquet or .arrow, a folder of .npy, .parquet, .arrow or .safetensors files in numeric order, or a clip-retrieval folder.
     ///
     /// `key` names the array, tensor or column, or `img_emb` or `text_emb` of a folder that has both; it may be left out where
     /// there is no choice. Empty shards are no rows.
@@ -363,19 +364,28 @@ impl Embeddings {
         }
     }
 
-    /// Checks that the metadata can be read, without reading them: what [`Self::metadata`] would refuse is refused now.
+    /// Checks that the metadata can be read, without reading them: what [`Self::metadata`] would refuse is refused now. Columns beside
+    /// embeddings that are no part of them are named in the log.
     ///
     /// # Errors
     /// As [`Self::metadata`].
     pub fn check_metadata(&self) -> Result<(), Error> {
-        Metadata::check(&self.metadata_files)
+        let left_out = Metadata::check(&self.metadata_tables())?;
+        if !left_out.is_empty() {
+            let names = listed(&left_out.iter().map(String::as_str).collect::<Vec<_>>());
+            let path = self.path.display();
+            tracing::info!(
+                "columns of `{path}` that are no metadata (lists of floats, bytes, not in all files): {names}"
+            );
+        }
+        Ok(())
     }
 
-    /// A column as names of categories, one for each row, `None` for a null: of the metadata, or of the .parquet files that the embeddings are
+    /// A column as names of categories, one for each row, `None` for a null: of the metadata, or of the tables that the embeddings are
     /// in. `None` where there is no such column or it has no text.
     ///
     /// # Errors
-    /// [`Error::Parquet`].
+    /// [`Error::Parquet`], [`Error::Arrow`].
     pub fn labels(&self, column: &str) -> Result<Option<Vec<Option<String>>>, Error> {
         let tables = self.tables();
         if tables.is_empty() { Ok(None) } else { Metadata::labels_in(&tables, column) }
@@ -384,7 +394,7 @@ impl Embeddings {
     /// The columns among which [`Self::labels`] looks, `name: type`.
     ///
     /// # Errors
-    /// [`Error::Parquet`].
+    /// [`Error::Parquet`], [`Error::Arrow`].
     pub fn columns(&self) -> Result<Vec<String>, Error> {
         self.tables().first().map_or(Ok(Vec::new()), |path| Metadata::columns_of(path))
     }
@@ -397,12 +407,25 @@ impl Embeddings {
         self.shards.iter().filter(is_column).map(Shard::path).collect()
     }
 
-    /// Reads the metadata columns, one row for each embedding; `None` where the input has none.
+    /// Reads the metadata columns, one row for each embedding: those of files of their own, or what else is in the tables that the embeddings
+    /// are in, but for other embeddings (lists of floats) and files (bytes). `None` where there are none.
     ///
     /// # Errors
-    /// [`Error::Parquet`] or [`Error::Columns`].
+    /// [`Error::Parquet`], [`Error::Arrow`] or [`Error::Columns`].
     pub fn metadata(&self) -> Result<Option<Metadata>, Error> {
-        Metadata::read(&self.metadata_files)
+        Metadata::read(&self.metadata_tables())
+    }
+
+    fn metadata_tables(&self) -> Tables {
+        if !self.metadata_files.is_empty() {
+            return Tables { paths: self.metadata_files.clone(), beside: None };
+        }
+        let columns = self.shards.iter().filter_map(|shard| match shard {
+            Shard::Matrix(_) => None,
+            Shard::Column(column) => Some((column.path.clone(), column.column.clone())),
+        });
+        let (paths, embeddings) = columns.unzip();
+        Tables { paths, beside: Some(embeddings) }
     }
 }
 
@@ -418,15 +441,15 @@ fn open_file(path: &Path, key: Option<&str>) -> Result<(Layout, Shard), Error> {
             let (rows, key) = safetensors::open_matrix(path, key)?;
             (Layout::Safetensors { key }, Shard::Matrix(rows))
         }
-        "parquet" | "parq" => {
-            let (column, key) = ParquetColumn::open(path, key)?;
-            (Layout::Parquet { key }, Shard::Column(column))
+        "parquet" | "parq" | "arrow" | "feather" | "ipc" => {
+            let (column, key) = TableColumn::open(path, key)?;
+            (Layout::Table { key }, Shard::Column(column))
         }
         _ => return Err(Error::UnknownFormat(path.to_path_buf())),
     })
 }
 
-/// A clip-retrieval folder, or else a folder of .npy, of .parquet or of .safetensors files.
+/// A clip-retrieval folder, or else a folder of .npy, of .parquet, of .arrow or of .safetensors files.
 fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Vec<PathBuf>), Error> {
     match clip_folder::open(path, key) {
         Err(Error::UnknownFormat(_)) => {}
@@ -435,6 +458,12 @@ fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Ve
             let shards = shards.into_iter().map(Shard::Matrix).collect();
             return Ok((Layout::ClipFolder { kind, numbers }, shards, metadata));
         }
+    }
+    if let Some(files) = saved_files(path)? {
+        let open = |file: &PathBuf| open_file(file, key).map(|(_, shard)| shard);
+        let shards = files.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let name = |file: &PathBuf| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        return Ok((Layout::Folder { names: files.iter().map(name).collect() }, shards, Vec::new()));
     }
     let mut names = Vec::new();
     for entry in fs::read_dir(path).map_err(Error::io("list", path))? {
@@ -448,7 +477,7 @@ fn open_folder(path: &Path, key: Option<&str>) -> Result<(Layout, Vec<Shard>, Ve
         }
     }
     names.sort_by(|a, b| natural_order(a, b));
-    for extensions in [&["npy"][..], &["parquet", "parq"], &["safetensors"]] {
+    for extensions in [&["npy"][..], &["parquet", "parq"], &["arrow", "feather", "ipc"], &["safetensors"]] {
         let has = |name: &&String| {
             let extension = Path::new(name).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
             extensions.iter().any(|wanted| extension.eq_ignore_ascii_case(wanted))

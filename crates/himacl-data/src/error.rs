@@ -116,7 +116,7 @@ pub enum Error {
     /// Neither of the formats that can be read.
     #[error(
         "`{}` is not in a known format\n\
-         hint: expected .npy, .npz, .safetensors or .parquet, a folder of such files, or a clip-retrieval folder (img_emb/ or text_emb/ shards){}",
+         hint: expected .npy, .npz, .safetensors, .parquet or .arrow, a folder of such files, or a clip-retrieval folder (img_emb/ or text_emb/ shards){}",
         .0.display(), instead(.0).map_or_else(String::new, |help| format!("; {help}"))
     )]
     UnknownFormat(PathBuf),
@@ -269,7 +269,7 @@ pub enum Error {
     },
     /// Candidate pairs that cannot be read.
     #[error(
-        "candidates `{}`: the file {problem}\nhint: a .parquet file with the columns i, j and cost, or a sparse matrix of scipy's save_npz", path.display()
+        "candidates `{}`: the file {problem}\nhint: a .parquet or .arrow file with the columns i, j and cost, or a sparse matrix of scipy's save_npz", path.display()
     )]
     Candidates {
         /// The file.
@@ -357,6 +357,22 @@ pub enum Error {
         /// The library's answer.
         source: ParquetError,
     },
+    /// An Arrow file that cannot be read.
+    #[error("arrow file `{}`: {problem}", path.display())]
+    Arrow {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A dataset in parts of which each is one.
+    #[error("`{}` holds the parts {} of a dataset\nhint: name the folder of one of them", path.display(), names(parts))]
+    DatasetParts {
+        /// The folder.
+        path: PathBuf,
+        /// The parts.
+        parts: Vec<String>,
+    },
     /// A value does not fit the number format of the output.
     #[error("row {row} has {value} at column {column}, which {format} cannot hold: `{}` is not written\nhint: normalise the rows, or write float32", path.display())]
     Overflow {
@@ -400,7 +416,7 @@ impl Error {
     }
 
     /// Wraps what the parquet library says: `map_err(Error::parquet(path))`. A full disk inside it comes to light.
-    pub fn parquet(path: &Path) -> impl Fn(ParquetError) -> Self {
+    pub fn parquet(path: &Path) -> impl Fn(ParquetError) -> Self + use<> {
         let path = path.to_path_buf();
         move |error| {
             let io = |source| Self::Io { action: "write", path: path.clone(), source };

@@ -18,9 +18,6 @@ fn of_file(path: &Path) -> Option<String> {
     let array =
         |expression: &str| Some(format!("in Python `numpy.save('x.npy', {expression})` makes one that is read"));
     match ending.as_str() {
-        "feather" | "arrow" | "ipc" => Some(format!(
-            "in Python `pyarrow.parquet.write_table(pyarrow.feather.read_table('{name}'), 'x.parquet')` makes one that is read"
-        )),
         "csv" => array(&format!("numpy.loadtxt('{name}', delimiter=',')")),
         "tsv" => array(&format!(r"numpy.loadtxt('{name}', delimiter='\t')")),
         "txt" | "vec" => array(&format!("numpy.loadtxt('{name}')")),
@@ -48,7 +45,7 @@ mod tests {
         fs::write(folder.path().join("a.h5"), "").unwrap();
         assert!(instead(folder.path()).unwrap().contains("h5py.File('a.h5')"));
         let told = |name: &str| instead(Path::new(name));
-        assert!(told("d/x.Feather").unwrap().contains("pyarrow.feather.read_table('x.Feather')"));
+        assert!(told("d/x.Pt").unwrap().contains("torch.load('x.Pt')"));
         assert!(told("x.tsv").unwrap().contains("delimiter='\\t'"));
         assert_eq!(told("x.npy.gz").as_deref(), Some("unpack it first"));
         assert_eq!([told("x"), told("x.odd")], [None, None]);

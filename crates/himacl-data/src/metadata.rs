@@ -1,16 +1,16 @@
 //! The metadata columns that go with embeddings, one row each.
 
 use crate::error::Error;
-use crate::parquet_batches::{Ending, ParquetBatches, open_parquet};
+use crate::guard::guarded;
+use crate::table::Table;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float64Type;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use arrow_select::interleave::interleave;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use std::fs::File;
+use parquet::arrow::ArrowWriter;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -69,6 +69,23 @@ pub enum ColumnValues {
     Names(Vec<Option<String>>),
 }
 
+/// Rows decoded at a time.
+const BATCH_ROWS: usize = 65_536;
+
+/// The tables of a set's metadata: files that follow one another, and which of their columns are read.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tables {
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where the tables are those that the embeddings are in: the columns of these.
+    pub(crate) beside: Option<Vec<String>>,
+}
+
+/// Columns that are read of each of several files, by their places in it, as one.
+struct Common {
+    schema: SchemaRef,
+    places: Vec<Vec<usize>>,
+}
+
 /// Columns of a set's metadata, in the batches they were read in.
 #[derive(Debug, Clone)]
 pub struct Metadata {
@@ -81,33 +98,37 @@ pub struct Metadata {
 
 impl Metadata {
     /// Checks that the files can be read and go together: columns, types, compression. Reads the first row of each file, and
-    /// all rows where types differ, since values decide then whether one type holds them.
+    /// all rows where types differ, since values decide then whether one type holds them. Returns the columns beside embeddings that are not
+    /// read.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub(crate) fn check(paths: &[PathBuf]) -> Result<(), Error> {
-        let Some(schema) = common_schema(paths)? else { return Ok(()) };
-        for path in paths {
-            let rows = if open(path)?.schema().fields() == schema.fields() { 1 } else { usize::MAX };
+    pub(crate) fn check(tables: &Tables) -> Result<Vec<String>, Error> {
+        let (common, left_out) = tables.common()?;
+        let Some(Common { schema, places }) = common else { return Ok(left_out) };
+        for (path, places) in tables.paths.iter().zip(&places) {
+            let own = Table::open_whole(path)?.schema().clone();
+            let is_same = places.iter().zip(schema.fields()).all(|(&at, field)| own.field(at) == &**field);
             // A first row brings to light what the footer does not tell: an unknown compression, a broken page.
-            each_batch(path, &schema, rows, |_| ())?;
+            each_batch(path, (&schema, places), if is_same { 1 } else { usize::MAX }, |_| ())?;
         }
-        Ok(())
+        Ok(left_out)
     }
 
-    /// Reads parquet files that follow one another.
+    /// Reads tables that follow one another.
     ///
     /// Columns of one name take a type that holds the values of all files (`common_type`): files that are written one by one have
-    /// other types where values are missing.
+    /// other types where values are missing. Beside embeddings, columns that not all files have are left out, and such as hold other
+    /// embeddings (lists of floats) or files (bytes).
     ///
     /// # Errors
-    /// [`Error::Parquet`] for an unreadable file, [`Error::Columns`] where they have not all the same columns or no type holds one,
-    /// [`Error::Rounding`] where a value would change in that type.
-    pub(crate) fn read(paths: &[PathBuf]) -> Result<Option<Self>, Error> {
-        let Some(schema) = common_schema(paths)? else { return Ok(None) };
+    /// [`Error::Parquet`], [`Error::Arrow`] for an unreadable file, [`Error::Columns`] where they have not all the same columns or no type
+    /// holds one, [`Error::Rounding`] where a value would change in that type.
+    pub(crate) fn read(tables: &Tables) -> Result<Option<Self>, Error> {
+        let (Some(Common { schema, places }), _) = tables.common()? else { return Ok(None) };
         let mut all = Self { schema: schema.clone(), batches: Vec::new(), starts: Vec::new(), num_rows: 0 };
-        for path in paths {
-            each_batch(path, &schema, usize::MAX, |batch| {
+        for (path, places) in tables.paths.iter().zip(&places) {
+            each_batch(path, (&schema, places), usize::MAX, |batch| {
                 all.starts.push(all.num_rows);
                 all.num_rows += batch.num_rows();
                 all.batches.push(batch);
@@ -116,12 +137,13 @@ impl Metadata {
         Ok(Some(all))
     }
 
-    /// Reads a table of its own, a parquet file.
+    /// Reads a table of its own, a parquet or Arrow file.
     ///
     /// # Errors
-    /// [`Error::Parquet`] for a file that is none.
+    /// [`Error::Parquet`], [`Error::Arrow`] for a file that is none.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        Ok(Self::read(&[path.to_path_buf()])?.unwrap_or_else(|| unreachable!("there is a file")))
+        let tables = Tables { paths: vec![path.to_path_buf()], beside: None };
+        Ok(Self::read(&tables)?.unwrap_or_else(|| unreachable!("there is a file")))
     }
 
     /// Number of rows.
@@ -161,31 +183,29 @@ impl Metadata {
         Some(entries)
     }
 
-    /// As [`Self::labels`], of a column of parquet files that follow one another, of which nothing else is read.
+    /// As [`Self::labels`], of a column of tables that follow one another, of which nothing else is read.
     ///
     /// # Errors
-    /// [`Error::Parquet`].
+    /// [`Error::Parquet`], [`Error::Arrow`].
     pub(crate) fn labels_in(paths: &[&Path], name: &str) -> Result<Option<Vec<Option<String>>>, Error> {
         let mut entries = Vec::new();
         for path in paths {
-            let wrong = |error: ArrowError| Error::parquet(path)(error.into());
-            let builder = open(path)?;
-            let Some((index, _)) = builder.schema().column_with_name(name) else { return Ok(None) };
-            let mask = ProjectionMask::roots(builder.parquet_schema(), [index]);
-            for batch in ParquetBatches::new(builder.with_projection(mask)).map_err(Error::parquet(path))? {
-                let Some(names) = names_in(batch.map_err(wrong)?.column(0)) else { return Ok(None) };
+            let table = Table::open_whole(path)?;
+            let Some((index, _)) = table.schema().column_with_name(name) else { return Ok(None) };
+            for batch in table.batches(Some(&[index]), 0..table.num_rows(), BATCH_ROWS)? {
+                let Some(names) = names_in(batch?.column(0)) else { return Ok(None) };
                 entries.extend(names);
             }
         }
         Ok(Some(entries))
     }
 
-    /// The columns of a parquet file, `name: type`.
+    /// The columns of a table, `name: type`.
     ///
     /// # Errors
-    /// [`Error::Parquet`].
+    /// [`Error::Parquet`], [`Error::Arrow`].
     pub(crate) fn columns_of(path: &Path) -> Result<Vec<String>, Error> {
-        Ok(describe(open(path)?.schema()))
+        Ok(describe(Table::open_whole(path)?.schema()))
     }
 
     /// The values of a column: numbers, or else names. NaN, infinities and empty texts are missing. `None` where there is no such
@@ -229,23 +249,25 @@ impl Metadata {
     }
 }
 
-/// Number of rows of a parquet file, from its footer.
+/// Number of rows of a table, without reading them.
 pub(crate) fn count_rows(path: &Path) -> Result<usize, Error> {
-    Ok(open(path)?.metadata().file_metadata().num_rows() as usize)
+    Ok(Table::open_whole(path)?.num_rows())
 }
 
-fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending<File>>, Error> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    open_parquet(file).map_err(Error::parquet(path))
-}
-
-/// Hands over the first `rows` rows of a file, in batches of the columns of `schema`.
-fn each_batch(path: &Path, schema: &SchemaRef, rows: usize, mut take: impl FnMut(RecordBatch)) -> Result<(), Error> {
-    let wrong = |error: ArrowError| Error::parquet(path)(error.into());
-    let builder = open(path)?.with_batch_size(rows.min(65_536)).with_limit(rows);
-    for batch in ParquetBatches::new(builder).map_err(Error::parquet(path))? {
-        let batch = batch.map_err(wrong)?;
-        let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+/// Hands over the first `rows` rows of a file, in batches of the columns of a schema, which are at these places in it.
+fn each_batch(
+    path: &Path,
+    (schema, places): (&SchemaRef, &[usize]),
+    rows: usize,
+    mut take: impl FnMut(RecordBatch),
+) -> Result<(), Error> {
+    let mut chosen = places.to_vec();
+    chosen.sort_unstable();
+    let table = Table::open_whole(path)?;
+    for batch in table.batches(Some(&chosen), 0..rows.min(table.num_rows()), BATCH_ROWS)? {
+        let batch = batch?;
+        let columns = places.iter().zip(schema.fields()).map(|(place, field)| {
+            let column = batch.column(chosen.partition_point(|chosen| chosen < place));
             convert(column, field.data_type()).ok_or_else(|| Error::Rounding {
                 path: path.to_path_buf(),
                 column: field.name().clone(),
@@ -254,7 +276,8 @@ fn each_batch(path: &Path, schema: &SchemaRef, rows: usize, mut take: impl FnMut
         });
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let columns = columns.collect::<Result<_, Error>>()?;
-        take(RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(wrong)?);
+        let batch = RecordBatch::try_new_with_options(schema.clone(), columns, &options);
+        take(batch.map_err(|error| Error::parquet(path)(error.into()))?);
     }
     Ok(())
 }
@@ -292,31 +315,98 @@ fn convert(column: &ArrayRef, kind: &DataType) -> Option<ArrayRef> {
     Some(converted)
 }
 
-/// The columns that all files have, in types that hold the values of all.
-fn common_schema(paths: &[PathBuf]) -> Result<Option<SchemaRef>, Error> {
-    let Some(reference) = paths.first() else { return Ok(None) };
-    let first = open(reference)?.schema().clone();
+impl Tables {
+    /// The columns that are read, in types that hold the values of all files, if there are some; and those that are not.
+    fn common(&self) -> Result<(Option<Common>, Vec<String>), Error> {
+        let Some(reference) = self.paths.first() else { return Ok((None, Vec::new())) };
+        let schemas = self.paths.iter().map(|path| Ok(Table::open_whole(path)?.schema().clone()));
+        let schemas: Vec<SchemaRef> = schemas.collect::<Result<_, Error>>()?;
+        let Some(embeddings) = &self.beside else {
+            return Ok((Some(all_columns(&self.paths, reference, &schemas)?), Vec::new()));
+        };
+        let (common, left_out) = columns_beside(embeddings, &schemas);
+        Ok((Some(common).filter(|common| !common.schema.fields().is_empty()), left_out))
+    }
+}
+
+/// The columns that all files have, which may have no others.
+fn all_columns(paths: &[PathBuf], reference: &Path, schemas: &[SchemaRef]) -> Result<Common, Error> {
+    let first = &schemas[0];
     let mut fields: Vec<Field> = first.fields().iter().map(|field| field.as_ref().clone()).collect();
-    for path in paths {
-        let schema = open(path)?.schema().clone();
+    for (path, schema) in paths.iter().zip(schemas) {
         let differ = || Error::Columns {
             path: path.clone(),
-            got: describe(&schema),
-            expected: describe(&first),
-            reference: reference.clone(),
+            got: describe(schema),
+            expected: describe(first),
+            reference: reference.to_path_buf(),
         };
         if schema.fields().len() != fields.len() {
             return Err(differ());
         }
         for (field, own) in fields.iter_mut().zip(schema.fields()) {
-            let (kind, own_kind) = (field.data_type().clone(), own.data_type());
-            let common = if field.name() == own.name() { common_type(&kind, own_kind) } else { None };
-            let kind = common.ok_or_else(differ)?;
-            let nullable = field.is_nullable() || own.is_nullable() || *own_kind == DataType::Null;
-            *field = field.clone().with_data_type(kind).with_nullable(nullable);
+            let common = if field.name() == own.name() { common_field(field, own) } else { None };
+            *field = common.ok_or_else(differ)?;
         }
     }
-    Ok(Some(Arc::new(Schema::new_with_metadata(fields, first.metadata().clone()))))
+    let places = vec![(0..fields.len()).collect(); schemas.len()];
+    Ok(Common { schema: Arc::new(Schema::new_with_metadata(fields, first.metadata().clone())), places })
+}
+
+/// The columns beside embeddings that all files have and a table of pairs can hold; and those that are left out.
+fn columns_beside(embeddings: &[String], schemas: &[SchemaRef]) -> (Common, Vec<String>) {
+    let (mut fields, mut left_out, mut known) = (Vec::new(), Vec::new(), HashSet::new());
+    let mut places = vec![Vec::new(); schemas.len()];
+    for field in schemas.iter().flat_map(|schema| schema.fields()) {
+        if embeddings.contains(field.name()) || !known.insert(field.name()) {
+            continue;
+        }
+        let found: Option<Vec<(usize, &Field)>> =
+            schemas.iter().map(|schema| schema.column_with_name(field.name())).collect();
+        let common = found.as_ref().and_then(|found| {
+            let first = found[0].1.clone();
+            found.iter().try_fold(first, |field, (_, own)| common_field(&field, own))
+        });
+        match (common.filter(|field| !is_bulk(field.data_type()) && can_write(field)), found) {
+            (Some(common), Some(found)) => {
+                fields.push(common);
+                places.iter_mut().zip(found).for_each(|(places, (at, _))| places.push(at));
+            }
+            _ => left_out.push(field.name().clone()),
+        }
+    }
+    (Common { schema: Arc::new(Schema::new(fields)), places }, left_out)
+}
+
+/// A column that holds the values of two.
+fn common_field(field: &Field, own: &Field) -> Option<Field> {
+    let kind = common_type(field.data_type(), own.data_type())?;
+    let nullable = field.is_nullable() || own.is_nullable() || *own.data_type() == DataType::Null;
+    Some(field.clone().with_data_type(kind).with_nullable(nullable))
+}
+
+/// Whether a column holds embeddings or files: what is too much for a table of pairs.
+fn is_bulk(kind: &DataType) -> bool {
+    match kind {
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => true,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            item.data_type().is_floating() || is_bulk(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| is_bulk(field.data_type())),
+        DataType::Dictionary(_, values) => is_bulk(values),
+        _ => false,
+    }
+}
+
+/// Whether a table of pairs can hold a column: parquet has not all types of Arrow.
+fn can_write(field: &Field) -> bool {
+    let schema = Arc::new(Schema::new(vec![field.clone().with_nullable(true)]));
+    let write = || {
+        let batch = RecordBatch::try_new(schema.clone(), vec![new_null_array(field.data_type(), 1)])?;
+        let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), None)?;
+        writer.write(&batch)?;
+        writer.close().map(drop)
+    };
+    guarded(write, |reason| parquet::errors::ParquetError::General(reason.to_owned())).is_ok()
 }
 
 fn describe(schema: &SchemaRef) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! Some rows of a set, read from the files and not through their maps: mapped pages would count to the memory of the process.
 
 use super::embeddings::{Embeddings, Shard};
-use super::parquet_column::ParquetColumn;
 use super::rows::{Bytes, ElementType, NotFinite, StoredRows};
+use super::table_column::TableColumn;
 use crate::error::Error;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -41,10 +41,10 @@ impl Embeddings {
     }
 
     /// Which bytes of which files [`Self::read_rows`] reads for the rows of a range, beside what opening the set reads: the headers of
-    /// .npy and .safetensors files, the footers of .parquet files, the directory of .npz archives.
+    /// .npy and .safetensors files, the footers of .parquet files, the heads of messages of .arrow files, the directory of .npz archives.
     ///
     /// # Errors
-    /// A parquet file that cannot be read.
+    /// A table that cannot be read.
     pub fn byte_ranges(&self, rows: Range<usize>) -> Result<Vec<FileRanges>, Error> {
         let mut found = Vec::new();
         let mut start = 0;
@@ -80,7 +80,7 @@ impl Shard {
     fn decode_range(&self, rows: Range<usize>, out: &mut [f32]) -> Result<NotFinite, Error> {
         let mut bad = match self {
             Self::Matrix(matrix) => matrix.part(rows.clone())?.decode(out),
-            Self::Column(column) => ParquetColumn::decode_range(column, rows.clone(), out)?,
+            Self::Column(column) => TableColumn::decode_range(column, rows.clone(), out)?,
         };
         bad.shift(rows.start);
         Ok(bad)

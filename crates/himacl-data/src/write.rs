@@ -36,7 +36,7 @@ pub fn write_like(input: &Embeddings, rows: &Tensor, path: &Path) -> Result<(), 
     match input.layout() {
         Layout::Npy => write_npy(path, &values),
         // An archive or a table holds more than the embeddings: their mapped rows go to a file of their own.
-        Layout::Npz { .. } | Layout::Parquet { .. } => {
+        Layout::Npz { .. } | Layout::Table { .. } => {
             if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
                 write_npy(path, &values)
             } else {

@@ -4,9 +4,11 @@ use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Float64Builder,
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
-    NullArray, RecordBatch, StringArray, TimestampMillisecondArray, TimestampSecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, DictionaryArray, Float64Array,
+    Int32Array, Int64Array, NullArray, RecordBatch, StringArray, StructArray, TimestampMillisecondArray,
+    TimestampSecondArray,
 };
+use arrow_schema::{DataType, Field};
 use himacl_data::{Embeddings, Error, write_like, write_npy_f16, write_npy_f32};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
@@ -449,12 +451,53 @@ fn a_column_for_each_coordinate_is_told_from_lists() {
     assert!(error.contains("pandas.read_parquet"), "{error}");
     let error = read(&path, Some("emb")).unwrap_err().to_string();
     assert!(error.contains("holds `x: Float64`, `y: Float64`, but no `emb`"), "{error}");
-    for (name, told) in [("x.feather", "pyarrow.feather"), ("x.csv", "numpy.loadtxt"), ("x.odd", "clip-retrieval")] {
+    for (name, told) in [("x.csv", "numpy.loadtxt"), ("x.odd", "clip-retrieval")] {
         let path = folder.path().join(name);
         fs::write(&path, "1,2").unwrap();
         let error = read(&path, None).unwrap_err().to_string();
         assert!(error.contains("not in a known format\nhint: expected .npy") && error.contains(told), "{error}");
     }
+}
+
+#[test]
+fn what_else_a_table_has_is_metadata_but_for_embeddings_and_files() {
+    let folder = folder();
+    let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("c")]));
+    let keys: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from(vec![&b"x"[..], b"y", b"z"]));
+    let both: ArrayRef =
+        Arc::new(StructArray::from(vec![(Arc::new(Field::new("name", DataType::Utf8, true)), names.clone())]));
+    let columns = |extra: Option<&'static str>| {
+        let mut columns = vec![
+            ("name", names.clone()),
+            ("emb", lists(&[2, 2, 2])),
+            ("other", lists(&[1, 2, 3])),
+            ("picture", bytes.clone()),
+            ("both", both.clone()),
+            ("key", keys.clone()),
+        ];
+        columns.extend(extra.map(|extra| (extra, keys.clone())));
+        columns
+    };
+    parquet(&folder.path().join("0.parquet"), columns(None), Compression::SNAPPY);
+    let mut swapped = columns(Some("more"));
+    swapped.reverse();
+    parquet(&folder.path().join("1.parquet"), swapped, Compression::SNAPPY);
+    for path in [folder.path().to_path_buf(), folder.path().join("0.parquet")] {
+        let set = Embeddings::open(&path, Some("emb")).unwrap();
+        set.check_metadata().unwrap();
+        let metadata = set.metadata().unwrap().unwrap();
+        let found: Vec<&str> = metadata.schema().fields().iter().map(|field| field.name().as_str()).collect();
+        assert_eq!(found, ["name", "both", "key"]);
+        assert_eq!(metadata.num_rows(), set.num_rows());
+        let labels = metadata.labels("key").unwrap();
+        let expected = ["1", "2", "3"].into_iter().cycle().take(set.num_rows());
+        assert!(labels.iter().map(Option::as_deref).eq(expected.map(Some)), "{labels:?}");
+        assert_eq!(metadata.text_column("name").unwrap()[set.num_rows() - 1].as_deref(), Some("c"));
+    }
+    let alone = folder.path().join("alone.parquet");
+    parquet(&alone, vec![("emb", lists(&[2, 2, 2]))], Compression::SNAPPY);
+    assert!(Embeddings::open(&alone, None).unwrap().metadata().unwrap().is_none());
 }
 
 #[test]

@@ -306,7 +306,7 @@ pub fn embeddings(n: usize, m: usize, d: usize, seed: u64) -> Instance {
 /// Two samples of what a sentence encoder makes of short texts: themes, topics within them and single texts, all spread as its principal
 /// variances are, around a mean of their own; unit norm.
 ///
-/// Fitted to 40,000 glosses of WordNet by all-minilm-l6-v2, 384 coordinates: variance k of d falls as `k^-0.45 (1 - k / (d + 1))^1.2` (outside the
+/// Fitted to 40,000 glosses of `WordNet` by all-minilm-l6-v2, 384 coordinates: variance k of d falls as `k^-0.45 (1 - k / (d + 1))^1.2` (outside the
 /// leading 64, 128 and 256 lies .39, .19 and .03 of it, measured .45, .23 and .04), the mean has a norm of .24 (.23); of 20,000 y points the first,
 /// eighth and 64th nearest to an x point are at a cosine distance of .37, .51 and .60 (.37, .51 and .63), all of them at .94 (.95).
 pub fn text_embeddings(n: usize, m: usize, d: usize, seed: u64) -> Instance {

@@ -34,10 +34,11 @@ const FREE_KEYS: [&str; 2] = ["threads", "max_error_rate"];
 
 /// Embed pictures, texts or both with pretrained encoders.
 ///
-/// Reads a folder of pictures (captions in .txt or .json files of the same name), webdataset .tar shards, .parquet, .csv,
-/// .tsv and .jsonl tables, or a .txt file with a caption a line. Writes a clip-retrieval folder: `img_emb/img_emb_I.npy`,
-/// `text_emb/text_emb_I.npy` (float16), `metadata/metadata_I.parquet`, stats/I.json when a shard is done, errors.jsonl for
-/// samples that were skipped. A run that was killed goes on with --resume, to the same bytes.
+/// Reads a folder of pictures (captions in .txt or .json files of the same name), webdataset .tar shards, .parquet,
+/// .arrow, .csv, .tsv and .jsonl tables, a folder as Hugging Face saves datasets, or a .txt file with a caption a line.
+/// Writes a clip-retrieval folder: `img_emb/img_emb_I.npy`, `text_emb/text_emb_I.npy` (float16),
+/// `metadata/metadata_I.parquet`, stats/I.json when a shard is done, errors.jsonl for samples that were skipped. A run that
+/// was killed goes on with --resume, to the same bytes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct EmbedArgs {

@@ -78,13 +78,14 @@ Examples:
 ///
 /// With as many x as y rows the result is a bijection; otherwise every row of the smaller side gets a partner of its own.
 ///
-/// X and Y are .npy files (floats or integers), arrays of .npz, tensors of .safetensors, columns of lists of .parquet files,
-/// folders of .npy, .parquet or .safetensors files (in the order of the numbers in their names), or clip-retrieval folders (shards
-/// in `img_emb/` or `text_emb/`). They may be elsewhere: files at `https://` addresses, files and folders in buckets
-/// (`s3://BUCKET/folder`) and in datasets of the Hub (`hf://datasets/ORG/NAME/folder`, `NAME@REVISION`), several
+/// X and Y are .npy files (floats or integers), arrays of .npz, tensors of .safetensors, columns of lists of .parquet and
+/// .arrow files, folders of .npy, .parquet, .arrow or .safetensors files (in the order of the numbers in their names), folders as
+/// Hugging Face saves datasets, or clip-retrieval folders (shards in `img_emb/` or `text_emb/`). They may be elsewhere: files at
+/// `https://` addresses, files and folders in buckets (`s3://BUCKET/folder`) and in datasets of the Hub (`hf://datasets/ORG/NAME/folder`, `NAME@REVISION`), several
 /// files by a pattern. Such files are fetched first, into the output folder or --work-dir, and go when the result is
 /// complete; those of the Hub stay in its cache. The output folder gets permutation.npy (uint32: the y row of each x row, 4294967295
-/// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata), config.toml and summary.json.
+/// for none), pairs.parquet (`x_index`, `y_index`, `cost` and both sides' metadata: those of a clip-retrieval folder, or what else is in the tables
+/// that the embeddings are in, but for lists of floats and bytes), config.toml and summary.json.
 ///
 /// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
 /// at once. The same command with --resume goes on, and ends with the result of a run that was never interrupted; a

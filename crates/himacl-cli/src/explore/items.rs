@@ -46,12 +46,12 @@ pub(crate) struct ItemsArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Texts and pictures")]
 pub(crate) struct MetadataArgs {
-    /// The metadata of x: a parquet table with one row for each of x [default: that of its folder].
-    #[arg(long, value_name = "FILE.parquet")]
+    /// The metadata of x: a parquet or Arrow table with one row for each of x [default: that of its folder, or what else is in the table that X is].
+    #[arg(long, value_name = "TABLE")]
     pub(crate) x_metadata: Option<PathBuf>,
 
     /// The metadata of y.
-    #[arg(long, value_name = "FILE.parquet")]
+    #[arg(long, value_name = "TABLE")]
     pub(crate) y_metadata: Option<PathBuf>,
 }
 

@@ -26,8 +26,11 @@ pub enum ReadError {
         /// Why not.
         reason: String,
     },
+    /// A folder as `datasets` saves it that cannot be read.
+    #[error(transparent)]
+    Saved(#[from] Box<himacl_data::Error>),
     /// A file of no known kind.
-    #[error("`{}` is not in a known format\nhint: expected a folder, or files ending in .tar, .parquet, .csv, .tsv, .jsonl, .json or .txt, with .gz or without{}", .0.display(), instead(.0))]
+    #[error("`{}` is not in a known format\nhint: expected a folder, or files ending in .tar, .parquet, .arrow, .csv, .tsv, .jsonl, .json or .txt, with .gz or without{}", .0.display(), instead(.0))]
     Format(PathBuf),
     /// Files of several kinds.
     #[error("`{}` is {got}, but `{}` is {expected}: all files of a dataset have one format\nhint: a pattern that names one kind of them, such as *.tar", path.display(), reference.display())]
@@ -129,9 +132,6 @@ pub enum ReadError {
 fn instead(path: &Path) -> &'static str {
     let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     match ending.as_str() {
-        "feather" | "arrow" | "ipc" => {
-            "; in Python `pyarrow.parquet.write_table(pyarrow.feather.read_table(FROM), TO)` makes a .parquet file"
-        }
         "xlsx" | "xls" | "ods" => "; save the sheet as .csv",
         "zip" | "rar" | "7z" => "; unpack it, and name the folder",
         "db" | "sqlite" | "sqlite3" => "; `sqlite3 -header -csv FILE 'select ...'` writes a .csv file",

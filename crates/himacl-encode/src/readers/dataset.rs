@@ -1,10 +1,10 @@
 //! A dataset as an iterator of records.
 
+use super::columnar::ColumnarReader;
 use super::elsewhere::{Fetcher, Input};
 use super::folder::FolderReader;
 use super::lines::LineReader;
 use super::location::Location;
-use super::parquet_table::ParquetReader;
 use super::reader::{Format, ReadOptions, Reader};
 use super::sample::Record;
 use super::table::{JsonLinesReader, Keys, TableReader};
@@ -69,10 +69,13 @@ impl Dataset {
     /// [`ReadError`]: no file, an unknown format, files of several formats, missing columns; [`himacl_data::Error::Io`].
     pub fn open(files: Vec<PathBuf>, options: ReadOptions) -> Result<Self, Error> {
         let mut dataset = Self::new(files, options)?;
-        // A table without the columns that are needed would end the run when its turn comes; not so objects without a field.
-        if matches!(dataset.format, Format::Parquet | Format::Table | Format::JsonLines) {
+        // A table without the columns that are needed would end the run when its turn comes; not so objects without a field, nor a file that
+        // costs itself alone.
+        if matches!(dataset.format, Format::Parquet | Format::Arrow | Format::Table | Format::JsonLines) {
             let open = |path: &PathBuf| open_reader(dataset.format, &Location::from(path), &dataset.options, 1, false);
-            dataset.files.iter().skip(1).try_for_each(|path| open(path).map(drop))?;
+            for path in dataset.files.iter().skip(1) {
+                open(path).map(drop).or_else(|error| dataset.costs_itself(error).map(drop))?;
+            }
         }
         dataset.begin()?;
         Ok(dataset)
@@ -173,14 +176,21 @@ impl Dataset {
         };
         self.current = Some(match open_reader(self.format, &location, &self.options, self.passed, is_only) {
             Ok(reader) => reader,
-            // A shard that cannot be opened costs itself alone, unless it is all that there is.
-            Err(Error::Data(error)) if !is_only && self.format == Format::WebDataset => {
-                let (key, reason) = (path.display().to_string(), error.to_string());
+            Err(error) => {
+                let (key, reason) = (path.display().to_string(), self.costs_itself(error)?);
                 Box::new(Broken(Some(Record::Unusable { key, reason, is_rest: true })))
             }
-            Err(error) => return Err(error),
         });
         Ok(())
+    }
+
+    /// Why a file of several cannot be opened. A shard or a table of columns costs itself alone then, unless it is all that there is.
+    fn costs_itself(&self, error: Error) -> Result<String, Error> {
+        let is_one = matches!(self.format, Format::WebDataset | Format::Parquet | Format::Arrow);
+        match error {
+            Error::Data(error) if is_one && self.files.len() > 1 => Ok(error.to_string()),
+            error => Err(error),
+        }
     }
 }
 
@@ -196,7 +206,7 @@ fn open_reader(
     Ok(match format {
         Format::Folder => Box::new(FolderReader::open(path, options, only)?),
         Format::WebDataset => Box::new(WebDatasetReader::open(path, options)?),
-        Format::Parquet => Box::new(ParquetReader::open(path, options, keys)?),
+        Format::Parquet | Format::Arrow => Box::new(ColumnarReader::open(path, options, keys)?),
         Format::Table => Box::new(TableReader::open(path, options, keys)?),
         Format::JsonLines => Box::new(JsonLinesReader::open(path, options, keys)?),
         Format::Lines => Box::new(LineReader::open(path, options, passed)?),

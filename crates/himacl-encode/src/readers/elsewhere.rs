@@ -22,7 +22,7 @@ pub struct Input {
 }
 
 impl Input {
-    /// Finds what a path, a pattern or an address names: `data/{00..99}.tar`, `https://host/{00..99}.tar`,
+    /// Finds what a path, a pattern or an address names: `data/{00..99}.tar`, a folder that `datasets` has saved, `https://host/{00..99}.tar`,
     /// `hf://datasets/ORG/NAME@REVISION/data/*.parquet`, `s3://BUCKET/data/*.tar`. Files that are elsewhere are asked about and not fetched;
     /// `should_stop` is asked while a server is waited for, then and later.
     ///

@@ -2,18 +2,19 @@
 //! the folder.
 
 use super::budget::{self, CAPTION_BYTES, RECORD_BYTES};
+use super::columnar::ColumnarReader;
 use super::columns::{Columns, fields_of};
 use super::decode::is_picture;
 use super::json;
 use super::location::{Location, printable};
 use super::order::compare;
-use super::parquet_table::ParquetReader;
 use super::picture::composed;
 use super::reader::{Format, ReadOptions, Reader};
 use super::sample::{ImageSource, Modality, Record, Sample};
 use super::table::{JsonLinesReader, Keys, TableReader};
 use crate::error::{Error, ReadError};
 use himacl_data::files::is_pointer;
+use himacl_data::is_arrow;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::fs;
@@ -28,8 +29,17 @@ const OTHER_IMAGES: [&str; 22] = [
     "avif", "heic", "heif", "jxl", "jp2", "j2k", "svg", "psd", "ico", "tga", "ppm", "pgm", "pbm", "pnm", "qoi", "exr",
     "hdr", "dng", "cr2", "nef", "arw", "raw",
 ];
-/// Tables that say which caption a picture has, in folders as Hugging Face's `imagefolder` reads them; that does not read the last.
-const TABLES: [&str; 4] = ["metadata.csv", "metadata.jsonl", "metadata.parquet", "metadata.tsv"];
+/// Tables that say which caption a picture has, in folders as Hugging Face's `imagefolder` reads them; that does not read those from the
+/// fourth on.
+const TABLES: [&str; 7] = [
+    "metadata.csv",
+    "metadata.jsonl",
+    "metadata.parquet",
+    "metadata.tsv",
+    "metadata.arrow",
+    "metadata.feather",
+    "metadata.ipc",
+];
 /// The column of such tables that names pictures.
 const FILE_NAME: &str = "file_name";
 /// Rows of a table without that column of which one must name a picture that is there.
@@ -208,7 +218,7 @@ impl FolderReader {
             match self.open_table(path, folder) {
                 Ok(Ok(table)) => return Ok(Some(table)),
                 Ok(Err(reason)) => passed_over.push(reason),
-                Err(error) if path.extension().is_some_and(|ending| ending == "tsv") => {
+                Err(error) if path.extension().is_some_and(|ending| ending == "tsv") || is_arrow(path) => {
                     passed_over.push(first_line(&error));
                 }
                 Err(error @ Error::Read(ReadError::Column { .. })) => wrong = wrong.or(Some(error)),
@@ -255,8 +265,9 @@ impl FolderReader {
 
     /// Makes samples of a folder's files.
     fn take(&mut self, files: Vec<PathBuf>) {
-        let is_table =
-            |path: &PathBuf| matches!(Format::of(path), Ok(Format::WebDataset | Format::Parquet | Format::Table));
+        let is_table = |path: &PathBuf| {
+            matches!(Format::of(path), Ok(Format::WebDataset | Format::Parquet | Format::Arrow | Format::Table))
+        };
         let has_tables = files.iter().any(is_table);
         let mut samples: BTreeMap<Stem, Files> = BTreeMap::new();
         for path in files {
@@ -440,7 +451,7 @@ fn open_as(table: &Location, options: ReadOptions) -> Result<Box<dyn Reader>, Er
     match table.extension().and_then(|ending| ending.to_str()) {
         Some("csv" | "tsv") => TableReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
         Some("jsonl") => JsonLinesReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
-        _ => ParquetReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
+        _ => ColumnarReader::open(table, options, Keys::Pictures).map(|reader| Box::new(reader) as _),
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::order::compare_paths;
 use crate::error::ReadError;
+use himacl_data::saved_files;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// The files that a path or pattern names, in order: braces as written, wildcards by name with numbers by their value.
 ///
-/// A path that exists is taken as it is, whatever characters it has.
+/// A path that exists is taken as it is, whatever characters it has; a folder that `datasets` has saved stands for its files.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -21,8 +22,17 @@ use std::path::PathBuf;
 /// ```
 ///
 /// # Errors
-/// [`ReadError::NoFiles`], [`ReadError::Pattern`].
+/// [`ReadError::NoFiles`], [`ReadError::Pattern`], [`ReadError::Saved`].
 pub fn expand_input(input: &str) -> Result<Vec<PathBuf>, ReadError> {
+    let mut files = Vec::new();
+    for path in named(input)? {
+        let saved = if path.is_dir() { saved_files(&path).map_err(Box::new)? } else { None };
+        files.extend(saved.unwrap_or_else(|| vec![path]));
+    }
+    Ok(files)
+}
+
+fn named(input: &str) -> Result<Vec<PathBuf>, ReadError> {
     if PathBuf::from(input).exists() {
         return Ok(vec![PathBuf::from(input)]);
     }

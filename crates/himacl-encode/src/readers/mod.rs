@@ -1,9 +1,10 @@
-//! Pictures and captions on disk, read one after the other: folders, webdataset shards, parquet, tables, text lines.
+//! Pictures and captions on disk, read one after the other: folders, webdataset shards, parquet and Arrow, tables, text lines.
 //!
 //! Every reader yields [`Record`]s in an order that depends on names and content alone, numbered from 0. A sample that
 //! cannot be used keeps its number and says why, so that rows never shift.
 
 mod budget;
+mod columnar;
 mod columns;
 mod content;
 mod dataset;
@@ -17,7 +18,6 @@ mod kinds_tests;
 mod lines;
 mod location;
 mod order;
-mod parquet_table;
 mod picture;
 mod reader;
 mod rows;

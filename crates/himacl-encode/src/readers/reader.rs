@@ -39,6 +39,8 @@ pub enum Format {
     WebDataset,
     /// .parquet tables.
     Parquet,
+    /// .arrow, .feather, .ipc: Arrow tables.
+    Arrow,
     /// .csv and .tsv tables.
     Table,
     /// .jsonl, .json: objects, a line each or otherwise.
@@ -53,6 +55,7 @@ impl fmt::Display for Format {
             Self::Folder => "a folder",
             Self::WebDataset => "a tar shard",
             Self::Parquet => "a parquet table",
+            Self::Arrow => "an Arrow table",
             Self::Table => "a csv or tsv table",
             Self::JsonLines => "lines of JSON",
             Self::Lines => "lines of text",
@@ -73,6 +76,7 @@ impl Format {
         match plain.rsplit_once('.').map_or("", |(_, ending)| ending) {
             "tar" | "tgz" => Ok(Self::WebDataset),
             "parquet" | "parq" => Ok(Self::Parquet),
+            "arrow" | "feather" | "ipc" => Ok(Self::Arrow),
             "csv" | "tsv" => Ok(Self::Table),
             "jsonl" | "ndjson" | "json" => Ok(Self::JsonLines),
             "txt" => Ok(Self::Lines),

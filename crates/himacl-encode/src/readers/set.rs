@@ -32,7 +32,7 @@ pub struct RemoteSet {
 }
 
 impl RemoteSet {
-    /// Finds the files of a set: of a .npy, .npz, .safetensors or .parquet file, of several such that a pattern names, or of a folder,
+    /// Finds the files of a set: of a .npy, .npz, .safetensors, .parquet or .arrow file, of several such that a pattern names, or of a folder,
     /// in a bucket or on the Hub, with what [`Embeddings`](himacl_data::Embeddings) would read of it. Nothing is fetched.
     ///
     /// # Errors
@@ -126,7 +126,9 @@ fn is_folder(address: &str) -> bool {
 
 /// Whether a name is that of a file with embeddings.
 fn has_format(name: &str) -> bool {
-    ["npy", "npz", "safetensors", "parquet", "parq"].iter().any(|format| ends_in(name, format))
+    ["npy", "npz", "safetensors", "parquet", "parq", "arrow", "feather", "ipc"]
+        .iter()
+        .any(|format| ends_in(name, format))
 }
 
 fn ends_in(name: &str, extension: &str) -> bool {
@@ -163,13 +165,19 @@ fn of_files(address: &str, input: Input) -> Result<RemoteSet, Error> {
     Ok(RemoteSet { name, folder, opened, remote, files: named })
 }
 
-/// Of the files of a folder those of one format, .npy before .parquet, and that before .safetensors.
+/// Of the files of a folder those of one format, .npy before .parquet, .arrow and .safetensors; not what `datasets` keeps beside those that it
+/// has saved.
 fn alike(files: &[(String, RemoteFile)]) -> Option<Vec<(String, RemoteFile)>> {
+    let is_saved = files.iter().any(|(name, _)| name == "dataset_info.json");
     let of = |formats: &[&str]| -> Vec<(String, RemoteFile)> {
-        let is_one = |name: &str| !name.starts_with('.') && formats.iter().any(|format| ends_in(name, format));
+        let is_one = |name: &str| {
+            let is_aside = name.starts_with('.') || is_saved && name.starts_with("cache-");
+            !is_aside && formats.iter().any(|format| ends_in(name, format))
+        };
         files.iter().filter(|(name, _)| is_one(name)).cloned().collect()
     };
-    [of(&["npy"]), of(&["parquet", "parq"]), of(&["safetensors"])].into_iter().find(|files| !files.is_empty())
+    let kinds = [of(&["npy"]), of(&["parquet", "parq"]), of(&["arrow", "feather", "ipc"]), of(&["safetensors"])];
+    kinds.into_iter().find(|files| !files.is_empty())
 }
 
 /// The set in a folder: the shards of a kind of a clip-retrieval folder with their metadata, or files of one format.

@@ -260,6 +260,31 @@ fn tables_and_lines_of_json() {
 
 #[test]
 fn parquet_with_bytes_paths_and_structs() {
+    bytes_paths_and_structs("parquet");
+}
+
+#[test]
+fn arrow_with_bytes_paths_and_structs() {
+    bytes_paths_and_structs("arrow");
+}
+
+/// Writes a table in groups or batches of two rows, in the format that its name says.
+pub(super) fn write_table(path: &Path, batch: &RecordBatch) {
+    let file = File::create(path).unwrap();
+    if path.extension().is_some_and(|ending| ending == "arrow") {
+        let mut writer = arrow_ipc::writer::StreamWriter::try_new(file, &batch.schema()).unwrap();
+        let parts = (0..batch.num_rows()).step_by(2);
+        parts.for_each(|row| writer.write(&batch.slice(row, 2.min(batch.num_rows() - row))).unwrap());
+        return writer.finish().unwrap();
+    }
+    let properties =
+        parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).unwrap();
+    writer.write(batch).unwrap();
+    writer.close().unwrap();
+}
+
+fn bytes_paths_and_structs(ending: &str) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("3.png"), png(3)).unwrap();
     let captions: ArrayRef = Arc::new(StringArray::from(vec![Some("one"), None, Some("three")]));
@@ -272,22 +297,16 @@ fn parquet_with_bytes_paths_and_structs() {
         (fields("path", DataType::Utf8), paths.clone()),
     ]));
     let write = |name: &str, columns: Vec<(&str, ArrayRef)>| {
-        let path = folder.path().join(name);
-        let batch =
-            RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true)))
-                .unwrap();
-        let properties =
-            parquet::file::properties::WriterProperties::builder().set_max_row_group_row_count(Some(2)).build();
-        let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), batch.schema(), Some(properties)).unwrap();
-        writer.write(&batch).unwrap();
-        writer.close().unwrap();
+        let path = folder.path().join(name).with_extension(ending);
+        let columns = columns.into_iter().map(|(name, column)| (name, column, true));
+        write_table(&path, &RecordBatch::try_from_iter_with_nullable(columns).unwrap());
         path
     };
-    let hub = write("hub.parquet", vec![("image", both), ("caption", captions.clone())]);
+    let hub = write("hub", vec![("image", both), ("caption", captions.clone())]);
     let found: Vec<_> = read(&hub, Modality::Both).iter().map(brief).collect();
     let no_caption = ("1".to_owned(), Err("no caption: column `caption` is empty".to_owned()));
     assert_eq!(found, [expected("0", 1, "one"), no_caption, expected("2", 3, "three")]);
-    let plain = write("plain.parquet", vec![("jpg", bytes), ("text", captions.clone()), ("key", captions.clone())]);
+    let plain = write("plain", vec![("jpg", bytes), ("text", captions.clone()), ("key", captions.clone())]);
     let found: Vec<_> = read(&plain, Modality::Image).iter().map(brief).collect();
     assert_eq!(found[0].0, "one");
     assert_eq!(found[2].1, Err("no picture: column `jpg` is empty".to_owned()));
@@ -302,26 +321,26 @@ fn parquet_with_bytes_paths_and_structs() {
         (fields("path", DataType::Utf8), none),
     ]));
     for column in [categories, both] {
-        let file = write("categories.parquet", vec![("image", column), ("Caption", captions.clone())]);
+        let file = write("categories", vec![("image", column), ("Caption", captions.clone())]);
         let found: Vec<_> = read(&file, Modality::Both).iter().map(brief).collect();
         assert_eq!([&found[0], &found[2]], [&expected("0", 1, "one"), &expected("2", 1, "three")]);
     }
     // A column without any value is one of nulls, or of NaN.
     let nulls: ArrayRef = Arc::new(arrow_array::NullArray::new(3));
     let missing: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![Some(f64::NAN), None, Some(7.0)]));
-    for (name, captions) in [("nulls.parquet", nulls.clone()), ("nan.parquet", missing)] {
+    for (name, captions) in [("nulls", nulls.clone()), ("nan", missing)] {
         let empty = write(name, vec![("caption", captions), ("key", nulls.clone())]);
         let dataset = Dataset::open(vec![hub.clone(), empty], options(Modality::Text)).unwrap();
         let found: Vec<_> = dataset.map(|record| brief(&record.unwrap())).collect();
         assert_eq!(found[3], ("3".to_owned(), Err("no caption: column `caption` is empty".to_owned())));
-        assert_eq!((found.len(), found[5].1.is_ok()), (6, name == "nan.parquet"));
+        assert_eq!((found.len(), found[5].1.is_ok()), (6, name == "nan"));
     }
     for file in [&hub, &plain] {
         check_skipping(&[file.clone(), file.clone()], Modality::Both);
         check_skipping(std::slice::from_ref(file), Modality::Text);
     }
     let numbers: ArrayRef = Arc::new(arrow_array::Float64Array::from(vec![1.0, 2.0, 3.0]));
-    let wrong = write("wrong.parquet", vec![("image", numbers), ("caption", captions)]);
+    let wrong = write("wrong", vec![("image", numbers), ("caption", captions)]);
     let error = Dataset::open(vec![wrong], options(Modality::Both)).unwrap_err().to_string();
     assert!(error.contains("column `image`") && error.contains("Float64"), "{error}");
 }
@@ -339,7 +358,7 @@ fn formats_are_not_mixed() {
     assert!(zipped.contains("expected a folder, or files ending in") && zipped.contains("unpack it"), "{zipped}");
     let arrow = folder.path().join("d.arrow");
     fs::write(&arrow, "").unwrap();
-    assert!(open(&[arrow], Modality::Text).contains("makes a .parquet file"));
+    assert!(open(&[arrow], Modality::Text).contains("the file is empty"));
     assert!(open(&paths[..1], Modality::Both).contains("ask for texts alone"));
 }
 

@@ -4,6 +4,8 @@ use arrow_array::types::Float32Type;
 use arrow_array::{
     ArrayRef, BinaryArray, FixedSizeListArray, ListArray, RecordBatch, StringArray, StructArray, UInt32Array,
 };
+use arrow_ipc::CompressionType;
+use arrow_ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use arrow_schema::{DataType, Field};
 use candle_core::{DType, Device};
 use flate2::Compression;
@@ -100,6 +102,23 @@ fn parquet(columns: Vec<(&str, ArrayRef)>, codec: Codec) -> Vec<u8> {
     let mut writer = ArrowWriter::try_new(&mut out, batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
+    out
+}
+
+/// An Arrow file, or a stream of two batches.
+fn arrow(columns: Vec<(&str, ArrayRef)>, packed: Option<CompressionType>, is_stream: bool) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let options = IpcWriteOptions::default().try_with_compression(packed).unwrap();
+    let mut out = Vec::new();
+    if is_stream {
+        let mut writer = StreamWriter::try_new_with_options(&mut out, &batch.schema(), options).unwrap();
+        [batch.slice(0, 10), batch.slice(10, 14)].iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.finish().unwrap();
+    } else {
+        let mut writer = FileWriter::try_new_with_options(&mut out, &batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+    }
     out
 }
 
@@ -290,6 +309,15 @@ fn of_embeddings(plain: Plain<'_>) -> Vec<Format> {
         plain("safetensors", "x.safetensors", safetensors(&[("emb", vec![24, 6])]), |folder| {
             embeddings(&folder.join("x.safetensors"), Some("emb"))
         }),
+        plain(
+            "arrow-file",
+            "x.feather",
+            arrow(vec![("key", texts()), ("emb", list.clone())], Some(CompressionType::LZ4_FRAME), false),
+            |folder| embeddings(&folder.join("x.feather"), Some("emb")),
+        ),
+        plain("arrow-stream", "x.arrow", arrow(vec![("key", texts()), ("emb", fixed.clone())], None, true), |folder| {
+            embeddings(&folder.join("x.arrow"), Some("emb"))
+        }),
         plain("parquet-zstd", "x.parquet", parquet(vec![("key", texts()), ("emb", list)], zstd), |folder| {
             embeddings(&folder.join("x.parquet"), Some("emb"))
         }),
@@ -341,7 +369,10 @@ fn of_datasets(plain: Plain<'_>) -> Vec<Format> {
         (Arc::new(Field::new("bytes", DataType::Binary, true)), bytes),
         (Arc::new(Field::new("path", DataType::Utf8, true)), paths),
     ]);
-    let table = parquet(vec![("image", Arc::new(of_hub)), ("caption", texts())], Codec::SNAPPY);
+    let of_hub: ArrayRef = Arc::new(of_hub);
+    let packed = arrow(vec![("image", of_hub.clone()), ("caption", texts())], Some(CompressionType::ZSTD), true);
+    let stream = arrow(vec![("image", of_hub.clone()), ("caption", texts())], None, true);
+    let table = parquet(vec![("image", of_hub), ("caption", texts())], Codec::SNAPPY);
     let tars = |name, file, good, read| Format { repair: repair_tar, ..plain(name, file, good, read) };
     vec![
         plain("text", "x.txt", lines.into_bytes(), |folder| dataset(&folder.join("x.txt"), Modality::Text)),
@@ -351,6 +382,8 @@ fn of_datasets(plain: Plain<'_>) -> Vec<Format> {
         plain("jsonl", "x.jsonl", jsonl.into_bytes(), |folder| dataset(&folder.join("x.jsonl"), Modality::Both)),
         plain("tar-gzip", "x.tar.gz", gzip(&shard), |folder| dataset(&folder.join("x.tar.gz"), Modality::Text)),
         tars("tar", "x.tar", shard, |folder| dataset(&folder.join("x.tar"), Modality::Both)),
+        plain("dataset-arrow", "x.arrow", stream, |folder| dataset(&folder.join("x.arrow"), Modality::Both)),
+        plain("dataset-arrow-zstd", "x.arrow", packed, |folder| dataset(&folder.join("x.arrow"), Modality::Both)),
         plain("dataset-parquet", "x.parquet", table, |folder| dataset(&folder.join("x.parquet"), Modality::Both)),
     ]
 }

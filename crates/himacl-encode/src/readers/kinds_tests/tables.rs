@@ -36,7 +36,7 @@ fn tables_packed_with_gzip_are_known_by_their_content() {
     let error = captions(&folder.write("u.csv", b"\xff\xfet\0i\0")).unwrap_err();
     assert!(error.contains("UTF-16"), "{error}");
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
-    for name in ["p.csv", "p.jsonl", "p.txt", "p.tar", "p.parquet"] {
+    for name in ["p.csv", "p.jsonl", "p.txt", "p.tar", "p.parquet", "p.arrow"] {
         let error = captions(&folder.write(name, pointer)).unwrap_err();
         assert!(error.contains("Git LFS pointer") && error.contains("git lfs pull"), "{name}: {error}");
     }
@@ -152,4 +152,102 @@ fn pictures_inside_of_objects_and_as_base64() {
     let found = [read(&csv, Modality::Both).unwrap(), read_with(&tsv, &by_number).unwrap()].concat();
     assert_eq!(found.len(), 3);
     assert!(found.iter().all(|(_, found)| *found == good), "{found:?}");
+}
+
+/// Captions in a table whose format its name tells, in groups of two.
+fn table(folder: &Folder, name: &str, captions: &[&str]) -> PathBuf {
+    let path = folder.path(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let column: arrow_array::ArrayRef = std::sync::Arc::new(arrow_array::StringArray::from(captions.to_vec()));
+    let batch = arrow_array::RecordBatch::try_from_iter([("caption", column)]).unwrap();
+    crate::readers::tests::write_table(&path, &batch);
+    path
+}
+
+#[test]
+fn a_table_that_cannot_be_opened_costs_itself_alone() {
+    let folder = Folder::new();
+    for ending in ["parquet", "arrow"] {
+        let files = ["0", "1", "2"].map(|name| table(&folder, &format!("{name}.{ending}"), &["one", "two", "three"]));
+        let damage = |file: &PathBuf| {
+            let bytes = fs::read(file).unwrap();
+            fs::write(file, [b"no table", &bytes[8..bytes.len() - 8]].concat()).unwrap();
+        };
+        for place in [1, 0] {
+            damage(&files[place]);
+            let open = || Dataset::open(files.to_vec(), options(Modality::Text)).unwrap();
+            let all: Vec<Record> = open().collect::<Result<_, _>>().unwrap();
+            let is_rest = |record: &&Record| match record {
+                Record::Unusable { key, reason, is_rest } => {
+                    assert!(*is_rest && key.ends_with(ending) && reason.contains(" file `"), "{key}: {reason}");
+                    true
+                }
+                Record::Sample(_) => false,
+            };
+            assert_eq!((all.len(), all.iter().filter(is_rest).count()), (if place == 1 { 7 } else { 5 }, 2 - place));
+            for count in 0..=all.len() {
+                let mut dataset = open();
+                dataset.skip_records(count as u64).unwrap();
+                assert_eq!(dataset.collect::<Result<Vec<Record>, _>>().unwrap(), all[count..], "after {count}");
+            }
+        }
+        // Alone it is all that there is; a column that one of several lacks is a wrong input.
+        let alone = Dataset::open(vec![files[0].clone()], options(Modality::Text)).unwrap_err().to_string();
+        assert!(alone.contains(&format!("0.{ending}")), "{alone}");
+        let other = ReadOptions { caption_column: Some("name".to_owned()), ..options(Modality::Text) };
+        let error = Dataset::open(files.to_vec(), other).unwrap_err().to_string();
+        assert!(error.contains("no caption column"), "{error}");
+    }
+}
+
+#[test]
+fn arrow_files_that_end_before_their_time() {
+    let folder = Folder::new();
+    let path = table(&folder, "a.arrow", &["one", "two", "three", "four", "five"]);
+    let whole = fs::read(&path).unwrap();
+    assert_eq!(captions(&path).unwrap().len(), 5);
+    // The fifth caption, and the mark of the end.
+    let cut = folder.write("cut.arrow", &whole[..whole.len() - 40]);
+    let found = read(&cut, Modality::Text).unwrap();
+    assert_eq!(found.len(), 5);
+    assert!(found[..4].iter().all(|(_, found)| found.is_ok()), "{found:?}");
+    let (key, reason) = (&found[4].0, found[4].1.as_ref().unwrap_err());
+    assert!(key.ends_with("cut.arrow") && reason.contains("breaks off in message 2"), "{key}: {reason}");
+    assert!(reason.contains("what came before is used"), "{reason}");
+}
+
+#[test]
+fn folders_that_datasets_has_saved_are_their_files() {
+    let folder = Folder::new();
+    table(&folder, "set/data-00000-of-00002.arrow", &["one", "two"]);
+    table(&folder, "set/data-00001-of-00002.arrow", &["three"]);
+    folder.write("set/cache-7.arrow", "not looked at");
+    folder.write("set/dataset_info.json", "{}");
+    let state =
+        r#"{"_data_files": [{"filename": "data-00000-of-00002.arrow"}, {"filename": "data-00001-of-00002.arrow"}]}"#;
+    folder.write("set/state.json", state);
+    let files = expand_input(folder.path("set").to_str().unwrap()).unwrap();
+    let dataset = Dataset::open(files, options(Modality::Text)).unwrap();
+    let found: Vec<Brief> = dataset.map(|record| brief(record.unwrap())).collect();
+    assert!(found.iter().all(|(_, found)| found.is_ok()) && found.len() == 3, "{found:?}");
+    folder.write("dataset_dict.json", r#"{"splits": ["set", "test"]}"#);
+    let error = expand_input(folder.path("").to_str().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("the parts `set`, `test` of a dataset"), "{error}");
+}
+
+#[test]
+fn tables_of_a_folder_may_be_arrow() {
+    let folder = Folder::new();
+    for width in [3, 4] {
+        folder.write(&format!("{width}.png"), picture(width, ImageFormat::Png));
+    }
+    let column = |texts: [&str; 2]| -> arrow_array::ArrayRef {
+        std::sync::Arc::new(arrow_array::StringArray::from(texts.to_vec()))
+    };
+    let columns = [("file_name", column(["4.png", "3.png"])), ("text", column(["four", "three"]))];
+    let batch = arrow_array::RecordBatch::try_from_iter(columns).unwrap();
+    crate::readers::tests::write_table(&folder.path("metadata.arrow"), &batch);
+    let found = read(&folder.path(""), Modality::Both).unwrap();
+    let expected = [(4, "four"), (3, "three")].map(|(width, text)| Ok((Some(width), Some(text.to_owned()))));
+    assert!(found.iter().map(|(_, found)| found).eq(expected.iter()), "{found:?}");
 }

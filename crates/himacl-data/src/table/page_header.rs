@@ -67,7 +67,7 @@ enum Next {
 
 /// A header, of which some bytes have been read.
 #[derive(Debug)]
-pub(crate) struct PageHeader {
+pub(super) struct PageHeader {
     /// Bytes that the page may claim.
     most: u64,
     /// Structures that have begun, each with its last field.
@@ -81,7 +81,7 @@ pub(crate) struct PageHeader {
 }
 
 impl PageHeader {
-    pub(crate) fn new(most: u64) -> Self {
+    pub(super) fn new(most: u64) -> Self {
         Self { most, open: vec![(Kind::Page, 0)], next: Next::Field, number: 0, bits: 0, size: 0 }
     }
 
@@ -89,7 +89,7 @@ impl PageHeader {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), String> {
         while let (Some((&byte, rest)), Some(&(kind, last))) = (bytes.split_first(), self.open.last()) {
             bytes = rest;
             match self.next {

@@ -1,6 +1,7 @@
-//! Parquet tables: pictures as bytes or paths, captions as text.
+//! Parquet and Arrow tables: pictures as bytes or paths, captions as text.
 
 use super::columns::Columns;
+use super::content::Content;
 use super::location::Location;
 use super::picture::Picture;
 use super::reader::{ReadOptions, Reader};
@@ -13,23 +14,22 @@ use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType};
-use himacl_data::{ParquetBatches, column_ranges, open_parquet};
-use parquet::arrow::ProjectionMask;
-use parquet::errors::ParquetError;
+use arrow_schema::DataType;
+use himacl_data::{Batches, Table};
 
 /// Rows read at a time: few, since each may hold a picture.
 const BATCH_ROWS: usize = 64;
 
 /// Reads one table; the picture is a column of bytes, of paths, or the Hub's struct of both.
-pub(super) struct ParquetReader {
+pub(super) struct ColumnarReader {
     path: Location,
     options: ReadOptions,
+    table: Table<Content>,
     /// Names of the columns that are read, by what they hold.
     image: Option<String>,
     caption: Option<String>,
     key: Option<String>,
-    reader: Option<ParquetBatches>,
+    batches: Option<Batches>,
     batch: Option<RecordBatch>,
     /// The next row of `batch`.
     row: usize,
@@ -38,14 +38,15 @@ pub(super) struct ParquetReader {
     first: u64,
     /// What ended the reading before the file's end.
     failure: Option<String>,
+    /// Whether it has been told that the file itself ends before its time.
+    is_done: bool,
 }
 
-impl ParquetReader {
+impl ColumnarReader {
     pub(super) fn open(path: &Location, options: ReadOptions, keys: Keys) -> Result<Self, Error> {
         let content = path.open_parts().map_err(Error::io("read", path))?;
-        let builder = open_parquet(content).map_err(|error| wrong(path, error))?;
-        let num_rows = builder.metadata().file_metadata().num_rows();
-        let schema = builder.schema().clone();
+        let table = Table::open(path, content).map_err(|error| wrong(path, error))?;
+        let (num_rows, schema) = (table.num_rows() as u64, table.schema().clone());
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let columns = Columns::find(&options, &names, path)?;
         let modality = options.modality;
@@ -82,41 +83,35 @@ impl ParquetReader {
         let mut reader = Self {
             path: path.clone(),
             options,
+            table,
             image: name(image),
             caption: name(caption),
             key: name(key),
-            reader: None,
+            batches: None,
             batch: None,
             row: 0,
-            num_rows: num_rows as u64,
+            num_rows,
             read: 0,
             failure: None,
+            is_done: false,
             first: if let Keys::From(first) = keys { first } else { 0 },
         };
         reader.start_at(0)?;
         Ok(reader)
     }
 
-    /// Goes on with a row of the file; whole row groups before it are not read.
+    /// Goes on with a row of the file; what is before it is not read.
     fn start_at(&mut self, row: u64) -> Result<(), Error> {
-        let content = self.path.open_parts().map_err(Error::io("read", &self.path))?;
-        let builder = open_parquet(content).map_err(|error| wrong(&self.path, error))?;
-        let (mut groups, mut before) = (Vec::new(), 0);
-        for (index, group) in builder.metadata().row_groups().iter().enumerate() {
-            let rows = group.num_rows() as u64;
-            if groups.is_empty() && before + rows <= row {
-                before += rows;
-            } else {
-                groups.push(index);
-            }
-        }
-        let wanted = [&self.image, &self.caption, &self.key].into_iter().flatten().map(String::as_str);
-        let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
-        let ranges = column_ranges(builder.metadata(), &mask, &groups).map_err(|error| wrong(&self.path, error))?;
+        let wanted = [&self.image, &self.caption, &self.key].into_iter().flatten();
+        let place = |name: &String| self.table.schema().column_with_name(name).map(|(place, _)| place);
+        let mut columns: Vec<usize> = wanted.filter_map(place).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let rows = row as usize..self.num_rows as usize;
+        let ranges = self.table.byte_ranges(&columns, &rows).map_err(|error| wrong(&self.path, error))?;
         self.path.plan(ranges);
-        let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(BATCH_ROWS);
-        let batches = ParquetBatches::new(builder.with_offset((row - before) as usize));
-        self.reader = Some(batches.map_err(|error| wrong(&self.path, error))?);
+        let batches = self.table.batches(Some(&columns), rows, BATCH_ROWS);
+        self.batches = Some(batches.map_err(|error| wrong(&self.path, error))?);
         (self.batch, self.row, self.read) = (None, 0, row);
         Ok(())
     }
@@ -125,20 +120,28 @@ impl ParquetReader {
         if let Some(failure) = &self.failure {
             return Err(Error::io("read", &self.path)(std::io::Error::other(failure.clone())));
         }
-        let next = self.reader.as_mut().and_then(Iterator::next).transpose();
-        (self.batch, self.row) = (next.map_err(|error: ArrowError| fault(&self.path, error.into()))?, 0);
+        let next = self.batches.as_mut().and_then(Iterator::next).transpose();
+        (self.batch, self.row) = (next?, 0);
         Ok(self.batch.is_some())
+    }
+
+    /// What stands for the rest of a file that ends before its time.
+    fn rest(&mut self) -> Option<Record> {
+        let failure = self.table.failure().filter(|_| !self.is_done)?;
+        self.is_done = true;
+        Some(Record::rest(&self.path, failure))
     }
 
     /// A row of what cannot be read to the file's end: each has a record, so that none is missed in silence.
     fn broken(&mut self, error: &Error) -> Option<Record> {
         let reason = self.failure.get_or_insert_with(|| error.to_string()).clone();
-        self.reader = None;
-        (self.read < self.num_rows).then(|| {
-            let key = (self.first + self.read).to_string();
-            self.read += 1;
-            Record::unusable(key, reason)
-        })
+        self.batches = None;
+        if self.read >= self.num_rows {
+            return self.rest();
+        }
+        let key = (self.first + self.read).to_string();
+        self.read += 1;
+        Some(Record::unusable(key, reason))
     }
 
     fn record(&self, batch: &RecordBatch, row: usize) -> Record {
@@ -177,14 +180,14 @@ impl ParquetReader {
     }
 }
 
-impl Iterator for ParquetReader {
+impl Iterator for ColumnarReader {
     type Item = Result<Record, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.batch.as_ref().is_none_or(|batch| self.row >= batch.num_rows()) {
             match self.next_batch() {
                 Ok(true) => {}
-                Ok(false) => return None,
+                Ok(false) => return self.rest().map(Ok),
                 // What cannot be had now can be had later: it is no fault of the rows.
                 Err(error) => match self.path.take_failure() {
                     Some(failure) => return Some(Err(failure)),
@@ -199,21 +202,18 @@ impl Iterator for ParquetReader {
     }
 }
 
-impl Reader for ParquetReader {
+impl Reader for ColumnarReader {
     fn skip_records(&mut self, count: u64) -> Result<u64, Error> {
         let skipped = count.min(self.num_rows - self.read);
         self.start_at(self.read + skipped)?;
-        Ok(skipped)
+        // What stands for the rest is a record, too.
+        Ok(if skipped < count && self.rest().is_some() { skipped + 1 } else { skipped })
     }
 }
 
 /// Why a table cannot be read: a part that could not be had, or a fault of the table.
-fn wrong(path: &Location, source: ParquetError) -> Error {
-    path.take_failure().unwrap_or_else(|| fault(path, source))
-}
-
-fn fault(path: &Location, source: ParquetError) -> Error {
-    himacl_data::Error::Parquet { path: path.to_path_buf(), source }.into()
+fn wrong(path: &Location, error: himacl_data::Error) -> Error {
+    path.take_failure().unwrap_or_else(|| error.into())
 }
 
 /// Text, numbers that are shown as text, categories of either, and lists, of which the first counts. A column without any value is

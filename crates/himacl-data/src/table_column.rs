@@ -1,20 +1,15 @@
-//! Embeddings in a column of parquet files: lists of numbers.
+//! Embeddings in a column of a table: lists of numbers.
 
 use super::rows::{ElementType, NAMED_ROWS, NotFinite};
 use crate::error::Error;
-use crate::parquet_batches::{Ending, ParquetBatches, column_ranges, open_parquet};
+use crate::table::{ListFacts, Table, is_arrow};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type,
 };
 use arrow_array::{Array, ArrayRef};
-use arrow_schema::{ArrowError, DataType, Field};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
-use parquet::file::statistics::Statistics;
-use std::fs::File;
+use arrow_schema::{DataType, Field};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -25,21 +20,22 @@ const BATCH_ROWS: usize = 4096;
 
 /// A column of lists of one length.
 #[derive(Debug, Clone)]
-pub(crate) struct ParquetColumn {
+pub(crate) struct TableColumn {
     pub(crate) path: PathBuf,
-    column: String,
+    pub(crate) column: String,
+    /// Its place in the schema.
+    index: usize,
     pub(crate) element: ElementType,
     pub(crate) rows: usize,
     pub(crate) dimension: usize,
 }
 
-impl ParquetColumn {
-    /// Opens the column `key`, or the only one that holds lists of numbers; returns its name too. Reads the footer and, where that does
-    /// not tell how long the lists are, the first row.
+impl TableColumn {
+    /// Opens the column `key`, or the only one that holds lists of numbers; returns its name too. Reads the footer, or
+    /// heads of batches, and, where that does not tell how long the lists are, the first row.
     pub(crate) fn open(path: &Path, key: Option<&str>) -> Result<(Self, String), Error> {
-        let builder = builder(path)?;
-        let schema = builder.schema().clone();
-        let rows = builder.metadata().file_metadata().num_rows() as usize;
+        let table = Table::open_whole(path)?;
+        let (schema, rows) = (table.schema().clone(), table.num_rows());
         let available: Vec<String> =
             schema.fields().iter().filter(|field| inner(field).is_some()).map(|field| field.name().clone()).collect();
         let name = match (key, available.as_slice()) {
@@ -53,7 +49,7 @@ impl ParquetColumn {
                 return Err(Error::Key { path: path.to_path_buf(), key: key.map(ToOwned::to_owned), available });
             }
         };
-        let field = schema.field_with_name(&name).map_err(|error| Error::parquet(path)(error.into()))?;
+        let (index, field) = schema.column_with_name(&name).unwrap_or_else(|| unreachable!("it was found by its name"));
         let refuse = |problem: String| Error::Column { path: path.to_path_buf(), column: name.clone(), problem };
         let element = inner(field)
             .and_then(|kind| element_of(&kind))
@@ -62,24 +58,19 @@ impl ParquetColumn {
                 let hint = match wide {
                     0 | 1 => String::new(),
                     _ => format!(
-                        "; {wide} columns have a number a row\nhint: in Python `numpy.save('x.npy', pandas.read_parquet('{}')[NAMES].to_numpy())` makes rows of them",
+                        "; {wide} columns have a number a row\nhint: in Python `numpy.save('x.npy', pandas.{}('{}')[NAMES].to_numpy())` makes rows of them",
+                        if is_arrow(path) { "read_feather" } else { "read_parquet" },
                         path.display()
                     ),
                 };
                 refuse(format!("has type {}, expected a list of numbers{hint}", field.data_type()))
             })?;
-        let groups = builder.metadata().row_groups().iter();
-        let of_column: Vec<_> =
-            groups.flat_map(|group| group.columns()).filter(|chunk| chunk.column_path().parts()[0] == name).collect();
-        let values = of_column.iter().fold(0_u64, |sum, chunk| sum.saturating_add(chunk.num_values().max(0) as u64));
-        // Where a list is missing, one value is counted.
-        let missing = |chunk: &&ColumnChunkMetaData| chunk.statistics().and_then(Statistics::null_count_opt);
-        let has_nulls = of_column.iter().any(|chunk| missing(chunk) != Some(0));
-        let mut column = Self { path: path.to_path_buf(), column: name.clone(), element, rows, dimension: 0 };
+        let ListFacts { values, may_miss } = table.list_facts(index)?;
+        let mut column = Self { path: path.to_path_buf(), column: name.clone(), index, element, rows, dimension: 0 };
         column.dimension = match field.data_type() {
             DataType::FixedSizeList(_, length) => *length as usize,
             // Lists of other lengths that add up to as much are refused when they are read.
-            _ if rows > 0 && values % rows as u64 == 0 && !has_nulls => (values / rows as u64) as usize,
+            _ if rows > 0 && values % rows as u64 == 0 && !may_miss => (values / rows as u64) as usize,
             _ => column.first_length()?,
         };
         // The type may tell of longer lists than there are.
@@ -126,10 +117,7 @@ impl ParquetColumn {
 
     /// Where the bytes are that some rows are decoded from: their row groups' chunks of the column.
     pub(crate) fn byte_ranges(&self, rows: &Range<usize>) -> Result<Vec<Range<u64>>, Error> {
-        let builder = builder(&self.path)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
-        let (groups, _) = groups_of(builder.metadata(), rows);
-        Ok(column_ranges(builder.metadata(), &mask, &groups).map_err(Error::parquet(&self.path))?.concat())
+        Ok(Table::open_whole(&self.path)?.byte_ranges(&[self.index], rows)?.concat())
     }
 
     /// Hands over the first rows in f64.
@@ -176,14 +164,8 @@ impl ParquetColumn {
         rows: Range<usize>,
         mut take: impl FnMut(&ArrayRef) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let wrong = Error::parquet(&self.path);
-        let builder = builder(&self.path)?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), [self.column.as_str()]);
-        let (groups, first) = groups_of(builder.metadata(), &rows);
-        let builder = builder.with_projection(mask).with_row_groups(groups).with_batch_size(size);
-        let builder = builder.with_offset(rows.start - first).with_limit(rows.len());
-        for batch in ParquetBatches::new(builder).map_err(&wrong)? {
-            let batch = batch.map_err(|error: ArrowError| wrong(error.into()))?;
+        for batch in Table::open_whole(&self.path)?.batches(Some(&[self.index]), rows, size)? {
+            let batch = batch?;
             if !take(batch.column(0))? {
                 break;
             }
@@ -234,27 +216,6 @@ impl ParquetColumn {
             }
         }
     }
-}
-
-fn builder(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<Ending<File>>, Error> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    open_parquet(file).map_err(Error::parquet(path))
-}
-
-/// The row groups that some rows are in, and the first row of the first of them.
-fn groups_of(metadata: &ParquetMetaData, rows: &Range<usize>) -> (Vec<usize>, usize) {
-    let (mut groups, mut first, mut start) = (Vec::new(), rows.start, 0);
-    for (index, group) in metadata.row_groups().iter().enumerate() {
-        let end = start + group.num_rows() as usize;
-        if start < rows.end && rows.start < end {
-            if groups.is_empty() {
-                first = start;
-            }
-            groups.push(index);
-        }
-        start = end;
-    }
-    (groups, first)
 }
 
 /// The type of the numbers of a list column.
