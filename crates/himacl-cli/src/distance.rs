@@ -27,7 +27,7 @@ pub(crate) fn estimated(cost: f64, (gap, high): (f64, f64), confidence: f64, row
         (value, Some(high)) => {
             let best = value.map(|value| format!(", by the best estimate at most {value}")).unwrap_or_default();
             let confidence = 100.0 * confidence;
-            format!("with {confidence}% confidence at most {high} above the optimum{best} (from {rows} rows)")
+            format!("with {confidence}% confidence at most {high} above the optimum{best} (estimated from {rows} rows)")
         }
         _ => format!(
             "how far above the optimum is not known: {rows} rows tell too little, --certify proof may tell more"
@@ -56,7 +56,7 @@ mod tests {
         let said = estimated(3.0, (0.0, 1.0 / 3.0), 0.999, 64);
         assert_eq!(
             said,
-            "with 99.9% confidence at most 50.00% above the optimum, by the best estimate at most 0.00% (from 64 rows)"
+            "with 99.9% confidence at most 50.00% above the optimum, by the best estimate at most 0.00% (estimated from 64 rows)"
         );
         let said = estimated(3.0, (1.0 / 3.0, 1.0 / 3.0), 1.0, 64);
         assert_eq!(said, "at most 50.00% above the optimum (all 64 rows looked at)");
