@@ -30,7 +30,7 @@ pub(crate) fn estimated(cost: f64, (gap, high): (f64, f64), confidence: f64, row
             format!("with {confidence}% confidence at most {high} above the optimum{best} (estimated from {rows} rows)")
         }
         _ => format!(
-            "how far above the optimum is not known: {rows} rows tell too little, --certify proof may tell more"
+            "how far above the optimum is not known: the sample tells too little (estimated from {rows} rows), --certify proof may tell more"
         ),
     }
 }
