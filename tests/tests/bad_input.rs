@@ -44,7 +44,7 @@ fn empty_sets() {
     let scratch = Scratch::new();
     let good = scratch.npy("good.npy", &cloud(3, 1));
     let empty = scratch.npy("empty.npy", &[]);
-    refused(&scratch, &empty, &good, &[], &["empty.npy` is empty: 0 rows of 2 coordinates"]);
+    refused(&scratch, &empty, &good, &[], &["empty.npy` is empty: 0 rows of 2 coordinates", "hint: "]);
     refused(&scratch, &good, &empty, &[], &["empty.npy` is empty"]);
     fs::write(scratch.path("nothing.npy"), b"").unwrap();
     refused(&scratch, &scratch.arg("nothing.npy"), &good, &[], &["nothing.npy"]);
@@ -108,7 +108,13 @@ fn malformed_npy_files() {
 fn missing_files() {
     let scratch = Scratch::new();
     let good = scratch.npy("good.npy", &cloud(3, 1));
-    refused(&scratch, &scratch.arg("absent.npy"), &good, &[], &["cannot read `", "absent.npy`: No such file"]);
+    refused(
+        &scratch,
+        &scratch.arg("absent.npy"),
+        &good,
+        &[],
+        &["cannot read `", "absent.npy`: No such file", "hint: check the path"],
+    );
     refused(&scratch, &good, &scratch.arg("absent"), &[], &["absent`: No such file"]);
 }
 
@@ -125,7 +131,7 @@ fn outputs_that_cannot_be() {
         &[],
         &["good.npy/out` cannot be made", "good.npy` is not a folder"],
     );
-    refused_into(&scratch, &good, &good, &good, &["--force"], &["good.npy` is not a folder"]);
+    refused_into(&scratch, &good, &good, &good, &["--force"], &["good.npy` is not a folder", "hint: name another"]);
 }
 
 #[test]

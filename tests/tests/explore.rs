@@ -73,7 +73,10 @@ fn explanations_are_data_with_texts_and_rows() {
     }
     let told = place.succeed("explain --pairs pairs --x 4 --x-texts texts.txt");
     assert!(told.starts_with("x row 4 `a dog 4`\ny row ") && told.contains("x might have had"), "{told}");
-    assert!(place.refuse("explain --pairs pairs --x 90").contains("row 90 of x has no partner"));
+    let error = place.refuse("explain --pairs pairs --x 90");
+    assert!(error.contains("row 90 of x is not there: x of `pairs` has 90 rows") && error.contains("hint:"), "{error}");
+    let error = place.refuse("explain --pairs pairs");
+    assert!(error.contains("--x <ROW>") && error.contains("--y <ROW>"), "{error}");
     let error = place.refuse("explain --pairs pairs --x 1 --x-texts pairs/permutation.npy");
     assert!(error.contains("lines") && error.contains("expected 90"), "{error}");
     assert!(place.refuse("explain --pairs pairs --x 1 --y-images nowhere").contains("have no column `nowhere`"));
@@ -237,6 +240,21 @@ fn pictures_of_every_kind_are_drawn() {
     // With those that say what discs and rings are.
     assert_eq!(lines.matches("<circle").count(), 2 * ROWS + 2);
     assert!(lines.matches("<polyline").count() >= ROWS);
+    // Where each x is mapped to, which is a row for each row of x.
+    let flat: Vec<f32> = (0..2 * ROWS).map(|at| at as f32).collect();
+    for name in ["p.npy", "q.npy"] {
+        write_npy_f32(&place.path(name), &flat, &[ROWS, 2]).unwrap();
+    }
+    write_npy_f32(&place.path("short.npy"), &flat[..60], &[30, 2]).unwrap();
+    place.succeed("pair --x p.npy --y q.npy --output plane");
+    place.succeed("plot --pairs plane --mapped q.npy -o mapped.svg");
+    let error = place.refuse("plot --pairs plane --mapped short.npy -o short.svg");
+    assert!(error.contains("`short.npy` has 30 rows, expected 90"), "{error}");
+    let error = place.refuse("plot --pairs plane --mapped x.npy -o wide.svg");
+    assert!(error.contains("`x.npy` has 4 coordinates, expected 2"), "{error}");
+    let error = place.refuse("plot --pairs pairs --mapped y.npy -o wide.svg");
+    assert!(error.contains("`y.npy` has 4 coordinates: places can be drawn in 3 at most"), "{error}");
+    assert!(!place.path("short.svg").exists() && !place.path("wide.svg").exists());
     assert!(place.refuse("plot --pairs pairs -o a.svg").contains("exists"));
     assert!(place.refuse("plot --pairs pairs -o a.jpg").contains("neither .svg nor .png"));
 }
@@ -275,4 +293,54 @@ fn search_finds_what_the_map_leads_to() {
     place.succeed("report --run run --x-metadata table.parquet --y-metadata table.parquet --colour kind -o told.html");
     let html = fs::read_to_string(place.path("told.html")).unwrap();
     assert!(html.contains("By kind") && html.contains("have the same value on both sides"));
+}
+
+#[test]
+fn what_was_not_kept_is_told_or_left_out() {
+    let place = Place::new();
+    for (flags, folder) in [("--max-cost-quantile 0.8", "cheap"), ("--keep-by-margin 0.5", "clear")] {
+        let told = place.succeed(&format!("pair --x x.npy --y y.npy {flags} --output {folder}"));
+        let summary: Value = read_json(&place.path(&format!("{folder}/summary.json"))).unwrap();
+        let kept = summary["rejection"]["num_kept"].as_u64().unwrap();
+        assert!(told.contains("90 pairs, mean") && told.contains(&format!("{kept} of 90 pairs kept (")), "{told}");
+        let listed = himacl::data::read_candidates(&place.path(&format!("{folder}/pairs.parquet"))).unwrap().pairs;
+        assert_eq!(listed.len() as u64, kept);
+        let of_x: Vec<u32> = listed.iter().map(|pair| pair.0).collect();
+        let out = (0..ROWS as u32).find(|row| !of_x.contains(row)).unwrap();
+        for (row, is_kept) in [(of_x[0], true), (out, false)] {
+            let line = format!("explain --pairs {folder} --x {row}");
+            let found: Vec<Value> = serde_json::from_str(&place.succeed(&format!("{line} --json"))).unwrap();
+            assert_eq!(found[0]["kept"], is_kept, "{folder} {row}");
+            assert_eq!(place.succeed(&line).contains("not kept: left out of pairs.parquet"), !is_kept);
+        }
+        let told = place.succeed(&format!("explore --pairs {folder} --atlas {folder}.parquet -o {folder}.html"));
+        assert!(told.contains(&format!("{kept} pairs ({} pairs not kept and left out)", 90 - kept)), "{told}");
+        let items = himacl::data::Metadata::open(&place.path(&format!("{folder}.parquet"))).unwrap();
+        let Some(himacl::data::ColumnValues::Numbers(rows)) = items.values("row") else { panic!("no rows") };
+        assert_eq!(rows.len() as u64, 2 * kept);
+        assert!(!rows[..kept as usize].contains(&Some(f64::from(out))));
+        let told = place.succeed(&format!("plot --pairs {folder} -o {folder}.svg"));
+        assert!(told.contains(&format!("{kept} of {kept} pairs")), "{told}");
+    }
+    assert!(!place.succeed("explain --pairs pairs --x 3 --json").contains("kept"));
+}
+
+#[test]
+fn pairings_without_points_are_named_as_such() {
+    let place = Place::new();
+    write_npy_f32(&place.path("costs.npy"), &[1.0, 2.0, 3.0, 1.0], &[2, 2]).unwrap();
+    place.succeed("pair --cost-matrix costs.npy --output given");
+    fs::create_dir(place.path("saved")).unwrap();
+    for file in ["permutation.npy", "summary.json"] {
+        fs::copy(place.path("pairs").join(file), place.path("saved").join(file)).unwrap();
+    }
+    for command in ["explore", "explain --x 0", "plot -o a.svg"] {
+        let error = place.refuse(&format!("{command} --pairs given"));
+        assert!(error.contains("`given` holds a matching of given costs, without points"), "{error}");
+        let error = place.refuse(&format!("{command} --pairs saved"));
+        assert!(
+            error.contains("`saved` does not say of which points") && error.contains("himacl.Explainer"),
+            "{error}"
+        );
+    }
 }

@@ -4,7 +4,8 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use support::{Scratch, contents, himacl, kill_until_done, points, read_u32};
 
@@ -96,12 +97,78 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
         assert!(!scratch.path("out").exists());
     };
     other(&["--solver", "exact"], "--external and --solver cannot be had together");
-    other(&["--max-cost-quantile", "0.5"], "--external and a selection of pairs cannot be had together");
+    other(&["--max-cost-quantile", "0.5"], "--external and --max-cost-quantile cannot be had together");
+    other(&["--margin"], "--external and --margin cannot be had together");
+    other(&["--unmatched-cost", "3"], "--external and --unmatched-cost cannot be had together");
+    other(&["--forbidden", &arguments[2]], "--external and --forbidden cannot be had together");
     other(&["--time-limit", "1"], "--external and --time-limit cannot be had together");
     // Without blocks of a given size, those that fit are none.
     let small: Vec<String> =
         arguments.iter().filter(|a| !["--block-rows", "500"].contains(&a.as_str())).cloned().collect();
     let refused = run(&small, &["--max-memory", "0.01", "-o", &scratch.arg("out")]);
     assert!(message(&refused).contains("GiB of memory, --max-memory allows 0.01 GiB"), "{}", message(&refused));
+    // The hint names a limit that is enough.
+    let text = message(&refused);
+    let enough = text.split("hint: --max-memory ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(enough.ends_with("MiB"), "{text}");
     assert!(!scratch.path("out").exists());
+    let fits = run(&small, &["--max-memory", enough, "-o", &scratch.arg("fits")]);
+    assert_eq!(fits.status.code(), Some(0), "{}", message(&fits));
+    assert!(!scratch.path("out").exists());
+}
+
+/// Runs the command, interrupts it when `step` begins; returns its exit status.
+#[cfg(unix)]
+fn interrupt_at(step: &str, arguments: &[String], more: &[&str]) -> Option<i32> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_himacl-under-test"));
+    command.args(arguments).args(more).args(["--progress", "json", "--quiet"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let begins = |line: String| line.contains("\"started\"") && line.contains(&format!("\"task\":\"{step}"));
+    assert!(lines.any(begins), "the run ended before its time");
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    lines.for_each(drop);
+    child.wait().unwrap().code()
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_leaves_what_is_resumed_wherever_temporary_files_are() {
+    let (scratch, arguments) = sets(12_000, 12_000);
+    let whole = run(&arguments, &["-o", &scratch.arg("whole")]);
+    assert_eq!(whole.status.code(), Some(0), "{}", message(&whole));
+    let work = scratch.arg("disk");
+    for (step, place) in [("solve", &["--work-dir", &work][..]), ("sweep", &["--work-dir", &work]), ("solve", &[])] {
+        let name = format!("{step}{}", place.len());
+        let output = scratch.arg(&name);
+        let more = [place, &["-o", &output]].concat();
+        assert_eq!(interrupt_at(step, &arguments, &more), Some(1), "{name}");
+        assert!(scratch.path(&name).join(".himacl.toml").is_file(), "{name}: the mark stays");
+        let again = run(&arguments, &more);
+        assert!(message(&again).contains("exists and is not empty"), "{name}: {}", message(&again));
+        let resumed = run(&arguments, &[&more[..], &["--resume", "--progress", "json"]].concat());
+        assert_eq!(resumed.status.code(), Some(0), "{name}: {}", message(&resumed));
+        assert!(!message(&resumed).contains("\"task\":\"scan\""), "{name}: begins where it stopped");
+        for file in ["permutation.npy", "pairs/part-00000.parquet"] {
+            let read = |folder: &str| fs::read(scratch.path(folder).join(file)).unwrap();
+            assert!(read("whole") == read(&name), "{name}: {file}");
+        }
+        assert!(!scratch.path("disk").exists() || fs::read_dir(scratch.path("disk")).unwrap().count() == 0);
+    }
+}
+
+#[test]
+fn rows_that_cannot_be_paired_leave_nothing_wherever_temporary_files_are() {
+    let (scratch, arguments) = sets(600, 600);
+    let mut rows = points(600, 5, 2);
+    rows[7][1] = f32::NAN;
+    scratch.npy("y.npy", &rows);
+    for place in [&["--work-dir", &scratch.arg("disk")][..], &[]] {
+        let refused = run(&arguments, &[place, &["-o", &scratch.arg("out")]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{}", message(&refused));
+        assert!(message(&refused).contains("NaN"), "{}", message(&refused));
+        assert!(!scratch.path("out").exists());
+        assert!(!scratch.path("disk").exists() || fs::read_dir(scratch.path("disk")).unwrap().count() == 0);
+    }
 }

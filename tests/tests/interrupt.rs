@@ -106,3 +106,38 @@ fn without_a_first_coupling_nothing_is_written() {
     assert!(messages.contains("interrupted before a first coupling existed"), "{messages}");
     assert!(!scratch.path("deep").exists());
 }
+
+#[test]
+fn a_comparison_solver_stops_inside_an_iteration_and_leaves_nothing() {
+    let scratch = Scratch::new();
+    let (x, y) = (scratch.npy("x.npy", &points(POINTS, 6, 1)), scratch.npy("y.npy", &points(POINTS, 6, 2)));
+    let output = scratch.arg("out");
+    for solver in ["sinkhorn", "progot", "lot", "frlc"] {
+        let arguments = ["pair", "--x", &x, "--y", &y, "-o", &output, "--device", "cpu", "--solver", solver];
+        let (status, messages) = interrupt_at("iterations", &arguments);
+        assert_eq!(status, Some(2), "{solver}: {messages}");
+        assert!(
+            messages.contains("keeps nothing of a run") && messages.contains("--time-limit"),
+            "{solver}: {messages}"
+        );
+        assert!(!scratch.path("out").exists());
+    }
+}
+
+#[test]
+fn an_interrupted_run_is_not_told_to_certify() {
+    let scratch = Scratch::new();
+    let (x, y) = (scratch.npy("x.npy", &cloud(POINTS, 1)), scratch.npy("y.npy", &cloud(POINTS, 2)));
+    let output = scratch.arg("out");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_himacl-under-test"));
+    let arguments = ["pair", "--x", &x, "--y", &y, "-o", &output, "--device", "cpu", "--quality", "best", "--certify"];
+    command.args(arguments).args(["--progress", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"started\"") && line.contains("\"task\":\"polish\"")));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    lines.for_each(drop);
+    let told = child.wait_with_output().unwrap();
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(told.status.code() == Some(1) && text.contains("--resume") && !text.contains("--certify proves"), "{text}");
+}

@@ -202,7 +202,10 @@ fn forbidden_pairs_are_avoided_or_the_run_fails() {
     assert!(error.contains("hint: --unmatched-cost or --pairs"), "{error}");
     fs::write(scratch.path("outside.csv"), "0,6\n").unwrap();
     let error = refused(&scratch, &["--x", &x, "--y", &y, "--forbidden", &scratch.arg("outside.csv")]);
-    assert!(error.contains("pair 0 of the list has the y index 6, expected one below 6"), "{error}");
+    assert!(
+        error.contains("pair 0 of `") && error.contains("outside.csv` has the y index 6, expected one from 0 below 6"),
+        "{error}"
+    );
     let negative = integers(&scratch, "negative.npy", "(2, 2)", &[0, 1, 2, -1]);
     let error = refused(&scratch, &["--x", &x, "--y", &y, "--forbidden", &negative]);
     assert!(error.contains("negative.npy` has the y index -1, expected one from 0 below 6"), "{error}");
@@ -328,4 +331,8 @@ fn what_cannot_be_had_together_is_refused() {
     }
     let error = refused(&scratch, &["--x", &x, "--y", &y, "--pairs", "7"]);
     assert!(error.contains("7 pairs are asked for, there can be 6 at most"), "{error}");
+    assert!(error.contains("hint: ask for 6 or fewer"), "{error}");
+    let error = refused(&scratch, &["--x", &x, "--y", &y, "--unmatched-cost", "-1"]);
+    assert!(error.contains("--unmatched-cost is -1, expected 0 or more: the cost sqeuclidean"), "{error}");
+    pair(&scratch, &["--x", &x, "--y", &y, "--unmatched-cost", "-1", "--cost", "neg-dot"]);
 }

@@ -1,6 +1,7 @@
 //! The data under `models/` fits together.
 
 use himacl::data::Embeddings;
+use himacl::train::RecipeFile;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,4 +28,22 @@ fn quick_start_embeddings_have_the_dimension_of_their_encoder() {
         seen += 1;
     }
     assert_eq!(seen, 3);
+}
+
+#[test]
+fn recipes_are_read() {
+    let mut seen = 0;
+    for entry in fs::read_dir(models().join("recipes")).unwrap() {
+        let path = entry.unwrap().path();
+        // The user's own sets, as docs/translate.md names them.
+        let own = ["data.source=old.npy".to_owned(), "data.target=new.npy".to_owned()];
+        let overrides = if path.ends_with("translate.toml") { &own[..] } else { &[] };
+        let file = RecipeFile::read(&path, overrides, None).unwrap_or_else(|error| panic!("{error}"));
+        if path.ends_with("translate.toml") {
+            assert!(file.problems.len() == 1 && file.problems[0].recipe.data.target.ends_with("new.npy"));
+            assert!(RecipeFile::read(&path, &[], None).unwrap_err().to_string().contains("`data.source` is missing"));
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 7);
 }

@@ -149,11 +149,22 @@ fn a_planted_linear_map_is_found() {
         "--prepare-only",
     ]);
     problem.succeed(&["apply", "--run", "runs/recipe", "--input", "y.npy", "--output", "back.npy", "--inverse"]);
+    let refused = |input: &str, output: &str, more: &[&str]| {
+        problem.fail(&[&["apply", "--run", "runs/recipe", "--input", input, "--output", output], more].concat())
+    };
+    assert!(refused("x.npy", "mapped.npy", &[]).contains("--force"));
+    let error = refused("y.npy", "wrong.npy", &[]);
+    let expected =
+        "`y.npy` has 10 coordinates, expected 12: those of the source side of the run `runs/recipe`\nhint: it fits";
+    assert!(error.contains(expected) && !error.contains("tensor"), "{error}");
+    write_npy_f32(&problem.path("narrow.npy"), &[1.0; 9], &[3, 3]).unwrap();
+    let error = refused("narrow.npy", "wrong.npy", &["--inverse"]);
     assert!(
-        problem
-            .fail(&["apply", "--run", "runs/recipe", "--input", "x.npy", "--output", "mapped.npy"])
-            .contains("--force")
+        error.contains("has 3 coordinates, expected 10: those of the target side") && error.contains("hint: embed"),
+        "{error}"
     );
+    let error = refused("x.npy", "nowhere/x.npy", &[]);
+    assert!(error.contains("there is no folder `nowhere`\nhint: make it first"), "{error}");
     let rows = |name: &str| {
         let input = Embeddings::open(&problem.path(name), None).unwrap();
         assert_eq!(input.num_rows(), 240);
@@ -251,6 +262,23 @@ fn mistakes_are_named() {
     assert!(with("data.held_out=100").contains("`data.held_out` asks for 100 items, but there are only 60"));
     assert!(with("data.anchors=0").contains("alignment.mode"));
     assert!(with("data.source=missing.npy").contains("missing.npy"));
+    // Known pairs are drawn only where rows are known to correspond.
+    let apart = |settings: &[&str]| {
+        let all: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+        let base =
+            ["train", "--config", "recipe.toml", "--set", "data.hide_pairs=false", "--set", "alignment.mode=unpaired"];
+        problem.fail(&[&base, &all[..]].concat())
+    };
+    let error = apart(&["data.held_out=0"]);
+    assert!(
+        error.contains("`data.anchors` is 30 with data.hide_pairs = false") && error.contains("hint: name a file"),
+        "{error}"
+    );
+    let error = apart(&["data.anchors=0", "data.held_out=20"]);
+    assert!(
+        error.contains("`data.held_out` is 20 with data.hide_pairs = false") && error.contains("eval.source"),
+        "{error}"
+    );
     assert!(problem.fail(&["train", "--config", "none.toml"]).contains("none.toml"));
     assert!(problem.fail(&["eval", "--run", "nowhere"]).contains("nowhere"));
     assert!(!problem.path("runs/recipe/summary.json").exists());

@@ -48,6 +48,22 @@ impl StdError for FetchedError {
     }
 }
 
+/// An error of a run from files to files in words of this command line, with its own causes.
+#[derive(Debug)]
+pub struct ExternalError(pub(crate) hiref_external::Error);
+
+impl fmt::Display for ExternalError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&hints::external(&self.0))
+    }
+}
+
+impl StdError for ExternalError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
 /// Why a command could not do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -89,16 +105,84 @@ pub enum Error {
         needed: u64,
     },
     /// The work would need more memory than allowed.
-    #[error("this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: pair fewer rows, or raise the limit", gib(*estimate), gib(*limit))]
+    #[error(
+        "this run needs about {:.2} GiB of memory, --max-memory allows {:.2} GiB\nhint: --max-memory {}MiB is enough{}",
+        gib(*estimate), gib(*limit), estimate.div_ceil(1 << 20),
+        if *from_files { " for the smallest blocks" } else { ", or pair fewer rows" }
+    )]
     Memory {
         /// Bytes estimated.
         estimate: u64,
         /// Bytes allowed.
         limit: u64,
+        /// Whether it is paired from files to files.
+        from_files: bool,
     },
     /// Pairing from files failed.
-    #[error("{}", hints::external(.0))]
-    External(#[from] hiref_external::Error),
+    #[error(transparent)]
+    External(ExternalError),
+    /// A comparison solver was asked to stop.
+    #[error(
+        "interrupted: {0} keeps nothing of a run that is not complete\nhint: --time-limit ends it with what it has"
+    )]
+    ComparisonInterrupted(&'static str),
+    /// A pairing whose points are not known.
+    #[error(
+        "`{}` {}, so there is nothing to look at\nhint: {}", folder.display(),
+        if *given_costs { "holds a matching of given costs, without points" } else { "does not say of which points it is: it has no config.toml" },
+        if *given_costs { "`himacl pair --x ... --y ...` pairs points; pairs.parquet has the pairs" } else {
+            "name a folder that `himacl pair` wrote; of a pairing made in Python, himacl.Explainer tells"
+        }
+    )]
+    NoPoints {
+        /// The folder.
+        folder: PathBuf,
+        /// Whether it was made by --cost-matrix or --candidates.
+        given_costs: bool,
+    },
+    /// A row that a side does not have.
+    #[error("row {row} of {side} is not there: {side} of `{}` has {rows} rows\nhint: rows are counted from 0", folder.display())]
+    NoRow {
+        /// The side.
+        side: &'static str,
+        /// The row.
+        row: u32,
+        /// How many there are.
+        rows: usize,
+        /// The pairing.
+        folder: PathBuf,
+    },
+    /// Rows to be mapped that are of another space.
+    #[error(
+        "`{}` has {got} coordinates, expected {expected}: those of the {side} side of the run `{}`\nhint: {}", input.display(), run.display(),
+        if *fits_other { "it fits the other side: --inverse maps the target's rows, --prepare-only leaves rows on their side" } else {
+            "embed with the encoder that the run's side was embedded with"
+        }
+    )]
+    ApplyDimension {
+        /// The input.
+        input: PathBuf,
+        /// Its coordinates.
+        got: usize,
+        /// Those of the side.
+        expected: usize,
+        /// The side.
+        side: &'static str,
+        /// The run.
+        run: PathBuf,
+        /// Whether the input fits the other side.
+        fits_other: bool,
+    },
+    /// Places to draw that are no places.
+    #[error(
+        "`{}` has {got} coordinates: places can be drawn in 3 at most\nhint: name a map of points of two or three coordinates, or leave --mapped out", path.display()
+    )]
+    MappedTooWide {
+        /// The file.
+        path: PathBuf,
+        /// Its coordinates.
+        got: usize,
+    },
     /// The driver on Ray failed, and has said why.
     #[error(
         "the run on Ray did not come to its end\nhint: what it says above tells why; `pip install 'himacl[ray]'` installs what it needs, --resume goes on with the run"
@@ -164,7 +248,7 @@ pub enum Error {
         limit: usize,
     },
     /// Metadata lack a column that is needed.
-    #[error("the metadata of `{}` have no column `{column}` of {expected}; they have: {}", path.display(), names(got))]
+    #[error("the metadata of `{}` have no column `{column}` of {expected}; they have: {}\nhint: name one of them{}", path.display(), names(got), if *expected == "categories" { ", or a .npy file with a category for each row" } else { "" })]
     NoColumn {
         /// The embeddings that they belong to.
         path: PathBuf,
@@ -191,7 +275,7 @@ pub enum Error {
         y: Vec<String>,
     },
     /// A row has no category.
-    #[error("row {row} of the metadata of `{}` has no `{column}`, expected a category", path.display())]
+    #[error("row {row} of the metadata of `{}` has no `{column}`, expected a category\nhint: give such rows a category of their own, or leave them out", path.display())]
     NoCategory {
         /// The embeddings that it belongs to.
         path: PathBuf,
@@ -219,6 +303,17 @@ pub enum Error {
         flag: &'static str,
         /// What is there.
         got: String,
+    },
+    /// A price of singles at which no pair is made.
+    #[error(
+        "--unmatched-cost is {price}, expected 0 or more: the cost {cost} is never negative, so no pair would be made\n\
+         hint: two singles together cost so much; a pair that costs more is not made"
+    )]
+    NegativePrice {
+        /// The price.
+        price: f64,
+        /// The cost.
+        cost: hiref_core::CostKind,
     },
     /// Two flags of `pair` that cannot be had together.
     #[error("{first} and {second} cannot be had together\nhint: leave one of them out")]
@@ -334,7 +429,7 @@ pub enum Error {
     #[error("`{}` is not a page of `himacl report` or `himacl explore`: it is not replaced\nhint: choose another file", .0.display())]
     NotAReport(PathBuf),
     /// An item without a partner.
-    #[error("row {row} of {side} has no partner in `{}`", folder.display())]
+    #[error("row {row} of {side} has no partner in `{}`\nhint: pairs.parquet lists the rows that have one", folder.display())]
     NoPair {
         /// Its side.
         side: &'static str,
@@ -403,6 +498,12 @@ pub enum Error {
     NothingHeldOut(PathBuf),
 }
 
+impl From<hiref_external::Error> for Error {
+    fn from(error: hiref_external::Error) -> Self {
+        Self::External(ExternalError(error))
+    }
+}
+
 impl From<himacl::Error> for Error {
     fn from(error: himacl::Error) -> Self {
         Self::Library(LibraryError(Box::new(error)))
@@ -436,6 +537,11 @@ through_library!(
 );
 
 impl Error {
+    /// Whether the work was asked to stop.
+    pub(crate) fn is_interrupt(&self) -> bool {
+        matches!(self, Self::Library(LibraryError(error)) if error.kind() == himacl::data::ErrorKind::Interrupted)
+    }
+
     /// Wraps a system error: `map_err(Error::io("read", path))`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let wrap = himacl::Error::io(action, path);
@@ -460,6 +566,13 @@ fn gib(bytes: u64) -> f64 {
 mod tests {
     use super::*;
     use himacl::train::CheckpointError;
+
+    #[test]
+    fn a_full_disk_is_told_once() {
+        let needed = hiref_external::Error::DiskTooSmall { path: "work".into(), free: 1 << 20, needed: 1 << 30 };
+        let error = Error::from(needed);
+        assert!(error.to_string().contains("--work-dir") && error.source().is_none(), "{error}");
+    }
 
     #[test]
     fn causes_of_the_librarys_errors_are_kept() {

@@ -57,7 +57,7 @@ fn hint(error: &Error) -> Option<String> {
             "map one side into the other's space first (`himacl train` learns such a map)"
         }
         Error::Solver(hiref_core::Error::NoMatching { .. }) => {
-            "--unmatched-cost or --pairs lets items stay single; or give them more candidates"
+            "--unmatched-cost or --pairs lets items stay single; or allow them more pairs"
         }
         Error::Solver(hiref_core::Error::NotTogether { first: "x_capacity", .. }) => {
             "give one side's items several partners: --x-capacity or --y-capacity"

@@ -107,13 +107,25 @@ pub(crate) struct Resolved {
 impl MatchingArgs {
     /// Whether another matching is asked for than one to one.
     pub(crate) fn any(&self) -> bool {
-        let Self { unmatched_cost, pairs, x_capacity, y_capacity, x_groups, forbidden, .. } = self;
-        unmatched_cost.is_some()
-            || pairs.is_some()
-            || x_capacity.is_some()
-            || y_capacity.is_some()
-            || x_groups.is_some()
-            || forbidden.is_some()
+        self.kind().is_some()
+    }
+
+    /// The first flag that asks for another matching than one to one.
+    pub(crate) fn kind(&self) -> Option<&'static str> {
+        let flags = [
+            ("--unmatched-cost", self.unmatched_cost.is_some()),
+            ("--pairs", self.pairs.is_some()),
+            ("--x-capacity", self.x_capacity.is_some()),
+            ("--y-capacity", self.y_capacity.is_some()),
+            ("--x-groups", self.x_groups.is_some()),
+            ("--forbidden", self.forbidden.is_some()),
+        ];
+        flags.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+
+    /// The first of these flags that is given.
+    pub(crate) fn first_flag(&self) -> Option<&'static str> {
+        self.kind().or_else(|| self.files().first().map(|(flag, _)| *flag))
     }
 
     /// The file of given costs, if that is what is paired.
@@ -171,7 +183,8 @@ impl MatchingArgs {
     pub(crate) fn resolve(&self, [n, m]: [usize; 2], sides: Option<[&Embeddings; 2]>) -> Result<Resolved, Error> {
         let forbidden = self.forbidden.as_deref().map_or(Ok(Vec::new()), |path| {
             let index = |position: usize, side: Side, value: i64, limit: usize| {
-                u32::try_from(value).map_err(|_| Error::ForbiddenPair {
+                let is_there = |index: &u32| (*index as usize) < limit;
+                u32::try_from(value).ok().filter(is_there).ok_or_else(|| Error::ForbiddenPair {
                     path: path.to_path_buf(),
                     position,
                     side,

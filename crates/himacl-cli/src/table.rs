@@ -19,6 +19,11 @@ const COLUMNS: [(&str, &str, usize); 9] = [
 const WIDTH: usize = 15;
 const NAME_WIDTH: usize = 22;
 
+/// A number of things by their name.
+pub(crate) fn counted(count: usize, name: &str) -> String {
+    if count == 1 { format!("1 {name}") } else { format!("{count} {name}s") }
+}
+
 /// Everything that a training command found: one block a problem.
 pub(crate) fn training(summary: &TrainSummary, report: &RunReport) -> String {
     let mut text = problem(MAIN_PROBLEM, &summary.main);

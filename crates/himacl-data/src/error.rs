@@ -1,6 +1,7 @@
 //! The crate's error: lower case, quantity + expected + got + where, the hint on its own line.
 
 use super::formats::instead;
+use super::hints::{io_hint, matrix_hint, parquet_hint, type_hint};
 use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use std::io;
@@ -14,7 +15,7 @@ pub enum Error {
     #[error("tensor operation failed")]
     Tensor(#[from] candle_core::Error),
     /// The operating system refused something.
-    #[error("cannot {action} `{}`: {source}{}", path.display(), io_hint(source))]
+    #[error("cannot {action} `{}`: {source}{}", path.display(), io_hint(action, source))]
     Io {
         /// What was tried: "read", "write", ...
         action: &'static str,
@@ -106,12 +107,23 @@ pub enum Error {
     #[error("output `{}` is an address, expected a place on this machine\nhint: write to a folder and copy it from there", .0.display())]
     OutputAddress(PathBuf),
     /// An output folder's path, or a parent of it, is a file.
-    #[error("output folder `{}` cannot be made: `{}` is not a folder", path.display(), obstacle.display())]
+    #[error(
+        "output folder `{}` cannot be made: `{}` is not a folder\nhint: name another folder",
+        path.display(), obstacle.display()
+    )]
     OutputNotAFolder {
         /// The folder asked for.
         path: PathBuf,
         /// The file in its way.
         obstacle: PathBuf,
+    },
+    /// The folder of an output file does not exist.
+    #[error("output file `{}` cannot be written: there is no folder `{}`\nhint: make it first", path.display(), folder.display())]
+    OutputNoFolder {
+        /// The file asked for.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
     },
     /// Neither of the formats that can be read.
     #[error(
@@ -124,7 +136,7 @@ pub enum Error {
     #[error("`{}` is a Git LFS pointer, not the file itself\nhint: `git lfs pull` fetches it", .0.display())]
     Pointer(PathBuf),
     /// A malformed or unsupported .npy file.
-    #[error("npy file `{}`: {problem}", path.display())]
+    #[error("npy file `{}`: {problem}{}", path.display(), npy_hint(problem))]
     Npy {
         /// The file.
         path: PathBuf,
@@ -173,7 +185,7 @@ pub enum Error {
         dtype: String,
     },
     /// Embeddings that are not a matrix.
-    #[error("`{}` has shape {shape:?}, expected two dimensions (rows, coordinates)", path.display())]
+    #[error("`{}` has shape {shape:?}, expected two dimensions (rows, coordinates){}", path.display(), matrix_hint(shape))]
     NotAMatrix {
         /// The file.
         path: PathBuf,
@@ -181,7 +193,9 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// Embeddings without rows or coordinates.
-    #[error("`{}` is empty: {rows} rows of {dimension} coordinates", path.display())]
+    #[error(
+        "`{}` is empty: {rows} rows of {dimension} coordinates, expected one of each at least\nhint: see what wrote it", path.display()
+    )]
     Empty {
         /// The input.
         path: PathBuf,
@@ -516,21 +530,11 @@ pub enum NpyProblem {
     },
 }
 
-fn io_hint(source: &io::Error) -> &'static str {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "\nhint: free some space, or write elsewhere",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "\nhint: check the permissions, or choose another place"
-        }
+fn npy_hint(problem: &NpyProblem) -> &'static str {
+    match problem {
+        NpyProblem::ElementType { got, .. } => type_hint(got),
+        NpyProblem::Shape { shape, expected } if expected.starts_with("two dimensions") => matrix_hint(shape),
         _ => "",
-    }
-}
-
-fn parquet_hint(source: &ParquetError) -> &'static str {
-    if source.to_string().contains("codec") {
-        "\nhint: pages are read plain, or packed by snappy, gzip, brotli, lz4 or zstd"
-    } else {
-        ""
     }
 }
 

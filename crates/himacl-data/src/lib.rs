@@ -7,6 +7,7 @@ mod error;
 pub mod files;
 mod formats;
 mod guard;
+mod hints;
 mod metadata;
 mod npy;
 mod npz;

@@ -18,7 +18,7 @@ pub(crate) struct Map {
 }
 
 /// What is wanted of rows.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Source rows among the target's embeddings.
     Forward,
@@ -72,6 +72,8 @@ impl Map {
     ) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyAny>)> {
         let (source, target) = (source.view()?, target.view()?);
         let (x, y) = job::run(py, &Options { threads, on_event: None }, |_| {
+            self.fits("X", source.dimension(), Way::Forward)?;
+            self.fits("Y", target.dimension(), Way::TargetPrepared)?;
             let (x, y) = self.model.0.joint(&source.tensor()?, &target.tensor()?)?;
             Ok((values(&x)?, values(&y)?))
         })?;
@@ -110,6 +112,27 @@ impl Map {
 }
 
 impl Map {
+    /// Refuses rows of another space than those that a way begins at.
+    fn fits(&self, name: &str, got: usize, way: Way) -> Result<(), Failure> {
+        let (source, target) = (self.model.0.source.input_dimension(), self.model.0.target.input_dimension());
+        let (side, expected) = match way {
+            Way::Forward | Way::ForwardPrepared => ("source", source),
+            Way::Backward | Way::TargetPrepared => ("target", target),
+        };
+        if got == expected {
+            return Ok(());
+        }
+        let other = if side == "source" { target } else { source };
+        let hint = if got == other {
+            "they fit the other side: transform maps source rows, inverse_transform target rows"
+        } else {
+            "rows are to be embedded as those that the map was fitted to"
+        };
+        Err(Failure::Input(format!(
+            "{name} has {got} coordinates, expected {expected}: those of the {side}\nhint: {hint}"
+        )))
+    }
+
     fn apply<'py>(
         &self,
         py: Python<'py>,
@@ -131,6 +154,7 @@ impl Map {
             if model.0.map.partner.is_some() && matches!(way, Way::Forward | Way::Backward) {
                 return Err(learned());
             }
+            self.fits(if way == Way::TargetPrepared { "Y" } else { "X" }, view.dimension(), way)?;
             values(&match way {
                 Way::Forward => model.0.target.invert(&model.forward(&rows)?)?,
                 Way::Backward => model.0.source.invert(&model.backward(&rows)?.ok_or_else(no_inverse)?)?,

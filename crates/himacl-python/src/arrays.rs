@@ -62,6 +62,11 @@ impl Rows<'_> {
 }
 
 impl<'a> View<'a> {
+    /// Coordinates of a row.
+    pub(crate) fn dimension(self) -> usize {
+        self.shape.1
+    }
+
     /// As the solver takes them, not copied.
     pub(crate) fn points(self) -> Points<'a> {
         match self.values {

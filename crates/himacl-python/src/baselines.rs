@@ -164,7 +164,7 @@ fn solve(
                 "termination": solved.termination,
                 "seconds": solved.seconds,
             });
-            let rounded = solved.coupling.round(seed, watcher);
+            let rounded = solved.coupling.round(seed, watcher)?;
             coupling(Some(Soft::Entropic(Box::new(solved.coupling))), rounded, figures)
         }
         "progot" => {
@@ -180,7 +180,7 @@ fn solve(
                 "seconds": solved.seconds,
             });
             let last = solved.coupling().clone();
-            let rounded = last.round(seed, watcher);
+            let rounded = last.round(seed, watcher)?;
             coupling(Some(Soft::Entropic(Box::new(last))), rounded, figures)
         }
         "lot" => {

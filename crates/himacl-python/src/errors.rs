@@ -128,7 +128,9 @@ impl From<candle_core::Error> for Failure {
 
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
-        Self::Input(error.to_string())
+        // The place is one in a text that nobody wrote.
+        let text = error.to_string();
+        Self::Input(text.split(" at line ").next().unwrap_or_default().to_owned())
     }
 }
 

@@ -205,3 +205,32 @@ def test_convex_gradient_refuses(bent: tuple[np.ndarray, np.ndarray, np.ndarray]
         himacl.ConvexGradient.load(tmp_path / "other")
     with pytest.raises(OSError, match="missing"):
         himacl.ConvexGradient.load(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "match"),
+    [
+        ({"foo": 1}, "recipe has 'foo' = 1, expected a section"),
+        ({"train.epochs": 1}, "recipe has 'train.epochs' = 1.*\nhint: recipe={'train': {'epochs': 1}}"),
+        ({"train": {"epoch": 1}}, "unknown key `train.epoch`.*\nhint: did you mean `train.epochs`"),
+        (5, "recipe is 5, expected a mapping"),
+    ],
+)
+def test_keys_of_a_recipe_are_named(recipe: object, match: str) -> None:
+    x = np.eye(20, dtype=np.float32)
+    with pytest.raises(himacl.InputError, match=match):
+        himacl.MongeMap(recipe=recipe).fit(x, x, anchors=[(0, 0)])  # type: ignore[arg-type]
+
+
+def test_rows_of_another_space_are_refused_in_a_line() -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(80, 8)).astype(np.float32), rng.normal(size=(80, 6)).astype(np.float32)
+    aligner = himacl.Aligner().fit(x, y, anchors=[(i, i) for i in range(20)])
+    with pytest.raises(himacl.InputError, match="^X has 5 coordinates, expected 8: those of the source\nhint: rows are to be embedded") as error:
+        aligner.transform(x[:, :5])
+    assert len(str(error.value).splitlines()) == 2
+    with pytest.raises(himacl.InputError, match="Y has 8 coordinates, expected 6: those of the target\nhint: they fit the other side"):
+        aligner.target_prepared(x)
+    with pytest.raises(himacl.InputError, match="unknown field `foo`") as error:
+        himacl.Aligner(settings={"foo": 1}).fit(x, y, anchors=[(0, 0)])
+    assert "line 1" not in str(error.value)

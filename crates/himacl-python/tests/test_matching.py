@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,7 +135,14 @@ def test_candidates(rng: np.random.Generator) -> None:
         (lambda x: himacl.pair(x, x, unmatched_cost=float("nan")), "unmatched_cost"),
         (lambda x: himacl.pair(x, x, x_capacity=[1, 2]), "2 capacities for `x`, expected 4"),
         (lambda x: himacl.pair(x, x, x_capacity=-1), "x_capacity has -1"),
-        (lambda x: himacl.pair(x, x, forbidden=[[0, 4]]), "y index 4, expected one below 4"),
+        (lambda x: himacl.pair(x, x, forbidden=[[0, 4]]), "y index 4, expected one from 0 below 4"),
+        (lambda x: himacl.pair(x, x, forbidden=[[1, 1], [-1, 0]]), "pair 1 of forbidden has the x index -1"),
+        (lambda x: himacl.pair(x, x, forbidden=[[2**32 + 3, 0]]), "x index 4294967299"),
+        (lambda x: himacl.pair_costs(np.ones((3, 3)), forbidden=[[0, 3]]), "y index 3, expected one from 0 below 3"),
+        (lambda x: himacl.pair(x, x, num_pairs=2.5), "num_pairs is 2.5, expected a whole number"),
+        (lambda x: himacl.pair(x, x, unmatched_cost=-1), "unmatched_cost is -1, expected 0 or more"),
+        (lambda x: himacl.pair(x, x, groups=([1.0, np.nan, 1.0, 1.0], [1.0] * 4)), "row 1 of the groups of x is nan"),
+        (lambda x: himacl.pair(x, x, groups=(["a"] * 4, ["a", "a", "a", None])), "row 3 of the groups of y is None"),
         (lambda x: himacl.pair(x, x, groups=([0], [1, 1, 1, 1])), "1 categories for `x`, expected 4"),
         (lambda x: himacl.pair(x, x, num_pairs=2, warm_start=[0, 1, 2, 3]), "a warm start is for one-to-one"),
         (lambda x: himacl.pair(x, x, num_pairs=2, device="cuda"), "run on the CPU"),
@@ -157,3 +165,24 @@ def test_singles_are_saved_and_several_partners_are_not(tmp_path: Path) -> None:
     assert several.num_pairs == 4
     with pytest.raises(himacl.InputError, match="several partners"):
         several.save(tmp_path / "several")
+
+
+def test_categories_of_any_type_are_by_their_names() -> None:
+    x = np.float32([[0], [1], [2], [3]])
+    of_x = np.array(["a", 1, "b", 1], dtype=object)
+    found = himacl.pair(x, x, groups=(of_x, np.array(["1", "b", "1", "c"])))
+    assert found.pairs.tolist() == [[1, 0], [2, 1], [3, 2]]
+    assert found.summary["groups_of_x_only"]["names"] == ["a"]
+
+
+def test_several_partners_are_read_from_the_list(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    np.save(tmp_path / "x.npy", np.float32([[0], [10]]))
+    np.save(tmp_path / "y.npy", np.float32([[0], [1], [10], [11]]))
+    command = ["himacl", "pair", "--x", "x.npy", "--y", "y.npy", "--x-capacity", "2", "-o", "out"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    loaded = himacl.load(tmp_path / "out")
+    assert loaded.pairs.tolist() == [[0, 0], [0, 1], [1, 2], [1, 3]] and loaded.num_pairs == 4
+    assert loaded.y_of_x.tolist() == [0, 2] and loaded.x_of_y.tolist() == [0, 0, 1, 1]
+    with pytest.raises(OSError, match="is not a finished pairing"):
+        himacl.load(tmp_path)

@@ -8,6 +8,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -383,3 +384,60 @@ except KeyboardInterrupt:
     sys.exit(17)
 """
     assert subprocess.run([sys.executable, "-c", script], timeout=300).returncode == 17
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "himacl.baselines.sinkhorn(x, y, tolerance=0.0)",
+        "himacl.baselines.low_rank(x, y, tolerance=0.0, cost='euclidean')",
+        "himacl.baselines.minibatch(x, y, batch_size=12_000)",
+        "himacl.baselines.exact(x[:8_000], y[:8_000])",
+    ],
+)
+def test_ctrl_c_ends_a_comparison_solver_within_its_iterations(call: str) -> None:
+    script = f"""
+import os, signal, sys, threading, time, numpy as np, himacl
+x, y = (np.random.default_rng(seed).normal(size=(12_000, 64)).astype(np.float32) for seed in (0, 1))
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    {call}
+except KeyboardInterrupt:
+    himacl.baselines.sinkhorn(x[:100], y[:100])  # and another one works
+    sys.exit(17)
+"""
+    assert subprocess.run([sys.executable, "-c", script], timeout=300).returncode == 17
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        (lambda x: himacl.pair(x, x, costs="cosine"), "pair has no argument `costs`, did you mean `cost`.\nhint: its arguments are x, y, cost"),
+        (lambda x: himacl.pair(x, x, center=True), "no argument `center`.*\nhint: x - x.mean"),
+        (lambda x: himacl.pair(x, x, normalize=True), "no argument `normalize`.*\nhint: x / np.linalg.norm"),
+        (lambda x: himacl.pair(x, x, quality="superb"), "quality is 'superb', expected one of 'fast', 'balanced', 'best'"),
+        (lambda x: himacl.pair(x, x, leaf_size="8"), "leaf_size is '8', expected a whole number"),
+        (lambda x: himacl.pair(x, x, time_limit="1"), "time_limit is '1', expected a number"),
+        (lambda x: himacl.pair(x, x, seed=1.5), "seed is 1.5, expected a whole number"),
+        (lambda x: himacl.pair(x, x, seed="a"), "seed is 'a', expected a whole number"),
+        (lambda x: himacl.pair(x, x, threads=1.5), "threads is 1.5, expected a whole number from 1 to 4096"),
+        (lambda x: himacl.pair(x, x, progress="yes"), "progress is 'yes', expected None, True, False or a function"),
+        (lambda x: himacl.pair("x.npy", x), "x is 'x.npy', expected an array.*\nhint: np.load"),
+        (lambda x: himacl.pair(None, x), "x is None, expected an array"),
+        (lambda x: himacl.pair(_column(x), x), "one list or array for each row.*\nhint: np.stack"),
+        (lambda x: himacl.pair(x.astype(complex), x), "x has type complex128.*\nhint: np.concatenate"),
+        (lambda x: himacl.pair(x.astype(object), x), "x has type object.*\nhint: x.astype"),
+        (lambda x: himacl.baselines.sinkhorn(x, x, eps=1.0), "sinkhorn has no argument `eps`, did you mean `epsilon`"),
+        (lambda x: himacl.baselines.low_rank(x, x, rank=2.5), "rank is 2.5, expected a whole number"),
+    ],
+)
+def test_arguments_are_named(wrong: Callable[[np.ndarray], object], match: str) -> None:
+    with pytest.raises(himacl.InputError, match=match):
+        wrong(np.float32([[0], [1], [2], [3]]))
+
+
+def _column(x: np.ndarray) -> np.ndarray:
+    column = np.empty(len(x), dtype=object)
+    column[:] = list(x)
+    return column

@@ -2,11 +2,22 @@
 
 use hiref_core::control::Control;
 use hiref_core::{Error, Event, IterationReport, Observer, Phase, Termination};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+/// Asked inside an iteration whether the solve is to end at once.
+pub(crate) type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// For work that nobody ends.
+pub(crate) fn never() -> bool {
+    false
+}
 
 /// The iterations of one solve.
 pub(crate) struct Iterations<'a> {
     control: Control<'a>,
+    /// The observer has said stop: it may have said it once only.
+    interrupted: AtomicBool,
     started: Instant,
 }
 
@@ -15,7 +26,7 @@ impl<'a> Iterations<'a> {
     pub(crate) fn start(observer: &'a dyn Observer, iterations: usize, time_limit: Option<f64>) -> Self {
         let control = Control::start(observer, time_limit);
         control.tell(&Event::PhaseStarted { phase: Phase::Iterations, total: iterations as u64 });
-        Self { control, started: Instant::now() }
+        Self { control, interrupted: AtomicBool::new(false), started: Instant::now() }
     }
 
     /// Reports an iteration.
@@ -24,9 +35,31 @@ impl<'a> Iterations<'a> {
         self.control.tell(&Event::IterationFinished(report));
     }
 
-    /// Why to stop early, if at all.
-    pub(crate) fn reason_to_stop(&self) -> Option<Termination> {
-        self.control.reason_to_stop()
+    /// Whether the observer has said stop: then the solve ends at once, without a result.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        let says_stop = || self.control.without_deadline().should_stop();
+        let interrupted = self.interrupted.load(Ordering::Relaxed) || says_stop();
+        self.interrupted.fetch_or(interrupted, Ordering::Relaxed) || interrupted
+    }
+
+    /// Why to stop early with what there is, if at all.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] where the observer has said stop.
+    pub(crate) fn reason_to_stop(&self) -> Result<Option<Termination>, Error> {
+        self.check()?;
+        match self.control.reason_to_stop() {
+            Some(Termination::Interrupted) => Err(Error::Interrupted),
+            reason => Ok(reason),
+        }
+    }
+
+    /// Refuses to go on once the observer has said stop.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     /// Tells the observer that the iterations are over; returns their wall time.
@@ -70,23 +103,26 @@ impl Settling {
     }
 
     /// Takes note of the cost before an iteration; returns why there is to be none, if so. The first always is.
-    pub(crate) fn next(&mut self, cost: f64, control: &Iterations<'_>) -> Option<Termination> {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] where the observer has said stop.
+    pub(crate) fn next(&mut self, cost: f64, control: &Iterations<'_>) -> Result<Option<Termination>, Error> {
         if let Some(last) = self.last.replace(cost) {
             let error = (cost - last).abs() / cost.abs().max(f64::MIN_POSITIVE);
             control.iterated(IterationReport::new(self.iterations, None, error));
             self.calm = if error <= self.tolerance || cost == last { self.calm + 1 } else { 0 };
             if self.calm >= Self::CALM {
-                return Some(Termination::Converged);
+                return Ok(Some(Termination::Converged));
             }
-            if let Some(reason) = control.reason_to_stop() {
-                return Some(reason);
+            if let Some(reason) = control.reason_to_stop()? {
+                return Ok(Some(reason));
             }
             if self.iterations >= self.max_iterations {
-                return Some(Termination::MaxIterations);
+                return Ok(Some(Termination::MaxIterations));
             }
         }
         self.iterations += 1;
-        None
+        Ok(None)
     }
 
     /// Iterations done.

@@ -10,7 +10,8 @@ pub trait Solver {
     /// Solves a problem, marginals included; `observer` is told of the work and may say stop.
     ///
     /// # Errors
-    /// A problem that the solver does not take; a failed tensor operation.
+    /// A problem that the solver does not take; a failed tensor operation; [`Error::Interrupted`] where the observer says stop, but for
+    /// [`Hiref`] once it has a first pairing.
     fn solve(&self, problem: &Problem<'_>, observer: &dyn Observer) -> Result<Self::Output, Error>;
 }
 
@@ -36,7 +37,7 @@ pub trait Outcome {
     /// A one-to-one pairing: the coupling itself where it is one, else rounded, with ties in an order drawn from `seed`.
     ///
     /// # Errors
-    /// A failed tensor operation.
+    /// A failed tensor operation; [`Error::Interrupted`] where the observer says stop.
     fn pairing(&self, seed: u64, observer: &dyn Observer) -> Result<Permutation, Error>;
 }
 

@@ -1,5 +1,6 @@
 //! The cost between two supports, tile by tile.
 
+use crate::iterations::Stop;
 use hiref_core::points::Rows;
 use hiref_core::{CostKind, Problem};
 use rayon::prelude::*;
@@ -134,22 +135,27 @@ impl TiledCost {
         Self::new(self.cost, self.dimension, points, self.target_points())
     }
 
-    /// Keeps all tiles in memory, 8 n m bytes.
-    pub(crate) fn store(&mut self) {
+    /// Keeps all tiles in memory, 8 n m bytes; `None` where it is stopped, and nothing is kept.
+    pub(crate) fn store(&mut self, stop: Stop<'_>) -> Option<()> {
         let (n, m) = (self.num_x(), self.num_y());
         let mut values = vec![0.0; n * m];
         let this = &*self;
-        values.par_chunks_mut(TILE_ROWS * m).enumerate().for_each(|(row_tile, stripe)| {
+        values.par_chunks_mut(TILE_ROWS * m).enumerate().try_for_each(|(row_tile, stripe)| {
             let rows = this.row_range(row_tile);
             let mut rest = stripe;
+            if stop() {
+                return None;
+            }
             for column_tile in 0..this.column_tiles() {
                 let columns = this.column_range(column_tile);
                 let (tile, following) = rest.split_at_mut(rows.len() * columns.len());
                 this.compute(rows.clone(), columns, tile);
                 rest = following;
             }
-        });
+            Some(())
+        })?;
         self.stored = Some(Arc::new(values));
+        Some(())
     }
 
     /// Frees the stored tiles.
@@ -266,6 +272,7 @@ pub(crate) fn multiply(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iterations::never;
     use candle_core::{Device, Tensor};
     use hiref_core::rng::stream;
     use rand::Rng;
@@ -281,7 +288,7 @@ mod tests {
             let problem = Problem::new(tensor(&x), tensor(&y), kind).unwrap();
             let computed = TiledCost::of_problem(&problem);
             let mut stored = computed.clone();
-            stored.store();
+            stored.store(&never).unwrap();
             let again = computed.turned().turned();
             let (mut a, mut b, mut c) = (Vec::new(), Vec::new(), Vec::new());
             for row_tile in 0..computed.row_tiles() {

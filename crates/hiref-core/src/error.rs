@@ -233,7 +233,9 @@ pub enum Error {
         limit: usize,
     },
     /// A solver is defined for other costs only.
-    #[error("the {solver} solver takes the cost {expected}, this problem has {cost}")]
+    #[error(
+        "the {solver} solver takes the cost {expected}, this problem has {cost}\nhint: sinkhorn, lot and frlc take every cost"
+    )]
     UnsupportedCost {
         /// The solver.
         solver: &'static str,
@@ -279,7 +281,7 @@ pub enum Error {
         cost: f64,
     },
     /// A listed pair names an item that there is not.
-    #[error("pair {position} of the list has the {side} index {index}, expected one below {limit}")]
+    #[error("pair {position} of the list has the {side} index {index}, expected one from 0 below {limit}")]
     PairOutOfRange {
         /// Position in the list.
         position: usize,
@@ -311,7 +313,9 @@ pub enum Error {
         second: &'static str,
     },
     /// More pairs are asked for than there can be.
-    #[error("{wanted} pairs are asked for, there can be {most} at most (the places of the smaller side)")]
+    #[error(
+        "{wanted} pairs are asked for, there can be {most} at most (the places of the smaller side)\nhint: ask for {most} or fewer"
+    )]
     TooManyPairs {
         /// Pairs asked for.
         wanted: usize,
@@ -321,7 +325,7 @@ pub enum Error {
     /// Not all items that must be paired can be.
     #[error(
         "no matching pairs all that must be paired: {items} {side} items ({}{}) need {wanted} places, and all their candidates together have \
-         {places}\nhint: give them more candidates, or let items stay single", list(first), if *items > first.len() { ", …" } else { "" }
+         {places}\nhint: let items stay single, or allow them more pairs", list(first), if *items > first.len() { ", …" } else { "" }
     )]
     NoMatching {
         /// The side in question.

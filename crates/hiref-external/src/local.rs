@@ -77,14 +77,37 @@ pub fn free_bytes(folder: &Path) -> Option<u64> {
     (status == 0 && stat.f_blocks > 0).then_some(u64::from(stat.f_bavail).saturating_mul(u64::from(stat.f_frsize)))
 }
 
-/// Refuses a folder for temporary files on a disk that has too little room for the run.
+/// Refuses a folder for temporary files on a disk that has too little room for the run, which takes the place of what an earlier one left
+/// there.
 ///
 /// # Errors
 /// [`Error::DiskTooSmall`].
 pub fn check_disk(plan: &Plan, work: &Path) -> Result<(), Error> {
     let needed = plan.disk_bytes();
-    match free_bytes(work) {
+    match free_bytes(work).map(|free| free.saturating_add(bytes_in(work))) {
         Some(free) if free < needed => Err(Error::DiskTooSmall { path: work.to_path_buf(), free, needed }),
         _ => Ok(()),
+    }
+}
+
+/// Bytes of the files in a folder, which need not exist.
+fn bytes_in(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    entries.filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file).map(|file| file.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_run_left_counts_as_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        assert_eq!(bytes_in(&work), 0);
+        std::fs::create_dir_all(work.join("inside")).unwrap();
+        std::fs::write(work.join("a"), [0; 700]).unwrap();
+        std::fs::write(work.join("b"), [0; 300]).unwrap();
+        assert_eq!(bytes_in(&work), 1000);
     }
 }

@@ -66,6 +66,7 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
     if model.0.map.partner.is_some() && !(args.prepared || args.prepare_only) {
         return Err(Error::LearnedCost(args.run.clone()));
     }
+    check_dimension(args, &input, &model)?;
     let rows = input.to_tensor(&context.device)?;
     let prepared = match (args.inverse, args.prepare_only) {
         (false, false) => model.forward(&rows)?,
@@ -88,6 +89,20 @@ pub(crate) fn run(args: &ApplyArgs, context: &Context) -> Result<ExitStatus, Err
         args.output.display()
     ));
     Ok(ExitStatus::Done)
+}
+
+/// Refuses an input that is not of the side that is mapped.
+fn check_dimension(args: &ApplyArgs, input: &Embeddings, model: &Model) -> Result<(), Error> {
+    let of_source = args.inverse == args.prepare_only;
+    let sides = [("source", &model.0.source), ("target", &model.0.target)];
+    let [(side, own), (_, other)] = if of_source { sides } else { [sides[1], sides[0]] };
+    let (got, expected) = (input.dimension(), own.input_dimension());
+    if got == expected {
+        return Ok(());
+    }
+    let fits_other = got == other.input_dimension();
+    let (input, run) = (args.input.clone(), args.run.clone());
+    Err(Error::ApplyDimension { input, got, expected, side, run, fits_other })
 }
 
 /// What the output is: in the layout of the input.

@@ -3,7 +3,7 @@
 use crate::args::existing;
 use crate::error::Error;
 use crate::report::{Figures, WithReport, write_config, write_summary};
-use crate::table;
+use crate::table::{self, counted};
 use crate::{Context, ExitStatus};
 use clap::Args;
 use himacl::data::output::{OutputDir, Plan};
@@ -77,14 +77,21 @@ pub(crate) fn run(args: &EvalArgs, context: &Context) -> Result<ExitStatus, Erro
         _ => train::held_out(&recipe, &Dataset::load_of_run(&recipe, &args.run, &context.device)?)?
             .ok_or_else(|| Error::NothingHeldOut(args.run.clone()))?,
     };
+    context.printer.info(&format!("evaluating {}", counted(source.dims()[0], "pair")));
+    let steps = 2 + u64::from(args.classes.is_some());
+    let task = context.printer.task("evaluate", "steps", steps);
     let mut metrics = train::evaluate(&model.0, &source, &target, recipe.eval.csls_neighbours)?;
+    task.advance(1);
     let shared_space = recipe.alignment.mode == AlignmentMode::SharedSpace;
     metrics.extend(train::monge(&model.0, &source, &target, shared_space)?);
+    task.advance(1);
     if let (Some(classes), Some(labels)) = (&args.classes, &args.labels) {
         let classes = Embeddings::open(classes, None)?.to_tensor(&context.device)?;
         let (items, classes) = model.0.joint(&source, &classes)?;
         metrics.extend(eval::zero_shot(&items, &classes, &read_npy_u32(labels)?)?.figures());
+        task.advance(1);
     }
+    drop(task);
     let evaluation = Evaluation { run: &args.run, pairs: source.dims()[0], metrics: &metrics };
     let summary = WithReport { report: recorder.report(), found: &evaluation };
     context.printer.info(&table::retrieval(&[("HiMACL", "")], &metrics.values(), &Figures::new()));

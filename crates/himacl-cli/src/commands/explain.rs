@@ -1,9 +1,9 @@
 //! `himacl explain`: why two items are partners, as data.
 
 use crate::error::Error;
-use crate::explore::{ItemsArgs, Opened, PairingArgs, in_words};
+use crate::explore::{ItemsArgs, Opened, PairingArgs, Which, in_words};
 use crate::{Context, ExitStatus};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use himacl::explore::{Explainer, Item};
 use serde_json::Value;
 
@@ -15,9 +15,10 @@ Examples:
 
 /// Explain pairs: runners-up, directions that carry the match, what removal would change it, what lies between.
 ///
-/// The same as one pair of `himacl explore`, in all coordinates and among all pairs.
+/// The same as one pair of `himacl explore`, in all coordinates and among all pairs; of a pair that `himacl pair` did not keep
+/// (--max-cost-quantile, --keep-by-margin) it says so.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("rows").required(true).multiple(true))]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]
     pairing: PairingArgs,
@@ -26,11 +27,11 @@ pub(crate) struct ExplainArgs {
     items: ItemsArgs,
 
     /// Rows of x whose pairs are explained.
-    #[arg(long, value_name = "ROW", num_args = 1.., required_unless_present = "y")]
+    #[arg(long, value_name = "ROW", num_args = 1.., group = "rows")]
     x: Vec<u32>,
 
     /// Rows of y whose pairs are explained.
-    #[arg(long, value_name = "ROW", num_args = 1..)]
+    #[arg(long, value_name = "ROW", num_args = 1.., group = "rows")]
     y: Vec<u32>,
 
     /// Runners-up and directions of each.
@@ -44,12 +45,19 @@ pub(crate) struct ExplainArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ExplainArgs, context: &Context) -> Result<ExitStatus, Error> {
-    let opened = Opened::read(&args.pairing, &args.items, &[], usize::MAX, context)?;
+    let opened = Opened::read(&args.pairing, &args.items, &[], Which::All, context)?;
     let asked = [(0, &args.x), (1, &args.y)];
     let asked = asked.into_iter().flat_map(|(side, rows)| rows.iter().map(move |&row| (side, row)));
     let items = asked.map(|(side, row)| {
         let item = opened.item_of_row(side, row);
-        let missing = || Error::NoPair { side: ["x", "y"][side], row, folder: opened.folder.clone() };
+        let missing = || {
+            let (name, rows, folder) = (["x", "y"][side], opened.sizes[side], opened.folder.clone());
+            if row as usize >= rows {
+                Error::NoRow { side: name, row, rows, folder }
+            } else {
+                Error::NoPair { side: name, row, folder }
+            }
+        };
         item.map(|item| (row, side, item)).ok_or_else(missing)
     });
     let items = items.collect::<Result<Vec<_>, Error>>()?;

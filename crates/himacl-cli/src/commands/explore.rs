@@ -2,7 +2,8 @@
 
 use crate::args::refuse_existing;
 use crate::error::Error;
-use crate::explore::{ColourArgs, ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
+use crate::explore::{ColourArgs, ItemsArgs, Opened, PairingArgs, Scene, SceneSettings, Which};
+use crate::table::counted;
 use crate::{Context, ExitStatus, page};
 use clap::Args;
 use himacl::data::files::write_text;
@@ -20,8 +21,8 @@ Examples:
 
 /// Write a pairing as one HTML file that opens offline: a map of both sides, the pairs, why each was made, what lies between.
 ///
-/// Of more pairs than --max-pairs a random sample is taken, and the page says so. Runners-up, margins and counterfactuals
-/// are then those within the sample.
+/// Of more pairs than --max-pairs a random sample is taken, and the page says so. Pairs that `himacl pair` did not keep (--max-cost-quantile,
+/// --keep-by-margin) are left out, with their items. Runners-up, margins and counterfactuals are then those within what is shown.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExploreArgs {
@@ -42,7 +43,7 @@ pub(crate) struct ExploreArgs {
     #[arg(long, value_name = "FILE.parquet")]
     atlas: Option<PathBuf>,
 
-    /// Replace the table where it is there.
+    /// Replace the table where it is there; a page of ours is replaced in any case.
     #[arg(long, requires = "atlas")]
     force: bool,
 
@@ -66,7 +67,8 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, E
     if let Some(atlas) = &args.atlas {
         refuse_existing(atlas, args.force)?;
     }
-    let opened = Opened::read(&args.pairing, &args.items, &args.colours.colour, args.max_pairs as usize, context)?;
+    let opened =
+        Opened::read(&args.pairing, &args.items, &args.colours.colour, Which::Kept(args.max_pairs as usize), context)?;
     let settings = SceneSettings {
         picture_bytes: usize::from(args.max_picture_megabytes) * 1_000_000,
         neighbours: args.tsne,
@@ -80,6 +82,11 @@ pub(crate) fn run(args: &ExploreArgs, context: &Context) -> Result<ExitStatus, E
     write_text(&args.output, &html)?;
     let megabytes = html.len() as f64 / 1e6;
     let pairs = opened.paired.pairs().len();
-    context.printer.result(&format!("{pairs} pairs, {megabytes:.1} MB: {}", args.output.display()));
+    let left_out = match opened.rejected {
+        0 => String::new(),
+        rejected => format!(" ({} not kept and left out)", counted(rejected, "pair")),
+    };
+    let pairs = counted(pairs, "pair");
+    context.printer.result(&format!("{pairs}{left_out}, {megabytes:.1} MB: {}", args.output.display()));
     Ok(ExitStatus::Done)
 }

@@ -88,8 +88,8 @@ Examples:
 /// that the embeddings are in, but for lists of floats and bytes), config.toml and summary.json.
 ///
 /// Ctrl-C stops at the next safe point and writes the coupling reached so far, with exit status 1; a second Ctrl-C ends
-/// at once. The same command with --resume goes on, and ends with the result of a run that was never interrupted; a
-/// comparison solver starts over.
+/// at once. The same command with --resume goes on, and ends with the result of a run that was never interrupted. A comparison
+/// solver ends at once, and leaves nothing.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PairArgs {
@@ -152,9 +152,9 @@ pub(crate) struct PairArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = CHECKPOINT_SECONDS, value_parser = positive)]
     checkpoint_every: f64,
 
-    /// Resident memory that the process may take, in GiB, the input as far as it is mapped included. Where both sides do not fit (the estimate
+    /// Resident memory that the process may take, in GiB or with a unit (40MiB, 8GB), the input as far as it is mapped included. Where both sides do not fit (the estimate
     /// is within some 15%), they are paired from files to files, in blocks; what cannot be done so is refused.
-    #[arg(long, value_name = "GIB", value_parser = positive)]
+    #[arg(long, value_name = "GIB", value_parser = gibibytes)]
     max_memory: Option<f64>,
 
     #[command(flatten)]
@@ -362,7 +362,7 @@ fn pair_sides(
     match &settings {
         Some(settings) => {
             crate::keep_no_free_memory();
-            external::plan(settings)?;
+            external::plan(&args.external, settings)?;
         }
         None => check_memory(args.max_memory, estimate, context)?,
     }
@@ -377,6 +377,7 @@ fn pair_sides(
     if let Some(settings) = settings {
         let prepared = external::prepare(args, &settings, output, goes_on, context)?;
         output.begin(&plan)?;
+        output.keeps_work_in(&prepared.work);
         inputs.begun();
         write_config(output, &config)?;
         return external::run(args, &config, prepared, output, recorder, context);
@@ -445,11 +446,12 @@ fn one_to_one(
         let potentials = solved.certificate.as_ref().map(results::potentials);
         files.write(&solved.permutation, Some(&solved.warm_start()), potentials.as_deref())
     })?;
+    let kept = rejection.as_ref().map(|rejection| rejection.describe(solved.permutation.num_pairs()));
     files.write_summary(&solved, rejection, &recorder)?;
     if !matches!(solved.termination, Termination::Interrupted | Termination::TimeLimit) {
         remove_if_present(&output.file(CHECKPOINT))?;
     }
-    context.printer.result(&results::describe(problem, &solved, output.path()));
+    context.printer.result(&results::describe(problem, &solved, kept, output.path()));
     Ok(if solved.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
 }
 
@@ -503,7 +505,7 @@ fn read_warm_start(path: &Path, n: usize, m: usize) -> Result<WarmStart, Error> 
 fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Result<(), Error> {
     let limit = max_gib.map(|gib| (gib * f64::from(1 << 30)) as u64);
     if let Some(limit) = limit.filter(|&limit| estimate > limit) {
-        return Err(Error::Memory { estimate, limit });
+        return Err(Error::Memory { estimate, limit, from_files: false });
     }
     if limit.is_none()
         && let Some(available) = available_memory().filter(|&available| estimate > available)
@@ -518,6 +520,21 @@ fn check_memory(max_gib: Option<f64>, estimate: u64, context: &Context) -> Resul
     Ok(())
 }
 
+/// An amount of memory, in GiB unless it has another unit.
+fn gibibytes(text: &str) -> Result<f64, String> {
+    let text = text.trim();
+    let number = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let bytes = match text[number.len()..].to_ascii_lowercase().as_str() {
+        "" | "gib" | "g" => f64::from(1 << 30),
+        "mib" | "m" => f64::from(1 << 20),
+        "gb" => 1e9,
+        "mb" => 1e6,
+        "tib" | "t" => f64::from(1 << 30) * 1024.0,
+        unit => return Err(format!("unknown unit `{unit}`, expected MiB, GiB, TiB, MB or GB, or a number of GiB")),
+    };
+    positive(number.trim()).map(|number| number * bytes / f64::from(1 << 30))
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number".to_owned())?;
     if value.is_finite() && value > 0.0 { Ok(value) } else { Err("expected a positive number".to_owned()) }
@@ -525,7 +542,20 @@ fn positive(text: &str) -> Result<f64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Certify;
+    use super::{Certify, gibibytes};
+
+    #[test]
+    fn memory_has_units() {
+        for (text, gib) in [("8", 8.0), ("0.5", 0.5), ("512MiB", 0.5), ("2 GiB", 2.0), ("1024m", 1.0), ("1TiB", 1024.0)]
+        {
+            assert_eq!(gibibytes(text), Ok(gib), "{text}");
+        }
+        assert!((gibibytes("1GB").unwrap() - 0.931_322).abs() < 1e-6);
+        for wrong in ["", "MiB", "-1", "0", "1KiB", "two", "1e400"] {
+            assert!(gibibytes(wrong).is_err(), "{wrong}");
+        }
+        assert!(gibibytes("1KiB").unwrap_err().contains("expected MiB, GiB"));
+    }
 
     #[test]
     fn ways_to_certify() {

@@ -2,7 +2,7 @@
 
 use crate::args::refuse_existing;
 use crate::error::Error;
-use crate::explore::{ItemsArgs, Opened, PairingArgs};
+use crate::explore::{ItemsArgs, Opened, PairingArgs, Which};
 use crate::plot::{Picture, Place};
 use crate::{Context, ExitStatus};
 use clap::{Args, ValueEnum};
@@ -46,7 +46,8 @@ pub(crate) struct PlotArgs {
     #[arg(long, value_enum, value_name = "KIND", default_value = "lines")]
     kind: Kind,
 
-    /// Where each x is mapped to, in the place of its partner: a barycentric projection for example.
+    /// Where each x is mapped to, in the place of its partner: a barycentric projection for example. A row for each row of x, of as many
+    /// coordinates, three at most.
     #[arg(long, value_name = "EMBEDDINGS")]
     mapped: Option<PathBuf>,
 
@@ -66,7 +67,7 @@ pub(crate) struct PlotArgs {
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
 
-    /// Replace the file where it is there.
+    /// Replace the file where it is there: a picture is not known for one of ours, as pages are.
     #[arg(long)]
     force: bool,
 }
@@ -80,7 +81,8 @@ pub(crate) fn run(args: &PlotArgs, context: &Context) -> Result<ExitStatus, Erro
         _ => return Err(Error::PictureKind(args.output.clone())),
     };
     refuse_existing(&args.output, args.force)?;
-    let opened = Opened::read(&args.pairing, &ItemsArgs::default(), &[], args.max_pairs as usize, context)?;
+    let opened =
+        Opened::read(&args.pairing, &ItemsArgs::default(), &[], Which::Kept(args.max_pairs as usize), context)?;
     let picture = picture(args, &opened, context.seed.unwrap_or_default())?;
     let file = picture.file(args.size, png)?;
     write_atomic(&args.output, |out| out.write_all(&file))?;
@@ -147,18 +149,25 @@ fn picture(args: &PlotArgs, opened: &Opened, seed: u64) -> Result<Picture, Error
     Ok(picture)
 }
 
-/// The places that a file maps the rows of x to.
+/// The places that a file maps the rows of x to, one for each row of the input file.
 fn mapped(path: &std::path::Path, opened: &Opened) -> Result<Vec<Place>, Error> {
     let mapped = Embeddings::open(path, None)?;
-    let (got, expected) = (mapped.dimension(), opened.paired.dimension());
-    if got != expected || expected > 3 {
-        let (path, reference) = (path.to_path_buf(), opened.folder.clone());
-        return Err(DataError::Disagree { path, quantity: "coordinates", got, expected, reference }.into());
+    let got = mapped.dimension();
+    for (quantity, got, expected) in
+        [("coordinates", got, opened.paired.dimension()), ("rows", mapped.num_rows(), opened.sizes[0])]
+    {
+        if got != expected {
+            let (path, reference) = (path.to_path_buf(), opened.folder.clone());
+            return Err(DataError::Disagree { path, quantity, got, expected, reference }.into());
+        }
+    }
+    if got > 3 {
+        return Err(Error::MappedTooWide { path: path.to_path_buf(), got });
     }
     let values = mapped.to_vec()?;
     let row = |&row: &u32| {
         let mut place = [0.0; 3];
-        let from = values.get(row as usize * got..(row as usize + 1) * got).unwrap_or_default();
+        let from = &values[row as usize * got..(row as usize + 1) * got];
         place.iter_mut().zip(from).for_each(|(out, value)| *out = f64::from(*value));
         place
     };

@@ -1,7 +1,7 @@
 //! `himacl serve`: a run to be searched from a browser or a program, on this machine.
 
 use crate::error::Error;
-use crate::explore::{ColourArgs, ItemsArgs, Opened, PairingArgs, Scene, SceneSettings};
+use crate::explore::{ColourArgs, ItemsArgs, Opened, PairingArgs, Scene, SceneSettings, Which};
 use crate::finder::{Finder, FinderArgs};
 use crate::server::{Service, serve};
 use crate::{Context, ExitStatus, page, report};
@@ -64,7 +64,8 @@ pub(crate) fn run(args: &ServeArgs, context: &Context) -> Result<ExitStatus, Err
         page::render_served(&report::story(&args.finder.run)?, &())?
     } else {
         let pairing = PairingArgs { run: Some(args.finder.run.clone()), pairs: None };
-        let opened = Opened::read(&pairing, &args.items, &args.colours.colour, args.max_pairs as usize, context)?;
+        let opened =
+            Opened::read(&pairing, &args.items, &args.colours.colour, Which::Kept(args.max_pairs as usize), context)?;
         let settings =
             SceneSettings { picture_bytes: PICTURE_BYTES, neighbours: false, seed: context.seed.unwrap_or_default() };
         page::render_served(&opened.report()?, &Scene::make(&opened, settings)?)?

@@ -20,7 +20,7 @@ use std::thread;
 const EXAMPLES: &str = "\
 Examples:
   himacl train --config models/recipes/quickstart.toml
-  himacl train --config my.toml --set train.epochs=50 --set data.anchors=20 --set output.dir=runs/few-anchors
+  himacl train --config my.toml --set train.epochs=50 --set data.anchors=known.csv --set output.dir=runs/few-anchors
   himacl train --config my.toml --resume";
 
 const CONFIG: &str = "config.toml";

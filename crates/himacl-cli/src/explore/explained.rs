@@ -54,7 +54,7 @@ impl Opened {
         };
         let step =
             |step: &himacl::explore::PathStep| json!({ "t": step.t, "x": items(0, &step.x), "y": items(1, &step.y) });
-        json!({
+        let mut facts = json!({
             "x": self.item(0, found.x), "y": self.item(1, found.y),
             "other_partners_of_x": items(1, &found.other_partners_of_x),
             "other_partners_of_y": items(0, &found.other_partners_of_y),
@@ -65,7 +65,12 @@ impl Opened {
             "score": found.score, "directions": found.directions.iter().map(direction).collect::<Vec<_>>(),
             "removals": found.removals.iter().map(removal).collect::<Vec<_>>(),
             "path": found.path.iter().map(step).collect::<Vec<_>>(),
-        })
+        });
+        if let Some(kept) = &self.kept {
+            let rows = [self.rows[0][found.x as usize], self.rows[1][found.y as usize]];
+            facts["kept"] = kept.contains(&rows).into();
+        }
+        facts
     }
 
     /// An item without a partner, and what it might have had.
@@ -111,6 +116,9 @@ pub(crate) fn in_words(found: &Value) -> String {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let _ = writeln!(text, "x {}\ny {}", name(&found["x"]), name(&found["y"]));
     let _ = writeln!(text, "cost {}, margin {}", number(&found["cost"]), number(&found["margin"]));
+    if found["kept"] == false {
+        let _ = writeln!(text, "not kept: left out of pairs.parquet, as was asked of `himacl pair`");
+    }
     for (own, key) in [("x", "other_partners_of_x"), ("y", "other_partners_of_y")] {
         let others: Vec<String> = list(&found[key]).iter().map(name).collect();
         if !others.is_empty() {

@@ -12,5 +12,5 @@ mod scene;
 pub(crate) use columns::ColourArgs;
 pub(crate) use explained::in_words;
 pub(crate) use items::{Items, ItemsArgs, MetadataArgs};
-pub(crate) use opened::{Opened, PairingArgs, column_tables};
+pub(crate) use opened::{Opened, PairingArgs, Which, column_tables};
 pub(crate) use scene::{Scene, SceneSettings};

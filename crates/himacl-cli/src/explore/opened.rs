@@ -16,7 +16,7 @@ use hiref_core::matching::{Capacity, MatchingParams};
 use hiref_core::{CostKind, Permutation, UNMATCHED, WarmStart, rng};
 use rand::seq::SliceRandom;
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,6 +48,15 @@ struct PairSettings {
     center: bool,
     normalize: bool,
     matching: Option<MatchingArgs>,
+    #[serde(default)]
+    selection: PairSelection,
+}
+
+/// What it says of which pairs are kept.
+#[derive(Debug, Default, Deserialize)]
+struct PairSelection {
+    max_cost_quantile: Option<f64>,
+    keep_by_margin: Option<f64>,
 }
 
 /// What `summary.json` of `pair` says of single items.
@@ -74,6 +83,21 @@ pub(crate) struct Opened {
     pub(crate) confidence: Option<Vec<f32>>,
     /// Pairs that there are; fewer are looked at if it says so.
     pub(crate) all_pairs: usize,
+    /// Rows that the input files have.
+    pub(crate) sizes: [usize; 2],
+    /// The pairs that were kept, by rows, where some were not and all are looked at.
+    pub(crate) kept: Option<HashSet<[u32; 2]>>,
+    /// Pairs that were not kept.
+    pub(crate) rejected: usize,
+}
+
+/// Which pairs are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which {
+    /// All.
+    All,
+    /// Those that were kept; of more than so many a random sample.
+    Kept(usize),
 }
 
 /// Both sides, before they are priced.
@@ -88,6 +112,10 @@ struct Sides {
     pairs: Vec<[u32; 2]>,
     params: MatchingParams,
     prices: Prices,
+    /// Rows of the input files.
+    sizes: [usize; 2],
+    /// The pairs that were kept, by rows, where some were not.
+    kept: Option<HashSet<[u32; 2]>>,
 }
 
 /// Where the potentials come from.
@@ -101,7 +129,7 @@ enum Prices {
 }
 
 impl Opened {
-    /// Opens a pairing; of more than `most` pairs a random sample of so many.
+    /// Opens a pairing.
     ///
     /// # Errors
     /// A folder without a pairing; inputs that changed; texts and pictures that do not fit.
@@ -109,7 +137,7 @@ impl Opened {
         pairing: &PairingArgs,
         items: &ItemsArgs,
         columns: &[String],
-        most: usize,
+        which: Which,
         context: &Context,
     ) -> Result<Self, Error> {
         let wanted = Wanted { items, columns };
@@ -118,11 +146,19 @@ impl Opened {
             (None, Some(pairs)) => (pairs, Sides::of_pairs(pairs, wanted)?),
             (None, None) => unreachable!("clap asks for one of them"),
         };
+        let (sizes, whole) = (sides.sizes, sides.pairs.len());
+        let (kept, sides) = match which {
+            Which::All => (sides.kept.clone(), sides),
+            Which::Kept(_) => (None, sides.only_kept()?),
+        };
         let all_pairs = sides.pairs.len();
         let tables = Column::all(columns, &sides.items)?.iter().map(|column| column.table(&sides.pairs)).collect();
-        let sides = if all_pairs > most { sides.sample(most, context.seed.unwrap_or_default())? } else { sides };
+        let sides = match which {
+            Which::Kept(most) if all_pairs > most => sides.sample(most, context.seed.unwrap_or_default())?,
+            _ => sides,
+        };
         let columns = Column::all(columns, &sides.items)?;
-        let Sides { points: [x, y], cost, rows, items, confidence, pairs, params, prices } = sides;
+        let Sides { points: [x, y], cost, rows, items, confidence, pairs, params, prices, .. } = sides;
         let observer = SolveProgress::new(&context.printer);
         let paired = match prices {
             Prices::Known(f, g) => Paired::new((&x, &y), cost, pairs, params, (f, g))?,
@@ -130,7 +166,8 @@ impl Opened {
             Prices::Solve => Paired::matched((&x, &y), cost, pairs, params, &observer)?,
         };
         let paired = Arc::new(paired);
-        Ok(Self { folder: folder.clone(), paired, rows, items, columns, tables, confidence, all_pairs })
+        let (folder, rejected) = (folder.clone(), whole - all_pairs);
+        Ok(Self { folder, paired, rows, items, columns, tables, confidence, all_pairs, sizes, kept, rejected })
     }
 
     /// Texts of x, then of y, as explanations take them; a side without any has none.
@@ -181,7 +218,7 @@ impl Wanted<'_> {
 
 impl Sides {
     fn of_pairs(folder: &Path, wanted: Wanted<'_>) -> Result<Self, Error> {
-        let settings: PairSettings = read_toml(&folder.join("config.toml"))?;
+        let settings = settings_of(folder)?;
         let x = Embeddings::open(&settings.x, settings.x_key.as_deref())?;
         let y = Embeddings::open(&settings.y, settings.y_key.as_deref())?;
         let sizes = [x.num_rows(), y.num_rows()];
@@ -219,6 +256,8 @@ impl Sides {
             let all = wanted.read(side, embeddings)?;
             Ok(if rows[side].len() < sizes[side] { all.of_rows(&rows[side]) } else { all })
         };
+        let PairSelection { max_cost_quantile, keep_by_margin } = settings.selection;
+        let selects = max_cost_quantile.is_some() || keep_by_margin.is_some();
         Ok(Self {
             points: [points(&x, &rows[0])?, points(&y, &rows[1])?],
             cost: settings.cost,
@@ -228,6 +267,8 @@ impl Sides {
             pairs,
             params,
             prices,
+            sizes,
+            kept: selects.then(|| listed_pairs(folder, sizes).map(HashSet::from_iter)).transpose()?,
         })
     }
 
@@ -251,6 +292,8 @@ impl Sides {
             pairs: pairs.permutation.pairs().map(|(i, j)| [i as u32, j as u32]).collect(),
             params: MatchingParams::default(),
             prices: Prices::From(WarmStart::from(pairs.permutation)),
+            sizes: [source.num_rows(), target.num_rows()],
+            kept: None,
         })
     }
 
@@ -260,20 +303,42 @@ impl Sides {
         let mut pairs = self.pairs.clone();
         pairs.shuffle(generator);
         pairs.truncate(most);
-        let kept = [0, 1].map(|side| {
-            let mut paired = vec![false; self.rows[side].len()];
-            self.pairs.iter().for_each(|pair| paired[pair[side] as usize] = true);
-            let mut singles: Vec<u32> = (0..paired.len() as u32).filter(|&item| !paired[item as usize]).collect();
+        let singles = [0, 1].map(|side| {
+            let mut singles = self.singles(side);
             singles.shuffle(generator);
             singles.truncate(singles.len() * most / self.pairs.len());
-            let mut kept: Vec<u32> = pairs.iter().map(|pair| pair[side]).chain(singles).collect();
+            singles
+        });
+        self.only(&pairs, &singles)
+    }
+
+    /// The pairs that were kept, without the items of the others, and all single items.
+    fn only_kept(mut self) -> Result<Self, Error> {
+        let Some(kept) = self.kept.take() else { return Ok(self) };
+        let of_rows = |&[x, y]: &[u32; 2]| [self.rows[0][x as usize], self.rows[1][y as usize]];
+        let pairs: Vec<[u32; 2]> = self.pairs.iter().copied().filter(|pair| kept.contains(&of_rows(pair))).collect();
+        let singles = [0, 1].map(|side| self.singles(side));
+        if pairs.len() == self.pairs.len() { Ok(self) } else { self.only(&pairs, &singles) }
+    }
+
+    /// The items of a side without a partner.
+    fn singles(&self, side: usize) -> Vec<u32> {
+        let mut paired = vec![false; self.rows[side].len()];
+        self.pairs.iter().for_each(|pair| paired[pair[side] as usize] = true);
+        (0..paired.len() as u32).filter(|&item| !paired[item as usize]).collect()
+    }
+
+    /// Some of the pairs and of the single items.
+    fn only(self, pairs: &[[u32; 2]], singles: &[Vec<u32>; 2]) -> Result<Self, Error> {
+        let kept = [0, 1].map(|side: usize| {
+            let mut kept: Vec<u32> = pairs.iter().map(|pair| pair[side]).chain(singles[side].iter().copied()).collect();
             kept.sort_unstable();
             kept.dedup();
             kept
         });
         let place = |side: usize, item: u32| kept[side].binary_search(&item).ok().map(|at| at as u32);
         let placed = |[x, y]: &[u32; 2]| Some([place(0, *x)?, place(1, *y)?]);
-        let params = restricted(&self.params, [&self.pairs, &pairs], &kept, placed);
+        let params = restricted(&self.params, [&self.pairs, pairs], &kept, placed);
         let mut pairs: Vec<[u32; 2]> = pairs.iter().filter_map(placed).collect();
         pairs.sort_unstable();
         let rows = |side: usize| kept[side].iter().map(|&at| self.rows[side][at as usize]).collect();
@@ -300,6 +365,8 @@ impl Sides {
             pairs,
             params,
             prices,
+            sizes: self.sizes,
+            kept: None,
         })
     }
 }
@@ -353,6 +420,25 @@ fn matched_pairs(folder: &Path, [n, m]: [usize; 2]) -> Result<Vec<[u32; 2]>, Err
         return Ok((0..).zip(y_of_x).filter(|&(_, y)| y != UNMATCHED).map(|(x, y)| [x, y]).collect());
     }
     // Items with several partners are listed alone.
+    listed_pairs(folder, [n, m])
+}
+
+/// What config.toml says of the pairing in a folder.
+fn settings_of(folder: &Path) -> Result<PairSettings, Error> {
+    let path = folder.join("config.toml");
+    if folder.join("permutation.npy").is_file() && !path.exists() {
+        return Err(Error::NoPoints { folder: folder.to_path_buf(), given_costs: false });
+    }
+    let settings: toml::Table = read_toml(&path)?;
+    let matching = settings.get("matching").and_then(toml::Value::as_table);
+    if matching.is_some_and(|matching| ["cost_matrix", "candidates"].iter().any(|key| matching.contains_key(*key))) {
+        return Err(Error::NoPoints { folder: folder.to_path_buf(), given_costs: true });
+    }
+    read_toml(&path).map_err(Error::from)
+}
+
+/// The pairs of pairs.parquet, by rows.
+fn listed_pairs(folder: &Path, [n, m]: [usize; 2]) -> Result<Vec<[u32; 2]>, Error> {
     let path = folder.join("pairs.parquet");
     let listed = read_candidates(&path)?;
     for (got, expected) in listed.sizes.into_iter().zip([n, m]) {

@@ -114,6 +114,12 @@ impl Story {
             let cost = text(summary, "cost").unwrap_or("given");
             self.lead.push(format!("The mean {cost} cost is {mean:.6}."));
         }
+        if let Some(rejection) = summary.get("rejection").filter(|rejection| rejection.is_object()) {
+            let kept = rejection.get("num_kept").and_then(Value::as_u64).unwrap_or_default();
+            let by = text(rejection, "by").unwrap_or("cost");
+            let mean = number(rejection, "mean_cost").unwrap_or_default();
+            self.lead.push(format!("{kept} of the pairs are kept, by their {by}; their mean cost is {mean:.6}."));
+        }
         let mean = number(summary, "mean_cost").unwrap_or_default();
         let estimate = summary.get("gap_estimate").filter(|estimate| !estimate.is_null());
         let estimated = estimate.and_then(|estimate| {

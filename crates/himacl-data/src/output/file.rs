@@ -20,7 +20,7 @@ impl OutputFile {
     ///
     /// # Errors
     /// [`Error::OutputAddress`], [`Error::OutputFileExists`] with [`Existing::Refuse`], [`Error::NotEmbeddings`] where the file to be replaced holds
-    /// something else, [`Error::InputInOutput`], [`Error::OutputNotAFolder`] where a parent is a file, [`Error::OutputInUse`],
+    /// something else, [`Error::InputInOutput`], [`Error::OutputNotAFolder`] where a parent is a file, [`Error::OutputNoFolder`], [`Error::OutputInUse`],
     /// [`Error::Io`].
     pub fn open<'a>(
         path: &Path,
@@ -33,6 +33,9 @@ impl OutputFile {
         let obstacle = here.ancestors().find(|ancestor| ancestor.exists() && !ancestor.is_dir());
         if let Some(obstacle) = obstacle {
             return Err(Error::OutputNotAFolder { path: folder.to_path_buf(), obstacle: obstacle.to_path_buf() });
+        }
+        if !here.exists() {
+            return Err(Error::OutputNoFolder { path: path.to_path_buf(), folder: folder.to_path_buf() });
         }
         if let Ok(there) = path.canonicalize() {
             if existing == Existing::Refuse {

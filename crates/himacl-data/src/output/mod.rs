@@ -56,6 +56,8 @@ pub struct OutputDir {
     existing: Existing,
     /// The run that was begun, and not resumed.
     begun: Option<Plan>,
+    /// A folder outside this one in which the run keeps what it goes on from.
+    elsewhere: Option<PathBuf>,
 }
 
 impl OutputDir {
@@ -89,6 +91,7 @@ impl OutputDir {
             earlier: None,
             existing,
             begun: None,
+            elsewhere: None,
         };
         output.take_lock()?;
         aside::recover(path)?;
@@ -201,6 +204,12 @@ impl OutputDir {
         }
     }
 
+    /// Says in which other folder the run keeps what it goes on from: as long as something is in it, this one stays as well, and with it
+    /// the mark.
+    pub fn keeps_work_in(&mut self, folder: &Path) {
+        self.elsewhere = Some(folder.to_path_buf());
+    }
+
     /// The run is complete: a result that was set aside is removed, and so is what killed processes were writing.
     ///
     /// # Errors
@@ -225,9 +234,13 @@ impl OutputDir {
         self.path.join(name)
     }
 
-    /// Whether nothing of the run exists but its mark and its settings.
+    /// Whether nothing of the run exists but its mark and its settings, here or where it keeps its work.
     fn is_bare(&self, plan: &Plan) -> bool {
         let is_settings = |file: &PathBuf| file.file_name().is_some_and(|name| name == "config.toml");
+        let holds_something = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        if self.elsewhere.as_ref().is_some_and(holds_something) {
+            return false;
+        }
         pattern::own_files(&self.path, &plan.files).is_ok_and(|own| own.files.iter().all(is_settings))
     }
 }

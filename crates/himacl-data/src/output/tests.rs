@@ -282,3 +282,41 @@ fn another_input_is_told_before_the_plan_is_known() {
     drop(resumed);
     open(&path, Existing::Overwrite).unwrap().check_input("x", "sha256:8").unwrap();
 }
+
+#[test]
+fn a_run_that_keeps_its_work_elsewhere_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, work) = (folder.path().join("out"), folder.path().join("disk/work"));
+    let stopped = |existing: Existing, has_work: bool| {
+        let mut output = open(&path, existing).unwrap();
+        output.begin(&plan("pair", 1)).unwrap();
+        output.keeps_work_in(&work);
+        write_text(&output.file("config.toml"), "seed = 1").unwrap();
+        if has_work {
+            fs::create_dir_all(&work).unwrap();
+            write_text(&work.join("plan.json"), "{}").unwrap();
+        }
+    };
+    stopped(Existing::Refuse, false);
+    assert!(!path.exists(), "nothing was done");
+    stopped(Existing::Refuse, true);
+    assert!(open(&path, Existing::Resume).unwrap().goes_on(&plan("pair", 1), &|_| false).unwrap());
+    stopped(Existing::Resume, true);
+    fs::remove_dir_all(&work).unwrap();
+    // A result that such a run is to replace comes back only where nothing was done.
+    let other = folder.path().join("other");
+    run(&other, Existing::Refuse, 1, 1);
+    let before = contents(&other);
+    for (has_work, comes_back) in [(false, true), (true, false)] {
+        let mut output = open(&other, Existing::Overwrite).unwrap();
+        output.begin(&plan("pair", 2)).unwrap();
+        output.keeps_work_in(&work);
+        if has_work {
+            fs::create_dir_all(&work).unwrap();
+            write_text(&work.join("plan.json"), "{}").unwrap();
+        }
+        drop(output);
+        assert_eq!(contents(&other) == before, comes_back);
+    }
+    assert!(open(&other, Existing::Resume).unwrap().goes_on(&plan("pair", 2), &|_| false).unwrap());
+}

@@ -285,17 +285,23 @@ pub fn in_folder(folder: &Path) -> Result<Vec<EncoderSpec>, EncoderError> {
     paths.into_iter().map(read).collect()
 }
 
+/// Letters of a name that is a part of another one, at least.
+const SHORTEST_PART: usize = 3;
+
 /// The encoder of this name.
 ///
 /// # Errors
-/// [`EncoderError::Unknown`], with the nearest name.
+/// [`EncoderError::Unknown`], with the nearest name if one is near.
 pub fn find(name: &str) -> Result<EncoderSpec, EncoderError> {
     if let Some((name, text)) = FILES.iter().find(|(known, _)| *known == name) {
         return parse(name, text);
     }
     let known = || FILES.iter().map(|(known, _)| *known);
-    let part = known().find(|known| known.contains(name) || name.contains(known));
-    let near = part.or_else(|| known().min_by_key(|known| strsim::levenshtein(name, known)));
+    let part = known().find(|known| name.len() >= SHORTEST_PART && (known.contains(name) || name.contains(known)));
+    let edits = |known: &&str| strsim::levenshtein(name, known);
+    // Names that share little are no slips of the pen.
+    let alike = || known().min_by_key(edits).filter(|known| edits(known) <= name.len() / 3);
+    let near = part.or_else(alike);
     Err(EncoderError::Unknown { name: name.to_owned(), near: near.map(str::to_owned) })
 }
 
@@ -446,6 +452,10 @@ mod tests {
     fn unknown_names_are_refused() {
         assert!(find("minilm").unwrap_err().to_string().contains("there is no encoder `minilm`"));
         assert!(find("al-minilm-16-v2").unwrap_err().to_string().contains("did you mean `all-minilm-l6-v2`"));
+        for far in ["nonexistent-encoder", "a", ""] {
+            let error = find(far).unwrap_err().to_string();
+            assert!(!error.contains("did you mean"), "{error}");
+        }
         assert!(find("efficientnet").unwrap_err().to_string().contains("did you mean `efficientnet-lite0`"));
     }
 

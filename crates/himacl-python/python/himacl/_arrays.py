@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,12 @@ def as_rows(value: Any, name: str, *, apart: bool = False) -> NDArray[Any]:
 
     With ``apart``, rows that float32 does not tell apart are refused. Other kinds of numbers, other orders and foreign byte orders are copied, once, and said so at log level INFO.
     """
+    if value is None or isinstance(value, (str, bytes, os.PathLike)):
+        hint = "" if value is None else f"\nhint: np.load({name}) reads a .npy file; `himacl pair` takes paths"
+        raise InputError(f"{name} is {value!r}, expected an array of points, (points, coordinates){hint}")
     array = as_array(value, name)
+    if array.ndim == 1 and array.dtype.kind == "O" and len(array) and np.ndim(array[0]) == 1:
+        raise InputError(f"{name} has one list or array for each row, expected one array of two dimensions (points, coordinates)\nhint: np.stack({name})")
     if array.ndim != 2:
         raise InputError(f"{name} has shape {array.shape}, expected two dimensions (points, coordinates)" + _hint(array, name))
     if array.dtype == _BF16:
@@ -69,7 +75,9 @@ def as_rows(value: Any, name: str, *, apart: bool = False) -> NDArray[Any]:
         return _copied(array, array.dtype, name)
     kind = array.dtype.kind
     if kind not in "fiub" or array.dtype.itemsize > 16:
-        raise InputError(f"{name} has type {array.dtype}, expected numbers: float16, float32, float64, bfloat16 or integers")
+        raise InputError(
+            f"{name} has type {array.dtype}, expected numbers: float16, float32, float64, bfloat16 or integers{_type_hint(array, name)}"
+        )
     log.info("%s is %s: copying it to float32", name, array.dtype)
     with np.errstate(over="ignore"):
         rows = _copied(array, np.dtype(np.float32), name)
@@ -96,6 +104,14 @@ def _hint(array: NDArray[Any], name: str) -> str:
         return f"\nhint: {name}[:, None] makes points of one coordinate"
     if array.ndim > 2:
         return f"\nhint: {name}.reshape(len({name}), -1) makes one row of each item"
+    return ""
+
+
+def _type_hint(array: NDArray[Any], name: str) -> str:
+    if array.dtype.kind == "c":
+        return f"\nhint: np.concatenate([{name}.real, {name}.imag], axis=1) keeps both parts"
+    if array.dtype.kind == "O":
+        return f"\nhint: {name}.astype(np.float32), if all entries are numbers"
     return ""
 
 

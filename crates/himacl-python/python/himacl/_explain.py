@@ -10,7 +10,7 @@ from . import _himacl
 from ._arrays import as_integers, as_rows
 from ._errors import InputError
 from ._matching import Kind
-from ._pair import Cost, Pairing, _threads
+from ._pair import Cost, Pairing, _seed, _threads
 from ._progress import Progress, listener
 
 __all__ = ["Explainer"]
@@ -87,7 +87,7 @@ class Explainer:
             raise InputError(f"pairing has {len(y_of_x)} entries, expected {self._sizes[0]}: one for each row of x")
         self._threads = _threads(threads)
         self._inner = _himacl.Explainer(
-            *rows, y_of_x, matching, cost or "sqeuclidean", potentials, texts, seed, self._threads, listener(progress)
+            *rows, y_of_x, matching, cost or "sqeuclidean", potentials, texts, _seed(seed), self._threads, listener(progress)
         )
 
     def explain(self, *, x: int | None = None, y: int | None = None, k: int = 5) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _himacl
+from ._arguments import whole
 from ._arrays import as_array, as_integers, as_pairs
 from ._errors import InputError
 from ._pair import Pairing, _threads
@@ -34,20 +35,24 @@ def kind_of(
     y_capacity: Any,
     forbidden: Any,
     groups: Any = None,
+    *,
+    sizes: tuple[int, int],
 ) -> tuple[Kind, NDArray[Any] | None]:
     """What the matching may look like, as the compiled module takes it, and the names of the categories."""
     never = as_pairs(forbidden, "forbidden")
+    if never is not None:
+        _refuse_beyond(never, sizes)
     names, numbers = None, None
     if groups is not None:
         if len(groups) != 2:
             raise InputError(f"groups has {len(groups)} entries, expected two: the categories of x and those of y")
-        labels = [np.ravel(as_array(side, "groups")) for side in groups]
+        labels = [_labels(side, name) for side, name in zip(groups, "xy", strict=True)]
         names, inverse = np.unique(np.concatenate(labels), return_inverse=True)
         flat = np.ascontiguousarray(np.ravel(inverse), dtype=np.int64)
         numbers = (flat[: len(labels[0])], flat[len(labels[0]) :].copy())
     kind = (
         None if unmatched_cost is None else float(unmatched_cost),
-        None if num_pairs is None else _count(num_pairs),
+        None if num_pairs is None else whole(num_pairs, "num_pairs", 1),
         _capacity(x_capacity, "x_capacity"),
         _capacity(y_capacity, "y_capacity"),
         np.empty((0, 2), dtype=np.int64) if never is None else never,
@@ -62,10 +67,41 @@ def is_plain(unmatched_cost: Any, num_pairs: Any, x_capacity: Any, y_capacity: A
     return one and all(given is None for given in (unmatched_cost, num_pairs, forbidden, groups))
 
 
-def _count(number: int) -> int:
-    if int(number) < 1:
-        raise InputError(f"num_pairs is {number}, expected at least 1")
-    return int(number)
+def _refuse_beyond(forbidden: NDArray[np.int64], sizes: tuple[int, int]) -> None:
+    """Refuses pairs of items that there are not."""
+    beyond = (forbidden < 0) | (forbidden >= np.array(sizes))
+    if beyond.any():
+        position, side = np.argwhere(beyond)[0]
+        raise InputError(
+            f"pair {position} of forbidden has the {'xy'[side]} index {forbidden[position, side]}, expected one from 0 below {sizes[side]}\n"
+            f"hint: leave out the pairs of items that there are not"
+        )
+
+
+def _labels(side: Any, name: str) -> NDArray[Any]:
+    """The categories of one side; each item has one."""
+    labels = np.ravel(as_array(side, "groups"))
+    if labels.dtype.kind in "fc":
+        missing = np.isnan(labels)
+    elif labels.dtype.kind in "mM":
+        missing = np.isnat(labels)
+    elif labels.dtype.kind == "O":
+        missing = np.fromiter((_is_missing(label) for label in labels), dtype=bool, count=len(labels))
+    else:
+        return labels
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise InputError(
+            f"row {row} of the groups of {name} is {labels[row]}, expected a category\nhint: give such rows a category of their own, or leave them out"
+        )
+    # Of several types there is no order: as text then, as they are written.
+    plain = np.asarray(labels.tolist()) if labels.dtype.kind == "O" else labels
+    return plain if plain.ndim == 1 and plain.dtype.kind != "O" else np.array([str(label) for label in labels])
+
+
+def _is_missing(label: Any) -> bool:
+    """None, NaN, and what pandas has for a missing value."""
+    return label is None or type(label).__name__ in ("NAType", "NaTType") or (isinstance(label, float) and label != label)
 
 
 def _capacity(value: Any, name: str) -> NDArray[np.int64]:
@@ -155,7 +191,7 @@ def pair_costs(
         raise InputError(f"costs has type {matrix.dtype}, expected numbers")
     wanted = np.dtype(np.float32) if matrix.dtype == np.float32 else np.dtype(np.float64)
     matrix = np.ascontiguousarray(matrix, dtype=wanted)
-    kind, _ = kind_of(unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden)
+    kind, _ = kind_of(unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden, sizes=(matrix.shape[0], matrix.shape[1]))
     found = _himacl.match_costs(matrix, kind, _threads(threads), listener(progress))
     return pairing_of(found, {"cost": "matrix", "priced": unmatched_cost is not None})
 
@@ -202,9 +238,10 @@ def pair_candidates(
     if not hasattr(candidates, "tocoo"):
         raise InputError(f"candidates is a {type(candidates).__name__}, expected a sparse array of scipy's\nhint: himacl.pair_costs takes a dense one")
     coo = candidates.tocoo()
-    kind, _ = kind_of(unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden)
+    shape = (int(coo.shape[0]), int(coo.shape[1]))
+    kind, _ = kind_of(unmatched_cost, num_pairs, x_capacity, y_capacity, forbidden, sizes=shape)
     found = _himacl.match_candidates(
-        (int(coo.shape[0]), int(coo.shape[1])),
+        shape,
         np.ascontiguousarray(coo.row, dtype=np.int64),
         np.ascontiguousarray(coo.col, dtype=np.int64),
         np.ascontiguousarray(coo.data, dtype=np.float64),

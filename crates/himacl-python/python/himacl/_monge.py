@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import _himacl
 from ._aligner import Mapper, Mode
+from ._arguments import sections as checked_sections
 from ._arrays import as_pairs, as_rows
 from ._errors import FileError, InputError
 from ._pair import _seed, _threads
@@ -144,7 +145,7 @@ class MongeMap(Mapper):
             "optimizer": {"learning_rate": float(self.learning_rate)},
             "train": {"epochs": self.epochs, "batch_size": self.batch_size, "seed": _seed(self.seed)},
         }
-        for section, keys in (self.recipe or {}).items():
+        for section, keys in checked_sections({} if self.recipe is None else self.recipe).items():
             sections.setdefault(section, {}).update(keys)
         return sections
 

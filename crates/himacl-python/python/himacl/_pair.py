@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _himacl
+from ._arguments import known_settings, number, one_of, whole
+from ._arguments import seed as _seed
+from ._arguments import threads as _threads
 from ._arrays import as_integers, as_rows
 from ._errors import FileError, InputError
 from ._progress import Progress, listener
@@ -25,6 +28,13 @@ if TYPE_CHECKING:
 
 Cost = Literal["sqeuclidean", "euclidean", "cosine", "neg-dot"]
 Quality = Literal["fast", "balanced", "best"]
+
+#: Settings of the solver that :func:`pair` hands on, and its arguments besides.
+_SETTINGS = ("max_rank", "leaf_size", "polish_block_size", "max_sweeps", "exact_limit", "max_rounds")
+_ARGUMENTS = (
+    "x", "y", "cost", "quality", "certify", "time_limit", "warm_start", "unmatched_cost", "num_pairs", "x_capacity", "y_capacity",
+    "groups", "forbidden", "device", "seed", "threads", "progress",
+)  # fmt: skip
 
 #: What permutation.npy has for an item without a partner.
 _UNMATCHED = np.uint32(0xFFFF_FFFF)
@@ -145,8 +155,9 @@ class Pairing:
         """Writes a folder as the command line's: ``permutation.npy``, ``summary.json``, ``potentials.npy``, and what a
         later ``warm_start`` takes up.
 
-        ``himacl pair --warm-start FOLDER`` goes on from it, and :func:`load` reads it. A folder that holds something is
-        refused.
+        ``himacl pair --warm-start FOLDER`` goes on from it, and :func:`load` reads it. The points are not written, so that
+        ``himacl explore`` and ``himacl explain`` cannot open it: they want a folder of ``himacl pair``; :class:`Explainer` does in their
+        place. A folder that holds something is refused.
         """
         if self.num_pairs != min(np.count_nonzero(self.y_of_x >= 0), np.count_nonzero(self.x_of_y >= 0)):
             raise InputError("a matching with several partners of an item is not written\nhint: np.save(path, result.pairs)")
@@ -191,6 +202,10 @@ def _write(path: Path, content: Callable[[IO[bytes]], Any]) -> None:
 def load(folder: str | os.PathLike[str]) -> Pairing:
     """Reads a pairing that :meth:`Pairing.save` or ``himacl pair`` wrote.
 
+    Of ``himacl pair --max-cost-quantile`` or ``--keep-by-margin`` it has all pairs; those that were kept are in ``pairs.parquet``, and how
+    many in ``summary["rejection"]``. A matching with several partners of an item (``--x-capacity``) is in ``pairs.parquet`` alone, the kept
+    pairs of it, which needs pyarrow.
+
     Examples
     --------
     >>> import himacl, numpy as np, tempfile
@@ -202,20 +217,19 @@ def load(folder: str | os.PathLike[str]) -> Pairing:
     """
     folder = Path(folder)
     try:
-        partners = np.load(folder / "permutation.npy", allow_pickle=False)
         summary = json.loads((folder / "summary.json").read_text())
+        several = not (folder / "permutation.npy").exists() and (folder / "pairs.parquet").exists()
+        partners = None if several else np.load(folder / "permutation.npy", allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise FileError(f"`{folder}` is not a finished pairing: {error}") from error
+        raise FileError(f"`{folder}` is not a finished pairing: {error}\nhint: name a folder that Pairing.save or `himacl pair` wrote") from error
+    if partners is None:
+        return _listed(folder, summary)
     if partners.dtype != np.uint32 or partners.ndim != 1 or summary.get("command") != "pair" or len(partners) != summary["n"]:
         raise FileError(f"`{folder}` is not a finished pairing: permutation.npy and summary.json do not fit")
     y_of_x = np.where(partners == _UNMATCHED, -1, partners.astype(np.int64))
     x_of_y = np.full(summary["m"], -1, dtype=np.int64)
     paired = y_of_x >= 0
     x_of_y[y_of_x[paired]] = np.flatnonzero(paired)
-    potentials = None
-    if (folder / "potentials.npy").exists():
-        both = np.load(folder / "potentials.npy", allow_pickle=False).astype(np.float64)
-        potentials = (both[: summary["n"]], both[summary["n"] :])
     warm_start = folder / "warm-start.safetensors"
     return Pairing(
         y_of_x=y_of_x,
@@ -223,10 +237,44 @@ def load(folder: str | os.PathLike[str]) -> Pairing:
         mean_cost=summary["mean_cost"],
         lower_bound=summary.get("dual_bound"),
         gap=summary.get("relative_gap"),
-        potentials=potentials,
+        potentials=_saved_potentials(folder, summary),
         summary=summary,
         _warm_start=warm_start.read_bytes() if warm_start.exists() else None,
     )
+
+
+def _listed(folder: Path, summary: dict[str, Any]) -> Pairing:
+    """A matching with several partners of an item, from the list of its pairs."""
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise FileError(
+            f"`{folder}` is a matching with several partners of an item, whose pairs are in pairs.parquet, and pyarrow is not there to read it\n"
+            f"hint: pip install pyarrow"
+        ) from error
+    table = parquet.read_table(folder / "pairs.parquet", columns=["x_index", "y_index"])
+    pairs = np.stack([table.column(at).to_numpy().astype(np.int64) for at in range(2)], axis=1)
+    y_of_x, x_of_y = np.full(summary["n"], -1, dtype=np.int64), np.full(summary["m"], -1, dtype=np.int64)
+    # Of several partners the first: assigned last.
+    y_of_x[pairs[::-1, 0]] = pairs[::-1, 1]
+    x_of_y[pairs[::-1, 1]] = pairs[::-1, 0]
+    return Pairing(
+        y_of_x=y_of_x,
+        x_of_y=x_of_y,
+        mean_cost=summary["mean_cost"],
+        lower_bound=summary.get("dual_bound"),
+        gap=summary.get("relative_gap"),
+        potentials=_saved_potentials(folder, summary),
+        summary=summary,
+        _pairs=pairs,
+    )
+
+
+def _saved_potentials(folder: Path, summary: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    if not (folder / "potentials.npy").exists():
+        return None
+    both = np.load(folder / "potentials.npy", allow_pickle=False).astype(np.float64)
+    return both[: summary["n"]], both[summary["n"] :]
 
 
 def pair(
@@ -309,7 +357,7 @@ def pair(
         Also a ``ValueError``: shapes that do not fit, NaN or infinite values, zero vectors under the cosine cost, a setting
         outside its range.
     KeyboardInterrupt
-        After Ctrl-C, within a second; nothing is kept.
+        After Ctrl-C, as a rule within a second; nothing is kept.
 
     Notes
     -----
@@ -339,6 +387,15 @@ def pair(
     """
     from ._matching import is_plain, kind_of, pairing_of
 
+    known_settings(settings, "pair", _SETTINGS, _ARGUMENTS)
+    settings = {name: None if value is None else whole(value, name) for name, value in settings.items()}
+    one_of(quality, "quality", ("fast", "balanced", "best"))
+    time_limit = None if time_limit is None else number(time_limit, "time_limit")
+    if unmatched_cost is not None and number(unmatched_cost, "unmatched_cost") < 0 and cost != "neg-dot":
+        raise InputError(
+            f"unmatched_cost is {unmatched_cost}, expected 0 or more: the cost {cost} is never negative, so no pair would be made\n"
+            f"hint: two singles together cost so much; a pair that costs more is not made"
+        )
     if not isinstance(certify, (bool, np.bool_)) and certify != "sampled":
         raise InputError(f"certify is {certify!r}, expected True, False or 'sampled'")
     rows = (as_rows(x, "x", apart=True), as_rows(y, "y", apart=True))
@@ -351,7 +408,7 @@ def pair(
         if certify == "sampled":
             raise InputError("certify='sampled' is for one-to-one pairings\nhint: certify=True")
         limits = {"quality": quality, "seed": _seed(seed), "time_limit": time_limit, "certify": bool(certify), **settings}
-        kind, names = kind_of(*terms)
+        kind, names = kind_of(*terms, sizes=(len(rows[0]), len(rows[1])))
         found = _himacl.match_points(*rows, str(cost), json.dumps(limits), kind, _threads(threads), listener(progress))
         more = {"cost": cost, "seed": seed, "quality": quality, "d": rows[0].shape[1], "priced": unmatched_cost is not None}
         return replace(pairing_of(found, more, names), _kind=kind)
@@ -392,17 +449,3 @@ def _earlier(warm_start: Any, n: int) -> bytes | NDArray[np.int64] | None:
     if partners.shape != (n,):
         raise InputError(f"warm_start has shape {partners.shape}, expected ({n},): the partner of each x")
     return partners
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= int(seed) < 2**63:
-        raise InputError(f"seed is {seed}, expected a whole number from 0 below 2**63")
-    return int(seed)
-
-
-def _threads(threads: int | None) -> int | None:
-    if threads is None:
-        return None
-    if not 1 <= int(threads) <= 4096:
-        raise InputError(f"threads is {threads}, expected a number from 1 to 4096")
-    return int(threads)

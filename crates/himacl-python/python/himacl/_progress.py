@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from ._errors import InputError
+
 #: ``None``: a bar where somebody may be looking; ``False``: nothing; or a function that gets each event.
 Progress = Callable[[dict[str, Any]], Any] | bool | None
 
@@ -20,7 +24,9 @@ _PATIENCE = 2.0
 
 def listener(progress: Progress) -> Callable[[str], None] | None:
     """What the compiled module calls with each event, as JSON."""
-    if progress is False:
+    if progress is not None and not isinstance(progress, (bool, np.bool_)) and not callable(progress):
+        raise InputError(f"progress is {progress!r}, expected None, True, False or a function")
+    if progress is not None and not callable(progress) and not progress:
         return None
     if callable(progress):
         return lambda event: _hand_over(progress, json.loads(event))

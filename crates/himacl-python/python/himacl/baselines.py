@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _himacl
+from ._arguments import known_settings, number, whole
 from ._arrays import as_rows, as_weights
 from ._errors import InputError
 from ._pair import Cost, Pairing, _seed, _threads, pair
@@ -77,6 +78,29 @@ class Coupling:
         return f"Coupling(cost {self.coupling_cost:.6g}, {len(self.pairs)} pairs of mean cost {self.mean_cost:.6g}, {self.termination})"
 
 
+#: What each solver takes besides.
+_ITERATIVE = ("max_iterations", "tolerance", "time_limit")
+_SETTINGS = {
+    "sinkhorn": ("epsilon", *_ITERATIVE, "epsilon_start", "epsilon_decay", "storage"),
+    "progot": ("epsilon", *_ITERATIVE, "num_steps", "pace", "alphas", "epsilons", "storage"),
+    "lot": ("rank", *_ITERATIVE, "seed", "step", "least_mass"),
+    "frlc": ("rank", *_ITERATIVE, "seed", "step", "inner_penalty"),
+    "minibatch": ("batch_size", "time_limit", "seed", "batch_solver"),
+}
+#: Those that are whole numbers, and those that are numbers.
+_WHOLE = ("max_iterations", "num_steps", "rank", "batch_size", "seed")
+_NUMBERS = ("epsilon", "tolerance", "time_limit", "epsilon_start", "epsilon_decay", "step", "least_mass", "inner_penalty")
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A setting as JSON has it."""
+    if name in _WHOLE:
+        return whole(value, name)
+    if name in _NUMBERS:
+        return number(value, name)
+    return [number(each, name) for each in value] if name in ("alphas", "epsilons") else value
+
+
 def _solve(
     solver: str,
     x: Any,
@@ -90,9 +114,10 @@ def _solve(
     progress: Progress = None,
     **settings: Any,
 ) -> Coupling:
+    known_settings(settings, solver if solver != "lot" else "low_rank", _SETTINGS[solver], ("x", "y", "cost", "seed", "threads", "progress"))
     rows = (as_rows(x, "x"), as_rows(y, "y"))
     weights = (as_weights(a, "a", len(rows[0])), as_weights(b, "b", len(rows[1])))
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {name: _plain(name, value) for name, value in settings.items() if value is not None}
     found = _himacl.baseline(
         *rows, cost, solver, json.dumps(given), *weights, _seed(rounding_seed), _threads(threads), listener(progress)
     )

@@ -4,7 +4,7 @@ use super::error::AlignError;
 use super::kernel::KernelFeatures;
 use super::principal_axes::{PrincipalAxes, checked_unit_rows, mean_row, mean_square};
 use crate::map::{Tensors, TwoWayMap, unit_rows};
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{D, DType, Error, Result, Tensor, bail};
 use std::f64::consts::FRAC_1_SQRT_2;
 
 /// Rows that are taken through a kernel at once: its values at all landmarks are many more than coordinates.
@@ -137,7 +137,11 @@ impl Preparation {
     fn centred(&self, embeddings: &Tensor) -> Result<Tensor> {
         let columns = embeddings.dim(D::Minus1)?;
         if columns != self.input_dimension() {
-            bail!("embeddings have {columns} coordinates, expected {}", self.input_dimension());
+            // Not `bail!`, which puts a trace into the message.
+            return Err(Error::Msg(format!(
+                "embeddings have {columns} coordinates, expected {}",
+                self.input_dimension()
+            )));
         }
         unit_rows(&unit_rows(&embeddings.to_dtype(DType::F32)?)?.broadcast_sub(&self.mean)?)
     }

@@ -74,6 +74,9 @@ pub struct UnpairedReport {
     pub shares_too_little: bool,
     /// What the agreement says of map and pairing.
     pub verdict: Verdict,
+    /// Known pairs that joined.
+    #[serde(default)]
+    pub known_pairs: usize,
     /// The principal axis that the search left out, if that made starts agree.
     pub left_out: Option<LeftOut>,
     /// Every search that was made, in order: in all axes, or without one.
@@ -158,6 +161,8 @@ pub enum Verdict {
     Pairing,
 }
 
+/// From so many known pairs on, some can be hidden to choose a setting by.
+const FEWEST_TO_CHOOSE_BY: usize = 6;
 /// Share of the hidden known pairs that must come first for single pairs to be trusted.
 const LEAST_FIRST: f64 = 0.2;
 
@@ -188,7 +193,15 @@ impl UnpairedReport {
     /// What to tell the user, where not all is to be trusted.
     fn warning(&self) -> Option<String> {
         let Agreement { cosine, same_partners } = self.agreement;
-        let hint = "hint: give some known pairs (data.anchors), or embed with models that know more of each other";
+        let hint = match self.known_pairs {
+            0 => "hint: give some known pairs (data.anchors), or embed with models that know more of each other",
+            1..FEWEST_TO_CHOOSE_BY => {
+                "hint: give more known pairs (data.anchors), or embed with models that know more of each other"
+            }
+            _ => {
+                "hint: with so many known pairs try mode = \"anchors\", give more of them (data.anchors), or embed with models that know more of each other"
+            }
+        };
         let agree = format!(
             "independent starts agree by {cosine:.2}, and give {:.1}% of the items the same partner",
             100.0 * same_partners
@@ -219,6 +232,13 @@ mod tests {
         assert!(warning(Verdict::Nothing).unwrap().contains("share too little"));
         assert!(warning(Verdict::Map).unwrap().contains("the map may be used"));
         assert_eq!(warning(Verdict::Pairing), None);
+        for (known_pairs, hint) in
+            [(0, "hint: give some known pairs"), (5, "hint: give more known"), (50, "try mode = \"anchors\"")]
+        {
+            let unpaired = Some(UnpairedReport { known_pairs, verdict: Verdict::Map, ..UnpairedReport::default() });
+            let warning = AlignmentReport { unpaired, ..AlignmentReport::default() }.warning().unwrap();
+            assert!(warning.contains(hint), "{known_pairs}: {warning}");
+        }
         let known = |hidden_first: f64| {
             let of = SelectionReport {
                 name: String::new(),

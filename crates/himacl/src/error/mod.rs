@@ -72,7 +72,7 @@ pub enum Error {
         why: &'static str,
     },
     /// Known pairs that do not fit the data.
-    #[error("anchor {position} of `{}` pairs rows {source_row} and {target_row}: {problem}", path.display())]
+    #[error("anchor {position} of `{}` pairs rows {source_row} and {target_row}: {problem}\nhint: two rows, of the source and of the target, counted from 0, each in one pair at most", path.display())]
     Anchor {
         /// The anchors' file.
         path: PathBuf,
@@ -87,7 +87,7 @@ pub enum Error {
     },
     /// A regime that needs anchors got none.
     #[error(
-        "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a .npy file of rows (source, target), or use mode = \"unpaired\" or \"shared-space\""
+        "alignment.mode = \"anchors\" needs known pairs, but `data.anchors` names none\nhint: set data.anchors to a file of rows (source, target), .npy or .csv, or use mode = \"unpaired\" or \"shared-space\""
     )]
     NoAnchors,
     /// A training run that is not finished, or several in one folder.

@@ -52,6 +52,22 @@ pub enum RecipeError {
         /// Where it stands.
         place: String,
     },
+    /// Pairs are to be drawn of sides whose rows are not known to correspond, or a file of pairs stands beside drawn ones.
+    #[error("`{key}` is {value} with data.hide_pairs = {hide_pairs}: {why} ({place})\nhint: {hint}")]
+    KnownPairs {
+        /// The key, dotted.
+        key: &'static str,
+        /// The value found.
+        value: String,
+        /// Whether row i of the source belongs to row i of the target.
+        hide_pairs: bool,
+        /// Why it cannot be.
+        why: &'static str,
+        /// What can.
+        hint: &'static str,
+        /// Where it stands.
+        place: String,
+    },
     /// A variant whose runs cannot have a folder of that name.
     #[error(
         "recipe `{}` has a variant named `{name}`, expected letters, digits and any of -_.+=, (not first a dot or a \

@@ -1,6 +1,7 @@
 //! Couplings given by potentials: what Sinkhorn's algorithm finds, without the n × m matrix.
 
 use super::rounding::round_greedily;
+use crate::iterations::{Stop, never};
 use crate::log_sum_exp::{ColumnTile, LogSum, RowTile};
 use crate::tiled_cost::{TILE_ROWS, TiledCost, multiply};
 use candle_core::{DType, Device, Tensor};
@@ -74,13 +75,14 @@ impl EntropicCoupling {
     /// A failed tensor operation.
     pub fn barycentric_projection(&self) -> Result<Tensor, Error> {
         let d = self.cost.dimension();
-        Ok(Tensor::from_vec(self.barycentres(), (self.cost.num_x(), d), &Device::Cpu)?)
+        let barycentres = self.barycentres(&never).unwrap_or_default();
+        Ok(Tensor::from_vec(barycentres, (self.cost.num_x(), d), &Device::Cpu)?)
     }
 
-    /// As [`Self::barycentric_projection`], row-major.
-    pub(crate) fn barycentres(&self) -> Vec<f64> {
+    /// As [`Self::barycentric_projection`], row-major; `None` where it is stopped.
+    pub(crate) fn barycentres(&self, stop: Stop<'_>) -> Option<Vec<f64>> {
         let (points, d) = (self.cost.target_points(), self.cost.dimension());
-        self.row_pass(Some((&points, d))).averages
+        Some(self.row_pass(Some((&points, d)), stop)?.averages)
     }
 
     /// The barycentric projection extended to new points by the potential of y alone, `(k, d)` to `(k, d)`, f64.
@@ -111,12 +113,12 @@ impl EntropicCoupling {
             epsilon: self.epsilon,
             cost,
         };
-        elsewhere.barycentres()
+        elsewhere.barycentres(&never).unwrap_or_default()
     }
 
     /// The most probable partner of each x point, `(n,)`; ties go to the lowest index.
     pub fn row_argmax(&self) -> Vec<u32> {
-        self.candidates(1, &|_| 0).into_iter().map(|(_, column)| column).collect()
+        self.candidates(1, &|_| 0, &never).unwrap_or_default().into_iter().map(|(_, column)| column).collect()
     }
 
     /// The most probable partner of each y point, `(m,)`; ties go to the lowest index.
@@ -156,12 +158,16 @@ impl EntropicCoupling {
     /// left. Equal probabilities are put in an order drawn from `seed`, so that the numbering of the points has no say.
     ///
     /// *Complexity*: O(n m d) time for the first round, less for each later one; O((n + m) d + 16 min(n, m)) memory.
-    pub fn round(&self, seed: u64, observer: &dyn Observer) -> Permutation {
-        if self.cost.num_x() <= self.cost.num_y() {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] where the observer says stop.
+    pub fn round(&self, seed: u64, observer: &dyn Observer) -> Result<Permutation, Error> {
+        let rounded = if self.cost.num_x() <= self.cost.num_y() {
             round_greedily(self, seed, observer)
         } else {
-            round_greedily(&self.turned(), seed, observer).inverse()
-        }
+            round_greedily(&self.turned(), seed, observer).map(|turned| turned.inverse())
+        };
+        rounded.ok_or(Error::Interrupted)
     }
 
     pub(crate) fn cost(&self) -> &TiledCost {
@@ -210,8 +216,9 @@ impl EntropicCoupling {
         self.marginals.a().iter().zip(&self.f).map(|(a, f)| a.ln() + f / self.epsilon).collect()
     }
 
-    /// One pass along the rows; `values` is a matrix `(m, k)`, row-major, with its k, to average under each row.
-    pub(crate) fn row_pass(&self, values: Option<(&[f64], usize)>) -> RowPass {
+    /// One pass along the rows; `values` is a matrix `(m, k)`, row-major, with its k, to average under each row. `None` where it is
+    /// stopped.
+    pub(crate) fn row_pass(&self, values: Option<(&[f64], usize)>, stop: Stop<'_>) -> Option<RowPass> {
         let n = self.cost.num_x();
         let k = values.map_or(0, |(_, k)| k);
         let (h, inverse) = (self.column_offsets(), self.epsilon.recip());
@@ -223,6 +230,9 @@ impl EntropicCoupling {
                 let mut running = vec![LogSum::EMPTY; rows];
                 let mut costs = vec![0.0; rows];
                 let mut averages = vec![0.0; rows * k];
+                if stop() {
+                    return None;
+                }
                 for column_tile in 0..self.cost.column_tiles() {
                     let columns = self.cost.column_range(column_tile);
                     let tile = self.cost.tile(row_tile, column_tile, tile);
@@ -243,9 +253,9 @@ impl EntropicCoupling {
                         multiply(weights, (columns.len() as isize, 1), values, strides, &mut averages, shape, true);
                     }
                 }
-                (running, costs, averages)
+                Some((running, costs, averages))
             })
-            .collect();
+            .collect::<Option<_>>()?;
         for (row_tile, (running, costs, averages)) in stripes.into_iter().enumerate() {
             let start = row_tile * TILE_ROWS;
             for (row, (running, cost)) in running.into_iter().zip(costs).enumerate() {
@@ -258,11 +268,11 @@ impl EntropicCoupling {
                     .for_each(|(out, v)| *out = v);
             }
         }
-        pass
+        Some(pass)
     }
 
-    /// `log Σ_i a_i exp((f_i - c_ij) / ε)` for each column, `(m,)`.
-    pub(crate) fn column_log_sums(&self) -> Vec<f64> {
+    /// `log Σ_i a_i exp((f_i - c_ij) / ε)` for each column, `(m,)`; `None` where it is stopped.
+    pub(crate) fn column_log_sums(&self, stop: Stop<'_>) -> Option<Vec<f64>> {
         let (h, inverse) = (self.row_offsets(), self.epsilon.recip());
         let mut log_sums = vec![0.0; self.cost.num_y()];
         let tiles: Vec<Vec<LogSum>> = (0..self.cost.column_tiles())
@@ -271,43 +281,50 @@ impl EntropicCoupling {
                 let (tile, top, total) = workspace;
                 let mut running = vec![LogSum::EMPTY; self.cost.column_range(column_tile).len()];
                 for row_tile in 0..self.cost.row_tiles() {
+                    if stop() {
+                        return None;
+                    }
                     let h = &h[self.cost.row_range(row_tile)];
                     let tile = self.cost.tile(row_tile, column_tile, tile);
                     let running = &mut running[..];
                     ColumnTile { tile, offsets: h, inverse_epsilon: inverse, running, top, total }.add();
                 }
-                running
+                Some(running)
             })
-            .collect();
+            .collect::<Option<_>>()?;
         for (out, running) in log_sums.iter_mut().zip(tiles.into_iter().flatten()) {
             *out = running.ln();
         }
-        log_sums
+        Some(log_sums)
     }
 
-    /// Makes the row sums of the coupling equal to `a`.
-    pub(crate) fn fit_rows(&mut self) {
-        let log_sums = self.row_pass(None).log_sums;
+    /// Makes the row sums of the coupling equal to `a`; `None` where it is stopped, and nothing changed.
+    pub(crate) fn fit_rows(&mut self, stop: Stop<'_>) -> Option<()> {
+        let log_sums = self.row_pass(None, stop)?.log_sums;
         self.f.iter_mut().zip(log_sums).for_each(|(f, log_sum)| *f = -self.epsilon * log_sum);
+        Some(())
     }
 
-    /// Makes the column sums equal to `b`; returns `Σ_j |Σ_i P_ij - b_j|` as it was before.
-    pub(crate) fn fit_columns(&mut self) -> f64 {
-        let log_sums = self.column_log_sums();
+    /// Makes the column sums equal to `b`; returns `Σ_j |Σ_i P_ij - b_j|` as it was before, `None` where it is stopped, and nothing changed.
+    pub(crate) fn fit_columns(&mut self, stop: Stop<'_>) -> Option<f64> {
+        let log_sums = self.column_log_sums(stop)?;
         let mut error = 0.0;
         for ((g, b), log_sum) in self.g.iter_mut().zip(self.marginals.b()).zip(log_sums) {
             error += b * (*g / self.epsilon + log_sum).exp_m1().abs();
             *g = -self.epsilon * log_sum;
         }
-        error
+        Some(error)
     }
 
-    /// The mean size of the cost under the product coupling, `Σ a_i b_j |c_ij|`.
-    pub(crate) fn mean_size(cost: &TiledCost, marginals: &Marginals) -> f64 {
+    /// The mean size of the cost under the product coupling, `Σ a_i b_j |c_ij|`; `None` where it is stopped.
+    pub(crate) fn mean_size(cost: &TiledCost, marginals: &Marginals, stop: Stop<'_>) -> Option<f64> {
         let terms: Vec<f64> = (0..cost.row_tiles())
             .into_par_iter()
             .map_init(Vec::new, |workspace, row_tile| {
                 let mut total = 0.0;
+                if stop() {
+                    return None;
+                }
                 for column_tile in 0..cost.column_tiles() {
                     let columns = cost.column_range(column_tile);
                     let b = &marginals.b()[columns.clone()];
@@ -316,15 +333,15 @@ impl EntropicCoupling {
                         total += a * row.iter().zip(b).map(|(c, b)| c.abs() * b).sum::<f64>();
                     }
                 }
-                total
+                Some(total)
             })
-            .collect();
-        terms.iter().sum()
+            .collect::<Option<_>>()?;
+        Some(terms.iter().sum())
     }
 
-    /// The figures that are reported, independent of what the iterations kept account of.
-    pub(crate) fn figures(&self) -> Figures {
-        let RowPass { log_sums, mean_costs, .. } = self.row_pass(None);
+    /// The figures that are reported, independent of what the iterations kept account of; `None` where it is stopped.
+    pub(crate) fn figures(&self, stop: Stop<'_>) -> Option<Figures> {
+        let RowPass { log_sums, mean_costs, .. } = self.row_pass(None, stop)?;
         let mass = |weight: f64, potential: f64, log_sum: f64| weight * (potential / self.epsilon + log_sum).exp();
         let (mut primal_cost, mut total, mut linear, mut error, mut dual) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for (i, (&a, &f)) in self.marginals.a().iter().zip(&self.f).enumerate() {
@@ -335,7 +352,7 @@ impl EntropicCoupling {
             error += (mass - a).abs();
             dual += a * f;
         }
-        for ((&b, &g), log_sum) in self.marginals.b().iter().zip(&self.g).zip(self.column_log_sums()) {
+        for ((&b, &g), log_sum) in self.marginals.b().iter().zip(&self.g).zip(self.column_log_sums(stop)?) {
             let mass = mass(b, g, log_sum);
             linear += mass * g;
             error += (mass - b).abs();
@@ -343,24 +360,34 @@ impl EntropicCoupling {
         }
         let excess = self.epsilon * (total - 1.0);
         // ε KL(P | a bᵀ) = Σ P (f + g - c) - ε (Σ P - 1), so that the costs cancel in the sum.
-        Figures { primal_cost, dual_cost: dual - excess, regularized_cost: linear - excess, marginal_error: error }
+        Some(Figures {
+            primal_cost,
+            dual_cost: dual - excess,
+            regularized_cost: linear - excess,
+            marginal_error: error,
+        })
     }
 
-    /// `(n,)` sums of the coupling's rows, and `(m,)` of its columns.
-    pub(crate) fn masses(&self) -> (Vec<f64>, Vec<f64>) {
+    /// `(n,)` sums of the coupling's rows, and `(m,)` of its columns; `None` where it is stopped.
+    pub(crate) fn masses(&self, stop: Stop<'_>) -> Option<(Vec<f64>, Vec<f64>)> {
         let mass = |weights: &[f64], potentials: &[f64], log_sums: Vec<f64>| -> Vec<f64> {
             let terms = weights.iter().zip(potentials).zip(log_sums);
             terms.map(|((weight, potential), log_sum)| weight * (potential / self.epsilon + log_sum).exp()).collect()
         };
-        (
-            mass(self.marginals.a(), &self.f, self.row_pass(None).log_sums),
-            mass(self.marginals.b(), &self.g, self.column_log_sums()),
-        )
+        Some((
+            mass(self.marginals.a(), &self.f, self.row_pass(None, stop)?.log_sums),
+            mass(self.marginals.b(), &self.g, self.column_log_sums(stop)?),
+        ))
     }
 
     /// The `count` most probable columns of each row, (exponent, column), `(n * count,)`, most probable first; equal
-    /// exponents by `key`, then by index. The exponent is that of the row's conditional distribution.
-    pub(crate) fn candidates(&self, count: usize, key: &(dyn Fn(u32) -> u64 + Sync)) -> Vec<(f64, u32)> {
+    /// exponents by `key`, then by index. The exponent is that of the row's conditional distribution. `None` where it is stopped.
+    pub(crate) fn candidates(
+        &self,
+        count: usize,
+        key: &(dyn Fn(u32) -> u64 + Sync),
+        stop: Stop<'_>,
+    ) -> Option<Vec<(f64, u32)>> {
         let count = count.min(self.cost.num_y());
         let (h, inverse) = (self.column_offsets(), self.epsilon.recip());
         let stripes: Vec<Vec<(f64, u32)>> = (0..self.cost.row_tiles())
@@ -368,6 +395,9 @@ impl EntropicCoupling {
             .map_init(Vec::new, |workspace, row_tile| {
                 let rows = self.cost.row_range(row_tile).len();
                 let mut best: Vec<Vec<(f64, u32)>> = vec![Vec::with_capacity(count + 1); rows];
+                if stop() {
+                    return None;
+                }
                 for column_tile in 0..self.cost.column_tiles() {
                     let columns = self.cost.column_range(column_tile);
                     let tile = self.cost.tile(row_tile, column_tile, workspace);
@@ -389,9 +419,9 @@ impl EntropicCoupling {
                         }
                     }
                 }
-                best.into_iter().flatten().collect()
+                Some(best.into_iter().flatten().collect())
             })
-            .collect();
-        stripes.concat()
+            .collect::<Option<_>>()?;
+        Some(stripes.concat())
     }
 }

@@ -24,8 +24,8 @@ impl Entry {
     }
 }
 
-/// Greedy choice in rounds, for a coupling with n <= m; see [`EntropicCoupling::round`].
-pub(super) fn round_greedily(coupling: &EntropicCoupling, seed: u64, observer: &dyn Observer) -> Permutation {
+/// Greedy choice in rounds, for a coupling with n <= m; `None` where the observer says stop. See [`EntropicCoupling::round`].
+pub(super) fn round_greedily(coupling: &EntropicCoupling, seed: u64, observer: &dyn Observer) -> Option<Permutation> {
     let started = Instant::now();
     let (n, m) = (coupling.cost().num_x(), coupling.cost().num_y());
     observer.on_event(&Event::PhaseStarted { phase: Phase::Rounding, total: n as u64 });
@@ -40,7 +40,8 @@ pub(super) fn round_greedily(coupling: &EntropicCoupling, seed: u64, observer: &
         let rest = rest.as_ref().unwrap_or(coupling);
         let offsets = rest.row_offsets();
         let count = CANDIDATES.min(columns.len());
-        let candidates = rest.candidates(CANDIDATES, &|column| key(1, columns[column as usize]));
+        let candidates =
+            rest.candidates(CANDIDATES, &|column| key(1, columns[column as usize]), &|| observer.should_stop())?;
         let mut entries: Vec<Entry> = Vec::with_capacity(candidates.len());
         for (row, candidates) in candidates.chunks_exact(count).enumerate() {
             for &(exponent, column) in candidates {
@@ -63,5 +64,5 @@ pub(super) fn round_greedily(coupling: &EntropicCoupling, seed: u64, observer: &
         observer.on_event(&Event::Advanced { phase: Phase::Rounding, work: (before - rows.len()) as u64 });
     }
     observer.on_event(&Event::PhaseFinished { phase: Phase::Rounding, seconds: started.elapsed().as_secs_f64() });
-    one_to_one(y_of_x, m)
+    Some(one_to_one(y_of_x, m))
 }

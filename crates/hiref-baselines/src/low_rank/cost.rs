@@ -1,5 +1,6 @@
 //! Products with the cost matrix, which is never stored.
 
+use crate::iterations::Stop;
 use crate::tiled_cost::{TiledCost, multiply};
 use candle_core::{DType, Device, Result, Tensor};
 use hiref_core::points::PointCloud;
@@ -42,25 +43,25 @@ impl CostOperator {
         })
     }
 
-    /// `C v`, `(n, r)`, for `v (m, r)`.
-    pub(super) fn times(&self, v: &Tensor) -> Result<Tensor> {
+    /// `C v`, `(n, r)`, for `v (m, r)`; anything where it is stopped.
+    pub(super) fn times(&self, v: &Tensor, stop: Stop<'_>) -> Result<Tensor> {
         match self {
             Self::Factors { a, b } => a.matmul(&b.t()?.matmul(v)?),
-            Self::Tiles { forward, .. } => streamed(forward, v),
+            Self::Tiles { forward, .. } => streamed(forward, v, stop),
         }
     }
 
-    /// `Cᵀ v`, `(m, r)`, for `v (n, r)`.
-    pub(super) fn transposed_times(&self, v: &Tensor) -> Result<Tensor> {
+    /// `Cᵀ v`, `(m, r)`, for `v (n, r)`; anything where it is stopped.
+    pub(super) fn transposed_times(&self, v: &Tensor, stop: Stop<'_>) -> Result<Tensor> {
         match self {
             Self::Factors { a, b } => b.matmul(&a.t()?.matmul(v)?),
-            Self::Tiles { backward, .. } => streamed(backward, v),
+            Self::Tiles { backward, .. } => streamed(backward, v, stop),
         }
     }
 }
 
 /// `C v` from the tiles of C.
-fn streamed(cost: &TiledCost, v: &Tensor) -> Result<Tensor> {
+fn streamed(cost: &TiledCost, v: &Tensor, stop: Stop<'_>) -> Result<Tensor> {
     let rank = v.dim(1)?;
     let v = v.contiguous()?.flatten_all()?.to_vec1::<f64>()?;
     let stripes: Vec<Vec<f64>> = (0..cost.row_tiles())
@@ -68,6 +69,9 @@ fn streamed(cost: &TiledCost, v: &Tensor) -> Result<Tensor> {
         .map_init(Vec::new, |workspace, row_tile| {
             let rows = cost.row_range(row_tile).len();
             let mut out = vec![0.0; rows * rank];
+            if stop() {
+                return out;
+            }
             for column_tile in 0..cost.column_tiles() {
                 let columns = cost.column_range(column_tile);
                 let tile = cost.tile(row_tile, column_tile, workspace);
@@ -84,6 +88,7 @@ fn streamed(cost: &TiledCost, v: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iterations::never;
     use hiref_core::rng::stream;
     use rand::Rng;
 
@@ -103,8 +108,8 @@ mod tests {
                 (0..n * m).map(|k| kind.between(&x_rows[k / m * d..][..d], &y_rows[k % m * d..][..d])).collect();
             let matrix = Tensor::from_vec(entries, (n, m), &Device::Cpu).unwrap();
             for (got, expected) in [
-                (operator.times(&v), matrix.matmul(&v)),
-                (operator.transposed_times(&w), matrix.t().unwrap().matmul(&w)),
+                (operator.times(&v, &never), matrix.matmul(&v)),
+                (operator.transposed_times(&w, &never), matrix.t().unwrap().matmul(&w)),
             ] {
                 let difference = (got.unwrap() - expected.unwrap()).unwrap().abs().unwrap().max_all().unwrap();
                 let difference = difference.to_scalar::<f64>().unwrap();

@@ -6,7 +6,7 @@ use super::params::FrlcParams;
 use super::projection::{Factor, center_rows, round_to_polytope, step_size};
 use super::start;
 use crate::coupling::LowRankCoupling;
-use crate::iterations::{Iterations, Settling};
+use crate::iterations::{Iterations, Settling, Stop, never};
 use crate::solver::Solver;
 use candle_core::{Device, Tensor};
 use hiref_core::{Error, Marginals, Observer, Problem};
@@ -26,7 +26,8 @@ const LATENT_PROJECTION: (f64, usize) = (1e-9, 500);
 /// *Shapes*: Q `(n, rank)`, R `(m, rank)`, T `(rank, rank)`. *Units*: costs in units of the cost; steps and the penalty of
 /// the inner marginals have none, being relative to the largest gradient entry. *Complexity*: as [`super::Lot`], plus
 /// O(rank²) a pass for T. *Termination*: converged once the cost has settled; a local optimum that depends on the seed.
-/// *Errors*: a rank above the points of the smaller side, marginals of other sizes, a failed tensor operation.
+/// *Errors*: a rank above the points of the smaller side, marginals of other sizes, a failed tensor operation, [`Error::Interrupted`]
+/// on the observer's word.
 /// *Determinism*: the same seed gives the same bits on a CPU, whatever the number of threads.
 ///
 /// ```
@@ -81,11 +82,12 @@ impl Solver for Frlc {
         let marginals = super::output::check(problem, self.params.rank)?;
         let FrlcParams { rank, step, inner_penalty, max_iterations, tolerance, seed, time_limit } = self.params;
         let control = Iterations::start(observer, max_iterations, time_limit);
+        let stop = || control.is_interrupted();
         let operator = CostOperator::new(problem)?;
-        let mut state = State::start(problem, &operator, &marginals, rank, seed)?;
+        let mut state = State::start(problem, &operator, &marginals, rank, seed, &stop)?;
         let exponent = inner_penalty / (inner_penalty + step.recip());
         let mut settling = Settling::new(tolerance, max_iterations);
-        let mut from_r = operator.times(&state.r.tensor()?)?; // (n, rank)
+        let mut from_r = operator.times(&state.r.tensor()?, &stop)?; // (n, rank)
         state.update_latent(&from_r, step)?;
         let termination = loop {
             let (q_now, r_now) = (state.q.tensor()?, state.r.tensor()?);
@@ -93,10 +95,11 @@ impl Solver for Frlc {
             let gradient_q = from_r.matmul(&middle.t()?)?; // (n, rank)
             let terms_q = (&q_now * &gradient_q)?.sum(0)?;
             let cost = terms_q.sum_all()?.to_scalar::<f64>()?;
-            if let Some(termination) = settling.next(cost, &control) {
+            if let Some(termination) = settling.next(cost, &control)? {
                 break termination;
             }
-            let gradient_r = operator.transposed_times(&q_now)?.matmul(&middle)?; // (m, rank)
+            control.check()?;
+            let gradient_r = operator.transposed_times(&q_now, &stop)?.matmul(&middle)?; // (m, rank)
             let terms_r = (&r_now * &gradient_r)?.sum(0)?;
             let mut gradient_q = full_gradient(&gradient_q, &terms_q, &state.inner_x, &state.prices[0])?;
             let mut gradient_r = full_gradient(&gradient_r, &terms_r, &state.inner_y, &state.prices[1])?;
@@ -104,10 +107,9 @@ impl Solver for Frlc {
             let size = step_size(step, largest);
             state.q.step(&gradient_q, size);
             state.r.step(&gradient_r, size);
-            let (accuracy, passes) = FACTOR_PROJECTION;
-            state.inner_x = state.q.project(&state.inner_x, exponent, accuracy, passes);
-            state.inner_y = state.r.project(&state.inner_y, exponent, accuracy, passes);
-            from_r = operator.times(&state.r.tensor()?)?;
+            state.inner_x = state.q.project(&state.inner_x, exponent, FACTOR_PROJECTION, &stop);
+            state.inner_y = state.r.project(&state.inner_y, exponent, FACTOR_PROJECTION, &stop);
+            from_r = operator.times(&state.r.tensor()?, &stop)?;
             state.update_latent(&from_r, step)?;
         };
         let latent = state.finished_latent()?;
@@ -126,15 +128,16 @@ impl State {
         marginals: &Marginals,
         rank: usize,
         seed: u64,
+        stop: Stop<'_>,
     ) -> Result<Self, Error> {
-        let (q, r) = start::factors(problem, operator, marginals, rank, seed)?;
+        let (q, r) = start::factors(problem, operator, marginals, rank, seed, stop)?;
         let column_sums = |factor: &Factor| -> Result<Vec<f64>, Error> { Ok(factor.tensor()?.sum(0)?.to_vec1()?) };
         let (inner_x, inner_y) = (column_sums(&q)?, column_sums(&r)?);
         // The clusters start as partners, since those of y were made from those of x; the first step of T refines that.
         let mut latent = Factor::constant(inner_x.clone(), rank);
         let apart: Vec<f64> = (0..rank * rank).map(|k| if k / rank == k % rank { 0.0 } else { 1.0 }).collect();
         latent.step(&apart, 1.0);
-        latent.project(&inner_y, 1.0, LATENT_PROJECTION.0, LATENT_PROJECTION.1);
+        latent.project(&inner_y, 1.0, LATENT_PROJECTION, &never);
         let prices = [vec![0.0; rank], vec![0.0; rank]];
         Ok(Self { q, r, latent, inner_x, inner_y, prices })
     }
@@ -163,7 +166,7 @@ impl State {
         let size = step_size(step, largest);
         self.latent.step(&gradient, size);
         self.latent.set_marginal(self.inner_x.clone());
-        self.latent.project(&self.inner_y, 1.0, LATENT_PROJECTION.0, LATENT_PROJECTION.1);
+        self.latent.project(&self.inner_y, 1.0, LATENT_PROJECTION, &never);
         if size > 0.0 {
             // The projection multiplied row k by exp(size · p_k) and column l by exp(size · p'_l).
             let sum = |k: usize, l: usize| {

@@ -27,7 +27,7 @@ const LAST_PROJECTION: (f64, usize) = (1e-12, 10_000);
 /// projection; O((n + m)(k + rank)) memory. The Euclidean cost has no finite factors: its products are streamed, O(n m (d + rank))
 /// time, the same memory. *Termination*: converged once the cost has settled; the problem is not convex, so that this is a
 /// local optimum that depends on the seed. *Errors*: a rank above the points of the smaller side, marginals of other
-/// sizes, a failed tensor operation. *Determinism*: the same seed gives the same bits on a CPU, whatever the number of threads.
+/// sizes, a failed tensor operation, [`Error::Interrupted`] on the observer's word. *Determinism*: the same seed gives the same bits on a CPU, whatever the number of threads.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -68,23 +68,25 @@ impl Solver for Lot {
         let marginals = super::output::check(problem, self.params.rank)?;
         let LotParams { rank, step, least_mass, max_iterations, tolerance, seed, time_limit } = self.params;
         let control = Iterations::start(observer, max_iterations, time_limit);
+        let stop = || control.is_interrupted();
         let operator = CostOperator::new(problem)?;
-        let (mut q, mut r) = start::factors(problem, &operator, &marginals, rank, seed)?;
+        let (mut q, mut r) = start::factors(problem, &operator, &marginals, rank, seed, &stop)?;
         let mut inner = vec![1.0 / rank as f64; rank];
         let mut settling = Settling::new(tolerance, max_iterations);
         let termination = loop {
             let inverse: Vec<f64> = inner.iter().map(|mass| mass.recip()).collect();
             let scale = Tensor::from_slice(&inverse, (1, rank), &Device::Cpu)?;
             let (q_now, r_now) = (q.tensor()?, r.tensor()?);
-            let from_r = operator.times(&r_now)?; // (n, rank)
+            let from_r = operator.times(&r_now, &stop)?; // (n, rank)
             let by_cluster = (&q_now * &from_r)?.sum(0)?.to_vec1::<f64>()?;
             let cost: f64 = by_cluster.iter().zip(&inverse).map(|(term, inverse)| term * inverse).sum();
-            if let Some(termination) = settling.next(cost, &control) {
+            if let Some(termination) = settling.next(cost, &control)? {
                 break termination;
             }
+            control.check()?;
             let flat = |gradient: Tensor| gradient.broadcast_mul(&scale)?.flatten_all()?.to_vec1::<f64>();
             let mut gradient_q = flat(from_r)?;
-            let mut gradient_r = flat(operator.transposed_times(&q_now)?)?;
+            let mut gradient_r = flat(operator.transposed_times(&q_now, &stop)?)?;
             let terms = by_cluster.iter().zip(&inverse);
             let mut gradient_inner: Vec<f64> = terms.map(|(term, inverse)| -term * inverse * inverse).collect();
             let largest = [&mut gradient_q, &mut gradient_r, &mut gradient_inner].map(|g| center_rows(g, rank));
@@ -94,12 +96,13 @@ impl Solver for Lot {
             let log_inner: Vec<f64> =
                 inner.iter().zip(&gradient_inner).map(|(mass, gradient)| mass.ln() - size * gradient).collect();
             let floor = least_mass / rank as f64;
-            inner = project_together([&mut q, &mut r], &log_inner, floor, PROJECTION.0, PROJECTION.1);
+            inner = project_together([&mut q, &mut r], &log_inner, floor, PROJECTION, &stop);
         };
         // Rounding spreads what is still missing over all entries, so that little should be.
         let log_inner: Vec<f64> = inner.iter().map(|mass| mass.ln()).collect();
         let floor = least_mass / rank as f64;
-        inner = project_together([&mut q, &mut r], &log_inner, floor, LAST_PROJECTION.0, LAST_PROJECTION.1);
+        inner = project_together([&mut q, &mut r], &log_inner, floor, LAST_PROJECTION, &stop);
+        control.check()?;
         let total: f64 = inner.iter().sum();
         inner.iter_mut().for_each(|mass| *mass /= total);
         let [q, r] = [&q, &r].map(|factor| {

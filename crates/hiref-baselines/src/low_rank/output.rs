@@ -2,6 +2,7 @@
 
 use super::cost::CostOperator;
 use crate::coupling::LowRankCoupling;
+use crate::iterations::never;
 use crate::solver::Outcome;
 use candle_core::{Device, Tensor};
 use hiref_core::{Error, Observer, Permutation, Termination};
@@ -66,7 +67,7 @@ impl LowRankOutput {
         let inverse: Vec<f64> = coupling.inner_marginal().iter().map(|mass| mass.recip()).collect();
         let scale = Tensor::from_vec(inverse, (1, coupling.rank()), &Device::Cpu)?;
         let scaled = coupling.q().broadcast_mul(&scale)?; // (n, rank)
-        let primal_cost = (&scaled * operator.times(coupling.r())?)?.sum_all()?.to_scalar::<f64>()?;
+        let primal_cost = (&scaled * operator.times(coupling.r(), &never)?)?.sum_all()?.to_scalar::<f64>()?;
         let rows = scaled.matmul(&coupling.r().sum_keepdim(0)?.t()?)?;
         let columns = coupling.r().matmul(&scaled.sum_keepdim(0)?.t()?)?;
         let off = |sums: Tensor, target: &[f64]| -> Result<f64, Error> {

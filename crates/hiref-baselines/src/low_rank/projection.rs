@@ -1,6 +1,7 @@
 //! Factors in the log domain, and their projections onto polytopes with given row sums.
 
 use crate::exp::exp_all;
+use crate::iterations::Stop;
 use candle_core::{Device, Result, Tensor};
 use pulp::NullaryFnOnce;
 use rayon::prelude::*;
@@ -68,13 +69,22 @@ impl Factor {
     ///
     /// With exponent `τ / (τ + 1)` this is the projection in Kullback-Leibler divergence where the column sums are not
     /// fixed but pay τ KL(· | inner). Ends with the rows, which are exact then; returns the column sums. Stops when no
-    /// column's scaling moves by more than `tolerance`.
-    pub(super) fn project(&mut self, inner: &[f64], exponent: f64, tolerance: f64, iterations: usize) -> Vec<f64> {
+    /// column's scaling moves by more than `tolerance`, after so many passes, and short of all that where it is stopped.
+    pub(super) fn project(
+        &mut self,
+        inner: &[f64],
+        exponent: f64,
+        (tolerance, passes): (f64, usize),
+        stop: Stop<'_>,
+    ) -> Vec<f64> {
         let kernel = self.kernel();
         let mut v = vec![1.0; self.rank];
         let mut u = vec![0.0; self.marginal.len()];
         let (mut sums, _) = kernel.scale_rows(&v, &self.marginal, &mut u);
-        for _ in 0..iterations {
+        for _ in 0..passes {
+            if stop() {
+                break;
+            }
             let mut moved = 0.0_f64;
             for ((v, sum), target) in v.iter_mut().zip(&sums).zip(inner) {
                 let next = (target / sum.max(f64::MIN_POSITIVE)).powf(exponent);
@@ -181,13 +191,13 @@ impl NullaryFnOnce for RowScaling<'_> {
 
 /// Projects two factors and their inner marginal, given as logarithms, onto row sums, equal column sums, and a floor
 /// under the inner marginal: Dykstra's algorithm, \[S21\] Algorithm 2. Returns the inner marginal; the column sums of both
-/// factors equal it, their rows are within `tolerance` of the marginals in total.
+/// factors equal it, their rows are within `tolerance` of the marginals in total, unless it is stopped.
 pub(super) fn project_together(
     [q, r]: [&mut Factor; 2],
     log_inner: &[f64],
     floor: f64,
-    tolerance: f64,
-    iterations: usize,
+    (tolerance, passes): (f64, usize),
+    stop: Stop<'_>,
 ) -> Vec<f64> {
     let rank = q.rank;
     let ones = || vec![1.0; rank];
@@ -197,7 +207,10 @@ pub(super) fn project_together(
     // A common factor of the inner marginal is undone by the corrections; this one keeps the numbers near one.
     let mut inner: Vec<f64> = log_inner.iter().map(|log| log.exp()).collect();
     let (mut floor_correction, mut inner_correction) = (ones(), ones());
-    for iteration in 0..iterations {
+    for iteration in 0..passes {
+        if stop() {
+            break;
+        }
         let (sums_q, error_q) = kernels[0].scale_rows(&v[0], &q.marginal, &mut u[0]);
         let (sums_r, error_r) = kernels[1].scale_rows(&v[1], &r.marginal, &mut u[1]);
         if iteration > 0 && error_q + error_r <= tolerance {
@@ -280,6 +293,7 @@ pub(super) fn center_rows(gradient: &mut [f64], rank: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iterations::never;
     use hiref_core::rng::stream;
     use rand::Rng;
 
@@ -307,7 +321,7 @@ mod tests {
         let (n, m, rank) = (2000, 60, 5);
         let inner = [0.1, 0.15, 0.2, 0.25, 0.3];
         let mut q = random(n, rank, 1);
-        let returned = q.project(&inner, 1.0, 1e-12, 1000);
+        let returned = q.project(&inner, 1.0, (1e-12, 1000), &never);
         let (rows, columns) = sums(&q.values(), rank);
         close(&rows, q.marginal(), 1e-15);
         close(&columns, &inner, 1e-12);
@@ -315,7 +329,7 @@ mod tests {
 
         let (mut q, mut r) = (random(n, rank, 2), random(m, rank, 3));
         let start = [0.3_f64.ln(), 0.3_f64.ln(), 0.2_f64.ln(), 0.2_f64.ln(), 1e-5_f64.ln()];
-        let inner = project_together([&mut q, &mut r], &start, 0.01, 1e-11, 10_000);
+        let inner = project_together([&mut q, &mut r], &start, 0.01, (1e-11, 10_000), &never);
         for factor in [&q, &r] {
             let (rows, columns) = sums(&factor.values(), rank);
             close(&rows, factor.marginal(), 1e-11);

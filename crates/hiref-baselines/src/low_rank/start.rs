@@ -2,6 +2,7 @@
 
 use super::cost::CostOperator;
 use super::projection::{Factor, center_rows, step_size};
+use crate::iterations::Stop;
 use candle_core::{Device, Tensor};
 use hiref_core::rng::stream;
 use hiref_core::{CostKind, Error, Marginals, Problem};
@@ -23,6 +24,7 @@ pub(super) fn factors(
     marginals: &Marginals,
     rank: usize,
     seed: u64,
+    stop: Stop<'_>,
 ) -> Result<(Factor, Factor), Error> {
     let m = problem.y().num_points();
     let mut indicator = vec![0.0; m * rank];
@@ -35,11 +37,11 @@ pub(super) fn factors(
         let largest = center_rows(&mut gradient, rank);
         let mut factor = Factor::constant(marginal.to_vec(), rank);
         factor.step(&gradient, step_size(STEP, largest));
-        factor.project(&uniform, 1.0, TOLERANCE, 200);
+        factor.project(&uniform, 1.0, (TOLERANCE, 200), stop);
         Ok(factor)
     };
-    let q = first(marginals.a(), operator.times(&Tensor::from_vec(indicator, (m, rank), &Device::Cpu)?)?)?;
-    let r = first(marginals.b(), operator.transposed_times(&q.tensor()?)?)?;
+    let q = first(marginals.a(), operator.times(&Tensor::from_vec(indicator, (m, rank), &Device::Cpu)?, stop)?)?;
+    let r = first(marginals.b(), operator.transposed_times(&q.tensor()?, stop)?)?;
     Ok((q, r))
 }
 

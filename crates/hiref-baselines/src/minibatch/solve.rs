@@ -22,8 +22,8 @@ use std::time::Instant;
 ///
 /// *Shapes*: x `(n, d)`, y `(m, d)`. *Complexity*: for batches of B points of the larger side, O(max(n, m) B d) for the
 /// costs and O(max(n, m) B²) in the worst case for the assignments; O((n + m) d + B²) memory for each thread.
-/// *Termination*: converged when every batch was solved; otherwise the batches left at the time limit or at the
-/// observer's word are paired in the order they were drawn. *Errors*: a failed tensor operation. *Determinism*: batches
+/// *Termination*: converged when every batch was solved; otherwise the batches left at the time limit are paired in the
+/// order they were drawn. *Errors*: a failed tensor operation; [`Error::Interrupted`] on the observer's word, at once. *Determinism*: batches
 /// depend on the seed alone; the bits do not depend on the number of threads.
 ///
 /// ```
@@ -54,6 +54,17 @@ struct Batch<'a> {
     large: &'a [u32],
 }
 
+/// An observer that is asked whether to stop, and told nothing.
+struct Quiet<'a>(&'a dyn Observer);
+
+impl Observer for Quiet<'_> {
+    fn on_event(&self, _event: &Event) {}
+
+    fn should_stop(&self) -> bool {
+        self.0.should_stop()
+    }
+}
+
 impl Minibatch {
     pub(super) fn new(params: MinibatchParams, sinkhorn: Option<Sinkhorn>) -> Self {
         Self { params, sinkhorn }
@@ -70,6 +81,7 @@ impl Minibatch {
         problem: &Problem<'_>,
         batch: &Batch<'_>,
         workspace: &mut BlockAssignment,
+        observer: &dyn Observer,
     ) -> Result<Vec<u32>, Error> {
         if batch.small.is_empty() {
             return Ok(Vec::new());
@@ -78,12 +90,14 @@ impl Minibatch {
         let (x, y) = (problem.x().rows(), problem.y().rows());
         let (x, y) = (x.view().gather(batch.small), y.view().gather(batch.large));
         let Some(sinkhorn) = &self.sinkhorn else {
-            return Ok(workspace.columns(problem.cost(), d, &x, &y));
+            let stop = || observer.should_stop();
+            return workspace.columns_until(problem.cost(), d, (&x, &y), &stop).ok_or(Error::Interrupted);
         };
         let x = Tensor::from_vec(x, (batch.small.len(), d), &Device::Cpu)?;
         let y = Tensor::from_vec(y, (batch.large.len(), d), &Device::Cpu)?;
-        let solved = sinkhorn.solve(&Problem::new(&x, &y, problem.cost())?, &())?;
-        Ok(solved.coupling.round(self.params.seed, &()).y_of_x().to_vec())
+        let quiet = Quiet(observer);
+        let solved = sinkhorn.solve(&Problem::new(&x, &y, problem.cost())?, &quiet)?;
+        Ok(solved.coupling.round(self.params.seed, &quiet)?.y_of_x().to_vec())
     }
 }
 
@@ -112,10 +126,12 @@ impl Solver for Minibatch {
         let solved: Vec<Option<Vec<u32>>> = batches
             .par_iter()
             .map_init(BlockAssignment::default, |workspace, batch| {
-                if control.should_stop() {
-                    return Ok(None);
+                match control.reason_to_stop() {
+                    Some(Termination::Interrupted) => return Err(Error::Interrupted),
+                    Some(_) => return Ok(None),
+                    None => {}
                 }
-                let partners = self.solve_batch(&smaller_first, batch, workspace)?;
+                let partners = self.solve_batch(&smaller_first, batch, workspace, observer)?;
                 control.advance(Phase::Batches, batch.large.len() as u64);
                 Ok(Some(partners))
             })
@@ -130,11 +146,7 @@ impl Solver for Minibatch {
         }
         let permutation = Permutation::new(partner, m)?;
         let permutation = if turned { permutation.inverse() } else { permutation };
-        let termination = match (complete, observer.should_stop()) {
-            (true, _) => Termination::Converged,
-            (false, true) => Termination::Interrupted,
-            (false, false) => Termination::TimeLimit,
-        };
+        let termination = if complete { Termination::Converged } else { Termination::TimeLimit };
         let seconds = started.elapsed().as_secs_f64();
         observer.on_event(&Event::PhaseFinished { phase: Phase::Batches, seconds });
         Ok(MinibatchOutput {

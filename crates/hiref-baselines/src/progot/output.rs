@@ -47,7 +47,7 @@ impl Outcome for ProgotOutput {
     }
 
     fn pairing(&self, seed: u64, observer: &dyn Observer) -> Result<Permutation, Error> {
-        Ok(self.coupling().round(seed, observer))
+        self.coupling().round(seed, observer)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::output::{ProgotOutput, ProgressiveMap, StepReport, advance};
 use super::params::ProgotParams;
 use crate::coupling::EntropicCoupling;
-use crate::iterations::Iterations;
+use crate::iterations::{Iterations, Stop};
 use crate::sinkhorn::{Schedule, iterate};
 use crate::solver::Solver;
 use crate::tiled_cost::TiledCost;
@@ -17,9 +17,9 @@ use hiref_core::{CostKind, Error, Marginals, Observer, Problem, Termination};
 ///
 /// *Shapes*: x `(n, d)`, y `(m, d)`. *Units*: the `ε_k` in units of the cost. *Complexity*: that of K runs of
 /// [`crate::sinkhorn::Sinkhorn`], each warm-started from the one before; O(K (n + m) d) memory for the map, and 8 n m bytes
-/// where the cost matrix is kept. *Termination*: converged once the last step is; at the limits of iterations and time and on
-/// the observer's word, with the step in progress as the last. *Errors*: a cost other than the squared Euclidean,
-/// marginals of other sizes. *Determinism*: no random choice; the bits do not depend on the number of threads.
+/// where the cost matrix is kept. *Termination*: converged once the last step is; at the limits of iterations and time, with the
+/// step in progress as the last. *Errors*: a cost other than the squared Euclidean, marginals of other sizes;
+/// [`Error::Interrupted`] on the observer's word, at once. *Determinism*: no random choice; the bits do not depend on the number of threads.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -54,28 +54,28 @@ impl Progot {
         &self.params
     }
 
-    /// ε of each step.
-    fn epsilons(&self, cost: &TiledCost, marginals: &Marginals) -> Vec<f64> {
+    /// ε of each step; `None` where it is stopped.
+    fn epsilons(&self, cost: &TiledCost, marginals: &Marginals, stop: Stop<'_>) -> Option<Vec<f64>> {
         if let Some(epsilons) = &self.params.epsilons {
-            return epsilons.clone();
+            return Some(epsilons.clone());
         }
         let unless_zero = |value: f64| if value > 0.0 { value } else { 1.0 };
-        let end = self.params.epsilon.unwrap_or_else(|| {
+        let end = if let Some(epsilon) = self.params.epsilon {
+            epsilon
+        } else {
             let within = cost.with_sources(cost.target_points());
             let b = marginals.b().to_vec();
-            unless_zero(0.01 * EntropicCoupling::mean_size(&within, &marginals.with_a(b)))
-        });
-        let start = (0.05 * EntropicCoupling::mean_size(cost, marginals)).max(end);
+            unless_zero(0.01 * EntropicCoupling::mean_size(&within, &marginals.with_a(b), stop)?)
+        };
+        let start = (0.05 * EntropicCoupling::mean_size(cost, marginals, stop)?).max(end);
         // The share of the way still to go before each step.
         let mut rest = 1.0;
-        self.alphas
-            .iter()
-            .map(|alpha| {
-                let epsilon = end + rest * (start - end);
-                rest *= 1.0 - alpha;
-                epsilon
-            })
-            .collect()
+        let step = |alpha: &f64| {
+            let epsilon = end + rest * (start - end);
+            rest *= 1.0 - alpha;
+            epsilon
+        };
+        Some(self.alphas.iter().map(step).collect())
     }
 }
 
@@ -92,7 +92,8 @@ impl Solver for Progot {
         let params = &self.params;
         let control = Iterations::start(observer, params.max_iterations, params.time_limit);
         let given = TiledCost::of_problem(problem);
-        let epsilons = self.epsilons(&given, &marginals);
+        let stop = || control.is_interrupted();
+        let epsilons = self.epsilons(&given, &marginals, &stop).ok_or(Error::Interrupted)?;
         let mut place: Vec<f64> = problem.x().rows().view().all().iter().map(|&v| f64::from(v)).collect();
         let mut map = ProgressiveMap { steps: Vec::new() };
         let mut reports = Vec::new();
@@ -101,7 +102,7 @@ impl Solver for Progot {
         for (&alpha, &epsilon) in self.alphas.iter().zip(&epsilons) {
             let mut cost = given.with_sources(place.clone());
             if params.storage.keeps(n, m) {
-                cost.store();
+                cost.store(&stop).ok_or(Error::Interrupted)?;
             }
             let mut coupling = EntropicCoupling::new(cost, marginals.clone(), epsilon);
             if let Some([f, g]) = potentials.take() {
@@ -109,13 +110,13 @@ impl Solver for Progot {
             }
             let schedule = Schedule { epsilon, start: 1.0, decay: 0.5 };
             let left = params.max_iterations - iterations;
-            let (done, ending) = iterate(&mut coupling, schedule, left, params.tolerance, iterations, &control);
+            let (done, ending) = iterate(&mut coupling, schedule, left, params.tolerance, iterations, &control)?;
             iterations += done;
             termination = ending;
             reports.push(StepReport { alpha, epsilon, iterations: done });
             let finished = termination != Termination::Converged || reports.len() == self.alphas.len();
             if !finished {
-                let target = coupling.barycentres();
+                let target = coupling.barycentres(&stop).ok_or(Error::Interrupted)?;
                 advance(&mut place, &target, alpha);
                 // The cost of the way that is left is about this share of the potentials' size.
                 let rest = |values: &[f64]| values.iter().map(|v| (1.0 - alpha) * v).collect();
@@ -129,24 +130,26 @@ impl Solver for Progot {
         }
         let seconds = control.finish();
         let last = &map.steps[map.steps.len() - 1].1;
-        let primal_cost = cost_between(last, &given);
-        let marginal_error = last.figures().marginal_error;
+        let primal_cost = cost_between(last, &given, &stop).ok_or(Error::Interrupted)?;
+        let marginal_error = last.figures(&stop).ok_or(Error::Interrupted)?.marginal_error;
         Ok(ProgotOutput { map, primal_cost, marginal_error, steps: reports, iterations, seconds, termination })
     }
 }
 
-/// `Σ P_ij |x_i - y_j|²` for a coupling of moved points and the points as given, from masses and barycentres.
-fn cost_between(coupling: &EntropicCoupling, given: &TiledCost) -> f64 {
+/// `Σ P_ij |x_i - y_j|²` for a coupling of moved points and the points as given, from masses and barycentres; `None` where it
+/// is stopped.
+fn cost_between(coupling: &EntropicCoupling, given: &TiledCost, stop: Stop<'_>) -> Option<f64> {
     let d = given.dimension();
-    let (rows, columns) = coupling.masses();
+    let (rows, columns) = coupling.masses(stop)?;
     let (x, y) = (given.source_points(), given.target_points());
     let square = |point: &[f64]| point.iter().map(|v| v * v).sum::<f64>();
+    let barycentres = coupling.barycentres(stop)?;
     let from_x: f64 = x
         .chunks_exact(d)
-        .zip(coupling.barycentres().chunks_exact(d))
+        .zip(barycentres.chunks_exact(d))
         .zip(&rows)
         .map(|((x, target), mass)| mass * (square(x) - 2.0 * x.iter().zip(target).map(|(a, b)| a * b).sum::<f64>()))
         .sum();
     let from_y: f64 = y.chunks_exact(d).zip(&columns).map(|(y, mass)| mass * square(y)).sum();
-    from_x + from_y
+    Some(from_x + from_y)
 }

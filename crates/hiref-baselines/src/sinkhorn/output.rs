@@ -47,6 +47,6 @@ impl Outcome for SinkhornOutput {
     }
 
     fn pairing(&self, seed: u64, observer: &dyn Observer) -> Result<Permutation, Error> {
-        Ok(self.coupling.round(seed, observer))
+        self.coupling.round(seed, observer)
     }
 }

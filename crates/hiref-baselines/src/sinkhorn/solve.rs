@@ -3,7 +3,7 @@
 use super::output::SinkhornOutput;
 use super::params::SinkhornParams;
 use crate::coupling::EntropicCoupling;
-use crate::iterations::Iterations;
+use crate::iterations::{Iterations, Stop};
 use crate::solver::Solver;
 use crate::tiled_cost::TiledCost;
 use hiref_core::{Error, IterationReport, Marginals, Observer, Problem, Termination};
@@ -18,8 +18,8 @@ use hiref_core::{Error, IterationReport, Marginals, Observer, Problem, Terminati
 /// *Shapes*: x `(n, d)`, y `(m, d)`, f `(n,)`, g `(m,)`. *Units*: ε and the potentials are in units of the cost.
 /// *Complexity*: O(n m) time an iteration with the cost matrix kept, in 8 n m bytes; O(n m d) time and O((n + m) d) memory
 /// without; the bits are the same. *Termination*: converged once the L1 error of the marginals is within the
-/// tolerance at the final ε; after the iterations allowed; at the time limit or on the observer's word, after whole
-/// iterations, the first always done. *Errors*: marginals of other sizes. *Determinism*: no random choice; the bits do not
+/// tolerance at the final ε; after the iterations allowed; at the time limit, after whole iterations, the first always
+/// done. *Errors*: marginals of other sizes; [`Error::Interrupted`] on the observer's word, at once. *Determinism*: no random choice; the bits do not
 /// depend on the number of threads.
 ///
 /// ```
@@ -64,17 +64,21 @@ impl Solver for Sinkhorn {
         let marginals = problem.marginals();
         let params = &self.params;
         let control = Iterations::start(observer, params.max_iterations, params.time_limit);
+        let stop = || control.is_interrupted();
         let mut cost = TiledCost::of_problem(problem);
         if params.storage.keeps(n, m) {
-            cost.store();
+            cost.store(&stop).ok_or(Error::Interrupted)?;
         }
-        let epsilon = params.epsilon.unwrap_or_else(|| default_epsilon(&cost, &marginals));
+        let epsilon = match params.epsilon {
+            Some(epsilon) => epsilon,
+            None => default_epsilon(&cost, &marginals, &stop).ok_or(Error::Interrupted)?,
+        };
         let mut coupling = EntropicCoupling::new(cost, marginals, epsilon);
         let schedule = Schedule { epsilon, start: params.epsilon_start, decay: params.epsilon_decay };
         let (iterations, termination) =
-            iterate(&mut coupling, schedule, params.max_iterations, params.tolerance, 0, &control);
+            iterate(&mut coupling, schedule, params.max_iterations, params.tolerance, 0, &control)?;
         let seconds = control.finish();
-        let figures = coupling.figures();
+        let figures = coupling.figures(&stop).ok_or(Error::Interrupted)?;
         Ok(SinkhornOutput {
             coupling,
             primal_cost: figures.primal_cost,
@@ -103,15 +107,19 @@ impl Schedule {
     }
 }
 
-/// A twentieth of the mean size of the cost under the product coupling, or of a unit where that is zero.
-pub(crate) fn default_epsilon(cost: &TiledCost, marginals: &Marginals) -> f64 {
-    let mean = EntropicCoupling::mean_size(cost, marginals);
-    0.05 * if mean > 0.0 { mean } else { 1.0 }
+/// A twentieth of the mean size of the cost under the product coupling, or of a unit where that is zero; `None` where it is
+/// stopped.
+pub(crate) fn default_epsilon(cost: &TiledCost, marginals: &Marginals, stop: Stop<'_>) -> Option<f64> {
+    let mean = EntropicCoupling::mean_size(cost, marginals, stop)?;
+    Some(0.05 * if mean > 0.0 { mean } else { 1.0 })
 }
 
 /// Updates both potentials until converged at the final ε; returns the iterations done and why they ended.
 ///
 /// `done` is the number of iterations reported before, by earlier stages of the same solve.
+///
+/// # Errors
+/// [`Error::Interrupted`] where the observer says stop.
 pub(crate) fn iterate(
     coupling: &mut EntropicCoupling,
     schedule: Schedule,
@@ -119,19 +127,20 @@ pub(crate) fn iterate(
     tolerance: f64,
     done: usize,
     control: &Iterations<'_>,
-) -> (usize, Termination) {
+) -> Result<(usize, Termination), Error> {
+    let stop = || control.is_interrupted();
     for iteration in 0..max_iterations {
         let epsilon = schedule.at(iteration);
         coupling.set_epsilon(epsilon);
-        coupling.fit_rows();
+        coupling.fit_rows(&stop).ok_or(Error::Interrupted)?;
         let g = coupling.g.clone();
-        let error = coupling.fit_columns();
+        let error = coupling.fit_columns(&stop).ok_or(Error::Interrupted)?;
         let report = IterationReport::new(done + iteration + 1, Some(epsilon), error);
         control.iterated(report);
         let last = epsilon == schedule.epsilon;
         let termination = if last && error <= tolerance {
             Some(Termination::Converged)
-        } else if let Some(reason) = control.reason_to_stop() {
+        } else if let Some(reason) = control.reason_to_stop()? {
             Some(reason)
         } else {
             (iteration + 1 == max_iterations).then_some(Termination::MaxIterations)
@@ -143,9 +152,9 @@ pub(crate) fn iterate(
         } else {
             // Potentials of a larger ε: one more fit gives a coupling whose row sums are exact at the final one.
             coupling.set_epsilon(schedule.epsilon);
-            coupling.fit_rows();
+            coupling.fit_rows(&stop).ok_or(Error::Interrupted)?;
         }
-        return (iteration + 1, termination);
+        return Ok((iteration + 1, termination));
     }
-    (0, Termination::MaxIterations)
+    Ok((0, Termination::MaxIterations))
 }

@@ -250,7 +250,7 @@ fn bad_parameters_are_refused() {
 }
 
 #[test]
-fn an_interrupt_leaves_a_whole_coupling() {
+fn an_interrupt_leaves_nothing() {
     struct Stop;
     impl Observer for Stop {
         fn on_event(&self, _event: &Event) {}
@@ -261,8 +261,7 @@ fn an_interrupt_leaves_a_whole_coupling() {
     let instance = problems::mixture(50, 60, 2, 1);
     let problem = crate::support::problem(&instance, CostKind::SquaredEuclidean);
     for solver in SOLVERS {
-        let output = solve_with(solver, &problem, 5, 0, &Stop).unwrap();
-        check(solver, &problem, &output);
-        assert_eq!((output.termination, output.iterations), (Termination::Interrupted, 1));
+        let error = solve_with(solver, &problem, 5, 0, &Stop).unwrap_err();
+        assert!(matches!(error, Error::Interrupted), "{error}");
     }
 }

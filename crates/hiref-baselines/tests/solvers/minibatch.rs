@@ -75,7 +75,7 @@ fn sinkhorn_inside_the_batches() {
 }
 
 #[test]
-fn an_interrupt_leaves_a_whole_pairing() {
+fn a_time_limit_leaves_a_whole_pairing_and_an_interrupt_none() {
     struct Stop;
     impl Observer for Stop {
         fn on_event(&self, _event: &Event) {}
@@ -85,10 +85,12 @@ fn an_interrupt_leaves_a_whole_pairing() {
     }
     let instance = problems::mixture(90, 60, 2, 5);
     let problem = problem(&instance, CostKind::SquaredEuclidean);
-    let output = of_size(16).check().unwrap().solve(&problem, &Stop).unwrap();
-    check(&instance, CostKind::SquaredEuclidean, &output);
-    assert_eq!(output.termination, Termination::Interrupted);
+    for params in [of_size(16), of_size(90)] {
+        let stopped = params.check().unwrap().solve(&problem, &Stop);
+        assert!(matches!(stopped, Err(Error::Interrupted)));
+    }
     let output = solve(&problem, MinibatchParams { time_limit: Some(1e-9), ..of_size(16) });
+    check(&instance, CostKind::SquaredEuclidean, &output);
     assert_eq!(output.termination, Termination::TimeLimit);
 }
 

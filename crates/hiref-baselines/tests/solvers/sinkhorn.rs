@@ -10,6 +10,7 @@ use hiref_core::{
 };
 use hiref_testkit::{assert_relative, problems};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn tight(epsilon: f64) -> SinkhornParams {
     SinkhornParams { epsilon: Some(epsilon), tolerance: 1e-12, max_iterations: 100_000, ..SinkhornParams::default() }
@@ -109,7 +110,7 @@ fn threads_do_not_change_the_bits() {
         let pool = rayon_pool(threads);
         pool.install(|| {
             let output = solve(&problem, SinkhornParams { max_iterations: 20, ..SinkhornParams::default() });
-            (output.coupling.f().to_vec(), output.primal_cost, output.coupling.round(1, &()))
+            (output.coupling.f().to_vec(), output.primal_cost, output.coupling.round(1, &()).unwrap())
         })
     };
     assert_eq!(run(1), run(3));
@@ -138,7 +139,7 @@ fn a_small_epsilon_approaches_the_exact_cost_and_its_pairing() {
         excess = now;
         assert_relative(output.dual_cost, output.regularized_cost, 1e-4, "duality");
         if share == 0.01 {
-            let rounded = hiref_core::mean_cost(&problem, &output.coupling.round(0, &()));
+            let rounded = hiref_core::mean_cost(&problem, &output.coupling.round(0, &()).unwrap());
             assert_relative(rounded, optimum, 1e-2, "rounded");
         }
     }
@@ -157,7 +158,7 @@ fn a_large_epsilon_gives_the_product_coupling() {
         .sum::<f64>()
         / 1200.0;
     assert_relative(output.primal_cost, mean, 1e-5, "product coupling");
-    let pairing = output.coupling.round(0, &());
+    let pairing = output.coupling.round(0, &()).unwrap();
     assert_eq!((pairing.num_x(), pairing.num_y(), pairing.num_pairs()), (40, 30, 30));
 }
 
@@ -168,7 +169,7 @@ fn single_points() {
     let problem = Problem::new(&one, &one, CostKind::SquaredEuclidean).unwrap();
     let output = solve(&problem, SinkhornParams::default());
     assert_eq!((output.primal_cost, output.termination), (0.0, Termination::Converged));
-    assert_eq!(output.coupling.round(0, &()), Permutation::identity(1));
+    assert_eq!(output.coupling.round(0, &()).unwrap(), Permutation::identity(1));
     let marginals = Marginals::new(vec![5.0], vec![1.0, 1.0, 2.0]).unwrap();
     for (x, y, marginals) in
         [(&one, &three, marginals.clone()), (&three, &one, Marginals::new(marginals.b().to_vec(), vec![1.0]).unwrap())]
@@ -176,7 +177,7 @@ fn single_points() {
         let problem = Problem::new(x, y, CostKind::SquaredEuclidean).unwrap().with_marginals(marginals).unwrap();
         let output = solve(&problem, SinkhornParams::default());
         assert_relative(output.primal_cost, 0.25 * 4.0 + 0.5 * 9.0, 1e-12, "the only coupling");
-        assert_eq!(output.coupling.round(0, &()).num_pairs(), 1);
+        assert_eq!(output.coupling.round(0, &()).unwrap().num_pairs(), 1);
     }
 }
 
@@ -185,7 +186,7 @@ fn rounding_recovers_a_planted_pairing() {
     let instance = problems::planted(300, 300, 4, 3);
     let problem = crate::support::problem(&instance, CostKind::SquaredEuclidean);
     let output = solve(&problem, SinkhornParams { epsilon: Some(1e-3), ..SinkhornParams::default() });
-    let pairing = output.coupling.round(7, &());
+    let pairing = output.coupling.round(7, &()).unwrap();
     let optimum = instance.optimal_cost(reference(CostKind::SquaredEuclidean));
     assert_relative(hiref_core::mean_cost(&problem, &pairing), optimum, 1e-9, "planted pairing");
 }
@@ -196,11 +197,11 @@ fn equal_probabilities_are_not_paired_by_index() {
     let instance = problems::all_equal(200, 200, 2);
     let problem = crate::support::problem(&instance, CostKind::SquaredEuclidean);
     let output = solve(&problem, SinkhornParams::default());
-    let pairing = output.coupling.round(1, &());
+    let pairing = output.coupling.round(1, &()).unwrap();
     let kept = pairing.pairs().filter(|(x, y)| x == y).count();
     assert!(kept < 10, "{kept} pairs on the diagonal");
-    assert_eq!(pairing, output.coupling.round(1, &()));
-    assert_ne!(pairing, output.coupling.round(2, &()));
+    assert_eq!(pairing, output.coupling.round(1, &()).unwrap());
+    assert_ne!(pairing, output.coupling.round(2, &()).unwrap());
 }
 
 #[test]
@@ -258,16 +259,13 @@ fn bad_parameters_and_marginals_are_refused() {
 
 #[test]
 fn limits_end_a_solve_with_a_whole_coupling() {
-    struct StopAfter(usize, Mutex<Vec<IterationReport>>);
-    impl Observer for StopAfter {
+    struct Listen(Mutex<Vec<IterationReport>>);
+    impl Observer for Listen {
         fn on_event(&self, event: &Event) {
             if let Event::IterationFinished(report) = event {
-                self.1.lock().unwrap().push(*report);
+                self.0.lock().unwrap().push(*report);
             }
             assert!(!matches!(event, Event::Advanced { phase, .. } if *phase != Phase::Iterations));
-        }
-        fn should_stop(&self) -> bool {
-            self.1.lock().unwrap().len() >= self.0
         }
     }
     let instance = problems::mixture(50, 70, 3, 2);
@@ -276,12 +274,13 @@ fn limits_end_a_solve_with_a_whole_coupling() {
         let rows = entries(&output.coupling.to_matrix().unwrap().sum(1).unwrap());
         assert!(largest_difference(&rows, &[0.02; 50]) < 1e-12);
     };
-    let observer = StopAfter(3, Mutex::default());
-    let output = tight(0.01).check().unwrap().solve(&problem, &observer).unwrap();
-    assert_eq!((output.iterations, output.termination), (3, Termination::Interrupted));
+    let observer = Listen(Mutex::default());
+    let solver = SinkhornParams { max_iterations: 3, ..tight(0.01) }.check().unwrap();
+    let output = solver.solve(&problem, &observer).unwrap();
+    assert_eq!((output.iterations, output.termination), (3, Termination::MaxIterations));
     assert_eq!(output.coupling.epsilon(), 0.01);
     rows_fit(&output);
-    let reports = observer.1.into_inner().unwrap();
+    let reports = observer.0.into_inner().unwrap();
     assert_eq!(reports.iter().map(|report| report.iteration).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!(reports[0].epsilon, Some(0.16));
     let output = solve(&problem, SinkhornParams { time_limit: Some(1e-9), ..tight(0.01) });
@@ -289,4 +288,33 @@ fn limits_end_a_solve_with_a_whole_coupling() {
     let output = solve(&problem, SinkhornParams { max_iterations: 15, ..tight(0.01) });
     assert_eq!((output.iterations, output.termination), (15, Termination::MaxIterations));
     rows_fit(&output);
+}
+
+/// Whoever asks so many times is told to stop.
+struct StopAtLook(AtomicUsize);
+
+impl Observer for StopAtLook {
+    fn on_event(&self, _event: &Event) {}
+
+    fn should_stop(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
+#[test]
+fn a_stop_is_heard_inside_an_iteration_and_while_rounding() {
+    let instance = problems::mixture(600, 700, 3, 2);
+    let problem = crate::support::problem(&instance, CostKind::SquaredEuclidean);
+    let solver = SinkhornParams { max_iterations: 2, ..tight(0.01) }.check().unwrap();
+    let whole = solver.solve(&problem, &()).unwrap();
+    let mut looks = 0;
+    // Every pass over the cost asks for each of its tiles: the cost itself, two iterations and the figures.
+    while let Err(error) = solver.solve(&problem, &StopAtLook(AtomicUsize::new(looks))) {
+        assert!(matches!(error, Error::Interrupted), "{error}");
+        looks += 1;
+    }
+    assert!(looks > 30, "{looks}");
+    let stopped = whole.coupling.round(0, &StopAtLook(AtomicUsize::new(3)));
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    assert_eq!(whole.coupling.round(0, &()).unwrap().num_pairs(), 600);
 }

@@ -36,6 +36,8 @@ pub(crate) trait OnDevice: DevicePricer {
 const STAND_INS_AT_LEAST: usize = 8;
 /// Smaller blocks are soon solved in any case, and see so little of the whole that earlier prices are worth more.
 const PAIRS_AT_LEAST: usize = 128;
+/// A block of fewer pairs is done within a fraction of a second.
+const PAIRS_TO_ASK: usize = 2048;
 
 /// What solving one block found, for each of its pairs.
 pub(crate) struct SolvedBlock {
@@ -84,7 +86,7 @@ impl BlockSolver<'_> {
                 if control.should_stop() {
                     return None;
                 }
-                let solved = workspace.solve(supports, pairing, x, warm);
+                let solved = workspace.solve_until(supports, pairing, x, warm, &|| control.should_stop())?;
                 control.advance(phase, x.len() as u64);
                 Some(solved)
             })
@@ -157,7 +159,21 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
+    /// As [`Self::solve_until`], whatever happens.
     pub(crate) fn solve(&mut self, supports: Supports<'_>, pairing: &Pairing, x: &[u32], warm: bool) -> SolvedBlock {
+        self.solve_until(supports, pairing, x, warm, &|| false).expect("nobody stops it")
+    }
+
+    /// Re-pairs the x points of a block; `None` once `stop` says so, which blocks that are soon done do not ask.
+    pub(crate) fn solve_until(
+        &mut self,
+        supports: Supports<'_>,
+        pairing: &Pairing,
+        x: &[u32],
+        warm: bool,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<SolvedBlock> {
+        let stop = || x.len() >= PAIRS_TO_ASK && stop();
         let SortedBlock { x, y, parts } = SortedBlock::new(pairing, x);
         let d = supports.dimension();
         self.x.resize(x.len() * d, 0.0);
@@ -194,9 +210,9 @@ impl Workspace {
             () => Start::Cold,
         };
         let (mut columns, mut g) = if self.tile.fits_f32() {
-            self.single.assign(&self.tile, start)
+            self.single.assign(&self.tile, start, &stop)?
         } else {
-            self.double.assign(&self.tile, start)
+            self.double.assign(&self.tile, start, &stop)?
         };
         let mut change = self.tile.change(&columns);
         if change > 0.0 {
@@ -217,7 +233,7 @@ impl Workspace {
                 shadow: shadow.flatten(),
             }
         });
-        SolvedBlock { pairs: pairs.collect(), change }
+        Some(SolvedBlock { pairs: pairs.collect(), change })
     }
 
     /// The real x point of the block that has the least reduced cost with `column`.
@@ -252,11 +268,14 @@ enum Start<'a> {
 }
 
 impl<T: Scalar> Precision<T> {
-    /// The column of each row and the column potentials.
-    fn assign(&mut self, tile: &CostTile, start: Start<'_>) -> (Vec<u32>, Vec<f64>) {
+    /// The column of each row and the column potentials; `None` once `stop` says so.
+    fn assign(&mut self, tile: &CostTile, start: Start<'_>, stop: &dyn Fn() -> bool) -> Option<(Vec<u32>, Vec<f64>)> {
+        if stop() {
+            return None;
+        }
         self.matrix.fill_from(tile);
         let solution = match start {
-            Start::Cold => self.solver.solve(&self.matrix),
+            Start::Cold => self.solver.solve_until(&self.matrix, stop)?,
             Start::Warm(mut g, parts) => {
                 align_parts(tile, &mut g, parts);
                 // Prices of an optimal solution differ by no more than costs do; what is further apart is left over from
@@ -267,10 +286,10 @@ impl<T: Scalar> Precision<T> {
             }
             Start::Unmatched(rows) => {
                 let g = tile.column_terms().iter().map(|&term| T::from_f64(-term));
-                self.solver.solve_rows(&self.matrix, g, rows.iter().copied())
+                self.solver.solve_rows_until(&self.matrix, g, rows.iter().copied(), stop)?
             }
         };
-        (solution.column_of_row.to_vec(), solution.g.iter().map(|g| g.to_f64()).collect())
+        Some((solution.column_of_row.to_vec(), solution.g.iter().map(|g| g.to_f64()).collect()))
     }
 }
 

@@ -6,6 +6,7 @@ use super::results::Files;
 use super::selection::Rejection;
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
+use crate::table::counted;
 use crate::{Context, ExitStatus, SolveProgress};
 use hiref_baselines::{EntropicCoupling, Outcome, Solver as _};
 use hiref_core::{CostKind, Permutation, Problem, Termination};
@@ -143,20 +144,23 @@ pub(super) fn run(
 ) -> Result<ExitStatus, Error> {
     let Files { config, problem, output, .. } = files;
     let solved = recorder
-        .time("solve", || solve(comparison, problem, config.hiref.seed, &SolveProgress::new(&context.printer)))?;
+        .time("solve", || solve(comparison, problem, config.hiref.seed, &SolveProgress::new(&context.printer)))
+        .map_err(
+            |error| if error.is_interrupt() { Error::ComparisonInterrupted(config.solver.name()) } else { error },
+        )?;
     recorder.note("iterations", Some(solved.seconds));
     let Solved { permutation, figures, potentials, .. } = solved;
     let mean_cost = hiref_core::mean_cost(problem, &permutation);
     let rejection = recorder.time("write", || files.write(&permutation, None, potentials.as_deref()))?;
+    let kept = rejection.as_ref().map(|rejection| rejection.describe(permutation.num_pairs()));
     let line = format!(
-        "{} pairs, mean {} cost {mean_cost:.6}; the {} coupling costs {:.6}, {}",
-        permutation.num_pairs(),
+        "{}, mean {} cost {mean_cost:.6}; the {} coupling costs {:.6}, {}",
+        counted(permutation.num_pairs(), "pair"),
         problem.cost(),
         config.solver.name(),
         figures.coupling_cost,
         describe(&figures)
     );
-    let interrupted = figures.termination == Termination::Interrupted;
     let summary = Summary {
         command: "pair",
         n: problem.x().num_points(),
@@ -180,8 +184,9 @@ pub(super) fn run(
         run: recorder.report(),
     };
     report::write_summary(output, &summary)?;
-    context.printer.result(&format!("{line}\nwritten to {}", output.path().display()));
-    Ok(if interrupted { ExitStatus::Partial } else { ExitStatus::Done })
+    let lines: Vec<String> = [line].into_iter().chain(kept).collect();
+    context.printer.result(&format!("{}\nwritten to {}", lines.join("\n"), output.path().display()));
+    Ok(ExitStatus::Done)
 }
 
 fn describe(figures: &Figures) -> String {
@@ -192,7 +197,9 @@ fn describe(figures: &Figures) -> String {
         Termination::Interrupted => "interrupted",
     };
     match figures.batches {
-        Some(batches) => format!("{batches} batches ({ending})"),
+        Some(batches) => {
+            format!("{} ({ending})", if batches == 1 { "1 batch".to_owned() } else { format!("{batches} batches") })
+        }
         None => format!("marginal error {:.1e} ({ending}, {} iterations)", figures.marginal_error, figures.iterations),
     }
 }

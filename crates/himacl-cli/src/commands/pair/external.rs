@@ -4,12 +4,13 @@ use super::config::PairConfig;
 use super::names::PERMUTATION;
 use super::{Certify, PairArgs, Solver};
 use crate::distance;
-use crate::error::Error;
+use crate::error::{Error, ExternalError};
 use crate::interrupt;
-use crate::matching::MatchingArgs;
 use crate::report::{self, Recorder, RunReport, available_memory};
+use crate::table::counted;
 use crate::{Context, ExitStatus, Printer, ProgressTask};
 use clap::Args;
+use himacl::data::ErrorKind;
 use himacl::data::output::{FETCHED, OutputDir};
 use hiref_core::{CostKind, Quality, Termination};
 use hiref_external::local::{self, Watch, check_disk};
@@ -95,11 +96,11 @@ pub(super) fn obstacle(args: &PairArgs) -> Option<&'static str> {
         ("--time-limit", args.time_limit.is_some()),
         ("--warm-start", args.warm_start.is_some()),
         ("--certify proof", args.certify == Some(Certify::Proof)),
-        ("another matching than one to one", args.matching != MatchingArgs::default()),
-        ("a selection of pairs", args.selection.is_any()),
     ]
     .into_iter()
     .find_map(|(flag, is_there)| is_there.then_some(flag))
+    .or_else(|| args.matching.first_flag())
+    .or_else(|| args.selection.first_flag())
 }
 
 /// The files that a run makes in the output folder.
@@ -196,9 +197,13 @@ pub(super) fn settings(
 ///
 /// # Errors
 /// Too little memory for any block; inputs that cannot be read in parts.
-pub(super) fn plan(settings: &Settings) -> Result<Plan, Error> {
+pub(super) fn plan(args: &ExternalArgs, settings: &Settings) -> Result<Plan, Error> {
+    // The memory is divided among them.
+    let workers = u64::from(args.workers());
     Plan::new(settings).map_err(|error| match error {
-        hiref_external::Error::TooLittleMemory { limit, needed, .. } => Error::Memory { estimate: needed, limit },
+        hiref_external::Error::TooLittleMemory { limit, needed, .. } => {
+            Error::Memory { estimate: needed * workers, limit: limit * workers, from_files: true }
+        }
         other => other.into(),
     })
 }
@@ -225,7 +230,8 @@ fn folder(args: &ExternalArgs, output: &OutputDir, inside: &str, outside: &str) 
 
 /// What is known before anything is written.
 pub(super) struct Prepared {
-    work: PathBuf,
+    /// The folder for temporary files.
+    pub(super) work: PathBuf,
     /// None where an earlier run's is gone on with.
     plan: Option<Plan>,
 }
@@ -246,7 +252,7 @@ pub(super) fn prepare(
         describe(&Plan::read(&work)?, &work, context);
         return Ok(Prepared { work, plan: None });
     }
-    let plan = plan(settings)?;
+    let plan = plan(&args.external, settings)?;
     check_disk(&plan, &work)?;
     describe(&plan, &work, context);
     Ok(Prepared { work, plan: Some(plan) })
@@ -265,7 +271,11 @@ pub(super) fn run(
     fs::create_dir_all(&work).map_err(Error::io("make folder", &work))?;
     if let Some(plan) = plan {
         Job::remove(&work)?;
-        plan.write(&work)?;
+        if let Err(error) = plan.write(&work) {
+            // A folder that holds something stays.
+            let _ = fs::remove_dir(&work);
+            return Err(error.into());
+        }
     }
     let job = Job::open(&work)?.on_device(&context.device);
     let done = recorder.time("pair", || match &args.external.ray {
@@ -273,11 +283,18 @@ pub(super) fn run(
         Some(address) => on_ray(&job, &work, address),
     });
     let outcome = match done {
-        Err(Error::External(hiref_external::Error::Interrupted)) => {
+        Err(Error::External(ExternalError(hiref_external::Error::Interrupted))) => {
             context.printer.result(INTERRUPTED);
             return Ok(ExitStatus::Partial);
         }
-        outcome => outcome?,
+        Err(error) => {
+            // What is refused before a step is done leaves nothing.
+            if is_refusal(&error) && job.reports().is_ok_and(|done| done.is_empty()) {
+                remove_folder(&work);
+            }
+            return Err(error);
+        }
+        Ok(outcome) => outcome,
     };
     let plan = job.plan();
     let [n, m] = if plan.turned { [plan.rows[1], plan.rows[0]] } else { plan.rows };
@@ -314,6 +331,15 @@ pub(super) fn run(
     let place = output.path().display();
     context.printer.result(&result(outcome.mean_cost, outcome.gap, n.min(m), plan.cost, &place));
     Ok(ExitStatus::Done)
+}
+
+/// Whether the inputs cannot be paired, whenever it is tried.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::External(ExternalError(hiref_external::Error::Data(error))) => error.kind() == ErrorKind::InvalidInput,
+        Error::External(ExternalError(error)) => matches!(error, hiref_external::Error::Solver(_)),
+        _ => false,
+    }
 }
 
 /// Removes a run's temporary files, and their folder if nothing else is in it. What stays is no failure of the run.
@@ -364,7 +390,8 @@ pub(super) fn result(mean: f64, gap: Option<Gap>, pairs: usize, cost: CostKind, 
     let gap = gap.map_or(String::new(), |gap| {
         format!("\n{}", distance::estimated(mean, (gap.value, gap.high), gap.confidence, gap.rows))
     });
-    format!("{pairs} pairs, mean {cost} cost {mean:.6}{gap}\nwritten to {place}")
+    let pairs = counted(pairs, "pair");
+    format!("{pairs}, mean {cost} cost {mean:.6}{gap}\nwritten to {place}")
 }
 
 /// The driver of the Python package.

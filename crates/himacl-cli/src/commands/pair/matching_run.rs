@@ -10,6 +10,7 @@ use crate::distance;
 use crate::error::Error;
 use crate::matching::{MatchingArgs, NamedGroups, Resolved};
 use crate::report::{self, Recorder, RunReport, write_config};
+use crate::table::counted;
 use crate::{Context, ExitStatus, SolveProgress};
 use himacl::data::files::{remove_if_present, write_atomic_with};
 use himacl::data::output::{Depth, OutputDir, Plan, fingerprint};
@@ -228,6 +229,7 @@ fn summarize(
     let grouped = resolved.params.groups.is_some();
     let lonely = |side: usize| grouped.then(|| resolved.named(&found.lonely_groups[side]));
     let num_pairs = found.pairs.len();
+    let kept = rejection.as_ref().map(|rejection| rejection.describe(num_pairs));
     let priced = resolved.params.unmatched_cost.is_some();
     let summary = Summary {
         command: "pair",
@@ -265,9 +267,12 @@ fn summarize(
         if let Some(groups) = groups.as_ref().filter(|groups| groups.count > 0) {
             let more = if groups.count > groups.names.len() { ", …" } else { "" };
             let names = groups.names.join(", ");
-            lines.push(format!("{} categories of {side} alone, whose items stay single: {names}{more}", groups.count));
+            let count =
+                if groups.count == 1 { "1 category".to_owned() } else { format!("{} categories", groups.count) };
+            lines.push(format!("{count} of {side} alone, with single items: {names}{more}"));
         }
     }
+    lines.extend(kept);
     lines.push(format!("written to {}", output.path().display()));
     context.printer.result(&lines.join("\n"));
     Ok(if found.termination == Termination::Interrupted { ExitStatus::Partial } else { ExitStatus::Done })
@@ -283,9 +288,13 @@ fn describe(found: &Matching, cost: &str, [x, y]: [usize; 2]) -> String {
         Termination::Interrupted => "interrupted",
     };
     let singles = if x + y > 0 { format!(", {x} x and {y} y single") } else { String::new() };
-    let (pairs, mean) = (found.pairs.len(), found.mean_cost());
+    let (pairs, mean) = (counted(found.pairs.len(), "pair"), found.mean_cost());
     let proved = found.relative_gap().and_then(|gap| distance::proved(found.objective, gap));
     let unknown = "how far above the optimum is not known: --certify proves it, in O(n m d) time";
-    let distance = if found.exact { String::new() } else { format!("\n{}", proved.unwrap_or(unknown.to_owned())) };
-    format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending}){singles}{distance}")
+    let distance = if found.exact || (proved.is_none() && found.termination == Termination::Interrupted) {
+        String::new()
+    } else {
+        format!("\n{}", proved.unwrap_or(unknown.to_owned()))
+    };
+    format!("{pairs}, mean {cost} cost {mean:.6} ({ending}){singles}{distance}")
 }

@@ -6,6 +6,7 @@ use super::selection::{Kept, Rejection, Uid};
 use crate::distance;
 use crate::error::Error;
 use crate::report::{self, Recorder, RunReport};
+use crate::table::counted;
 use arrow_array::{ArrayRef, Float32Array, RecordBatch, UInt32Array};
 use arrow_schema::{DataType, Field, Schema};
 use himacl::data::files::{remove_if_present, write_atomic, write_atomic_with};
@@ -143,7 +144,7 @@ pub(super) fn potentials(certificate: &Certificate) -> Vec<f32> {
 }
 
 /// The result in a line or two, for people.
-pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -> String {
+pub(super) fn describe(problem: &Problem, solved: &HirefOutput, kept: Option<String>, folder: &Path) -> String {
     let ending = match solved.termination {
         Termination::Converged if solved.exact => "optimal",
         Termination::Converged => "converged",
@@ -151,13 +152,14 @@ pub(super) fn describe(problem: &Problem, solved: &HirefOutput, folder: &Path) -
         Termination::TimeLimit => "stopped at the time limit",
         Termination::Interrupted => "interrupted: go on with --resume",
     };
-    let (pairs, cost, mean) = (solved.permutation.num_pairs(), problem.cost(), solved.mean_cost);
+    let (pairs, cost, mean) = (counted(solved.permutation.num_pairs(), "pair"), problem.cost(), solved.mean_cost);
     let unknown = "how far above the optimum is not known: --certify proves it, in O(n m d) time";
-    let mut lines = vec![format!("{pairs} pairs, mean {cost} cost {mean:.6} ({ending})")];
+    let mut lines = vec![format!("{pairs}, mean {cost} cost {mean:.6} ({ending})")];
     lines.extend([proved_distance(solved), estimated_distance(solved)].into_iter().flatten());
-    if lines.len() == 1 && !solved.exact {
+    if lines.len() == 1 && !solved.exact && solved.termination != Termination::Interrupted {
         lines.push(unknown.to_owned());
     }
+    lines.extend(kept);
     lines.push(format!("written to {}", folder.display()));
     lines.join("\n")
 }

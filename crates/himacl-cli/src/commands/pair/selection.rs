@@ -2,6 +2,7 @@
 
 use super::PairArgs;
 use crate::error::Error;
+use crate::table::counted;
 use clap::{Args, ValueEnum};
 use himacl::align::{ReferenceItems, pair_margins};
 use himacl::data::Embeddings;
@@ -66,8 +67,36 @@ pub(super) struct Selection {
 impl SelectionArgs {
     /// Whether anything is selected.
     pub(super) fn is_any(&self) -> bool {
+        self.first_flag().is_some()
+    }
+
+    /// The first of its flags that is given.
+    pub(super) fn first_flag(&self) -> Option<&'static str> {
         let Self { max_cost_quantile, margin, keep_by_margin, uids } = self;
-        max_cost_quantile.is_some() || *margin || keep_by_margin.is_some() || uids.is_some()
+        let flags = [
+            ("--max-cost-quantile", max_cost_quantile.is_some()),
+            ("--margin", *margin),
+            ("--keep-by-margin", keep_by_margin.is_some()),
+            ("--uids", uids.is_some()),
+        ];
+        flags.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+}
+
+impl Rejection {
+    /// How many of all pairs are kept, and by what, for people.
+    pub(super) fn describe(&self, all: usize) -> String {
+        let limit = match (self.largest_cost, self.least_margin) {
+            (Some(cost), _) => format!("cost at most {cost:.6}"),
+            (None, Some(margin)) => format!("margin at least {margin:.6}"),
+            (None, None) => String::new(),
+        };
+        format!(
+            "{} of {} kept ({limit}), mean cost {:.6}: pairs.parquet has these alone",
+            self.num_kept,
+            counted(all, "pair"),
+            self.mean_cost
+        )
     }
 }
 

@@ -2,19 +2,16 @@
 
 use super::{PairArgs, Solver};
 use crate::error::Error;
+use hiref_core::CostKind;
 
 /// Refuses what this kind of matching cannot be had with.
 pub(super) fn check_together(args: &PairArgs) -> Result<(), Error> {
-    let matching = &args.matching;
-    let kinds = [
-        ("--unmatched-cost", matching.unmatched_cost.is_some()),
-        ("--pairs", matching.pairs.is_some()),
-        ("--x-capacity", matching.x_capacity.is_some()),
-        ("--y-capacity", matching.y_capacity.is_some()),
-        ("--x-groups", matching.x_groups.is_some()),
-        ("--forbidden", matching.forbidden.is_some()),
-    ];
-    let Some((first, _)) = kinds.into_iter().find(|(_, given)| *given) else { return Ok(()) };
+    let Some(first) = args.matching.kind() else { return Ok(()) };
+    if let Some(price) = args.matching.unmatched_cost.filter(|&price| price < 0.0)
+        && args.cost != CostKind::NegativeInnerProduct
+    {
+        return Err(Error::NegativePrice { price, cost: args.cost });
+    }
     if !matches!(args.solver, Solver::Hiref | Solver::Exact) {
         let owners = vec![Solver::Hiref.name(), Solver::Exact.name()];
         return Err(Error::FlagOfOtherSolver { flag: first, solver: args.solver.name(), owners });

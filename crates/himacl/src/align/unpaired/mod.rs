@@ -85,6 +85,7 @@ impl Aligner {
                 (true, false) => Verdict::Map,
                 (true, true) => Verdict::Pairing,
             },
+            known_pairs: anchors.len(),
             left_out,
             searches,
             starts,

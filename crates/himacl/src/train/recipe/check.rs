@@ -2,8 +2,8 @@
 
 use super::super::optimizer::AdamWParams;
 use super::sections::{
-    CouplingSection, EncoderSides, EncoderTraining, MapKind, MapSection, ObjectiveKind, ObjectiveSection,
-    PairConfidence, Recipe,
+    Anchors, CouplingSection, DataSection, EncoderSides, EncoderTraining, MapKind, MapSection, ObjectiveKind,
+    ObjectiveSection, PairConfidence, Recipe,
 };
 use crate::error::RecipeError;
 use hiref_core::CostKind;
@@ -71,7 +71,36 @@ impl Rules<'_> {
             let expected = "a .npy or .safetensors file or a clip-retrieval folder";
             self.rule(!path.as_os_str().is_empty(), key, "missing", expected)?;
         }
-        self.rule(data.held_out >= 0.0, "data.held_out", data.held_out, "a count, or a share below 1")
+        self.rule(data.held_out >= 0.0, "data.held_out", data.held_out, "a count, or a share below 1")?;
+        self.known_pairs(data)
+    }
+
+    /// Pairs are drawn only where row i of the source is known to belong to row i of the target.
+    fn known_pairs(&self, data: &DataSection) -> Result<(), RecipeError> {
+        let not_known = "row i of the source is not known to belong to row i of the target, so no pairs can be drawn";
+        let (key, value, why, hint) = match (&data.anchors, data.hide_pairs) {
+            (Anchors::Count(count), false) if *count > 0 => (
+                "data.anchors",
+                count.to_string(),
+                not_known,
+                "name a file of the known pairs, source row and target row, or set it to 0; where row i belongs to row i, set data.hide_pairs = true",
+            ),
+            (Anchors::File(path), true) => (
+                "data.anchors",
+                format!("`{}`", path.display()),
+                "known pairs are drawn then, so a number is expected",
+                "set data.hide_pairs = false for sides whose known pairs are in a file",
+            ),
+            (_, false) if data.held_out > 0.0 => (
+                "data.held_out",
+                data.held_out.to_string(),
+                not_known,
+                "set it to 0, and name pairs to evaluate on by eval.source and eval.target; where row i belongs to row i, set data.hide_pairs = true",
+            ),
+            _ => return Ok(()),
+        };
+        let (hide_pairs, place) = (data.hide_pairs, self.place.to_owned());
+        Err(RecipeError::KnownPairs { key, value, hide_pairs, why, hint, place })
     }
 
     fn coupling(&self, coupling: &CouplingSection, recipe: &Recipe) -> Result<(), RecipeError> {

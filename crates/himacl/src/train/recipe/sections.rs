@@ -61,7 +61,7 @@ pub struct DataSection {
     /// Row i of the source belongs to row i of the target; training must not know: the pairing of the training items is
     /// hidden by a seeded permutation, except for the anchors, and the held-out items are used for evaluation only.
     pub hide_pairs: bool,
-    /// The known pairs: how many of the training items (with `hide_pairs`), or a .npy file of rows (source, target).
+    /// The known pairs: how many of the training items (with `hide_pairs`), or a file of rows (source, target), .npy or .csv (without).
     pub anchors: Anchors,
     /// Items held out for evaluation (with `hide_pairs`): a count, or a share below 1.
     pub held_out: f64,
@@ -73,7 +73,7 @@ pub struct DataSection {
 pub enum Anchors {
     /// This many of the training items, drawn by the seed.
     Count(usize),
-    /// A .npy file, `(k, 2)`, unsigned integers: source row, target row.
+    /// A .npy file, `(k, 2)`, of integers, or two whole numbers a line: source row, target row.
     File(PathBuf),
 }
 

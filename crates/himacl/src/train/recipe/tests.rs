@@ -106,7 +106,8 @@ fn variants_change_the_recipe() {
 
 #[test]
 fn the_resolved_recipe_reads_back() {
-    let file = read(&format!("{MINIMAL}[variants.text]\n'data.target' = 'z.npy'\n"), &["data.anchors=5"]).unwrap();
+    let known = ["data.hide_pairs=true", "data.anchors=5"];
+    let file = read(&format!("{MINIMAL}[variants.text]\n'data.target' = 'z.npy'\n"), &known).unwrap();
     assert_eq!(read(&toml::to_string(&file.resolved).unwrap(), &[]).unwrap(), file);
 }
 
@@ -117,4 +118,19 @@ fn the_command_line_seed_replaces_all() {
     fs::write(&path, format!("{MINIMAL}[train]\nseeds = [0, 1]\n")).unwrap();
     let file = RecipeFile::read(&path, &[], Some(5)).unwrap();
     assert_eq!(file.problems[0].recipe.seeds(), [5]);
+}
+
+#[test]
+fn pairs_are_drawn_only_where_rows_correspond() {
+    for (change, key) in [("data.anchors=50", "`data.anchors` is 50"), ("data.held_out=0.2", "`data.held_out` is 0.2")]
+    {
+        let error = message(MINIMAL, &[change]);
+        assert!(error.contains(key) && error.contains("data.hide_pairs = false") && error.contains("hint:"), "{error}");
+        assert!(read(MINIMAL, &[change, "data.hide_pairs=true"]).is_ok());
+    }
+    let error = message(MINIMAL, &["data.anchors=known.csv", "data.hide_pairs=true"]);
+    assert!(error.contains("known.csv") && error.contains("a number is expected"), "{error}");
+    for fine in ["data.anchors=known.csv", "data.anchors=0", "data.held_out=0"] {
+        assert!(read(MINIMAL, &[fine]).is_ok(), "{fine}");
+    }
 }

@@ -27,23 +27,41 @@ impl BlockAssignment {
     /// # Panics
     /// With more x than y points.
     pub fn columns(&mut self, cost: CostKind, dimension: usize, x: &[f32], y: &[f32]) -> Vec<u32> {
+        self.columns_until(cost, dimension, (x, y), &|| false).unwrap_or_default()
+    }
+
+    /// The same; `None` once `stop` says so.
+    ///
+    /// # Panics
+    /// As [`Self::columns`].
+    pub fn columns_until(
+        &mut self,
+        cost: CostKind,
+        dimension: usize,
+        (x, y): (&[f32], &[f32]),
+        stop: &dyn Fn() -> bool,
+    ) -> Option<Vec<u32>> {
         let (n, m) = (x.len() / dimension, y.len() / dimension);
         assert!(n <= m, "the x side is the smaller one");
         // Stand-ins for "no partner" make the block square.
         let x_rows = x.chunks_exact(dimension).map(Some).chain(std::iter::repeat_n(None, m - n));
         self.tile.compute(cost, dimension, x_rows, y.chunks_exact(dimension));
         let mut columns = if self.tile.fits_f32() {
-            columns(&self.tile, &mut self.single)
+            columns(&self.tile, &mut self.single, stop)?
         } else {
-            columns(&self.tile, &mut self.double)
+            columns(&self.tile, &mut self.double, stop)?
         };
         columns.truncate(n);
-        columns
+        Some(columns)
     }
 }
 
-/// The optimal column of each row of the tile.
-fn columns<T: Scalar>(tile: &CostTile, (matrix, solver): &mut (CostMatrix<T>, AssignmentSolver<T>)) -> Vec<u32> {
+/// The optimal column of each row of the tile; `None` once `stop` says so.
+fn columns<T: Scalar>(
+    tile: &CostTile,
+    (matrix, solver): &mut (CostMatrix<T>, AssignmentSolver<T>),
+    stop: &dyn Fn() -> bool,
+) -> Option<Vec<u32>> {
     matrix.fill_from(tile);
-    solver.solve(matrix).column_of_row.to_vec()
+    Some(solver.solve_until(matrix, stop)?.column_of_row.to_vec())
 }

@@ -106,6 +106,19 @@ pub struct AssignmentSolver<T> {
 impl<T: Scalar> AssignmentSolver<T> {
     /// Solves from nothing.
     pub fn solve(&mut self, cost: &CostMatrix<T>) -> Assignment<'_, T> {
+        self.prepare(cost);
+        self.run(cost, Start::Potentials)
+    }
+
+    /// As [`Self::solve`]; `None` once `stop` says so, which is asked row by row.
+    pub fn solve_until(&mut self, cost: &CostMatrix<T>, stop: &dyn Fn() -> bool) -> Option<Assignment<'_, T>> {
+        self.prepare(cost);
+        self.run_until(cost, Start::Potentials, stop)?;
+        Some(Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] })
+    }
+
+    /// The potentials of a solve from nothing.
+    fn prepare(&mut self, cost: &CostMatrix<T>) {
         self.g.clear();
         self.g.resize(cost.stride, T::ZERO);
         // Column reduction: the largest feasible g for f = 0, the classical start.
@@ -117,7 +130,6 @@ impl<T: Scalar> AssignmentSolver<T> {
             }
         }
         self.g[cost.size..].fill(T::ZERO);
-        self.run(cost, false)
     }
 
     /// Solves from column potentials `g`, `(s,)`, and from the pairing of row i with column i, of which every entry that is
@@ -127,7 +139,7 @@ impl<T: Scalar> AssignmentSolver<T> {
         self.g.extend(g);
         debug_assert_eq!(self.g.len(), cost.size, "one potential for each column");
         self.g.resize(cost.stride, T::ZERO);
-        self.run(cost, true)
+        self.run(cost, Start::Identity)
     }
 
     /// Solves from column potentials `g`, `(s,)`, under which every row but those of `rows` finds all columns equally cheap: the columns that
@@ -141,23 +153,54 @@ impl<T: Scalar> AssignmentSolver<T> {
         g: impl Iterator<Item = T>,
         rows: impl Iterator<Item = u32>,
     ) -> Assignment<'_, T> {
+        // Nobody stops it.
+        let _ = self.assign_rows(cost, g, rows, &|| false);
+        Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] }
+    }
+
+    /// As [`Self::solve_rows`]; `None` once `stop` says so, which is asked row by row.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn solve_rows_until(
+        &mut self,
+        cost: &CostMatrix<T>,
+        g: impl Iterator<Item = T>,
+        rows: impl Iterator<Item = u32>,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<Assignment<'_, T>> {
+        self.assign_rows(cost, g, rows, stop)?;
+        Some(Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] })
+    }
+
+    fn assign_rows(
+        &mut self,
+        cost: &CostMatrix<T>,
+        g: impl Iterator<Item = T>,
+        rows: impl Iterator<Item = u32>,
+        stop: &dyn Fn() -> bool,
+    ) -> Option<()> {
         self.g.clear();
         self.g.extend(g);
         debug_assert_eq!(self.g.len(), cost.size, "one potential for each column");
         self.g.resize(cost.stride, T::ZERO);
         self.next_free_rows.clear();
         self.next_free_rows.extend(rows);
-        pulp::Arch::new().dispatch(Solve { solver: self, cost, start: Start::Rows });
+        self.run_until(cost, Start::Rows, stop)?;
         let mut left = (0..cost.size).filter(|&column| self.row_of_column[column] == FREE);
         for column in self.column_of_row.iter_mut().filter(|column| **column == FREE) {
             *column = left.next().expect("as many columns are left as rows") as u32;
         }
-        Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] }
+        Some(())
     }
 
-    fn run(&mut self, cost: &CostMatrix<T>, identity_start: bool) -> Assignment<'_, T> {
-        let start = if identity_start { Start::Identity } else { Start::Potentials };
-        pulp::Arch::new().dispatch(Solve { solver: self, cost, start });
+    fn run_until(&mut self, cost: &CostMatrix<T>, start: Start, stop: &dyn Fn() -> bool) -> Option<()> {
+        pulp::Arch::new().dispatch(Solve { solver: self, cost, start, stop })
+    }
+
+    fn run(&mut self, cost: &CostMatrix<T>, start: Start) -> Assignment<'_, T> {
+        // Nobody stops it.
+        let _ = self.run_until(cost, start, &|| false);
         Assignment { column_of_row: &self.column_of_row, g: &self.g[..cost.size] }
     }
 
@@ -202,11 +245,14 @@ impl<T: Scalar> AssignmentSolver<T> {
 
     /// Lets each free row bid for its cheapest column, lowering that column's potential to the row's second choice.
     #[inline(always)]
-    fn reduce_augmenting_rows(&mut self, cost: &CostMatrix<T>) {
+    fn reduce_augmenting_rows(&mut self, cost: &CostMatrix<T>, stop: &dyn Fn() -> bool) -> Option<()> {
         self.next_free_rows.clear();
         // Near-ties can make rows outbid each other in tiny steps for very long; the augmentations finish the rest.
         let mut bids_left = 8 * cost.size;
         for &start in &self.free_rows {
+            if stop() {
+                return None;
+            }
             let mut i = start;
             loop {
                 if bids_left == 0 {
@@ -236,6 +282,7 @@ impl<T: Scalar> AssignmentSolver<T> {
             }
         }
         std::mem::swap(&mut self.free_rows, &mut self.next_free_rows);
+        Some(())
     }
 
     /// Assigns one more row along a shortest path in reduced costs, and updates the potentials of the columns passed.
@@ -293,6 +340,7 @@ struct Solve<'a, T> {
     solver: &'a mut AssignmentSolver<T>,
     cost: &'a CostMatrix<T>,
     start: Start,
+    stop: &'a dyn Fn() -> bool,
 }
 
 /// What a solve starts from beside the column potentials.
@@ -307,22 +355,28 @@ enum Start {
 }
 
 impl<T: Scalar> pulp::NullaryFnOnce for Solve<'_, T> {
-    type Output = ();
+    /// `None` where it was stopped.
+    type Output = Option<()>;
 
     #[inline(always)]
-    fn call(self) {
-        let Self { solver, cost, start } = self;
+    fn call(self) -> Option<()> {
+        let Self { solver, cost, start, stop } = self;
         solver.assign_tight(cost, start);
         for _ in 0..2 {
-            solver.reduce_augmenting_rows(cost);
+            solver.reduce_augmenting_rows(cost, stop)?;
         }
         solver.masked_g.clear();
         solver.masked_g.extend_from_slice(&solver.g);
         let free_rows = std::mem::take(&mut solver.free_rows);
-        for &row in &free_rows {
+        let augmented = free_rows.iter().try_for_each(|&row| {
+            if stop() {
+                return None;
+            }
             solver.augment(cost, row);
-        }
+            Some(())
+        });
         solver.free_rows = free_rows;
+        augmented
     }
 }
 
@@ -421,5 +475,25 @@ mod tests {
         let mut solver = AssignmentSolver::default();
         let kept: Vec<u32> = (0..50).collect();
         assert_eq!(solver.solve_warm(&cost, std::iter::repeat_n(0.0, 50)).column_of_row, kept);
+    }
+
+    #[test]
+    fn a_solver_that_was_stopped_solves_again() {
+        let mut rng = stream(11, &[]);
+        let entries: Vec<f64> = (0..60 * 60).map(|_| rng.random()).collect();
+        let cost = matrix(60, |i, j| entries[i * 60 + j]);
+        let mut solver = AssignmentSolver::default();
+        let whole = solver.solve(&cost).column_of_row.to_vec();
+        let mut stopped = 0;
+        for looks in 0..200_usize {
+            let left = std::cell::Cell::new(looks);
+            let stop = || left.replace(left.get().saturating_sub(1)) == 0;
+            match solver.solve_until(&cost, &stop) {
+                None => stopped += 1,
+                Some(found) => assert_eq!(found.column_of_row, whole),
+            }
+            assert_eq!(solver.solve(&cost).column_of_row, whole);
+        }
+        assert!((10..200).contains(&stopped), "{stopped}");
     }
 }
