@@ -163,7 +163,7 @@ fn priced(session: &Session<'_>, mut pairing: Pairing, plan: Rounds) -> Option<P
             // How many points of each cluster stay single is told badly by a part of them.
             samples::price_by_samples(session, pairing, control)?
         } else {
-            let most = if !plan.probing.is_empty() { MOST_PAIRS_BEFORE_PROBING } else { usize::MAX };
+            let most = if plan.probing.is_empty() { usize::MAX } else { MOST_PAIRS_BEFORE_PROBING };
             let pairs = FEWEST_PAIRS.max(len / PAIRS_FOR_EACH_SAMPLED).min(most);
             let g = samples::prices_by_large_samples(session, &pairing, pairs, control)?;
             pairing.with_prices(g)
