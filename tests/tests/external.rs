@@ -99,8 +99,15 @@ fn what_cannot_be_done_is_refused_before_anything_is_written() {
     other(&["--solver", "exact"], "--external and --solver cannot be had together");
     other(&["--max-cost-quantile", "0.5"], "--external and --max-cost-quantile cannot be had together");
     other(&["--margin"], "--external and --margin cannot be had together");
-    other(&["--unmatched-cost", "3"], "--external and --unmatched-cost cannot be had together");
-    other(&["--forbidden", &arguments[2]], "--external and --forbidden cannot be had together");
+    let plain: Vec<String> =
+        arguments.iter().filter(|a| !["--certify", "sampled:200"].contains(&a.as_str())).cloned().collect();
+    fs::write(scratch.path("never.csv"), "0,5\n").unwrap();
+    for [flag, value] in [["--unmatched-cost", "3"], ["--forbidden", &scratch.arg("never.csv")]] {
+        let refused = run(&plain, &[flag, value, "-o", &scratch.arg("out")]);
+        assert_eq!(refused.status.code(), Some(2), "{}", message(&refused));
+        let expected = format!("--external and {flag} cannot be had together");
+        assert!(message(&refused).contains(&expected) && !scratch.path("out").exists(), "{}", message(&refused));
+    }
     other(&["--time-limit", "1"], "--external and --time-limit cannot be had together");
     // Without blocks of a given size, those that fit are none.
     let small: Vec<String> =
