@@ -231,15 +231,8 @@ def load(folder: str | os.PathLike[str]) -> Pairing:
     paired = y_of_x >= 0
     x_of_y[y_of_x[paired]] = np.flatnonzero(paired)
     warm_start = folder / "warm-start.safetensors"
-    return Pairing(
-        y_of_x=y_of_x,
-        x_of_y=x_of_y,
-        mean_cost=summary["mean_cost"],
-        lower_bound=summary.get("dual_bound"),
-        gap=summary.get("relative_gap"),
-        potentials=_saved_potentials(folder, summary),
-        summary=summary,
-        _warm_start=warm_start.read_bytes() if warm_start.exists() else None,
+    return replace(
+        _saved(folder, summary, y_of_x, x_of_y), _warm_start=warm_start.read_bytes() if warm_start.exists() else None
     )
 
 
@@ -258,6 +251,11 @@ def _listed(folder: Path, summary: dict[str, Any]) -> Pairing:
     # Of several partners the first: assigned last.
     y_of_x[pairs[::-1, 0]] = pairs[::-1, 1]
     x_of_y[pairs[::-1, 1]] = pairs[::-1, 0]
+    return replace(_saved(folder, summary, y_of_x, x_of_y), _pairs=pairs)
+
+
+def _saved(folder: Path, summary: dict[str, Any], y_of_x: NDArray[np.int64], x_of_y: NDArray[np.int64]) -> Pairing:
+    """A pairing as its folder has it."""
     return Pairing(
         y_of_x=y_of_x,
         x_of_y=x_of_y,
@@ -266,7 +264,6 @@ def _listed(folder: Path, summary: dict[str, Any]) -> Pairing:
         gap=summary.get("relative_gap"),
         potentials=_saved_potentials(folder, summary),
         summary=summary,
-        _pairs=pairs,
     )
 
 
