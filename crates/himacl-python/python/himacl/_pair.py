@@ -131,7 +131,7 @@ class Pairing:
         proof = "" if self.gap is None else _above_optimum(self.mean_cost, self.gap, ", at most {} above the optimum")
         if (estimate := self.gap_estimate) is not None:
             confidence = f"with {100 * estimate['confidence']:.3g}% confidence"
-            proof += _above_optimum(self.mean_cost, estimate["high"], f", {confidence} at most {{}} above the optimum")
+            proof += _above_optimum(self.mean_cost, estimate["high"], f", {confidence} at most {{}} above the optimum (estimated)")
         return f"Pairing({self.num_pairs} pairs, mean cost {self.mean_cost:.6g}, {self.termination}{proof})"
 
     def to_scipy(self) -> coo_array:
