@@ -12,7 +12,8 @@ from . import _himacl
 from ._arrays import as_pairs, as_rows
 from ._errors import InputError
 from ._estimator import Fitted
-from ._pair import _seed, _threads
+from ._arguments import seed as _seed
+from ._arguments import threads as _threads
 from ._progress import Progress, listener
 
 Mode = Literal["shared-space", "anchors", "unpaired"]

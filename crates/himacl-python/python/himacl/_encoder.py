@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from . import _himacl
 from ._errors import FileError, InputError
-from ._pair import _threads
+from ._arguments import threads as _threads
 from ._progress import Progress, listener
 
 

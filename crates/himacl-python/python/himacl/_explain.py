@@ -10,7 +10,9 @@ from . import _himacl
 from ._arrays import as_integers, as_rows
 from ._errors import InputError
 from ._matching import Kind
-from ._pair import Cost, Pairing, _seed, _threads
+from ._arguments import seed as _seed
+from ._arguments import threads as _threads
+from ._pair import Cost, Pairing
 from ._progress import Progress, listener
 
 __all__ = ["Explainer"]

@@ -12,7 +12,8 @@ from . import _himacl
 from ._arguments import whole
 from ._arrays import as_array, as_integers, as_pairs
 from ._errors import InputError
-from ._pair import Pairing, _threads
+from ._arguments import threads as _threads
+from ._pair import Pairing
 from ._progress import Progress, listener
 
 Kind = tuple[

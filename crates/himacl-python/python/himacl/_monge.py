@@ -17,7 +17,8 @@ from ._aligner import Mapper, Mode
 from ._arguments import sections as checked_sections
 from ._arrays import as_pairs, as_rows
 from ._errors import FileError, InputError
-from ._pair import _seed, _threads
+from ._arguments import seed as _seed
+from ._arguments import threads as _threads
 from ._progress import Progress, listener
 
 

@@ -16,7 +16,9 @@ from . import _himacl
 from ._arguments import known_settings, number, whole
 from ._arrays import as_rows, as_weights
 from ._errors import InputError
-from ._pair import Cost, Pairing, _seed, _threads, pair
+from ._arguments import seed as _seed
+from ._arguments import threads as _threads
+from ._pair import Cost, Pairing, pair
 from ._progress import Progress, listener
 
 __all__ = ["Coupling", "exact", "frlc", "low_rank", "minibatch", "progot", "sinkhorn"]

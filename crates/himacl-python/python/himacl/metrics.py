@@ -8,7 +8,7 @@ from typing import Any
 from . import _himacl
 from ._arrays import as_integers, as_rows
 from ._errors import InputError
-from ._pair import _threads
+from ._arguments import threads as _threads
 
 __all__ = ["foscttm", "pairing_accuracy", "retrieval", "sinkhorn_divergence"]
 
