@@ -1,33 +1,19 @@
 //! Sets of embeddings, candidates and metadata in Arrow files.
 
-use arrow_array::builder::{Float32Builder, ListBuilder};
+mod support;
+
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_ipc::CompressionType;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use himacl_data::{Embeddings, Error};
+use himacl_data::Embeddings;
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
+use support::{ROWS, lists, read};
 use tempfile::TempDir;
-
-const ROWS: [f32; 6] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
-}
-
-fn read(path: &Path, key: Option<&str>) -> Result<Vec<f32>, Error> {
-    Embeddings::open(path, key)?.to_vec()
-}
-
-fn lists(lengths: &[usize]) -> ArrayRef {
-    let mut builder = ListBuilder::new(Float32Builder::new());
-    let mut values = ROWS.iter();
-    for &length in lengths {
-        values.by_ref().take(length).for_each(|&value| builder.values().append_value(value));
-        builder.append(true);
-    }
-    Arc::new(builder.finish())
 }
 
 fn arrow(path: &Path, columns: Vec<(&str, ArrayRef)>, packed: Option<CompressionType>) {

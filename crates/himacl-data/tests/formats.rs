@@ -1,5 +1,7 @@
 //! Sets of embeddings as people have them: each is read as the same rows, or refused by name.
 
+mod support;
+
 use arrow_array::builder::{FixedSizeListBuilder, Float32Builder, Float64Builder, ListBuilder};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
@@ -17,16 +19,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use support::{ROWS, lists, read};
 use tempfile::TempDir;
-
-const ROWS: [f32; 6] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
 
 fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
-}
-
-fn read(path: &Path, key: Option<&str>) -> Result<Vec<f32>, Error> {
-    Embeddings::open(path, key)?.to_vec()
 }
 
 fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>, compression: Compression) {
@@ -35,16 +32,6 @@ fn parquet(path: &Path, columns: Vec<(&str, ArrayRef)>, compression: Compression
     let mut writer = ArrowWriter::try_new(File::create(path).unwrap(), batch.schema(), Some(properties)).unwrap();
     writer.write(&batch).unwrap();
     writer.close().unwrap();
-}
-
-fn lists(lengths: &[usize]) -> ArrayRef {
-    let mut builder = ListBuilder::new(Float32Builder::new());
-    let mut values = ROWS.iter();
-    for &length in lengths {
-        values.by_ref().take(length).for_each(|&value| builder.values().append_value(value));
-        builder.append(true);
-    }
-    Arc::new(builder.finish())
 }
 
 /// A zip archive of stored members, as `numpy.savez` writes it.
